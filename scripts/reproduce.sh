@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# The whole notebook with one command: fetches what is missing, builds, runs `islp-mnist reproduce [OPTIONS]`.
+#
+#   scripts/reproduce.sh [--cuda] [OPTIONS]
+#
+# --cuda fetches libtorch with CUDA even where no NVIDIA driver is found. The other options are the program's
+# (`islp-mnist reproduce --help`). A --data-dir or --output-dir counts from the current directory; without them
+# data/ and output/ are the checkout's. stdout is the program's alone.
+
+source "$(dirname -- "${BASH_SOURCE[0]}")/setup.sh"
+read_options "$@"
+
+# Data of your own is not fetched; the program checks it.
+if [[ -v data_dir ]]; then set_up libtorch; else set_up libtorch mnist; fi
+build
+
+if [[ $PWD == "$root" ]]; then default=''; else default=$root/; fi
+exec "$program" reproduce --data-dir "${data_dir-${default}data}" --output-dir "${output_dir-${default}output}" "${options[@]}"

