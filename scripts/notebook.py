@@ -1,0 +1,173 @@
+"""The MNIST notebook of ISLP, cell by cell, with ISLP and Lightning themselves.
+
+The reference that `islp-mnist reproduce` is compared with, byte for byte. A cell that only shows a value
+prints it here. Beyond the notebook this script takes options, hands MNIST_MLR's Trainer the logger that the
+notebook makes and then forgets, and saves figure and weights beside each metrics.csv.
+"""
+
+import argparse
+
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser.add_argument("--epochs", type=int, default=30)
+parser.add_argument("--batch-size", type=int, default=256)
+parser.add_argument("--validation", type=float, default=0.2)
+parser.add_argument("--seed", type=int, default=0)
+parser.add_argument("--num-workers", type=int, default=4)
+parser.add_argument("--lr", type=float, default=0.01)
+parser.add_argument("--data-dir", default="data")
+parser.add_argument("--output-dir", default="output")
+parser.add_argument("--threads", type=int, help="default: libtorch's")
+parser.add_argument("--no-progress", action="store_true", help="accepted and ignored: the notebook has no progress bar")
+args = parser.parse_args()
+
+import os
+
+import pandas as pd
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import torch
+from pytorch_lightning import seed_everything
+from safetensors.torch import save_file
+from torch.optim import RMSprop
+from torchinfo import summary
+
+if args.threads:
+    torch.set_num_threads(args.threads)
+
+# NumPy, which Lightning seeds too, takes 32 bits only; torch takes 64.
+seed_everything(args.seed % 2**32, workers=True)
+torch.manual_seed(args.seed)
+
+# %%
+from torchvision.datasets import MNIST
+from torchvision.transforms import ToTensor
+
+mnist_train = MNIST(root=args.data_dir, train=True, download=True, transform=ToTensor())
+mnist_test = MNIST(root=args.data_dir, train=False, download=True, transform=ToTensor())
+
+# %%
+print(len(mnist_train[0]))
+print(mnist_train[0][1])
+print(mnist_train[0][0].shape)
+print(mnist_train.targets)
+
+# %%
+from ISLP.torch import SimpleDataModule
+
+mnist_dataModule = SimpleDataModule(mnist_train, mnist_test, validation=args.validation,
+                                    num_workers=args.num_workers, batch_size=args.batch_size)
+
+# %%
+for idx, (X_, Y_) in enumerate(mnist_dataModule.train_dataloader()):
+    print(f'X_{idx}: ', X_.shape)
+    print(f'Y_{idx}: ', Y_.shape)
+    if idx == 1:
+        break
+
+# %%
+from torch import nn
+
+
+class MNISTModel(nn.Module):
+    def __init__(self):
+        super(MNISTModel, self).__init__()
+        self.layer1 = nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(28*28, 256),
+            nn.ReLU(),
+            nn.Dropout(0.4))
+        self.layer2 = nn.Sequential(
+            nn.Linear(256, 128),
+            nn.ReLU(),
+            nn.Dropout(0.3))
+        self._forward = nn.Sequential(
+            self.layer1,
+            self.layer2,
+            nn.Linear(128, 10))
+
+    def forward(self, x):
+        return self._forward(x)
+
+
+mnist_model = MNISTModel()
+
+# %%
+print(mnist_model(X_).size())
+
+# %%
+summary(mnist_model, input_data=X_, col_names=['input_size', 'output_size', 'num_params'])
+
+# %%
+from ISLP.torch import SimpleModule
+
+mnist_module = SimpleModule.classification(mnist_model, num_classes=10,
+                                           optimizer=RMSprop(mnist_model.parameters(), lr=args.lr))
+
+from pytorch_lightning.loggers import CSVLogger
+
+mnist_logger = CSVLogger(args.output_dir, name='MNIST')
+
+# %%
+from pytorch_lightning import Trainer
+from ISLP.torch import ErrorTracker
+
+mnist_trainer = Trainer(deterministic=True,
+                        max_epochs=args.epochs,
+                        logger=mnist_logger,
+                        enable_progress_bar=False,
+                        callbacks=[ErrorTracker()])
+mnist_trainer.fit(mnist_module, datamodule=mnist_dataModule)
+
+
+# %%
+def plot_accuracy(logger):
+    results = pd.read_csv(logger.experiment.metrics_file_path)
+    fig, ax = plt.subplots(1, 1, figsize=(6, 6))
+    results.plot(x='epoch', y='train_accuracy_epoch', ax=ax, label='Training', marker='o', color='k')
+    results.plot(x='epoch', y='valid_accuracy', ax=ax, label='Validation', marker='+', color='r')
+    ax.set_ylabel('Accuracy')
+    fig.savefig(os.path.join(logger.log_dir, 'accuracy.png'))
+    plt.close(fig)
+
+
+plot_accuracy(mnist_logger)
+
+# %%
+print(mnist_trainer.test(mnist_module, datamodule=mnist_dataModule))
+
+
+# %%
+class MNIST_MLR(nn.Module):
+    def __init__(self):
+        super(MNIST_MLR, self).__init__()
+        self.linear = nn.Sequential(nn.Flatten(),
+                                    nn.Linear(784, 10))
+
+    def forward(self, x):
+        return self.linear(x)
+
+
+mlr_model = MNIST_MLR()
+mlr_module = SimpleModule.classification(mlr_model, num_classes=10,
+                                         optimizer=RMSprop(mlr_model.parameters(), lr=args.lr))
+mlr_logger = CSVLogger(args.output_dir, name='MNIST_MLR')
+
+# %%
+mlr_trainer = Trainer(deterministic=True,
+                      max_epochs=args.epochs,
+                      logger=mlr_logger,
+                      enable_progress_bar=False,
+                      callbacks=[ErrorTracker()])
+mlr_trainer.fit(mlr_module, datamodule=mnist_dataModule)
+
+# %%
+print(mlr_trainer.test(mlr_module, datamodule=mnist_dataModule))
+
+# %%
+plot_accuracy(mlr_logger)
+# named_parameters() is state_dict() with a shared tensor once, under its first name: safetensors holds no aliases.
+for model, logger in (mnist_model, mnist_logger), (mlr_model, mlr_logger):
+    save_file({name: p.detach() for name, p in model.named_parameters()},
+              os.path.join(logger.log_dir, 'model.safetensors'))

@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# Runs the notebook in Python and in Rust with the same options and compares every file and tensor they write.
+#
+#   scripts/parity.sh [--cuda] [OPTIONS]
+#
+# OPTIONS are those of `islp-mnist reproduce`. The results go to OUTPUT/reference and OUTPUT/candidate, with stdout
+# as stdout.txt in them and stderr beside them; OUTPUT is --output-dir, which must hold no older results, or
+# target/parity, which is emptied first. Exit code: 0 identical, 1 something differs, 2 could not compare.
+
+source "$(dirname -- "${BASH_SOURCE[0]}")/setup.sh"
+# Whatever ends the script before the comparison does, apart from --help and signals, is a "could not compare".
+trap 'status=$?; stop || true; ((status == 0 || status > 128)) || status=2; exit "$status"' EXIT
+read_options "$@"
+
+output=${output_dir-$target/parity}
+if [[ -v output_dir ]]; then
+  for side in reference candidate; do
+    [[ ! -e $output/$side ]] || die "$output/$side is there already: remove it, or name another --output-dir"
+  done
+fi
+
+if [[ -v data_dir ]]; then set_up reference libtorch; else set_up reference libtorch mnist; fi
+build
+
+# Another build of libtorch may round differently.
+ours=$(ldd "$program" | sed -n 's/.*libtorch_cpu\.so => \(.*\) (0x.*/\1/p')
+theirs=$(echo "$venv"/lib/python*/site-packages/torch/lib/libtorch_cpu.so)
+cmp -s -- "$ours" "$theirs" ||
+  die "$program and the Python reference load different builds of libtorch (${ours:-none found}, $theirs):" \
+    "unset LIBTORCH and LIBTORCH_USE_PYTORCH, or remove .libtorch and .venv, and run again"
+
+mkdir -p -- "$output"
+if [[ ! -v output_dir ]]; then
+  if command -v flock >/dev/null; then
+    exec 8>"$output/lock"
+    flock -n 8 || die "another parity run is using $output: give this one an --output-dir"
+  fi
+  rm -rf -- "$output"/{reference,candidate}{,.log}
+fi
+
+# run_side NAME COMMAND... sets `tenths`, the time taken in tenths of a second.
+run_side() {
+  local folder=$output/$1 log=$output/$1.log start=${EPOCHREALTIME/[.,]/}
+  mkdir -- "$folder"
+  say "$1: running (log in $log)"
+  run "${@:2}" --data-dir "${data_dir-$root/data}" --output-dir "$folder" "${options[@]}" \
+    >"$folder/stdout.txt" 2>"$log" || {
+    tail -n 3 -- "$log" >&2
+    die "the $1 run failed, its log is $log"
+  }
+  tenths=$(((${EPOCHREALTIME/[.,]/} - start) / 100000))
+  say "$1: $((tenths / 10)).$((tenths % 10)) s"
+}
+
+# The program first: it refuses wrong options at once.
+run_side candidate "$program" reproduce
+# Isolated (-I): no PYTHONPATH or other Python setting of the user's has a part in it.
+run_side reference "$venv/bin/python" -I "$root/scripts/notebook.py"
+
+exec "$program" compare "$output/reference" "$output/candidate"

@@ -1,0 +1,242 @@
+//! `islp-mnist compare`: are two runs identical, and if not, where do they part?
+//!
+//! Two output folders, two version folders or two files of one kind go in, a [`Report`] comes out. Compared are
+//! `metrics.csv` and `stdout.txt` by their bytes, and every `*.safetensors` tensor by tensor, because its header may
+//! be written in another way. Files of two folders are paired by their path below the folder. Pictures are left out,
+//! and so are folders named `checkpoints` (Lightning fills them with pickles), unless they are what is compared.
+//!
+//! The comparison proves parity, so whatever it cannot read counts as [`Outcome::Incomparable`] and never as equal.
+
+mod files;
+mod metrics;
+mod tensors;
+mod text;
+mod value;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use files::{Kind, is_folder, list, read};
+use metrics::Metrics;
+use tensors::Tensors;
+use text::Text;
+
+/// What a comparison says, from good to bad; the discriminant is the exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Outcome {
+    Identical = 0,
+    Different = 1,
+    Incomparable = 2,
+}
+
+impl Outcome {
+    pub fn exit_code(self) -> u8 {
+        self as u8
+    }
+}
+
+/// What was found, by file; its `Display` is the text that the command prints.
+#[derive(Debug)]
+pub struct Report {
+    files: Vec<FileReport>,
+}
+
+#[derive(Debug)]
+struct FileReport {
+    name: String,
+    finding: Finding,
+}
+
+#[derive(Debug)]
+enum Finding {
+    Metrics(Box<Metrics>),
+    Tensors(Tensors),
+    Text(Text),
+    OnlyIn(Side),
+    Unreadable(String),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    Reference,
+    Candidate,
+}
+
+/// Compares two folders or two files. An error means that there was nothing to compare; a single file that could
+/// not be compared is an entry of the report, beside those that could.
+pub fn compare(reference: &Path, candidate: &Path) -> Result<Report> {
+    let files = match (is_folder(reference)?, is_folder(candidate)?) {
+        (true, true) => compare_folders(reference, candidate)?,
+        (false, false) => vec![compare_files(reference, candidate)?],
+        (reference_is_folder, _) => {
+            let (folder, file) =
+                if reference_is_folder { (reference, candidate) } else { (candidate, reference) };
+            let (folder, file) = (folder.display(), file.display());
+            bail!("{folder} is a folder and {file} is not: name two folders or two files");
+        }
+    };
+    Ok(Report { files })
+}
+
+fn compare_folders(reference: &Path, candidate: &Path) -> Result<Vec<FileReport>> {
+    let mut found: BTreeMap<PathBuf, (Kind, Vec<Side>)> = BTreeMap::new();
+    for (folder, side) in [(reference, Side::Reference), (candidate, Side::Candidate)] {
+        let mut files = Vec::new();
+        list(folder, Path::new(""), &mut files)?;
+        for (file, kind) in files {
+            found.entry(file).or_insert((kind, Vec::new())).1.push(side);
+        }
+    }
+    ensure!(
+        !found.is_empty(),
+        "no metrics.csv, *.safetensors or stdout.txt in {} and {}: name two folders that `reproduce` wrote to",
+        reference.display(),
+        candidate.display()
+    );
+    let report = |(file, (kind, sides)): (PathBuf, (Kind, Vec<Side>))| FileReport {
+        name: text::shown(&file.to_string_lossy()),
+        finding: match sides[..] {
+            [side] => Finding::OnlyIn(side),
+            _ => Finding::of(kind, &reference.join(&file), &candidate.join(&file)),
+        },
+    };
+    Ok(found.into_iter().map(report).collect())
+}
+
+fn compare_files(reference: &Path, candidate: &Path) -> Result<FileReport> {
+    let kind = |path| {
+        let known = Kind::of(path);
+        known.with_context(|| format!("{}: expected a .csv, a .safetensors or a .txt file", path.display()))
+    };
+    let of_reference = kind(reference)?;
+    let (left, right) = (reference.display(), candidate.display());
+    ensure!(
+        of_reference == kind(candidate)?,
+        "{left} and {right} are of two kinds: name two files of one kind"
+    );
+    let name = match (reference.file_name(), candidate.file_name()) {
+        (Some(left), Some(right)) if left == right => left.to_string_lossy().into_owned(),
+        _ => format!("{left} and {right}"),
+    };
+    let finding = Finding::of(of_reference, reference, candidate);
+    Ok(FileReport { name: text::shown(&name), finding })
+}
+
+impl Finding {
+    fn of(kind: Kind, reference: &Path, candidate: &Path) -> Finding {
+        let compared = both(read(reference), read(candidate)).and_then(|(left, right)| match kind {
+            Kind::Metrics => {
+                // Equal files need no second look, except that two empty ones prove nothing.
+                if left.is_empty() || left != right {
+                    both(
+                        in_file(reference, metrics::check(&left)),
+                        in_file(candidate, metrics::check(&right)),
+                    )?;
+                }
+                Ok(Finding::Metrics(Metrics::compare(&left, &right)?.into()))
+            }
+            Kind::Tensors => {
+                let (a, b) =
+                    (in_file(reference, tensors::open(&left)), in_file(candidate, tensors::open(&right)));
+                let (a, b) = both(a, b)?;
+                Ok(Finding::Tensors(Tensors::compare(&a, &b, left == right)))
+            }
+            Kind::Text => Ok(Finding::Text(Text::compare(&left, &right))),
+        });
+        compared.unwrap_or_else(|error| Finding::Unreadable(text::shown(&format!("{error:#}"))))
+    }
+
+    fn outcome(&self) -> Outcome {
+        let identical = match self {
+            Finding::Metrics(metrics) => metrics.is_identical(),
+            Finding::Tensors(tensors) => tensors.differing() == 0,
+            Finding::Text(text) => text.is_identical(),
+            Finding::OnlyIn(_) | Finding::Unreadable(_) => return Outcome::Incomparable,
+        };
+        if identical { Outcome::Identical } else { Outcome::Different }
+    }
+}
+
+/// Both values, or the errors of both: who has two broken files should not learn of them one by one.
+fn both<T>(reference: Result<T>, candidate: Result<T>) -> Result<(T, T)> {
+    match (reference, candidate) {
+        (Ok(left), Ok(right)) => Ok((left, right)),
+        (Err(left), Err(right)) => bail!("{left:#}; {right:#}"),
+        (Err(error), _) | (_, Err(error)) => Err(error),
+    }
+}
+
+fn in_file<T>(path: &Path, parsed: Result<T>) -> Result<T> {
+    parsed.with_context(|| path.display().to_string())
+}
+
+impl Report {
+    pub fn outcome(&self) -> Outcome {
+        // No file at all proves nothing.
+        let outcomes = self.files.iter().map(|file| file.finding.outcome());
+        outcomes.max().unwrap_or(Outcome::Incomparable)
+    }
+
+    pub fn is_identical(&self) -> bool {
+        self.outcome() == Outcome::Identical
+    }
+
+    fn with_outcome(&self, outcome: Outcome) -> usize {
+        self.files.iter().filter(|file| file.finding.outcome() == outcome).count()
+    }
+
+    fn has_only_in(&self, side: Side) -> bool {
+        self.files.iter().any(|file| matches!(file.finding, Finding::OnlyIn(only) if only == side))
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (mut tensors, mut differing_tensors) = (0, 0);
+        for FileReport { name, finding } in &self.files {
+            match finding {
+                Finding::Metrics(metrics) => writeln!(f, "{name}: {metrics}")?,
+                Finding::Text(text) => writeln!(f, "{name}: {text}")?,
+                Finding::OnlyIn(side) => writeln!(f, "{name}: could not compare: only in the {side}")?,
+                Finding::Unreadable(reason) => writeln!(f, "{name}: could not compare: {reason}")?,
+                Finding::Tensors(compared) => {
+                    tensors += compared.len();
+                    differing_tensors += compared.differing();
+                    writeln!(f, "{name}: {compared}")?;
+                }
+            }
+        }
+        let (files, differing) = (self.files.len(), self.with_outcome(Outcome::Different));
+        let (of_files, of_tensors) = (count(files, "file"), count(tensors, "tensor"));
+        match self.outcome() {
+            Outcome::Identical => return writeln!(f, "identical: {of_files}, {of_tensors}, 0 differences"),
+            Outcome::Different => {}
+            Outcome::Incomparable => {
+                write!(f, "could not compare: {} of {of_files}; ", self.with_outcome(Outcome::Incomparable))?;
+            }
+        }
+        writeln!(f, "different: {differing} of {of_files}, {differing_tensors} of {of_tensors}")?;
+        if self.has_only_in(Side::Reference) && self.has_only_in(Side::Candidate) {
+            writeln!(f, "(to compare runs of different version numbers, name their two version folders)")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Side {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if *self == Side::Reference { "reference" } else { "candidate" })
+    }
+}
+
+/// `1 file`, `2 files`.
+fn count(n: usize, noun: &str) -> String {
+    format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
+}
+
+fn differ(n: usize) -> &'static str {
+    if n == 1 { "differs" } else { "differ" }
+}
