@@ -1,0 +1,63 @@
+//! What Lightning says on stderr around a run: devices, parameters by module, why training stopped.
+
+use std::io::Write;
+
+use crate::summary::Summary;
+
+/// Prints to stderr. That nobody listens any more is no reason to stop.
+pub fn print(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// The lines at a Trainer's start.
+pub fn devices() -> String {
+    "GPU available: False, used: False\nTPU available: False, using: 0 TPU cores".into()
+}
+
+/// The lines at the start of `fit`: `ModelSummary` of a module that has a model and a loss.
+pub fn parameters(model: &Summary) -> String {
+    let params = model.total_params();
+    let count = human_readable(params);
+    let line = |cells: [&str; 5]| {
+        let [index, name, class, params, mode] = cells;
+        format!("{index} | {name:<5} | {class:<16} | {params:<6} | {mode:<5}")
+    };
+    let header = line([" ", "Name", "Type", "Params", "Mode"]);
+    let rule = "-".repeat(header.len());
+    let rows = [
+        ["0", "model", model.class_name(), &count, "train"],
+        ["1", "loss", "CrossEntropyLoss", "0", "train"],
+    ]
+    .map(line)
+    .join("\n");
+    // The loss is a module too.
+    let modules = model.num_modules() + 1;
+    let megabytes = params as f64 * 4.0 / 1e6;
+    format!(
+        "\n{header}\n{rule}\n{rows}\n{rule}\n\
+         {count:<9} Trainable params\n\
+         0         Non-trainable params\n\
+         {count:<9} Total params\n\
+         {megabytes:<9.3} Total estimated model params size (MB)\n\
+         {modules:<9} Modules in train mode\n\
+         0         Modules in eval mode"
+    )
+}
+
+/// The line at the end of `fit`.
+pub fn stopped(max_epochs: usize) -> String {
+    format!("`Trainer.fit` stopped: `max_epochs={max_epochs}` reached.")
+}
+
+/// `get_human_readable_count`: 7,850 as 7.9 K, 235,146 as 235 K. Multiplied as there, not divided: 7.85 would
+/// round down.
+fn human_readable(count: i64) -> String {
+    let (unit, factor) = match count {
+        0..1_000 => return count.to_string(),
+        1_000..1_000_000 => ("K", 1e-3),
+        1_000_000..1_000_000_000 => ("M", 1e-6),
+        _ => ("B", 1e-9),
+    };
+    let value = count as f64 * factor;
+    if value >= 100.0 { format!("{} {unit}", value as i64) } else { format!("{value:.1} {unit}") }
+}

@@ -1,0 +1,168 @@
+//! `torch.Generator`: the stream of random numbers that libtorch's CPU generator yields, as a value.
+//!
+//! tch can seed libtorch's one global generator but neither read, save nor restore it. This type draws the
+//! same numbers (MT19937, `ATen/core/MT19937RNGEngine.h`) and turns them into values as
+//! `ATen/core/DistributionsHelper.h` does, so everything random in a run comes from one value handed along.
+//!
+//! | draw | stream use |
+//! |---|---|
+//! | [`random`](Generator::random) | one 64-bit number, modulo 2^63 |
+//! | [`randperm`](Generator::randperm) | one 32-bit number for each element but the last |
+//! | [`uniform`](Generator::uniform) | one 32-bit number for each value, its low 24 bits |
+//! | [`bernoulli`](Generator::bernoulli) | one 64-bit number for each value, its low 53 bits |
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tch::{Kind, Tensor};
+
+const STATE_SIZE: usize = 624;
+const SHIFT_SIZE: usize = 397;
+
+/// A handle to one stream of random numbers. As with two Python names of one `torch.Generator`, clones
+/// share the stream: a draw from either advances both.
+#[derive(Clone, Debug)]
+pub struct Generator(Arc<Mutex<Mt19937>>);
+
+impl Generator {
+    /// `torch.Generator().manual_seed(seed)`. As in libtorch only the low 32 bits of the seed count.
+    pub fn new(seed: u64) -> Self {
+        Self(Arc::new(Mutex::new(Mt19937::new(seed as u32))))
+    }
+
+    // The stream is valid after every single draw, so a panic elsewhere while it was locked does no harm.
+    fn stream(&self) -> MutexGuard<'_, Mt19937> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// `torch.empty((), dtype=torch.int64).random_()`: 0 to 2^63 - 1.
+    pub fn random(&self) -> u64 {
+        self.stream().next_u64() & (u64::MAX >> 1)
+    }
+
+    /// `torch.randperm(n)`, for n up to 2^32 / 20; ATen draws otherwise beyond.
+    pub fn randperm(&self, n: usize) -> Vec<i64> {
+        let mut stream = self.stream();
+        let mut permutation: Vec<i64> = (0..n as i64).collect();
+        for i in 0..n.saturating_sub(1) {
+            let z = stream.next_u32() as usize % (n - i);
+            permutation.swap(i, i + z);
+        }
+        permutation
+    }
+
+    /// `torch.empty(n).uniform_(from, to)`.
+    pub fn uniform(&self, n: usize, from: f64, to: f64) -> Vec<f32> {
+        let (from, to) = (from as f32, to as f32);
+        let fused = aten_fuses_multiply_add();
+        let mut stream = self.stream();
+        let mut draw = || {
+            let u = (stream.next_u32() & ((1 << 24) - 1)) as f32 * (1.0 / (1 << 24) as f32);
+            if fused { u.mul_add(to - from, from) } else { u * (to - from) + from }
+        };
+        (0..n).map(|_| draw()).collect()
+    }
+
+    /// `torch.empty(n).bernoulli_(p)`: 1 with probability `p`, otherwise 0.
+    pub fn bernoulli(&self, n: usize, p: f64) -> Vec<f32> {
+        let mut stream = self.stream();
+        let mut draw = || {
+            let u = (stream.next_u64() & ((1 << 53) - 1)) as f64 * (1.0 / (1u64 << 53) as f64);
+            f32::from(u < p)
+        };
+        (0..n).map(|_| draw()).collect()
+    }
+
+    /// Lightning's `isolate_rng`: whatever `f` draws is put back.
+    pub fn isolate<T>(&self, f: impl FnOnce() -> T) -> T {
+        let before = self.stream().clone();
+        let result = f();
+        *self.stream() = before;
+        result
+    }
+
+    /// Whether libtorch, on this machine, draws what this type draws. Another build of libtorch may not, and
+    /// then no result equals Python's. Seeds libtorch's global generator.
+    pub fn agrees_with_libtorch() -> bool {
+        // An odd seed and more values than one block of the state, so that each draw crosses its end.
+        const SEED: u32 = 20_231_117;
+        const N: usize = 1000;
+        tch::manual_seed(i64::from(SEED));
+        let empty = || Tensor::zeros([N as i64], (Kind::Float, tch::Device::Cpu));
+        let uniform = empty().uniform_(-0.1, 0.3);
+        let bernoulli = empty().bernoulli_float_(0.6);
+        let randperm = Tensor::randperm(N as i64, (Kind::Int64, tch::Device::Cpu));
+
+        let ours = Generator::new(u64::from(SEED));
+        uniform == Tensor::from_slice(&ours.uniform(N, -0.1, 0.3))
+            && bernoulli == Tensor::from_slice(&ours.bernoulli(N, 0.6))
+            && randperm == Tensor::from_slice(&ours.randperm(N))
+    }
+}
+
+/// Whether the `uniform_` kernel that ATen chooses on this processor has the compiler's fused multiply-add.
+/// Its AVX2 and AVX-512 builds have it, its DEFAULT build for x86-64 has not; the choice is
+/// `compute_cpu_capability` in `ATen/native/DispatchStub.cpp`.
+fn aten_fuses_multiply_add() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    {
+        let forced = std::env::var("ATEN_CPU_CAPABILITY").unwrap_or_default();
+        match forced.as_str() {
+            "default" => false,
+            "avx2" | "avx512" => true,
+            _ => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    true
+}
+
+#[derive(Clone, Debug)]
+struct Mt19937 {
+    state: [u32; STATE_SIZE],
+    next: usize,
+}
+
+impl Mt19937 {
+    fn new(seed: u32) -> Self {
+        let mut state = [seed; STATE_SIZE];
+        for i in 1..STATE_SIZE {
+            let previous = state[i - 1];
+            state[i] = (previous ^ (previous >> 30)).wrapping_mul(1_812_433_253).wrapping_add(i as u32);
+        }
+        Self { state, next: STATE_SIZE }
+    }
+
+    fn next_u32(&mut self) -> u32 {
+        if self.next == STATE_SIZE {
+            self.next_block();
+        }
+        let mut y = self.state[self.next];
+        self.next += 1;
+        y ^= y >> 11;
+        y ^= (y << 7) & 0x9d2c_5680;
+        y ^= (y << 15) & 0xefc6_0000;
+        y ^ (y >> 18)
+    }
+
+    fn next_u64(&mut self) -> u64 {
+        let high = u64::from(self.next_u32());
+        high << 32 | u64::from(self.next_u32())
+    }
+
+    fn next_block(&mut self) {
+        let twist = |u: u32, v: u32| {
+            let mixed = (u & 0x8000_0000) | (v & 0x7fff_ffff);
+            (mixed >> 1) ^ if v & 1 == 1 { 0x9908_b0df } else { 0 }
+        };
+        // Three loops instead of one with wrapped indices: the compiler then vectorises the first two.
+        let s = &mut self.state;
+        for i in 0..STATE_SIZE - SHIFT_SIZE {
+            s[i] = s[i + SHIFT_SIZE] ^ twist(s[i], s[i + 1]);
+        }
+        for i in STATE_SIZE - SHIFT_SIZE..STATE_SIZE - 1 {
+            s[i] = s[i + SHIFT_SIZE - STATE_SIZE] ^ twist(s[i], s[i + 1]);
+        }
+        s[STATE_SIZE - 1] = s[SHIFT_SIZE - 1] ^ twist(s[STATE_SIZE - 1], s[0]);
+        self.next = 0;
+    }
+}
