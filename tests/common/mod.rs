@@ -1,0 +1,104 @@
+//! What several test files share.
+#![allow(dead_code)] // each test file is a program of its own and uses a part
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tch::{Kind, Tensor};
+
+pub fn checkout() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The real MNIST, where the set-up puts it.
+pub fn data_dir() -> PathBuf {
+    let data = checkout().join("data");
+    assert!(
+        data.join("MNIST/raw").is_dir(),
+        "no MNIST in {}: run scripts/test.sh, which fetches it",
+        data.display()
+    );
+    data
+}
+
+pub fn islp_mnist() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_islp-mnist"))
+}
+
+/// The Python reference, running one of the checkout's scripts.
+pub fn python(script: &str) -> Command {
+    let python = checkout().join(".venv/bin/python");
+    assert!(
+        python.exists(),
+        "no {}: run scripts/test.sh, which sets up the Python reference",
+        python.display()
+    );
+    let mut command = Command::new(python);
+    command.arg(checkout().join(script));
+    command
+}
+
+/// Runs a command that must succeed; its stdout.
+pub fn stdout_of(command: &mut Command) -> String {
+    let output = command.output().expect("the program starts");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?} ended with {}:\n{stderr}", output.status);
+    String::from_utf8(output.stdout).expect("stdout is UTF-8")
+}
+
+/// Fails unless both tensors have the same shape and bits; says how many values differ and the largest
+/// difference.
+pub fn assert_same_bits(what: &str, ours: &Tensor, theirs: &Tensor) {
+    assert_eq!(ours.size(), theirs.size(), "{what}: shapes differ");
+    assert_eq!(ours.kind(), theirs.kind(), "{what}: kinds differ");
+    if ours.kind() == Kind::Float {
+        let values = |tensor: &Tensor| Vec::<f32>::try_from(tensor.detach().flatten(0, -1)).unwrap();
+        let pairs: Vec<_> = values(ours).into_iter().zip(values(theirs)).collect();
+        let differing = pairs.iter().filter(|(a, b)| a.to_bits() != b.to_bits());
+        let (count, largest) =
+            differing.fold((0, 0.0f32), |(n, max), (a, b)| (n + 1, max.max((a - b).abs())));
+        let total = pairs.len();
+        assert_eq!(
+            count, 0,
+            "{what}: {count} of {total} values differ, the largest difference is {largest:e}"
+        );
+    } else {
+        let differing = ours.ne_tensor(theirs).sum(Kind::Int64).int64_value(&[]);
+        let largest = if differing > 0 { (ours - theirs).abs().max().int64_value(&[]) } else { 0 };
+        assert_eq!(differing, 0, "{what}: {differing} values differ, the largest difference is {largest}");
+    }
+}
+
+/// The tensors of a safetensors file by name.
+pub fn tensors(path: &Path) -> BTreeMap<String, Tensor> {
+    Tensor::read_safetensors(path).unwrap().into_iter().collect()
+}
+
+/// Writes the four IDX files of a small data set in MNIST's format below `data_dir`: blocks of light on dark
+/// whose place depends on the label, under so much noise that a model makes mistakes.
+pub fn write_small_mnist(data_dir: &Path, train: usize, test: usize) {
+    let raw = data_dir.join("MNIST/raw");
+    fs::create_dir_all(&raw).unwrap();
+    for (set, count) in [("train", train), ("t10k", test)] {
+        let labels: Vec<u8> = (0..count).map(|i| (i * 7 % 10) as u8).collect();
+        let mut images = vec![];
+        for (i, &label) in labels.iter().enumerate() {
+            let (row, column) = (usize::from(label) / 4 * 9, usize::from(label) % 4 * 7);
+            let light = |r: usize, c: usize| (row..row + 8).contains(&r) && (column..column + 6).contains(&c);
+            let noise = |p: usize| ((i * 784 + p) as u32).wrapping_mul(2_654_435_761) >> 16;
+            let pixel = |p: usize| (noise(p) % 216) as u8 + if light(p / 28, p % 28) { 40 } else { 0 };
+            images.extend((0..28 * 28).map(pixel));
+        }
+        fs::write(raw.join(format!("{set}-images-idx3-ubyte")), idx(&[count as u32, 28, 28], &images))
+            .unwrap();
+        fs::write(raw.join(format!("{set}-labels-idx1-ubyte")), idx(&[count as u32], &labels)).unwrap();
+    }
+}
+
+/// The bytes of an IDX file of unsigned bytes.
+pub fn idx(dimensions: &[u32], values: &[u8]) -> Vec<u8> {
+    let header = [&[0x800 + dimensions.len() as u32], dimensions].concat();
+    header.into_iter().flat_map(u32::to_be_bytes).chain(values.iter().copied()).collect()
+}
