@@ -20,6 +20,7 @@ parser.add_argument("--threads", type=int, help="default: libtorch's")
 parser.add_argument("--no-progress", action="store_true", help="accepted and ignored: the notebook has no progress bar")
 args = parser.parse_args()
 
+import multiprocessing
 import os
 
 import pandas as pd
@@ -32,6 +33,9 @@ from pytorch_lightning import seed_everything
 from safetensors.torch import save_file
 from torch.optim import RMSprop
 from torchinfo import summary
+
+# A worker that is not forked runs its parent's script again, as is the default from Python 3.14 on.
+multiprocessing.set_start_method("fork")
 
 if args.threads:
     torch.set_num_threads(args.threads)

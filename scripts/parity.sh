@@ -54,7 +54,7 @@ run_side() {
 
 # The program first: it refuses wrong options at once.
 run_side candidate "$program" reproduce
-# Isolated (-I): no PYTHONPATH or other Python setting of the user's has a part in it.
-run_side reference "$venv/bin/python" -I "$root/scripts/notebook.py"
+# Isolated (-I): no PYTHONPATH or other Python setting of the user's has a part in it. Lightning would take a GPU.
+CUDA_VISIBLE_DEVICES='' run_side reference "$venv/bin/python" -I -X utf8 "$root/scripts/notebook.py"
 
 exec "$program" compare "$output/reference" "$output/candidate"

@@ -25,6 +25,7 @@ ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2 t10k-labels-idx
 target=${CARGO_TARGET_DIR:-target}
 [[ $target == /* ]] || target=$root/$target
 export CARGO_TARGET_DIR=$target
+unset CARGO_BUILD_TARGET
 # torch-sys would take an empty value for a path.
 [[ ${LIBTORCH-} ]] || unset LIBTORCH
 

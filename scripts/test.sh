@@ -10,6 +10,7 @@
 source "$(dirname -- "${BASH_SOURCE[0]}")/setup.sh"
 read_options "$@"
 
+[[ ! -v data_dir && ! -v output_dir ]] || options+=(--data-dir/--output-dir)
 case ${options[*]} in
 '')
   set_up reference libtorch mnist

@@ -18,15 +18,16 @@ pub fn devices() -> String {
 pub fn parameters(model: &Summary) -> String {
     let params = model.total_params();
     let count = human_readable(params);
-    let line = |cells: [&str; 5]| {
-        let [index, name, class, params, mode] = cells;
-        format!("{index} | {name:<5} | {class:<16} | {params:<6} | {mode:<5}")
+    let line = |cells: [&str; 6]| {
+        let [index, name, class, params, mode, flops] = cells;
+        format!("{index} | {name:<5} | {class:<16} | {params:<6} | {mode:<5} | {flops:<5}")
     };
-    let header = line([" ", "Name", "Type", "Params", "Mode"]);
-    let rule = "-".repeat(header.len());
+    let header = line([" ", "Name", "Type", "Params", "Mode", "FLOPs"]);
+    // Lightning counts the spaces around a line's columns too.
+    let rule = "-".repeat(header.len() + 6);
     let rows = [
-        ["0", "model", model.class_name(), &count, "train"],
-        ["1", "loss", "CrossEntropyLoss", "0", "train"],
+        ["0", "model", model.class_name(), &count, "train", "0"],
+        ["1", "loss", "CrossEntropyLoss", "0", "train", "0"],
     ]
     .map(line)
     .join("\n");
@@ -40,7 +41,8 @@ pub fn parameters(model: &Summary) -> String {
          {count:<9} Total params\n\
          {megabytes:<9.3} Total estimated model params size (MB)\n\
          {modules:<9} Modules in train mode\n\
-         0         Modules in eval mode"
+         0         Modules in eval mode\n\
+         0         Total Flops"
     )
 }
 
@@ -55,8 +57,7 @@ fn human_readable(count: i64) -> String {
     let (unit, factor) = match count {
         0..1_000 => return count.to_string(),
         1_000..1_000_000 => ("K", 1e-3),
-        1_000_000..1_000_000_000 => ("M", 1e-6),
-        _ => ("B", 1e-9),
+        _ => ("M", 1e-6),
     };
     let value = count as f64 * factor;
     if value >= 100.0 { format!("{} {unit}", value as i64) } else { format!("{value:.1} {unit}") }

@@ -9,12 +9,7 @@ use clap::error::ErrorKind;
 use islp_mnist::commands::{Cli, UsageError};
 
 fn main() -> ExitCode {
-    // tch's infallible calls panic with libtorch's message and its C++ backtrace; the first line says it all.
-    panic::set_hook(Box::new(|info| {
-        let message =
-            info.payload_as_str().unwrap_or("unknown").lines().next().unwrap_or_default().to_string();
-        report(&format!("internal error: {message}; please report it with the command line"));
-    }));
+    panic::set_hook(Box::new(|info| report(&panic_message(info.payload_as_str().unwrap_or("unknown")))));
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
@@ -22,7 +17,7 @@ fn main() -> ExitCode {
     match panic::catch_unwind(|| cli.run()) {
         Ok(Ok(code)) => code,
         Ok(Err(error)) => {
-            report(&one_line(&format!("{error:#}")));
+            report(without_backtrace(&format!("{error:#}")));
             if error.is::<UsageError>() { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
         Err(_) => ExitCode::FAILURE,
@@ -31,11 +26,11 @@ fn main() -> ExitCode {
 
 /// clap's help goes to stdout as it is; of an error only its first line and where help is.
 fn usage(error: &clap::Error) -> ExitCode {
-    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-        let _ = error.print();
-        return ExitCode::SUCCESS;
-    }
     let text = match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            let _ = error.print();
+            return ExitCode::SUCCESS;
+        }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => "no command given".to_string(),
         _ => error.render().to_string(),
     };
@@ -46,11 +41,45 @@ fn usage(error: &clap::Error) -> ExitCode {
     ExitCode::from(2)
 }
 
-/// A message of libtorch ends where its C++ backtrace begins.
-fn one_line(message: &str) -> String {
-    message.lines().next().unwrap_or_default().to_string()
+/// tch's infallible calls panic with libtorch's message inside what `unwrap` says.
+fn panic_message(payload: &str) -> String {
+    let message = without_backtrace(payload);
+    let message = message.split_once("Torch(\"").map_or(message, |(_, of_libtorch)| of_libtorch);
+    if message.contains("can't allocate memory") {
+        return format!("not enough memory, a smaller --batch-size takes less: {message}");
+    }
+    format!("internal error, please report it with the command line: {message}")
+}
+
+/// libtorch's messages go on with a C++ backtrace on further lines, which `unwrap` shows as `\n`.
+fn without_backtrace(message: &str) -> &str {
+    let first_line = message.lines().next().unwrap_or_default();
+    first_line.split("\\n").next().unwrap_or_default()
 }
 
 fn report(message: &str) {
     let _ = writeln!(stderr(), "error: {message}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{panic_message, without_backtrace};
+
+    #[test]
+    fn no_backtrace_of_libtorch_reaches_the_user() {
+        let error = "Internal torch error: sizes differ\nException raised from infer_size at ...\nframe #0: c10::Error";
+        assert_eq!(without_backtrace(error), "Internal torch error: sizes differ");
+        let unwrapped =
+            r#"called `Result::unwrap()` on an `Err` value: Torch("sizes differ\nframe #0: c10::Error")"#;
+        assert_eq!(
+            panic_message(unwrapped),
+            "internal error, please report it with the command line: sizes differ"
+        );
+        let unwrapped = r#"called `Result::unwrap()` on an `Err` value: Torch("[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.\nframe #0")"#;
+        assert_eq!(
+            panic_message(unwrapped),
+            "not enough memory, a smaller --batch-size takes less: [enforce fail at alloc_cpu.cpp:127] err == 0. \
+             DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."
+        );
+    }
 }

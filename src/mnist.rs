@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 use tch::vision::dataset::Dataset;
@@ -12,24 +12,19 @@ pub const SIDE: i64 = 28;
 /// The number of labels, 0 to 9.
 pub const CLASSES: u8 = 10;
 
-/// Where torchvision keeps the files: `DATA_DIR/MNIST/raw`.
-pub fn raw_folder(data_dir: &Path) -> PathBuf {
-    data_dir.join("MNIST").join("raw")
-}
-
 /// Reads training and test set: images `[N, 1, 28, 28]` of f32 in [0, 1], labels `[N]` of i64.
 ///
 /// tch's reader believes the files' headers, so each is held against its file first. An error names the
 /// file and says what to do.
 pub fn load(data_dir: &Path) -> Result<Dataset> {
-    let folder = raw_folder(data_dir);
+    let folder = data_dir.join("MNIST/raw");
     for set in ["train", "t10k"] {
         let images = folder.join(format!("{set}-images-idx3-ubyte"));
         let labels = folder.join(format!("{set}-labels-idx1-ubyte"));
         let [image_count, height, width] = header(&images)?;
         ensure!(
             [height, width] == [SIDE as u32; 2],
-            "{}: images of {height}x{width} pixels; the models take {SIDE}x{SIDE}",
+            "{}: images of {height}x{width} pixels, the models take {SIDE}x{SIDE}; {REFETCH}",
             images.display()
         );
         let [label_count] = header(&labels)?;
@@ -46,7 +41,7 @@ pub fn load(data_dir: &Path) -> Result<Dataset> {
         let largest = labels.max().int64_value(&[]);
         ensure!(
             largest < i64::from(CLASSES),
-            "{}: has the label {largest}; labels go from 0 to {}",
+            "{}: has the label {largest}, labels go from 0 to {}; {REFETCH}",
             folder.join(format!("{set}-labels-idx1-ubyte")).display(),
             CLASSES - 1
         );
@@ -57,7 +52,8 @@ pub fn load(data_dir: &Path) -> Result<Dataset> {
     Ok(mnist)
 }
 
-const REFETCH: &str = "remove it and run scripts/reproduce.sh, which fetches it again";
+const REFETCH: &str = "remove it and run scripts/reproduce.sh without --data-dir, which fetches MNIST into data/, or name \
+                       another folder with --data-dir";
 
 /// An IDX header's dimensions, after making sure that the file holds just the bytes they promise.
 fn header<const DIMENSIONS: usize>(path: &Path) -> Result<[u32; DIMENSIONS]> {

@@ -1,6 +1,6 @@
 //! The notebook's two models, built with `nn::seq_t`, and the layers they consist of (`torch.nn`).
 //!
-//! Parameters are named as in Python's `state_dict()`, so weights travel both ways by name. Input is
+//! Parameters are named as in Python's `state_dict()`, so the weights go by the same names. Input is
 //! `[N, 1, 28, 28]`, output the logits `[N, 10]`.
 
 use tch::Tensor;
@@ -163,7 +163,7 @@ impl ModuleT for Dropout {
         }
         let keep = 1.0 - self.p;
         let mask = Tensor::from_slice(&self.generator.bernoulli(xs.numel(), keep)).view_as(xs);
-        xs * (mask / keep).to_device(xs.device())
+        xs * (mask / keep)
     }
 }
 

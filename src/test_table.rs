@@ -36,10 +36,11 @@ pub fn test_list(metrics: &Metrics) -> String {
 }
 
 /// `shutil.get_terminal_size(fallback=(120, 30)).columns`: COLUMNS, or the width of the terminal that stdout
-/// is, or 120.
+/// is, or 120. Widths that no terminal has, on which Lightning fails, count as none.
 pub fn terminal_width() -> usize {
     let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.trim().parse().ok());
     let terminal =
         || terminal_size::terminal_size_of(std::io::stdout()).map(|(width, _)| usize::from(width.0));
-    columns.filter(|&width| width > 0).or_else(terminal).filter(|&width| width > 1).unwrap_or(120)
+    let possible = |width: &usize| (2..=100_000).contains(width);
+    columns.filter(possible).or_else(terminal).filter(possible).unwrap_or(120)
 }

@@ -36,22 +36,16 @@ impl Trainer {
         Self { max_epochs, logger, generator: generator.clone(), progress, current_epoch: 0, global_step: 0 }
     }
 
-    /// Where the metrics go.
-    pub fn logger(&self) -> &CsvLogger {
-        &self.logger
-    }
-
     /// Trains for `max_epochs` epochs. The metrics are on disk after each.
     pub fn fit(&mut self, module: &mut SimpleModule, data: &SimpleDataModule) -> Result<()> {
         banner::print(&banner::parameters(&summary(&*module.model, &[1, 1, 28, 28])));
         let mut train_dataloader = data.train_dataloader();
         let mut val_dataloader = data.val_dataloader();
         // Lightning's sanity check. What it draws is put back, but persistent workers stay.
-        let generator = self.generator.clone();
-        generator.isolate(|| evaluate(module, &mut val_dataloader, NUM_SANITY_VAL_STEPS))?;
+        self.generator.isolate(|| evaluate(module, &mut val_dataloader, NUM_SANITY_VAL_STEPS))?;
 
         let progress = Progress::new(self.progress, self.max_epochs, train_dataloader.len());
-        for epoch in 0..self.max_epochs {
+        while self.current_epoch < self.max_epochs {
             let mut loss_mean = EpochMean::new();
             let mut accuracy_mean = EpochMean::new();
             for (images, labels) in train_dataloader.iter() {
@@ -69,7 +63,7 @@ impl Trainer {
                 if self.global_step.is_multiple_of(LOG_EVERY_N_STEPS) {
                     self.log(&[("train_accuracy_step", f32::try_from(&accuracy)?)]);
                 }
-                progress.step(epoch, &loss);
+                progress.step(self.current_epoch, &loss);
             }
             let valid = evaluate(module, &mut val_dataloader, usize::MAX)?;
             self.log(&[("valid_loss", valid.loss), ("valid_accuracy", valid.accuracy)]);

@@ -6,6 +6,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use common::{idx, islp_mnist, stdout_of, tensors, write_small_mnist};
 use tempfile::{TempDir, tempdir};
@@ -47,7 +49,8 @@ fn every_cell_is_run_and_printed_and_everything_is_left_in_its_place() {
     let stdout = stdout_of(&mut reproduce(&folder, &["--epochs", "3", "--batch-size", "64"]));
     let golden =
         fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/small_run.txt")).unwrap();
-    // The figures of the test depend on the processor's rounding: what isn't compared is digits after a point.
+    // The golden text is what this run prints; tests/runs.rs holds the same run against Python's. The metrics depend on
+    // how the processor rounds, so they aren't compared here.
     assert_eq!(without_metrics(&stdout), without_metrics(&golden), "printed:\n{stdout}");
 
     for name in ["MNIST", "MNIST_MLR"] {
@@ -82,7 +85,7 @@ fn every_cell_is_run_and_printed_and_everything_is_left_in_its_place() {
     assert_eq!(names("MNIST_MLR"), expected.map(|(name, size)| (name.to_string(), size.to_vec())));
 }
 
-/// The text with the digits behind every `0.` of a metric and the padding around them taken out.
+/// The text with every number of a metric, and the padding around it, taken out.
 fn without_metrics(text: &str) -> String {
     let is_metric = |line: &str| line.contains("test_loss") || line.contains("test_accuracy");
     let mask = |line: &str| {
@@ -181,8 +184,22 @@ fn a_wrong_option_is_one_line_that_names_it_and_exit_code_2() {
             ["--validation", "NaN"],
             "invalid value 'NaN' for '--validation <VALIDATION>': must be a fraction above 0 and below 1, such as 0.2",
         ),
-        (["--lr", "-1"], "invalid value '-1' for '--lr <LR>': must be a number, 0 or more, such as 0.01"),
-        (["--lr", "inf"], "invalid value 'inf' for '--lr <LR>': must be a number, 0 or more, such as 0.01"),
+        (
+            ["--lr", "-1"],
+            "invalid value '-1' for '--lr <LR>': must be a number from 0 to 3.4e38, such as 0.01",
+        ),
+        (
+            ["--lr", "-1e-3"],
+            "invalid value '-1e-3' for '--lr <LR>': must be a number from 0 to 3.4e38, such as 0.01",
+        ),
+        (
+            ["--lr", "1e39"],
+            "invalid value '1e39' for '--lr <LR>': must be a number from 0 to 3.4e38, such as 0.01",
+        ),
+        (
+            ["--lr", "inf"],
+            "invalid value 'inf' for '--lr <LR>': must be a number from 0 to 3.4e38, such as 0.01",
+        ),
         (
             ["--seed", "-1"],
             "invalid value '-1' for '--seed <SEED>': must be a whole number from 0 to 18446744073709551615",
@@ -211,7 +228,7 @@ fn a_wrong_option_is_one_line_that_names_it_and_exit_code_2() {
 
 #[test]
 fn missing_or_wrong_data_is_one_line_that_names_the_file_and_exit_code_1() {
-    let refetch = "remove it and run scripts/reproduce.sh, which fetches it again";
+    let refetch = "remove it and run scripts/reproduce.sh without --data-dir, which fetches MNIST into data/, or name another folder with --data-dir";
     let images = "data/MNIST/raw/train-images-idx3-ubyte";
     let labels = "data/MNIST/raw/train-labels-idx1-ubyte";
     let folder = tempdir().unwrap();
@@ -239,12 +256,13 @@ fn missing_or_wrong_data_is_one_line_that_names_the_file_and_exit_code_1() {
     );
     assert_eq!(
         with(images, &idx(&[u32::MAX, u32::MAX, u32::MAX], &[])),
-        format!("error: {images}: images of 4294967295x4294967295 pixels; the models take 28x28")
-            .replace(": images of 4294967295x4294967295 pixels; the models take 28x28", &format!(": its header announces [4294967295, 4294967295, 4294967295] values, but the file is 16 bytes long; {refetch}"))
+        format!(
+            "error: {images}: its header announces [4294967295, 4294967295, 4294967295] values, but the file is 16 bytes long; {refetch}"
+        )
     );
     assert_eq!(
         with(images, &idx(&[1, 2, 2], &[0; 4])),
-        format!("error: {images}: images of 2x2 pixels; the models take 28x28")
+        format!("error: {images}: images of 2x2 pixels, the models take 28x28; {refetch}")
     );
     assert_eq!(
         with(images, &label_bytes),
@@ -259,7 +277,7 @@ fn missing_or_wrong_data_is_one_line_that_names_the_file_and_exit_code_1() {
     label_bytes[8 + 17] = 10;
     assert_eq!(
         with(labels, &label_bytes),
-        format!("error: {labels}: has the label 10; labels go from 0 to 9")
+        format!("error: {labels}: has the label 10, labels go from 0 to 9; {refetch}")
     );
 
     let folder = small_mnist();
@@ -279,6 +297,79 @@ fn an_output_folder_that_cannot_be_written_is_one_line_that_names_it_and_exit_co
         error_of(&mut reproduce(&folder, &["--output-dir", "taken"]), 1),
         "error: cannot write to the output folder taken/MNIST; --output-dir names another: Not a directory (os error 20)"
     );
+    fs::create_dir(folder.path().join("half")).unwrap();
+    fs::write(folder.path().join("half/MNIST_MLR"), "a file").unwrap();
+    assert_eq!(
+        error_of(&mut reproduce(&folder, &["--output-dir", "half"]), 1),
+        "error: cannot write to the output folder half/MNIST_MLR; --output-dir names another: File exists (os error 17)"
+    );
+    assert_eq!(
+        fs::read_dir(folder.path().join("half/MNIST")).unwrap().count(),
+        0,
+        "no trace of the run is left"
+    );
+}
+
+#[test]
+fn a_stdout_that_cannot_be_written_is_one_line_and_of_a_comparison_no_verdict() {
+    let folder = small_mnist();
+    let full = || fs::File::create("/dev/full").unwrap();
+    let output = reproduce(&folder, &["--epochs", "1"]).stdout(full()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let message = "error: cannot write to stdout: No space left on device (os error 28)\n";
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), message);
+
+    fs::write(folder.path().join("metrics.csv"), "epoch,step\r\n0,49\r\n").unwrap();
+    let mut compare = islp_mnist();
+    compare.current_dir(&folder).args(["compare", "metrics.csv", "metrics.csv"]);
+    assert_eq!(compare.output().unwrap().status.code(), Some(0));
+    assert_eq!(compare.stdout(full()).output().unwrap().status.code(), Some(2));
+}
+
+#[test]
+fn the_metrics_are_on_disk_after_every_epoch_and_stay_there_when_the_run_is_killed() {
+    let folder = small_mnist();
+    let metrics = folder.path().join("output/MNIST/version_0/metrics.csv");
+    let mut run = reproduce(&folder, &["--epochs", "1000000"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !fs::read_to_string(&metrics).is_ok_and(|csv| csv.contains("\r\n2,")) {
+        assert!(Instant::now() < deadline, "three epochs take no minute");
+        assert!(run.try_wait().unwrap().is_none(), "the run goes on");
+        sleep(Duration::from_millis(5));
+    }
+    run.kill().unwrap();
+    run.wait().unwrap();
+    let csv = fs::read_to_string(&metrics).unwrap();
+    assert!(csv.ends_with("\r\n"));
+    // Two steps an epoch; of every epoch a row of validation and one of training, but for the step rows between.
+    let epochs =
+        csv.lines().skip(1).filter(|line| line.split(',').nth(3).is_some_and(|loss| !loss.is_empty()));
+    assert!(epochs.count() >= 3, "{csv}");
+}
+
+#[test]
+fn a_progress_bar_shows_on_a_terminal_unless_told_not_to() {
+    let folder = small_mnist();
+    // `script` gives the program a terminal for stderr.
+    let on_a_terminal = |options: &str| {
+        let program = env!("CARGO_BIN_EXE_islp-mnist");
+        let command = format!("'{program}' reproduce --epochs 40 {options} >/dev/null");
+        stdout_of(
+            Command::new("script")
+                .args(["-qec", &command, "/dev/null"])
+                .current_dir(&folder)
+                .env("COLUMNS", "120"),
+        )
+    };
+    let shown = on_a_terminal("");
+    for part in ["epoch ", "/40", "step ", "loss ", "valid_accuracy 0.", " left"] {
+        assert!(shown.contains(part), "no {part:?} in {shown:?}");
+    }
+    assert!(!on_a_terminal("--no-progress").contains("step "));
 }
 
 #[test]

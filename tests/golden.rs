@@ -55,30 +55,32 @@ fn the_golden_summaries_are_what_torchinfo_prints_today() {
 fn the_parameter_table_is_lightnings() {
     let [(_, mlp), (_, mlr)] = models();
     let golden = "
-  | Name  | Type             | Params | Mode 
----------------------------------------------
-0 | model | MNISTModel       | 235 K  | train
-1 | loss  | CrossEntropyLoss | 0      | train
----------------------------------------------
+  | Name  | Type             | Params | Mode  | FLOPs
+-----------------------------------------------------------
+0 | model | MNISTModel       | 235 K  | train | 0    
+1 | loss  | CrossEntropyLoss | 0      | train | 0    
+-----------------------------------------------------------
 235 K     Trainable params
 0         Non-trainable params
 235 K     Total params
 0.941     Total estimated model params size (MB)
 13        Modules in train mode
-0         Modules in eval mode";
+0         Modules in eval mode
+0         Total Flops";
     assert_eq!(banner::parameters(&summary(&*mlp, &[1, 1, 28, 28])), golden);
     let golden = "
-  | Name  | Type             | Params | Mode 
----------------------------------------------
-0 | model | MNIST_MLR        | 7.9 K  | train
-1 | loss  | CrossEntropyLoss | 0      | train
----------------------------------------------
+  | Name  | Type             | Params | Mode  | FLOPs
+-----------------------------------------------------------
+0 | model | MNIST_MLR        | 7.9 K  | train | 0    
+1 | loss  | CrossEntropyLoss | 0      | train | 0    
+-----------------------------------------------------------
 7.9 K     Trainable params
 0         Non-trainable params
 7.9 K     Total params
 0.031     Total estimated model params size (MB)
 5         Modules in train mode
-0         Modules in eval mode";
+0         Modules in eval mode
+0         Total Flops";
     assert_eq!(banner::parameters(&summary(&*mlr, &[1, 1, 28, 28])), golden);
 }
 

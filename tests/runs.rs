@@ -1,15 +1,21 @@
-//! Whole runs on the real MNIST.
+//! Whole runs: against Python, and what accuracy they come to.
 
 mod common;
 
 use std::fs;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use common::{data_dir, islp_mnist, python, stdout_of, write_small_mnist};
 use tempfile::tempdir;
 
+/// One run at a time: threads of libtorch that wait for a core keep it busy, so two runs at once take far more than
+/// twice as long.
+static MACHINE: Mutex<()> = Mutex::new(());
+
 /// Runs notebook and program with the same options; fails with what `compare` says unless all is identical.
 fn assert_parity(data_dir: &Path, options: &[&str]) {
+    let _machine = MACHINE.lock().unwrap_or_else(PoisonError::into_inner);
     let folder = tempdir().unwrap();
     let run = |command: &mut std::process::Command, side: &str| {
         let output = folder.path().join(side);
@@ -74,6 +80,7 @@ fn runs_on_a_small_data_set_are_pythons() {
 
 #[test]
 fn thirty_epochs_come_to_the_accuracy_that_seeds_give() {
+    let _machine = MACHINE.lock().unwrap_or_else(PoisonError::into_inner);
     let folder = tempdir().unwrap();
     let stdout = stdout_of(
         islp_mnist()

@@ -5,14 +5,17 @@ ISLP's data module, for tests/stages.rs to hold its own against.
 """
 
 import sys
+from pathlib import Path
 
 import torch
 from ISLP.torch import SimpleDataModule, SimpleModule
-from models import MNISTModel
 from pytorch_lightning import seed_everything
 from safetensors.torch import save_file
 from torchvision.datasets import MNIST
 from torchvision.transforms import ToTensor
+
+sys.path.insert(0, str(Path(__file__).parent))
+from models import MNISTModel
 
 data_dir, file = sys.argv[1:]
 STEPS = 20

@@ -1,11 +1,12 @@
-use std::io::Write;
+//! `islp-mnist compare`: prints what [`crate::compare`] finds, and says it by the exit code.
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
 
-use super::UsageError;
+use super::{UsageError, print};
 use crate::compare::compare;
 
 /// Compare two runs' metrics, weights and output: identical, or where they first differ and by how much.
@@ -20,8 +21,9 @@ pub struct Options {
 }
 
 pub fn run(options: &Options) -> Result<ExitCode> {
-    let report = compare(&options.reference, &options.candidate)
-        .map_err(|error| UsageError(format!("cannot compare: {error:#}")))?;
-    write!(std::io::stdout(), "{report}")?;
+    // Exit code 1 would say that something differs.
+    let cannot_compare = |error| UsageError(format!("cannot compare: {error:#}"));
+    let report = compare(&options.reference, &options.candidate).map_err(cannot_compare)?;
+    print(report.to_string().trim_end()).map_err(cannot_compare)?;
     Ok(ExitCode::from(report.outcome().exit_code()))
 }

@@ -4,9 +4,10 @@ mod compare;
 mod reproduce;
 
 use std::fmt::{self, Display, Formatter};
+use std::io::{Write, stdout};
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 
 /// The MNIST notebook of ISLP in Rust: the same seed gives the same bits as Python.
@@ -31,6 +32,11 @@ impl Cli {
             Command::Compare(options) => compare::run(&options),
         }
     }
+}
+
+/// Prints a line or several to stdout.
+fn print(text: &str) -> Result<()> {
+    writeln!(stdout(), "{text}").context("cannot write to stdout")
 }
 
 /// Marks an error that lies in the options given: exit code 2 instead of 1.

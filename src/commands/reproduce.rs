@@ -1,4 +1,6 @@
-use std::io::{Write, stdout};
+//! `islp-mnist reproduce`: the notebook's cells, in their order.
+
+use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -7,7 +9,7 @@ use clap::Args;
 use tch::nn::{ModuleT, VarStore};
 use tch::{Device, Tensor};
 
-use super::UsageError;
+use super::{UsageError, print};
 use crate::banner;
 use crate::checkpoint::save_weights;
 use crate::csv_logger::CsvLogger;
@@ -38,7 +40,7 @@ pub struct Options {
     #[arg(long, default_value = "256", value_parser = at_least_one)]
     batch_size: usize,
     /// Fraction of the training images held back for validation, between 0 and 1
-    #[arg(long, default_value = "0.2", value_parser = fraction)]
+    #[arg(long, default_value = "0.2", value_parser = fraction, allow_hyphen_values = true)]
     validation: f64,
     /// Seed of everything random but the split; as in PyTorch only its low 32 bits count
     #[arg(long, default_value = "0", value_parser = seed)]
@@ -47,7 +49,7 @@ pub struct Options {
     #[arg(long, default_value = "4", value_parser = at_least_zero)]
     num_workers: usize,
     /// Learning rate of RMSprop
-    #[arg(long, default_value = "0.01", value_parser = learning_rate)]
+    #[arg(long, default_value = "0.01", value_parser = learning_rate, allow_hyphen_values = true)]
     lr: f64,
     /// Folder with MNIST/raw/, as torchvision lays it out
     #[arg(long, default_value = "data")]
@@ -64,7 +66,9 @@ pub struct Options {
 }
 
 fn at_least_one(value: &str) -> Result<usize, String> {
-    value.parse().ok().filter(|number| *number > 0).ok_or("must be a whole number, 1 or more".into())
+    // Python's and libtorch's integers are signed.
+    let number = value.parse::<i64>().ok().filter(|number| *number > 0);
+    number.map(|number| number as usize).ok_or("must be a whole number, 1 or more".into())
 }
 
 fn at_least_zero(value: &str) -> Result<usize, String> {
@@ -81,8 +85,9 @@ fn fraction(value: &str) -> Result<f64, String> {
 }
 
 fn learning_rate(value: &str) -> Result<f64, String> {
-    let valid = |lr: &f64| *lr >= 0.0 && lr.is_finite();
-    value.parse().ok().filter(valid).ok_or("must be a number, 0 or more, such as 0.01".into())
+    // The parameters are f32, and PyTorch's RMSprop fails with a rate beyond their range.
+    let valid = |lr: &f64| (0.0..=f64::from(f32::MAX)).contains(lr);
+    value.parse().ok().filter(valid).ok_or("must be a number from 0 to 3.4e38, such as 0.01".into())
 }
 
 fn threads(value: &str) -> Result<i32, String> {
@@ -116,27 +121,27 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     .map_err(|error| UsageError(format!("--validation {} {error}", options.validation)))?;
     // Both folders now, so that one that can't be written is known before any training.
     let mnist_logger = CsvLogger::new(&options.output_dir, "MNIST")?;
-    let mlr_logger = CsvLogger::new(&options.output_dir, "MNIST_MLR")?;
+    let mlr_logger = CsvLogger::new(&options.output_dir, "MNIST_MLR").inspect_err(|_| {
+        let _ = fs::remove_dir(mnist_logger.log_dir());
+    })?;
 
-    let mut out = stdout();
     // len(mnist_train[0]), mnist_train[0][1], mnist_train[0][0].shape, mnist_train.targets
     let targets = Vec::<i64>::try_from(&mnist.train_labels)?;
-    writeln!(out, "2\n{}", targets[0])?;
-    writeln!(out, "{}", torch_size(&mnist.train_images.get(0).size()))?;
-    writeln!(out, "{}", tensor_of_digits(&targets))?;
+    print(&format!("2\n{}", targets[0]))?;
+    print(&torch_size(&mnist.train_images.get(0).size()))?;
+    print(&tensor_of_digits(&targets))?;
 
     let mut train_dataloader = data.train_dataloader();
-    let mut first_batches = train_dataloader.iter();
     let mut x = Tensor::new();
-    for (idx, (x_, y_)) in first_batches.by_ref().take(2).enumerate() {
-        writeln!(out, "X_{idx}:  {}\nY_{idx}:  {}", torch_size(&x_.size()), torch_size(&y_.size()))?;
+    for (idx, (x_, y_)) in train_dataloader.iter().take(2).enumerate() {
+        print(&format!("X_{idx}:  {}\nY_{idx}:  {}", torch_size(&x_.size()), torch_size(&y_.size())))?;
         x = x_;
     }
 
     let vs = VarStore::new(Device::Cpu);
     let mnist_model = MnistModel::new(&vs.root(), &generator);
-    writeln!(out, "{}", torch_size(&mnist_model.forward_t(&x, true).size()))?;
-    writeln!(out, "{}", summary(&mnist_model, &x.size()))?;
+    print(&torch_size(&mnist_model.forward_t(&x, true).size()))?;
+    print(&summary(&mnist_model, &x.size()).to_string())?;
     let mnist_module = SimpleModule::classification(mnist_model, vs, options.lr);
     fit_and_test(mnist_module, mnist_logger, &data, &generator, options)?;
 
@@ -166,6 +171,6 @@ fn fit_and_test(
     file::write(&log_dir.join("accuracy.svg"), figure.to_svg()?.as_bytes())?;
 
     let metrics = trainer.test(&module, data)?;
-    writeln!(stdout(), "{}\n{}", test_table(&metrics, terminal_width()), test_list(&metrics))?;
-    Ok(())
+    print(&test_table(&metrics, terminal_width()))?;
+    print(&test_list(&metrics))
 }

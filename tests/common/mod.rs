@@ -36,7 +36,8 @@ pub fn python(script: &str) -> Command {
         python.display()
     );
     let mut command = Command::new(python);
-    command.arg(checkout().join(script));
+    // Isolated, and without a GPU, as scripts/parity.sh runs it.
+    command.args(["-I", "-X", "utf8"]).arg(checkout().join(script)).env("CUDA_VISIBLE_DEVICES", "");
     command
 }
 

@@ -1,0 +1,90 @@
+//! The set-up's fetching of MNIST, in a checkout of its own, from mirrors that are folders.
+
+mod common;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use common::{checkout, data_dir};
+use tempfile::{TempDir, tempdir};
+
+const FILES: [&str; 4] = [
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+];
+
+/// A checkout with nothing set up, and an npm that can't reach its registry.
+fn fresh_checkout() -> TempDir {
+    let folder = tempdir().unwrap();
+    fs::create_dir_all(folder.path().join("scripts")).unwrap();
+    fs::create_dir_all(folder.path().join("bin")).unwrap();
+    fs::copy(checkout().join("scripts/setup.sh"), folder.path().join("scripts/setup.sh")).unwrap();
+    let npm = folder.path().join("bin/npm");
+    fs::write(&npm, "#!/bin/sh\nexit 1\n").unwrap();
+    fs::set_permissions(&npm, fs::Permissions::from_mode(0o755)).unwrap();
+    folder
+}
+
+/// A folder with the four files as a mirror has them, `change` having been at the bytes of each.
+fn mirror(folder: &Path, name: &str, change: impl Fn(&str, &mut Vec<u8>)) -> String {
+    let mirror = folder.join(name);
+    fs::create_dir(&mirror).unwrap();
+    for file in FILES {
+        let mut bytes = fs::read(data_dir().join("MNIST/raw").join(file)).unwrap();
+        change(file, &mut bytes);
+        fs::write(mirror.join(file), bytes).unwrap();
+    }
+    assert!(Command::new("gzip").arg("-1r").arg(&mirror).status().unwrap().success());
+    format!("file://{}", mirror.display())
+}
+
+fn fetch_mnist(folder: &Path, mirrors: &str) -> Output {
+    let path = format!("{}:{}", folder.join("bin").display(), std::env::var("PATH").unwrap());
+    let mut bash = Command::new("bash");
+    bash.args(["-c", "source scripts/setup.sh; read_options; set_up mnist"]);
+    bash.current_dir(folder).env("PATH", path).env("ISLP_MNIST_MIRRORS", mirrors).output().unwrap()
+}
+
+#[test]
+fn a_file_with_another_checksum_is_refused_and_nothing_is_left_in_place() {
+    let folder = fresh_checkout();
+    let altered = mirror(folder.path(), "altered", |file, bytes| {
+        if file == "t10k-labels-idx1-ubyte" {
+            bytes[100] ^= 1;
+        }
+    });
+    let Output { status, stderr, .. } = fetch_mnist(folder.path(), &altered);
+    let stderr = String::from_utf8(stderr).unwrap();
+    assert_eq!(status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains(&format!(
+        "{altered}: its t10k-labels-idx1-ubyte is not MNIST's (SHA-256 differs), refused"
+    )));
+    assert!(stderr.lines().last().unwrap().contains("MNIST could not be fetched"), "{stderr}");
+    assert!(!folder.path().join("data").exists());
+}
+
+#[test]
+fn a_mirror_that_cannot_be_reached_is_passed_over_for_the_next() {
+    let folder = fresh_checkout();
+    let good = mirror(folder.path(), "good", |_, _| {});
+    let output = fetch_mnist(folder.path(), &format!("file:///no/such/mirror {good}"));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.stdout, b"", "stdout belongs to the program");
+    let raw = folder.path().join("data/MNIST/raw");
+    let mut names: Vec<_> = fs::read_dir(&raw).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    let mut expected = FILES;
+    expected.sort_unstable();
+    assert_eq!(names, expected);
+    // A second time nothing is fetched, and a file that isn't MNIST's is named and kept.
+    assert!(fetch_mnist(folder.path(), "").status.success());
+    fs::write(raw.join(FILES[1]), "mine").unwrap();
+    let output = fetch_mnist(folder.path(), &good);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("train-labels-idx1-ubyte: not MNIST's file"));
+    assert_eq!(fs::read(raw.join(FILES[1])).unwrap(), b"mine");
+}
