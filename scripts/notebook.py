@@ -2,7 +2,7 @@
 
 The reference that `islp-mnist reproduce` is compared with, byte for byte. A cell that only shows a value
 prints it here. Beyond the notebook this script takes options, hands MNIST_MLR's Trainer the logger that the
-notebook makes and then forgets, and saves figure and weights beside each metrics.csv.
+notebook makes and then forgets, saves figure and weights beside each metrics.csv, and keeps clear of a race in MKL.
 """
 
 import argparse
@@ -43,6 +43,11 @@ if args.threads:
 # NumPy, which Lightning seeds too, takes 32 bits only; torch takes 64.
 seed_everything(args.seed % 2**32, workers=True)
 torch.manual_seed(args.seed)
+
+# MKL settles on a kernel for its square root, RMSprop's, at the first call. If that comes from two threads at once,
+# one may get a coarser kernel, and one run in twenty differs from the others (pytorch/pytorch#188792). One element
+# is one thread's.
+torch.ones(1).sqrt()
 
 # %%
 from torchvision.datasets import MNIST

@@ -10,14 +10,20 @@ pub fn repr(value: f32) -> String {
     if value.is_infinite() {
         return if value > 0.0 { "inf" } else { "-inf" }.into();
     }
-    let scientific = format!("{value:e}");
+    // Rust gives as few digits as Python does, but where two such numbers are equally near, not always Python's, the
+    // even one. Asked for that many digits it rounds as Python does.
+    let shortest = format!("{value:e}");
+    let decimals =
+        shortest.split('e').next().unwrap_or_default().chars().filter(char::is_ascii_digit).count() - 1;
+    let scientific = format!("{value:.decimals$e}");
     let (digits, exponent) = scientific.split_once('e').expect("Rust's exponent form has an e");
     let exponent: i32 = exponent.parse().expect("Rust's exponent is a number");
-    if value != 0.0 && !(-4..16).contains(&exponent) {
-        let sign = if exponent < 0 { '-' } else { '+' };
-        return format!("{digits}e{sign}{:02}", exponent.abs());
+    if (-4..16).contains(&exponent) {
+        let decimals = (decimals as i32 - exponent).max(1) as usize;
+        return format!("{value:.decimals$}");
     }
-    format!("{value:?}")
+    let sign = if exponent < 0 { '-' } else { '+' };
+    format!("{digits}e{sign}{:02}", exponent.abs())
 }
 
 /// `torch.Size`, as it prints.

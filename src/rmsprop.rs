@@ -19,6 +19,10 @@ pub struct RmsProp {
 impl RmsProp {
     /// `RMSprop(parameters, lr=lr)`.
     pub fn new(parameters: Vec<Tensor>, lr: f64) -> Self {
+        // MKL settles on a kernel for its square root at the first call. If that comes from two threads at once, one
+        // may get a coarser kernel, and the weights differ from run to run: pytorch/pytorch#188792. One element is
+        // one thread's.
+        let _ = Tensor::from(1f32).sqrt();
         let square_avg = parameters.iter().map(Tensor::zeros_like).collect();
         Self { lr, parameters, square_avg }
     }

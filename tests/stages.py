@@ -20,6 +20,8 @@ from models import MNISTModel
 data_dir, file = sys.argv[1:]
 STEPS = 20
 stages = {}
+# As in scripts/notebook.py.
+torch.ones(1).sqrt()
 
 seed_everything(1, workers=True)
 mnist_train = MNIST(root=data_dir, train=True, transform=ToTensor())
