@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand.
 
 mod compare;
+mod plot;
 mod reproduce;
 
 use std::fmt::{self, Display, Formatter};
@@ -22,6 +23,7 @@ pub struct Cli {
 enum Command {
     Reproduce(reproduce::Options),
     Compare(compare::Options),
+    Plot(plot::Options),
 }
 
 impl Cli {
@@ -30,6 +32,7 @@ impl Cli {
         match self.command {
             Command::Reproduce(options) => reproduce::run(&options),
             Command::Compare(options) => compare::run(&options),
+            Command::Plot(options) => plot::run(&options),
         }
     }
 }
