@@ -15,6 +15,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tch::{Kind, Tensor};
 
+use crate::libtorch::cpu_capability;
+
 const STATE_SIZE: usize = 624;
 const SHIFT_SIZE: usize = 397;
 
@@ -99,21 +101,10 @@ impl Generator {
     }
 }
 
-/// Whether the `uniform_` kernel that ATen chooses on this processor has the compiler's fused multiply-add.
-/// Its AVX2 and AVX-512 builds have it, its DEFAULT build for x86-64 has not; the choice is
-/// `compute_cpu_capability` in `ATen/native/DispatchStub.cpp`.
+/// Whether the `uniform_` kernel that ATen takes has the compiler's fused multiply-add. Of its builds for x86-64 all
+/// but DEFAULT have it.
 fn aten_fuses_multiply_add() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    {
-        let forced = std::env::var("ATEN_CPU_CAPABILITY").unwrap_or_default();
-        match forced.as_str() {
-            "default" => false,
-            "avx2" | "avx512" => true,
-            _ => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
-        }
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    true
+    cfg!(not(target_arch = "x86_64")) || cpu_capability() != "DEFAULT"
 }
 
 #[derive(Clone, Debug)]

@@ -1,4 +1,5 @@
 //! Parses, dispatches, prints one readable error line, sets the exit code.
+#![forbid(unsafe_code)]
 
 use std::io::{Write, stderr};
 use std::panic;

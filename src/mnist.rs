@@ -1,10 +1,12 @@
 //! `torchvision.datasets.MNIST` with `ToTensor`: the four IDX files of `DATA_DIR/MNIST/raw`.
 
-use std::fs::File;
-use std::io::Read;
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
+use sha2::{Digest, Sha256};
 use tch::vision::dataset::Dataset;
 
 /// An image's height and width, in pixels.
@@ -12,12 +14,43 @@ pub const SIDE: i64 = 28;
 /// The number of labels, 0 to 9.
 pub const CLASSES: u8 = 10;
 
+/// MNIST's four files and their SHA-256, the same as `scripts/setup.sh` holds what it fetches against.
+pub const CHECKSUMS: [(&str, &str); 4] = [
+    ("train-images-idx3-ubyte", "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"),
+    ("train-labels-idx1-ubyte", "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5"),
+    ("t10k-images-idx3-ubyte", "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"),
+    ("t10k-labels-idx1-ubyte", "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"),
+];
+
+/// The folder of the four files.
+pub fn raw_folder(data_dir: &Path) -> PathBuf {
+    data_dir.join("MNIST/raw")
+}
+
+/// The SHA-256, in hexadecimal, of each of the four files, by its name. An error names the file.
+pub fn checksums(data_dir: &Path) -> Result<BTreeMap<&'static str, String>> {
+    let of_file = |(name, _)| {
+        let path = raw_folder(data_dir).join(name);
+        Ok((name, checksum(&path).with_context(|| format!("cannot read {}", path.display()))?))
+    };
+    CHECKSUMS.into_iter().map(of_file).collect()
+}
+
+/// The SHA-256 of a file, in hexadecimal.
+pub fn checksum(path: &Path) -> io::Result<String> {
+    // A FIFO would block the reader.
+    if !path.metadata()?.is_file() {
+        return Err(io::Error::other("not a regular file"));
+    }
+    Ok(Sha256::digest(fs::read(path)?).iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
 /// Reads training and test set: images `[N, 1, 28, 28]` of f32 in [0, 1], labels `[N]` of i64.
 ///
 /// tch's reader believes the files' headers, so each is held against its file first. An error names the
 /// file and says what to do.
 pub fn load(data_dir: &Path) -> Result<Dataset> {
-    let folder = data_dir.join("MNIST/raw");
+    let folder = raw_folder(data_dir);
     for set in ["train", "t10k"] {
         let images = folder.join(format!("{set}-images-idx3-ubyte"));
         let labels = folder.join(format!("{set}-labels-idx1-ubyte"));
@@ -60,7 +93,7 @@ fn header<const DIMENSIONS: usize>(path: &Path) -> Result<[u32; DIMENSIONS]> {
     let name = path.display();
     let metadata = match path.metadata() {
         Ok(metadata) => metadata,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
             bail!("{name}: no such file; scripts/reproduce.sh fetches MNIST, --data-dir names another folder")
         }
         Err(error) => return Err(error).with_context(|| format!("cannot read {name}")),
@@ -71,7 +104,7 @@ fn header<const DIMENSIONS: usize>(path: &Path) -> Result<[u32; DIMENSIONS]> {
     ensure!(metadata.len() >= expected, "{name}: shorter than an IDX header; {REFETCH}");
 
     let mut file = File::open(path).with_context(|| format!("cannot read {name}"))?;
-    let mut word = || -> std::io::Result<u32> {
+    let mut word = || -> io::Result<u32> {
         let mut bytes = [0; 4];
         file.read_exact(&mut bytes)?;
         Ok(u32::from_be_bytes(bytes))

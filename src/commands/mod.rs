@@ -2,6 +2,7 @@
 
 mod compare;
 mod plot;
+mod doctor;
 mod reproduce;
 
 use std::fmt::{self, Display, Formatter};
@@ -24,6 +25,7 @@ enum Command {
     Reproduce(reproduce::Options),
     Compare(compare::Options),
     Plot(plot::Options),
+    Doctor(doctor::Options),
 }
 
 impl Cli {
@@ -33,6 +35,7 @@ impl Cli {
             Command::Reproduce(options) => reproduce::run(&options),
             Command::Compare(options) => compare::run(&options),
             Command::Plot(options) => plot::run(&options),
+            Command::Doctor(options) => doctor::run(&options),
         }
     }
 }

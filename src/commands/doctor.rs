@@ -1,0 +1,149 @@
+//! `islp-mnist doctor`: whether this machine has what the same results as Python's take, a line for each check.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Result, ensure};
+use clap::Args;
+use tch::Cuda;
+
+use super::print;
+use crate::device::cuda;
+use crate::device::{DeviceOption, resolve};
+use crate::generator::Generator;
+use crate::{libtorch, mnist};
+
+/// Check what a run depends on: libtorch, processor, GPU, data, random numbers.
+///
+/// Exits with 0 only if all is well, otherwise with 1. That there is no GPU is a problem only with --device cuda or
+/// mps.
+///
+/// Example: islp-mnist doctor --device cuda
+#[derive(Args, Debug)]
+pub struct Options {
+    /// Device to check for: auto, cpu, cuda, cuda:N or mps
+    #[arg(long, default_value_t)]
+    device: DeviceOption,
+    /// Folder with MNIST/raw/, as torchvision lays it out
+    #[arg(long, default_value = "data")]
+    data_dir: PathBuf,
+}
+
+pub fn run(options: &Options) -> Result<ExitCode> {
+    // Before anything else uses libtorch, and before the list of what is loaded.
+    let device = device(options.device);
+    let checks = [
+        ("libtorch", version()),
+        ("loaded from", files()),
+        ("CPU", Ok(format!("{} kernels", libtorch::cpu_capability()))),
+        ("threads", Ok(threads())),
+        ("libraries", Ok(libraries())),
+        (if options.device == DeviceOption::Mps { "MPS" } else { "CUDA" }, device),
+        ("data", data(&options.data_dir)),
+        ("generator", generator()),
+    ];
+    for (name, found) in &checks {
+        let text = match found {
+            Ok(text) => text.clone(),
+            Err(problem) => format!("PROBLEM: {problem:#}"),
+        };
+        print(&format!("{name:<13} {text}"))?;
+    }
+    let problems: Vec<&str> =
+        checks.iter().filter(|(_, found)| found.is_err()).map(|(name, _)| *name).collect();
+    if problems.is_empty() {
+        print("all is well")?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let plural = if problems.len() == 1 { "" } else { "s" };
+    print(&format!("{} problem{plural}: {}", problems.len(), problems.join(", ")))?;
+    Ok(ExitCode::FAILURE)
+}
+
+fn version() -> Result<String> {
+    let version = libtorch::version()?;
+    let expected = libtorch::EXPECTED_VERSION;
+    ensure!(
+        // What follows the plus sign is the build.
+        version.split('+').next() == Some(expected),
+        "{version}, but {expected} is expected; {REFETCH_LIBTORCH}"
+    );
+    Ok(format!("{version}, as expected"))
+}
+
+const REFETCH_LIBTORCH: &str =
+    "scripts/reproduce.sh fetches that, unless LIBTORCH or LIBTORCH_USE_PYTORCH is set";
+
+/// Folder by folder.
+fn files() -> Result<String> {
+    let mut folders: BTreeMap<PathBuf, Vec<String>> = BTreeMap::new();
+    for path in libtorch::files()? {
+        let name = path.file_name().unwrap_or_default().display().to_string();
+        folders.entry(path.parent().unwrap_or(&path).to_path_buf()).or_default().push(name);
+    }
+    let of_folder =
+        |(folder, names): (&PathBuf, &Vec<String>)| format!("{}: {}", folder.display(), names.join(", "));
+    Ok(folders.iter().map(of_folder).collect::<Vec<_>>().join("; "))
+}
+
+fn threads() -> String {
+    format!(
+        "{} within an operation, {} between operations",
+        tch::get_num_threads(),
+        tch::get_num_interop_threads()
+    )
+}
+
+fn libraries() -> String {
+    let with = |is_there| if is_there { "yes" } else { "no" };
+    format!(
+        "MKL {}, oneDNN {}, OpenMP {}",
+        with(tch::utils::has_mkl()),
+        with(tch::utils::has_mkldnn()),
+        with(tch::utils::has_openmp())
+    )
+}
+
+fn device(option: DeviceOption) -> Result<String> {
+    let index = match option {
+        DeviceOption::Cpu => return Ok("not looked for, with --device cpu".into()),
+        DeviceOption::Mps => return resolve(option).map(|_| "an Apple GPU".into()),
+        DeviceOption::Auto => 0,
+        DeviceOption::Cuda(index) => index.unwrap_or(0),
+    };
+    match cuda::find(index) {
+        Ok(_) => Ok(format!("GPU {index} of {}", Cuda::device_count())),
+        Err(missing) if option == DeviceOption::Auto => Ok(format!("not used: {missing}")),
+        Err(missing) => Err(missing.into()),
+    }
+}
+
+fn data(data_dir: &Path) -> Result<String> {
+    let folder = mnist::raw_folder(data_dir);
+    let fault = |(name, expected)| match mnist::checksum(&folder.join(name)) {
+        Ok(checksum) if checksum == expected => None,
+        Ok(_) => Some(format!("{name} is not MNIST's, its SHA-256 differs")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Some(format!("{name} is missing")),
+        Err(error) => Some(format!("{name} cannot be read: {error}")),
+    };
+    let faults: Vec<String> = mnist::CHECKSUMS.into_iter().filter_map(fault).collect();
+    ensure!(
+        faults.is_empty(),
+        "{}: {}; remove what is wrong and run scripts/reproduce.sh without --data-dir, which fetches what is missing \
+         into data/, or name another folder with --data-dir",
+        folder.display(),
+        faults.join("; ")
+    );
+    Ok(format!("{}: 4 files, checksums as expected", folder.display()))
+}
+
+fn generator() -> Result<String> {
+    ensure!(
+        Generator::agrees_with_libtorch(),
+        "other random numbers than those of Python's torch {}, so no result will equal Python's; {REFETCH_LIBTORCH}",
+        libtorch::EXPECTED_VERSION
+    );
+    Ok("draws what libtorch draws".into())
+}

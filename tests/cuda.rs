@@ -1,0 +1,45 @@
+//! On a GPU. Where there is none these tests say so on stderr and pass.
+//!
+//! A program of its own, because each test must find the GPU before anything else here uses libtorch.
+
+mod common;
+
+use common::assert_same_bits;
+use islp_mnist::banner;
+use islp_mnist::device::{DeviceOption, resolve};
+use islp_mnist::generator::Generator;
+use tch::{Device, Tensor};
+
+/// The first GPU, or a line on stderr that says why the test is skipped.
+fn gpu(test: &str) -> Option<Device> {
+    let gpu = resolve(DeviceOption::Cuda(None));
+    // eprintln! would be hidden.
+    gpu.inspect_err(|error| banner::print(&format!("skipped: {test}: {error:#}"))).ok()
+}
+
+#[test]
+fn the_generator_draws_the_same_for_a_gpu_as_for_the_cpu() {
+    let Some(gpu) = gpu("the_generator_draws_the_same_for_a_gpu_as_for_the_cpu") else { return };
+    // libtorch seeds the GPU's generator along with the CPU's.
+    assert!(Generator::agrees_with_libtorch());
+    let generator = Generator::new(3);
+    let (uniform, randperm) = (generator.uniform(1000, -1.0, 1.0), generator.randperm(1000));
+    let shuffled = |device| {
+        let order = Tensor::from_slice(&randperm).to_device(device);
+        Tensor::from_slice(&uniform).to_device(device).index_select(0, &order)
+    };
+    assert_eq!(shuffled(gpu).device(), gpu);
+    assert_same_bits("shuffled draws", &shuffled(gpu).to_device(Device::Cpu), &shuffled(Device::Cpu));
+}
+
+#[test]
+fn what_f32_holds_exactly_a_gpu_computes_as_the_cpu_does() {
+    let Some(gpu) = gpu("what_f32_holds_exactly_a_gpu_computes_as_the_cpu_does") else { return };
+    let generator = Generator::new(4);
+    // Products of small whole numbers, exact in any order and in TF32.
+    let matrix = || Tensor::from_slice(&generator.bernoulli(64 * 64, 0.5)).view([64, 64]);
+    let (a, b) = (matrix(), matrix());
+    let product = a.to_device(gpu).matmul(&b.to_device(gpu)).relu();
+    assert_eq!(product.device(), gpu);
+    assert_same_bits("product", &product.to_device(Device::Cpu), &a.matmul(&b).relu());
+}
