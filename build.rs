@@ -1,6 +1,8 @@
-//! Lets every binary of this package find libtorch without LD_LIBRARY_PATH.
+//! Lets every binary of this package find libtorch without LD_LIBRARY_PATH, and tells it what it was built from.
 
-use std::env;
+use std::path::Path;
+use std::process::Command;
+use std::{env, fs};
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
@@ -15,4 +17,46 @@ fn main() {
     // DT_RPATH rather than DT_RUNPATH: a stray LD_LIBRARY_PATH must not put another libtorch in place of the one
     // that was compiled against. What libtorch itself loads it finds by its own $ORIGIN rpath.
     println!("cargo::rustc-link-arg=-Wl,--disable-new-dtags");
+
+    println!("cargo::rustc-env=TCH_VERSION={}", tch_version());
+    if let Some(commit) = git_commit() {
+        println!("cargo::rustc-env=GIT_COMMIT={commit}");
+    }
+}
+
+/// tch does not say its version itself.
+fn tch_version() -> String {
+    println!("cargo::rerun-if-changed=Cargo.lock");
+    let lock = fs::read_to_string("Cargo.lock").unwrap_or_default();
+    let package = lock.split("[[package]]").find(|package| package.contains("\nname = \"tch\"\n"));
+    let version = package.and_then(|package| package.split("version = \"").nth(1)?.split('"').next());
+    version.unwrap_or("unknown").into()
+}
+
+/// The checkout's commit, with "-modified" if what goes into the binary is not as committed.
+fn git_commit() -> Option<String> {
+    let sources = ["src", "Cargo.toml", "Cargo.lock", "build.rs"];
+    // Every commit and checkout adds a line to that log.
+    for path in [".git/logs/HEAD"].iter().chain(&sources) {
+        // A path that does not exist would have this run at every build.
+        if Path::new(path).exists() {
+            println!("cargo::rerun-if-changed={path}");
+        }
+    }
+    let git = |arguments: &[&str]| {
+        let output = Command::new("git")
+            .arg("--no-optional-locks")
+            .args(arguments)
+            .output()
+            .ok()
+            .filter(|output| output.status.success());
+        output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_string())
+    };
+    // A crate unpacked inside another project's checkout is not of that project's commit.
+    if !Path::new(".git").exists() {
+        return None;
+    }
+    let commit = git(&["rev-parse", "HEAD"])?;
+    let changes = git(&[&["status", "--porcelain", "--"], &sources[..]].concat())?;
+    Some(if changes.is_empty() { commit } else { format!("{commit}-modified") })
 }

@@ -1,8 +1,11 @@
 //! What Lightning says on stderr around a run: devices, parameters by module, why training stopped.
 
 use std::io::Write;
+use std::time::Duration;
 
-use crate::summary::Summary;
+use tch::Device;
+
+use crate::layers::LayerInfo;
 
 /// Prints to stderr. That nobody listens any more is no reason to stop.
 pub fn print(text: &str) {
@@ -10,13 +13,18 @@ pub fn print(text: &str) {
 }
 
 /// The lines at a Trainer's start.
-pub fn devices() -> String {
-    "GPU available: False, used: False\nTPU available: False, using: 0 TPU cores".into()
+pub fn devices(device: Device) -> String {
+    let gpu = match device {
+        Device::Cpu => "False, used: False",
+        Device::Mps => "True (mps), used: True",
+        _ => "True (cuda), used: True",
+    };
+    format!("GPU available: {gpu}\nTPU available: False, using: 0 TPU cores")
 }
 
 /// The lines at the start of `fit`: `ModelSummary` of a module that has a model and a loss.
-pub fn parameters(model: &Summary) -> String {
-    let params = model.total_params();
+pub fn parameters(model: &LayerInfo) -> String {
+    let params = model.num_params();
     let count = human_readable(params);
     let line = |cells: [&str; 6]| {
         let [index, name, class, params, mode, flops] = cells;
@@ -26,7 +34,7 @@ pub fn parameters(model: &Summary) -> String {
     // Lightning counts the spaces around a line's columns too.
     let rule = "-".repeat(header.len() + 6);
     let rows = [
-        ["0", "model", model.class_name(), &count, "train", "0"],
+        ["0", "model", model.class_name, &count, "train", "0"],
         ["1", "loss", "CrossEntropyLoss", "0", "train", "0"],
     ]
     .map(line)
@@ -49,6 +57,15 @@ pub fn parameters(model: &Summary) -> String {
 /// The line at the end of `fit`.
 pub fn stopped(max_epochs: usize) -> String {
     format!("`Trainer.fit` stopped: `max_epochs={max_epochs}` reached.")
+}
+
+/// The line at the end of a `fit` that `max_time` ended.
+pub fn out_of_time(elapsed: Duration) -> String {
+    let seconds = elapsed.as_secs();
+    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    format!(
+        "Time limit reached. Elapsed time is {hours}:{minutes:02}:{seconds:02}. Signaling Trainer to stop."
+    )
 }
 
 /// `get_human_readable_count`: 7,850 as 7.9 K, 235,146 as 235 K. Multiplied as there, not divided: 7.85 would

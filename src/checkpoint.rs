@@ -1,27 +1,241 @@
-//! A model's weights on disk, in the safetensors format.
+//! Checkpoints: everything that a run needs to go on as if it had never stopped. `ModelCheckpoint` of Lightning, whose
+//! own checkpoints lack the generator.
+//!
+//! A checkpoint is a safetensors file with the weights by their names in Python, RMSprop's `square_avg` as
+//! `optimizer.square_avg.NAME`, the generator's state as `generator.state`, as `torch.set_rng_state` takes it, and the
+//! rest as JSON in the file's metadata.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use safetensors::tensor::{Dtype, TensorView};
-use tch::nn::VarStore;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use tch::{Tensor, no_grad};
 
 use crate::file;
+use crate::generator::Generator;
+use crate::module::SimpleModule;
+use crate::run::Run;
+use crate::shown::shown;
+use crate::tensor_file;
+use crate::weights;
 
-/// Writes every parameter under its name in Python's `state_dict()`, as f32.
-pub fn save_weights(vs: &VarStore, path: &Path) -> Result<()> {
-    let mut tensors = vec![];
-    for (name, tensor) in vs.variables() {
-        let values = Vec::<f32>::try_from(tensor.detach().flatten(0, -1))?;
-        let bytes: Vec<u8> = values.into_iter().flat_map(f32::to_le_bytes).collect();
-        let shape: Vec<usize> = tensor.size().into_iter().map(|length| length as usize).collect();
-        tensors.push((name, shape, bytes));
+const METADATA: &str = "checkpoint";
+const SQUARE_AVG: &str = "optimizer.square_avg.";
+const GENERATOR: &str = "generator.state";
+const FOLDER: &str = "checkpoints";
+/// Links to the newest checkpoint and to the one with the lowest validation loss.
+const LAST: &str = "last.safetensors";
+const BEST: &str = "best.safetensors";
+
+/// Where a run stands after an epoch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// The epoch just finished, from 0.
+    pub epoch: usize,
+    /// Training steps taken in all.
+    pub global_step: usize,
+    /// Validation loss after that epoch, in nats; none if it was not finite.
+    pub valid_loss: Option<f32>,
+}
+
+/// What a checkpoint's metadata say.
+#[derive(Debug, Serialize, Deserialize)]
+struct Metadata {
+    progress: Progress,
+    run: Run,
+    /// Of everything else in the file, see [`digest`].
+    sha256: String,
+}
+
+/// A checkpoint read from disk.
+#[derive(Debug)]
+pub struct Checkpoint {
+    /// Where the run stood.
+    pub progress: Progress,
+    /// The run's options, and what else its results depend on.
+    pub run: Run,
+    path: PathBuf,
+    weights: BTreeMap<String, Tensor>,
+    square_avg: BTreeMap<String, Tensor>,
+    generator: Vec<u8>,
+}
+
+impl Checkpoint {
+    /// Reads a checkpoint.
+    ///
+    /// # Errors
+    /// What is no checkpoint, or one that is damaged. The message names the file.
+    pub fn load(path: &Path) -> Result<Self> {
+        let bytes = weights::read(path)?;
+        Self::parse(path, &bytes).with_context(|| shown(&path.display().to_string()))
     }
-    let views = tensors
-        .iter()
-        .map(|(name, shape, bytes)| Ok((name, TensorView::new(Dtype::F32, shape.clone(), bytes)?)))
-        .collect::<Result<Vec<_>>>()?;
-    let bytes =
-        safetensors::serialize(views, None).with_context(|| format!("cannot write {}", path.display()))?;
-    file::write(path, &bytes)
+
+    /// The newest checkpoint of the run in `log_dir`, if it has one.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::load`].
+    pub fn last(log_dir: &Path) -> Result<Option<Self>> {
+        let path = log_dir.join(FOLDER).join(LAST);
+        // A link that leads nowhere is an error, not the absence of a checkpoint.
+        if path.symlink_metadata().is_err() { Ok(None) } else { Self::load(&path).map(Some) }
+    }
+
+    fn parse(path: &Path, bytes: &[u8]) -> Result<Self> {
+        let views = weights::parse(bytes)?;
+        let metadata = tensor_file::metadata(bytes, METADATA)?;
+        let metadata = metadata.context("holds weights, but no checkpoint to go on from")?;
+        let Metadata { progress, run, sha256 } =
+            serde_json::from_str(&metadata).context("not a checkpoint of this version of islp-mnist")?;
+        ensure!(digest(&views, &progress, &run)? == sha256, "damaged: it differs from what was written");
+
+        let generator = views.get(GENERATOR).with_context(|| format!("lacks {GENERATOR}"))?;
+        ensure!(generator.dtype() == Dtype::U8, "{GENERATOR} is of {}, not of U8", generator.dtype());
+        let generator = generator.data().to_vec();
+        let (mut weights, mut square_avg) = (BTreeMap::new(), BTreeMap::new());
+        for (name, view) in views {
+            match name.strip_prefix(SQUARE_AVG) {
+                Some(parameter) => square_avg.insert(parameter.to_string(), view),
+                None if name == GENERATOR => None,
+                None => weights.insert(name, view),
+            };
+        }
+        let (weights, square_avg) = (weights::floats(weights)?, weights::floats(square_avg)?);
+        Ok(Self { progress, run, path: path.to_path_buf(), weights, square_avg, generator })
+    }
+
+    /// Puts module and generator where they were.
+    ///
+    /// # Errors
+    /// A checkpoint of another model; the message names what differs.
+    pub fn restore(&self, module: &mut SimpleModule, generator: &Generator) -> Result<()> {
+        let mut restore = || {
+            weights::restore(module, &self.weights)?;
+            for (name, square_avg) in module.optimizer.square_avg_mut() {
+                let saved = self.square_avg.get(name).with_context(|| format!("lacks {SQUARE_AVG}{name}"))?;
+                ensure!(
+                    saved.size() == square_avg.size(),
+                    "{SQUARE_AVG}{name} is of shape {:?}, not {:?}",
+                    saved.size(),
+                    square_avg.size()
+                );
+                no_grad(|| square_avg.f_copy_(saved))?;
+            }
+            generator.set_state(&self.generator).context(GENERATOR)
+        };
+        restore().with_context(|| shown(&self.path.display().to_string()))
+    }
+}
+
+/// `ModelCheckpoint(every_n_epochs, monitor='valid_loss', save_last='link')`: keeps the latest and the best checkpoint
+/// of a run as `checkpoints/epoch=E-step=S.safetensors`, with links `last.safetensors` and `best.safetensors` to them.
+#[derive(Debug)]
+pub struct ModelCheckpoint {
+    folder: PathBuf,
+    every_n_epochs: usize,
+    run: Run,
+    best_valid_loss: Option<f32>,
+}
+
+impl ModelCheckpoint {
+    /// For the run in `log_dir`, which may have checkpoints from before.
+    ///
+    /// # Errors
+    /// A folder that can't be made, or a `best.safetensors` that can't be read.
+    pub fn new(log_dir: &Path, every_n_epochs: usize, run: &Run) -> Result<Self> {
+        let folder = log_dir.join(FOLDER);
+        fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        let best = folder.join(BEST);
+        let best_valid_loss =
+            if best.symlink_metadata().is_ok() { Checkpoint::load(&best)?.progress.valid_loss } else { None };
+        Ok(Self { folder, every_n_epochs, run: run.clone(), best_valid_loss })
+    }
+
+    /// Whether a checkpoint is due after so many epochs.
+    pub fn is_due(&self, epochs: usize) -> bool {
+        epochs.is_multiple_of(self.every_n_epochs)
+    }
+
+    /// Saves a checkpoint and removes those that are neither the latest nor the best any more.
+    ///
+    /// # Errors
+    /// A disk that is full, or a folder that is gone or can't be written to.
+    pub fn save(&mut self, module: &SimpleModule, generator: &Generator, progress: Progress) -> Result<()> {
+        let name = format!("epoch={}-step={}.safetensors", progress.epoch, progress.global_step);
+        let path = self.folder.join(&name);
+        file::write(&path, &serialize(module, generator, &progress, &self.run)?)?;
+        // The last one last: a run that dies in between goes on from the one before and comes to the same.
+        let is_better = match (progress.valid_loss, self.best_valid_loss) {
+            (Some(loss), Some(best)) => loss < best,
+            (loss, None) => loss.is_some() || !self.folder.join(BEST).exists(),
+            (None, Some(_)) => false,
+        };
+        if is_better {
+            link(&self.folder, &name, BEST)?;
+            self.best_valid_loss = progress.valid_loss;
+        }
+        link(&self.folder, &name, LAST)?;
+        self.prune().with_context(|| format!("cannot remove old checkpoints in {}", self.folder.display()))
+    }
+
+    fn prune(&self) -> std::io::Result<()> {
+        let kept = [LAST, BEST].map(|link| fs::read_link(self.folder.join(link)).unwrap_or_default());
+        for entry in fs::read_dir(&self.folder)? {
+            let name = entry?.file_name();
+            let is_ours = name.to_str().is_some_and(is_checkpoint_name);
+            if is_ours && !kept.contains(&PathBuf::from(&name)) {
+                fs::remove_file(self.folder.join(name))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_checkpoint_name(name: &str) -> bool {
+    let numbers = name.strip_prefix("epoch=").and_then(|rest| rest.strip_suffix(".safetensors"));
+    let numbers = numbers.and_then(|numbers| numbers.split_once("-step="));
+    let is_number = |digits: &str| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    numbers.is_some_and(|(epoch, step)| is_number(epoch) && is_number(step))
+}
+
+/// Makes `name` lead to `target`, in one step.
+fn link(folder: &Path, target: &str, name: &str) -> Result<()> {
+    let replace = || -> std::io::Result<()> {
+        let link = tempfile::Builder::new().prefix(".tmp-").make_in(folder, |path| symlink(target, path))?;
+        link.persist(folder.join(name))?;
+        fs::File::open(folder)?.sync_all()
+    };
+    replace().with_context(|| format!("cannot write {}", folder.join(name).display()))
+}
+
+fn serialize(
+    module: &SimpleModule,
+    generator: &Generator,
+    progress: &Progress,
+    run: &Run,
+) -> Result<Vec<u8>> {
+    let mut tensors: BTreeMap<String, Tensor> = module.vs.variables().into_iter().collect();
+    for (name, square_avg) in module.optimizer.square_avg() {
+        tensors.insert(format!("{SQUARE_AVG}{name}"), square_avg.shallow_clone());
+    }
+    tensors.insert(GENERATOR.to_string(), Tensor::f_from_slice(&generator.get_state())?);
+    let bytes = tensor_file::serialize(&tensors)?;
+    let sha256 = digest(&weights::parse(&bytes)?, progress, run)?;
+    let metadata = Metadata { progress: progress.clone(), run: run.clone(), sha256 };
+    tensor_file::with_metadata(&bytes, METADATA, serde_json::to_string(&metadata)?)
+}
+
+/// SHA-256 of the tensors in the order of their names and of what else the metadata say, in hexadecimal.
+fn digest(tensors: &BTreeMap<String, TensorView>, progress: &Progress, run: &Run) -> Result<String> {
+    let mut sha256 = Sha256::new();
+    for (name, view) in tensors {
+        sha256.update(name);
+        sha256.update(view.data());
+    }
+    sha256.update(serde_json::to_vec(&(progress, run))?);
+    Ok(sha256.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }

@@ -19,6 +19,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::shown::shown;
+use crate::tensor_file;
 use files::{Kind, is_folder, list, read};
 use metrics::Metrics;
 use tensors::Tensors;
@@ -27,12 +29,16 @@ use text::Text;
 /// What a comparison says, from good to bad; the discriminant is the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Outcome {
+    /// Bit for bit.
     Identical = 0,
+    /// In one place at least.
     Different = 1,
+    /// Something could not be read.
     Incomparable = 2,
 }
 
 impl Outcome {
+    /// The discriminant.
     pub fn exit_code(self) -> u8 {
         self as u8
     }
@@ -97,7 +103,7 @@ fn compare_folders(reference: &Path, candidate: &Path) -> Result<Vec<FileReport>
         candidate.display()
     );
     let report = |(file, (kind, sides)): (PathBuf, (Kind, Vec<Side>))| FileReport {
-        name: text::shown(&file.to_string_lossy()),
+        name: shown(&file.to_string_lossy()),
         finding: match sides[..] {
             [side] => Finding::OnlyIn(side),
             _ => Finding::of(kind, &reference.join(&file), &candidate.join(&file)),
@@ -122,7 +128,7 @@ fn compare_files(reference: &Path, candidate: &Path) -> Result<FileReport> {
         _ => format!("{left} and {right}"),
     };
     let finding = Finding::of(of_reference, reference, candidate);
-    Ok(FileReport { name: text::shown(&name), finding })
+    Ok(FileReport { name: shown(&name), finding })
 }
 
 impl Finding {
@@ -139,14 +145,16 @@ impl Finding {
                 Ok(Finding::Metrics(Metrics::compare(&left, &right)?.into()))
             }
             Kind::Tensors => {
-                let (a, b) =
-                    (in_file(reference, tensors::open(&left)), in_file(candidate, tensors::open(&right)));
+                let (a, b) = (
+                    in_file(reference, tensor_file::open(&left)),
+                    in_file(candidate, tensor_file::open(&right)),
+                );
                 let (a, b) = both(a, b)?;
                 Ok(Finding::Tensors(Tensors::compare(&a, &b, left == right)))
             }
             Kind::Text => Ok(Finding::Text(Text::compare(&left, &right))),
         });
-        compared.unwrap_or_else(|error| Finding::Unreadable(text::shown(&format!("{error:#}"))))
+        compared.unwrap_or_else(|error| Finding::Unreadable(shown(&format!("{error:#}"))))
     }
 
     fn outcome(&self) -> Outcome {
@@ -174,12 +182,14 @@ fn in_file<T>(path: &Path, parsed: Result<T>) -> Result<T> {
 }
 
 impl Report {
+    /// The worst that was found.
     pub fn outcome(&self) -> Outcome {
         // No file at all proves nothing.
         let outcomes = self.files.iter().map(|file| file.finding.outcome());
         outcomes.max().unwrap_or(Outcome::Incomparable)
     }
 
+    /// Whether everything is identical.
     pub fn is_identical(&self) -> bool {
         self.outcome() == Outcome::Identical
     }

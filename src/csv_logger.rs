@@ -5,8 +5,8 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
-use csv::{Terminator, WriterBuilder};
+use anyhow::{Context, Result, ensure};
+use csv::{Reader, Terminator, WriterBuilder};
 
 use crate::file;
 use crate::python::repr;
@@ -15,11 +15,14 @@ use crate::python::repr;
 #[derive(Debug)]
 pub struct CsvLogger {
     log_dir: PathBuf,
-    rows: Vec<BTreeMap<&'static str, String>>,
+    rows: Vec<BTreeMap<String, String>>,
 }
 
 impl CsvLogger {
     /// Creates the folder `save_dir/name/version_N`, N one above the highest there is, and no other run's.
+    ///
+    /// # Errors
+    /// A folder that can't be written to.
     pub fn new(save_dir: &Path, name: &str) -> Result<Self> {
         let versions = save_dir.join(name);
         let cannot_write = || {
@@ -38,6 +41,43 @@ impl CsvLogger {
         }
     }
 
+    /// Goes on with the run in `log_dir` after its first `epochs` epochs, of `steps` steps in all: what its
+    /// metrics.csv says of later ones is forgotten.
+    ///
+    /// # Errors
+    /// A metrics.csv that can't be read or lacks those epochs.
+    pub fn resume(log_dir: &Path, epochs: usize, steps: usize) -> Result<Self> {
+        let mut logger = Self { log_dir: log_dir.to_path_buf(), rows: vec![] };
+        if epochs == 0 {
+            return Ok(logger);
+        }
+        let metrics_csv = logger.metrics_file_path();
+        let name = metrics_csv.display();
+        let mut reader = Reader::from_path(&metrics_csv).with_context(|| format!("cannot read {name}"))?;
+        for row in reader.deserialize() {
+            let mut row: BTreeMap<String, String> =
+                row.with_context(|| format!("{name}: not a metrics.csv"))?;
+            // Cells without a value are not logged.
+            row.retain(|_, value| !value.is_empty());
+            if row
+                .get("epoch")
+                .and_then(|epoch| epoch.parse().ok())
+                .is_some_and(|epoch: usize| epoch < epochs)
+            {
+                logger.rows.push(row);
+            }
+        }
+        let last = logger.rows.last();
+        let place = |column| last.and_then(|row| row.get(column)).and_then(|place| place.parse().ok());
+        ensure!(
+            (place("epoch"), place("step")) == (Some(epochs - 1), Some(steps - 1)),
+            "{name}: does not reach epoch {} and step {}, where the checkpoint is; put the file back, or start a new run",
+            epochs - 1,
+            steps - 1
+        );
+        Ok(logger)
+    }
+
     /// The run's folder.
     pub fn log_dir(&self) -> &Path {
         &self.log_dir
@@ -49,15 +89,17 @@ impl CsvLogger {
     }
 
     /// Adds a row.
-    pub fn log_metrics(&mut self, metrics: &[(&'static str, f32)], epoch: usize, step: usize) {
-        let values = metrics.iter().map(|&(name, value)| (name, repr(value)));
-        let place = [("epoch", epoch.to_string()), ("step", step.to_string())];
+    pub fn log_metrics(&mut self, metrics: &[(&str, f32)], epoch: usize, step: usize) {
+        let values = metrics.iter().map(|&(name, value)| (name.to_string(), repr(value)));
+        let place =
+            [("epoch", epoch), ("step", step)].map(|(name, count)| (name.to_string(), count.to_string()));
         self.rows.push(values.chain(place).collect());
     }
 
     /// The whole file: CRLF line ends, a column for every metric logged so far, sorted by name.
     pub fn to_csv(&self) -> Result<Vec<u8>> {
-        let columns: BTreeSet<&str> = self.rows.iter().flat_map(|row| row.keys().copied()).collect();
+        let columns: BTreeSet<&str> =
+            self.rows.iter().flat_map(|row| row.keys().map(String::as_str)).collect();
         let mut writer = WriterBuilder::new().terminator(Terminator::CRLF).from_writer(vec![]);
         writer.write_record(&columns)?;
         for row in &self.rows {
@@ -66,7 +108,18 @@ impl CsvLogger {
         Ok(writer.into_inner()?)
     }
 
+    /// The last value of every metric; none if it was not finite.
+    pub fn last_metrics(&self) -> BTreeMap<String, Option<f64>> {
+        let cells =
+            self.rows.iter().flatten().filter(|(name, _)| !["epoch", "step"].contains(&name.as_str()));
+        let value = |text: &String| text.parse().ok().filter(|value: &f64| value.is_finite());
+        cells.map(|(name, text)| (name.clone(), value(text))).collect()
+    }
+
     /// Puts the metrics so far on disk.
+    ///
+    /// # Errors
+    /// A disk that is full, or a folder that is gone or can't be written to.
     pub fn save(&self) -> Result<()> {
         file::write(&self.metrics_file_path(), &self.to_csv()?)
     }

@@ -4,8 +4,8 @@
 //! The number of workers matters all the same, because it decides when PyTorch draws.
 
 use anyhow::{Result, ensure};
-use tch::Tensor;
 use tch::vision::dataset::Dataset;
+use tch::{Kind, TchError, Tensor};
 
 use crate::generator::Generator;
 
@@ -18,12 +18,33 @@ pub struct Subset {
 }
 
 impl Subset {
-    fn new(images: &Tensor, labels: &Tensor, indices: &[i64]) -> Self {
-        Self {
+    /// The images `[N, ...]` with these indices, and their labels `[N]`, integers from 0.
+    ///
+    /// # Errors
+    /// Not as many labels as images, labels that are no i64, or an index beyond them.
+    pub fn new(images: &Tensor, labels: &Tensor, indices: &[i64]) -> Result<Self> {
+        let (size, count) = (images.size(), labels.numel() as i64);
+        ensure!(
+            labels.size() == [count] && size.first() == Some(&count),
+            "images of shape {size:?} with labels of shape {:?}: [N, ...] and [N] are needed",
+            labels.size()
+        );
+        ensure!(labels.kind() == Kind::Int64, "labels of kind {:?}: Int64 is needed", labels.kind());
+        let inside = indices.iter().all(|index| (0..count).contains(index));
+        ensure!(inside, "an index beyond the {count} images");
+        Ok(Self {
             images: images.shallow_clone(),
             labels: labels.shallow_clone(),
-            indices: Tensor::from_slice(indices),
-        }
+            indices: Tensor::f_from_slice(indices)?.f_to_device(images.device())?,
+        })
+    }
+
+    /// All images.
+    ///
+    /// # Errors
+    /// As [`Subset::new`].
+    pub fn whole(images: &Tensor, labels: &Tensor) -> Result<Self> {
+        Self::new(images, labels, &(0..labels.numel() as i64).collect::<Vec<_>>())
     }
 
     /// The number of images.
@@ -31,6 +52,7 @@ impl Subset {
         self.indices.size()[0] as usize
     }
 
+    /// Whether there is no image.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -44,8 +66,11 @@ impl Subset {
 /// Training, validation and test data, and how they are loaded.
 #[derive(Debug)]
 pub struct SimpleDataModule {
+    /// The images to train on.
     pub train_dataset: Subset,
+    /// The training images held back.
     pub validation_dataset: Subset,
+    /// The test images.
     pub test_dataset: Subset,
     batch_size: usize,
     num_workers: usize,
@@ -54,17 +79,20 @@ pub struct SimpleDataModule {
 
 impl SimpleDataModule {
     /// Holds the fraction `validation` of the training images back for validation. The split draws from a
-    /// generator of its own with seed 0, whatever the run's seed; the loaders draw from `generator`.
+    /// generator of its own with seed 0, whatever the run's seed; the loaders draw from `generator`. Batches lie on
+    /// the device of the data.
     ///
-    /// An error if the fraction leaves no image for training or none for validation.
+    /// # Errors
+    /// The fraction leaves no image for training or none for validation, or images and labels don't go together.
     pub fn new(
-        mnist: &Dataset,
+        dataset: &Dataset,
         validation: f64,
         num_workers: usize,
         batch_size: usize,
         generator: &Generator,
     ) -> Result<Self> {
-        let count = mnist.train_labels.size()[0] as usize;
+        ensure!(batch_size > 0, "a batch of no images");
+        let count = dataset.train_labels.numel();
         let validation_count = (validation * count as f64) as usize;
         ensure!(
             validation_count > 0,
@@ -77,11 +105,10 @@ impl SimpleDataModule {
 
         let permutation = Generator::new(0).randperm(count);
         let (train, validation) = permutation.split_at(count - validation_count);
-        let test: Vec<i64> = (0..mnist.test_labels.size()[0]).collect();
         Ok(Self {
-            train_dataset: Subset::new(&mnist.train_images, &mnist.train_labels, train),
-            validation_dataset: Subset::new(&mnist.train_images, &mnist.train_labels, validation),
-            test_dataset: Subset::new(&mnist.test_images, &mnist.test_labels, &test),
+            train_dataset: Subset::new(&dataset.train_images, &dataset.train_labels, train)?,
+            validation_dataset: Subset::new(&dataset.train_images, &dataset.train_labels, validation)?,
+            test_dataset: Subset::whole(&dataset.test_images, &dataset.test_labels)?,
             batch_size,
             num_workers,
             generator: generator.clone(),
@@ -104,13 +131,11 @@ impl SimpleDataModule {
     }
 
     fn loader<'a>(&self, dataset: &'a Subset, shuffle: bool) -> DataLoader<'a> {
+        let persistent_workers = self.num_workers > 0;
         DataLoader {
-            dataset,
-            batch_size: self.batch_size,
             shuffle,
-            persistent_workers: self.num_workers > 0,
-            started: false,
-            generator: self.generator.clone(),
+            persistent_workers,
+            ..DataLoader::new(dataset, self.batch_size, &self.generator)
         }
     }
 }
@@ -126,36 +151,56 @@ pub struct DataLoader<'a> {
     generator: Generator,
 }
 
-impl DataLoader<'_> {
+impl<'a> DataLoader<'a> {
+    /// A loader that does not shuffle and has no workers, `DataLoader(dataset, batch_size)`. A batch holds one image
+    /// at least.
+    pub fn new(dataset: &'a Subset, batch_size: usize, generator: &Generator) -> Self {
+        let generator = generator.clone();
+        let batch_size = batch_size.max(1);
+        Self { dataset, batch_size, shuffle: false, persistent_workers: false, started: false, generator }
+    }
+
     /// The number of batches in an epoch; the last may be smaller.
     pub fn len(&self) -> usize {
         self.dataset.len().div_ceil(self.batch_size)
     }
 
+    /// Whether there is no image.
     pub fn is_empty(&self) -> bool {
         self.dataset.is_empty()
     }
 
-    /// One epoch: images `[n, 1, 28, 28]` and labels `[n]`, batch by batch.
+    /// Goes on as after an earlier epoch: workers that persist are there already.
+    pub fn resume(&mut self) {
+        self.started = true;
+    }
+
+    /// One epoch: images `[n, ...]` and labels `[n]`, batch by batch.
     ///
     /// Draws what `iter(loader)` draws: a base seed for the workers, unless they persist from an earlier
     /// epoch (`_BaseDataLoaderIter.__init__`), and, shuffling, a seed for the sampler's own generator
     /// (`RandomSampler.__iter__`).
-    pub fn iter(&mut self) -> impl Iterator<Item = (Tensor, Tensor)> + use<'_> {
+    ///
+    /// # Errors
+    /// libtorch's, when memory is short.
+    pub fn iter(
+        &mut self,
+    ) -> Result<impl Iterator<Item = Result<(Tensor, Tensor), TchError>> + use<'_>, TchError> {
         if !(self.persistent_workers && self.started) {
             self.generator.random();
         }
         self.started = true;
+        let Subset { images, labels, indices } = self.dataset;
         let indices = if self.shuffle {
             let order = Generator::new(self.generator.random()).randperm(self.dataset.len());
-            self.dataset.indices.index_select(0, &Tensor::from_slice(&order))
+            indices.f_index_select(0, &Tensor::f_from_slice(&order)?.f_to_device(indices.device())?)?
         } else {
-            self.dataset.indices.shallow_clone()
+            indices.shallow_clone()
         };
-        let (dataset, len, batch_size) = (self.dataset, self.dataset.len(), self.batch_size);
-        (0..len).step_by(batch_size).map(move |start| {
-            let batch = indices.narrow(0, start as i64, batch_size.min(len - start) as i64);
-            (dataset.images.index_select(0, &batch), dataset.labels.index_select(0, &batch))
-        })
+        let (len, batch_size) = (self.dataset.len(), self.batch_size);
+        Ok((0..len).step_by(batch_size).map(move |start| {
+            let batch = indices.f_narrow(0, start as i64, batch_size.min(len - start) as i64)?;
+            Ok((images.f_index_select(0, &batch)?, labels.f_index_select(0, &batch)?))
+        }))
     }
 }

@@ -19,11 +19,23 @@ pub enum DeviceOption {
     /// A GPU if there is one, otherwise the CPU.
     #[default]
     Auto,
+    /// The processor.
     Cpu,
     /// The GPU with this index, or the first.
     Cuda(Option<usize>),
     /// Apple's GPU.
     Mps,
+}
+
+impl DeviceOption {
+    /// What names this device.
+    pub fn of(device: Device) -> Self {
+        match device {
+            Device::Cuda(index) => Self::Cuda(Some(index)),
+            Device::Mps => Self::Mps,
+            _ => Self::Cpu,
+        }
+    }
 }
 
 impl FromStr for DeviceOption {

@@ -1,7 +1,8 @@
 //! `ISLP.torch.ErrorTracker`: predictions and targets gathered batch by batch, judged once over all of them,
 //! so that the figures are not means of batch means.
 
-use tch::Tensor;
+use anyhow::{Result, ensure};
+use tch::{Device, TchError, Tensor};
 
 use crate::module::SimpleModule;
 
@@ -15,7 +16,9 @@ pub struct ErrorTracker {
 /// The mean loss and the fraction of correct predictions over a whole data set.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Metrics {
+    /// Mean cross-entropy, in nats.
     pub loss: f32,
+    /// From 0 to 1.
     pub accuracy: f32,
 }
 
@@ -26,13 +29,34 @@ impl ErrorTracker {
         self.targets.push(targets);
     }
 
-    /// Loss and accuracy over everything taken in. An error if that is nothing.
-    pub fn compute(&self, module: &SimpleModule) -> Result<Metrics, tch::TchError> {
-        let preds = Tensor::f_cat(&self.preds, 0)?;
-        let targets = Tensor::f_cat(&self.targets, 0)?;
+    /// Loss and accuracy over everything taken in.
+    ///
+    /// # Errors
+    /// Nothing was taken in, or labels don't fit the logits.
+    pub fn compute(&self, module: &SimpleModule) -> Result<Metrics, TchError> {
+        let (preds, targets) = self.all()?;
         Ok(Metrics {
-            loss: f32::try_from(module.loss(&preds, &targets))?,
-            accuracy: f32::try_from(module.accuracy(&preds, &targets))?,
+            loss: f32::try_from(module.loss(&preds, &targets)?)?,
+            accuracy: f32::try_from(module.accuracy(&preds, &targets)?)?,
         })
+    }
+
+    /// How many images of each label (the row) were taken for each class (the column), `[C][C]`;
+    /// `torchmetrics.ConfusionMatrix`.
+    ///
+    /// # Errors
+    /// As [`compute`](Self::compute), and a label beyond the C classes.
+    pub fn confusion_matrix(&self) -> Result<Vec<Vec<i64>>> {
+        let (preds, targets) = self.all()?;
+        let (_, classes) = preds.size2()?;
+        let places = targets.f_mul_scalar(classes)?.f_add(&preds.f_argmax(1, false)?)?;
+        let counts = places.f_bincount::<Tensor>(None, classes * classes)?.f_to_device(Device::Cpu)?;
+        let counts = Vec::<i64>::try_from(counts)?;
+        ensure!(counts.len() as i64 == classes * classes, "a label beyond the {classes} classes");
+        Ok(counts.chunks(classes as usize).map(<[i64]>::to_vec).collect())
+    }
+
+    fn all(&self) -> Result<(Tensor, Tensor), TchError> {
+        Ok((Tensor::f_cat(&self.preds, 0)?, Tensor::f_cat(&self.targets, 0)?))
     }
 }

@@ -11,14 +11,15 @@
 //! | [`uniform`](Generator::uniform) | one 32-bit number for each value, its low 24 bits |
 //! | [`bernoulli`](Generator::bernoulli) | one 64-bit number for each value, its low 53 bits |
 
+mod mt19937;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tch::{Kind, Tensor};
+use anyhow::Result;
+use tch::{Kind, TchError, Tensor};
 
 use crate::libtorch::cpu_capability;
-
-const STATE_SIZE: usize = 624;
-const SHIFT_SIZE: usize = 397;
+use mt19937::Mt19937;
 
 /// A handle to one stream of random numbers. As with two Python names of one `torch.Generator`, clones
 /// share the stream: a draw from either advances both.
@@ -28,7 +29,21 @@ pub struct Generator(Arc<Mutex<Mt19937>>);
 impl Generator {
     /// `torch.Generator().manual_seed(seed)`. As in libtorch only the low 32 bits of the seed count.
     pub fn new(seed: u64) -> Self {
-        Self(Arc::new(Mutex::new(Mt19937::new(seed as u32))))
+        Self(Arc::new(Mutex::new(Mt19937::new(seed))))
+    }
+
+    /// `torch.Generator.get_state()`: the 5056 bytes that it, or `torch.get_rng_state()`, would give in Python.
+    pub fn get_state(&self) -> Vec<u8> {
+        self.stream().to_bytes()
+    }
+
+    /// `torch.Generator.set_state(state)`, for a state of either side.
+    ///
+    /// # Errors
+    /// Bytes that are no state of this generator, which then stays as it was.
+    pub fn set_state(&self, state: &[u8]) -> Result<()> {
+        *self.stream() = Mt19937::from_bytes(state)?;
+        Ok(())
     }
 
     // The stream is valid after every single draw, so a panic elsewhere while it was locked does no harm.
@@ -84,20 +99,23 @@ impl Generator {
 
     /// Whether libtorch, on this machine, draws what this type draws. Another build of libtorch may not, and
     /// then no result equals Python's. Seeds libtorch's global generator.
-    pub fn agrees_with_libtorch() -> bool {
+    ///
+    /// # Errors
+    /// libtorch's, if it cannot draw.
+    pub fn agrees_with_libtorch() -> Result<bool, TchError> {
         // An odd seed and more values than one block of the state, so that each draw crosses its end.
         const SEED: u32 = 20_231_117;
         const N: usize = 1000;
         tch::manual_seed(i64::from(SEED));
-        let empty = || Tensor::zeros([N as i64], (Kind::Float, tch::Device::Cpu));
-        let uniform = empty().uniform_(-0.1, 0.3);
-        let bernoulli = empty().bernoulli_float_(0.6);
-        let randperm = Tensor::randperm(N as i64, (Kind::Int64, tch::Device::Cpu));
+        let empty = || Tensor::f_zeros([N as i64], (Kind::Float, tch::Device::Cpu));
+        let uniform = empty()?.f_uniform_(-0.1, 0.3)?;
+        let bernoulli = empty()?.f_bernoulli_float_(0.6)?;
+        let randperm = Tensor::f_randperm(N as i64, (Kind::Int64, tch::Device::Cpu))?;
 
         let ours = Generator::new(u64::from(SEED));
-        uniform == Tensor::from_slice(&ours.uniform(N, -0.1, 0.3))
-            && bernoulli == Tensor::from_slice(&ours.bernoulli(N, 0.6))
-            && randperm == Tensor::from_slice(&ours.randperm(N))
+        Ok(uniform.f_equal(&Tensor::f_from_slice(&ours.uniform(N, -0.1, 0.3))?)?
+            && bernoulli.f_equal(&Tensor::f_from_slice(&ours.bernoulli(N, 0.6))?)?
+            && randperm.f_equal(&Tensor::f_from_slice(&ours.randperm(N))?)?)
     }
 }
 
@@ -105,55 +123,4 @@ impl Generator {
 /// but DEFAULT have it.
 fn aten_fuses_multiply_add() -> bool {
     cfg!(not(target_arch = "x86_64")) || cpu_capability() != "DEFAULT"
-}
-
-#[derive(Clone, Debug)]
-struct Mt19937 {
-    state: [u32; STATE_SIZE],
-    next: usize,
-}
-
-impl Mt19937 {
-    fn new(seed: u32) -> Self {
-        let mut state = [seed; STATE_SIZE];
-        for i in 1..STATE_SIZE {
-            let previous = state[i - 1];
-            state[i] = (previous ^ (previous >> 30)).wrapping_mul(1_812_433_253).wrapping_add(i as u32);
-        }
-        Self { state, next: STATE_SIZE }
-    }
-
-    fn next_u32(&mut self) -> u32 {
-        if self.next == STATE_SIZE {
-            self.next_block();
-        }
-        let mut y = self.state[self.next];
-        self.next += 1;
-        y ^= y >> 11;
-        y ^= (y << 7) & 0x9d2c_5680;
-        y ^= (y << 15) & 0xefc6_0000;
-        y ^ (y >> 18)
-    }
-
-    fn next_u64(&mut self) -> u64 {
-        let high = u64::from(self.next_u32());
-        high << 32 | u64::from(self.next_u32())
-    }
-
-    fn next_block(&mut self) {
-        let twist = |u: u32, v: u32| {
-            let mixed = (u & 0x8000_0000) | (v & 0x7fff_ffff);
-            (mixed >> 1) ^ if v & 1 == 1 { 0x9908_b0df } else { 0 }
-        };
-        // Three loops instead of one with wrapped indices: the compiler then vectorises the first two.
-        let s = &mut self.state;
-        for i in 0..STATE_SIZE - SHIFT_SIZE {
-            s[i] = s[i + SHIFT_SIZE] ^ twist(s[i], s[i + 1]);
-        }
-        for i in STATE_SIZE - SHIFT_SIZE..STATE_SIZE - 1 {
-            s[i] = s[i + SHIFT_SIZE - STATE_SIZE] ^ twist(s[i], s[i + 1]);
-        }
-        s[STATE_SIZE - 1] = s[SHIFT_SIZE - 1] ^ twist(s[STATE_SIZE - 1], s[0]);
-        self.next = 0;
-    }
 }

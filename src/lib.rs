@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 #![deny(unsafe_code)] // device::cuda has the one exception
+#![warn(missing_docs)]
 
 pub mod banner;
 pub mod checkpoint;
@@ -12,13 +13,20 @@ pub mod error_tracker;
 pub mod figure;
 pub mod file;
 pub mod generator;
+pub mod layers;
 pub mod libtorch;
 pub mod mnist;
 pub mod model;
 pub mod module;
+pub mod options;
 pub mod progress;
 pub mod python;
 pub mod rmsprop;
+pub mod run;
+mod shown;
 pub mod summary;
+mod tensor_file;
 pub mod test_table;
+pub mod torch_error;
 pub mod trainer;
+pub mod weights;

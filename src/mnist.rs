@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use sha2::{Digest, Sha256};
+use tch::Device;
 use tch::vision::dataset::Dataset;
 
 /// An image's height and width, in pixels.
@@ -45,11 +46,13 @@ pub fn checksum(path: &Path) -> io::Result<String> {
     Ok(Sha256::digest(fs::read(path)?).iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// Reads training and test set: images `[N, 1, 28, 28]` of f32 in [0, 1], labels `[N]` of i64.
+/// Reads training and test set onto `device`: images `[N, 1, 28, 28]` of f32 in [0, 1], labels `[N]` of i64.
 ///
-/// tch's reader believes the files' headers, so each is held against its file first. An error names the
-/// file and says what to do.
-pub fn load(data_dir: &Path) -> Result<Dataset> {
+/// tch's reader believes the files' headers, so each is held against its file first.
+///
+/// # Errors
+/// A file that is missing, or not what its name says. The message names it and says what to do.
+pub fn load(data_dir: &Path, device: Device) -> Result<Dataset> {
     let folder = raw_folder(data_dir);
     for set in ["train", "t10k"] {
         let images = folder.join(format!("{set}-images-idx3-ubyte"));
@@ -71,7 +74,7 @@ pub fn load(data_dir: &Path) -> Result<Dataset> {
     let mut mnist = tch::vision::mnist::load_dir(&folder)
         .with_context(|| format!("cannot read the images in {}", folder.display()))?;
     for (set, labels) in [("train", &mnist.train_labels), ("t10k", &mnist.test_labels)] {
-        let largest = labels.max().int64_value(&[]);
+        let largest = i64::try_from(labels.f_max()?)?;
         ensure!(
             largest < i64::from(CLASSES),
             "{}: has the label {largest}, labels go from 0 to {}; {REFETCH}",
@@ -80,7 +83,10 @@ pub fn load(data_dir: &Path) -> Result<Dataset> {
         );
     }
     for images in [&mut mnist.train_images, &mut mnist.test_images] {
-        *images = images.view([-1, 1, SIDE, SIDE]);
+        *images = images.f_view([-1, 1, SIDE, SIDE])?.f_to_device(device)?;
+    }
+    for labels in [&mut mnist.train_labels, &mut mnist.test_labels] {
+        *labels = labels.f_to_device(device)?;
     }
     Ok(mnist)
 }

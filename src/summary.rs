@@ -3,7 +3,9 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use crate::model::{Layer, LayerInfo};
+use anyhow::Result;
+
+use crate::layers::{Layer, LayerInfo};
 
 const NAME_WIDTH: usize = 40;
 const COLUMN_WIDTH: usize = 25;
@@ -29,15 +31,18 @@ struct Row {
 }
 
 /// Summarizes `model` for an input of the given shape, batch first. Nothing is run.
-pub fn summary(model: &dyn Layer, input_size: &[i64]) -> Summary {
+///
+/// # Errors
+/// A shape that the model does not take.
+pub fn summary(model: &dyn Layer, input_size: &[i64]) -> Result<Summary> {
     let mut rows = vec![];
-    add_rows(&mut rows, &model.info(), 0, input_size);
-    Summary { input_size: input_size.to_vec(), rows }
+    add_rows(&mut rows, &model.info(), 0, input_size)?;
+    Ok(Summary { input_size: input_size.to_vec(), rows })
 }
 
 /// Adds the rows of a layer and of the layers inside it; the shape that comes out.
-fn add_rows(rows: &mut Vec<Row>, info: &LayerInfo, depth: usize, input_size: &[i64]) -> Vec<i64> {
-    let output_size = (info.output_size)(info, input_size);
+fn add_rows(rows: &mut Vec<Row>, info: &LayerInfo, depth: usize, input_size: &[i64]) -> Result<Vec<i64>> {
+    let output_size = (info.output_size)(info, input_size)?;
     rows.push(Row {
         class_name: info.class_name,
         depth,
@@ -48,25 +53,15 @@ fn add_rows(rows: &mut Vec<Row>, info: &LayerInfo, depth: usize, input_size: &[i
     });
     let mut size = input_size.to_vec();
     for child in &info.children {
-        size = add_rows(rows, child, depth + 1, &size);
+        size = add_rows(rows, child, depth + 1, &size)?;
     }
-    output_size
+    Ok(output_size)
 }
 
 impl Summary {
-    /// The model's own class.
-    pub fn class_name(&self) -> &'static str {
-        self.rows[0].class_name
-    }
-
     /// The number of parameters, all of which are trained.
     pub fn total_params(&self) -> i64 {
         self.rows.iter().map(|row| row.num_params).sum()
-    }
-
-    /// The number of modules, the model itself included.
-    pub fn num_modules(&self) -> usize {
-        self.rows.len()
     }
 
     /// A layer's parameters count once for each image of the batch.

@@ -1,16 +1,19 @@
 //! `pytorch_lightning.Trainer`: the one training loop, and the evaluation after it.
 
-use anyhow::{Context, Result};
-use tch::{Device, Kind, Tensor, no_grad};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use tch::{Tensor, no_grad};
 
 use crate::banner;
+use crate::checkpoint::{self, ModelCheckpoint};
 use crate::csv_logger::CsvLogger;
 use crate::data::{DataLoader, SimpleDataModule};
 use crate::error_tracker::{ErrorTracker, Metrics};
 use crate::generator::Generator;
 use crate::module::SimpleModule;
+use crate::options::LimitTrainBatches;
 use crate::progress::Progress;
-use crate::summary::summary;
 
 /// A row of `train_accuracy_step` is logged every so many steps; Lightning's `log_every_n_steps`.
 const LOG_EVERY_N_STEPS: usize = 50;
@@ -20,69 +23,148 @@ const NUM_SANITY_VAL_STEPS: usize = 2;
 /// Trains and tests one module, logging as Lightning does.
 #[derive(Debug)]
 pub struct Trainer {
-    max_epochs: usize,
-    logger: CsvLogger,
+    /// `fit` ends after so many epochs.
+    pub max_epochs: usize,
+    /// `fit` ends with the epoch in which this much time has passed since the trainer was made.
+    pub max_time: Option<Duration>,
+    /// An epoch is that part of the training batches.
+    pub limit_train_batches: Option<LimitTrainBatches>,
+    /// Saves what a stopped run needs to go on.
+    pub checkpoint: Option<ModelCheckpoint>,
+    /// A progress bar on stderr, where that is a terminal.
+    pub enable_progress_bar: bool,
+    /// What was logged so far.
+    pub logger: CsvLogger,
     generator: Generator,
-    progress: bool,
+    start: Instant,
     current_epoch: usize,
     global_step: usize,
 }
 
 impl Trainer {
-    /// `generator` is the one that the data's loaders and the model's layers draw from. `progress` asks for
-    /// a progress bar, which shows on a terminal only.
-    pub fn new(max_epochs: usize, logger: CsvLogger, generator: &Generator, progress: bool) -> Self {
-        banner::print(&banner::devices());
-        Self { max_epochs, logger, generator: generator.clone(), progress, current_epoch: 0, global_step: 0 }
+    /// A trainer without the options that `Trainer`'s public fields are. `generator` is the one that the data's loaders
+    /// and the model's layers draw from.
+    pub fn new(max_epochs: usize, logger: CsvLogger, generator: &Generator) -> Self {
+        Self {
+            max_epochs,
+            max_time: None,
+            limit_train_batches: None,
+            checkpoint: None,
+            enable_progress_bar: false,
+            logger,
+            generator: generator.clone(),
+            start: Instant::now(),
+            current_epoch: 0,
+            global_step: 0,
+        }
     }
 
-    /// Trains for `max_epochs` epochs. The metrics are on disk after each.
+    /// Goes on after the epoch at which a checkpoint was saved, to which module and generator have been put back.
+    pub fn resume(&mut self, progress: &checkpoint::Progress) {
+        self.current_epoch = progress.epoch + 1;
+        self.global_step = progress.global_step;
+    }
+
+    /// The number of epochs finished.
+    pub fn current_epoch(&self) -> usize {
+        self.current_epoch
+    }
+
+    /// The number of training steps taken.
+    pub fn global_step(&self) -> usize {
+        self.global_step
+    }
+
+    /// Trains up to `max_epochs` epochs. The metrics are on disk after each.
+    ///
+    /// # Errors
+    /// Data that the model does not take, short memory, files that can't be written.
     pub fn fit(&mut self, module: &mut SimpleModule, data: &SimpleDataModule) -> Result<()> {
-        banner::print(&banner::parameters(&summary(&*module.model, &[1, 1, 28, 28])));
+        banner::print(&banner::devices(module.vs.device()));
+        banner::print(&banner::parameters(&module.model.info()));
         let mut train_dataloader = data.train_dataloader();
         let mut val_dataloader = data.val_dataloader();
-        // Lightning's sanity check. What it draws is put back, but persistent workers stay.
-        self.generator.isolate(|| evaluate(module, &mut val_dataloader, NUM_SANITY_VAL_STEPS))?;
+        let batches = train_dataloader.len();
+        let batches = self.limit_train_batches.map_or(batches, |limit| limit.of(batches));
+        ensure!(batches > 0, "no training batch in an epoch: take more of them");
+        if self.current_epoch > 0 {
+            train_dataloader.resume();
+            val_dataloader.resume();
+        } else {
+            // Lightning's sanity check. What it draws is put back, but persistent workers stay.
+            self.generator
+                .isolate(|| evaluate(module, &mut val_dataloader, NUM_SANITY_VAL_STEPS))?
+                .compute(module)?;
+        }
 
-        let progress = Progress::new(self.progress, self.max_epochs, train_dataloader.len());
+        let progress = Progress::new(self.enable_progress_bar, self.max_epochs, batches, self.global_step);
         while self.current_epoch < self.max_epochs {
-            let mut loss_mean = EpochMean::new();
-            let mut accuracy_mean = EpochMean::new();
-            for (images, labels) in train_dataloader.iter() {
-                let logits = module.model.forward_t(&images, true);
-                let loss = module.loss(&logits, &labels);
-                let accuracy = module.accuracy(&logits, &labels);
-                loss_mean.update(&loss.detach(), labels.size()[0]);
-                accuracy_mean.update(&accuracy, labels.size()[0]);
+            let mut loss_mean = EpochMean::default();
+            let mut accuracy_mean = EpochMean::default();
+            for batch in train_dataloader.iter()?.take(batches) {
+                let (images, labels) = batch?;
+                let logits = module.forward(&images, true)?;
+                let loss = module.loss(&logits, &labels)?;
+                let accuracy = module.accuracy(&logits, &labels)?;
+                loss_mean.update(&loss.detach(), labels.size()[0])?;
+                accuracy_mean.update(&accuracy, labels.size()[0])?;
 
                 module.optimizer.zero_grad();
-                loss.backward();
-                module.optimizer.step();
+                loss.f_backward()?;
+                module.optimizer.step()?;
 
                 self.global_step += 1;
                 if self.global_step.is_multiple_of(LOG_EVERY_N_STEPS) {
                     self.log(&[("train_accuracy_step", f32::try_from(&accuracy)?)]);
+                    progress.train_loss(f32::try_from(&loss)?);
                 }
-                progress.step(self.current_epoch, &loss);
+                progress.step(self.current_epoch);
             }
-            let valid = evaluate(module, &mut val_dataloader, usize::MAX)?;
+            let valid = evaluate(module, &mut val_dataloader, usize::MAX)?.compute(module)?;
             self.log(&[("valid_loss", valid.loss), ("valid_accuracy", valid.accuracy)]);
             self.log(&[
                 ("train_loss", loss_mean.compute()?),
                 ("train_accuracy_epoch", accuracy_mean.compute()?),
             ]);
             self.logger.save()?;
-            progress.validated(valid.accuracy);
+            progress.valid_accuracy(valid.accuracy);
+
             self.current_epoch += 1;
+            let is_out_of_time = self.max_time.is_some_and(|max_time| self.start.elapsed() >= max_time);
+            let is_end = is_out_of_time || self.current_epoch == self.max_epochs;
+            self.save_checkpoint(module, valid.loss, is_end)?;
+            if is_out_of_time {
+                break;
+            }
         }
         progress.finish();
-        banner::print(&banner::stopped(self.max_epochs));
+        banner::print(&if self.current_epoch < self.max_epochs {
+            banner::out_of_time(self.start.elapsed())
+        } else {
+            banner::stopped(self.max_epochs)
+        });
         Ok(())
     }
 
+    fn save_checkpoint(&mut self, module: &SimpleModule, valid_loss: f32, is_end: bool) -> Result<()> {
+        let Some(checkpoint) = &mut self.checkpoint else { return Ok(()) };
+        if !is_end && !checkpoint.is_due(self.current_epoch) {
+            return Ok(());
+        }
+        let progress = checkpoint::Progress {
+            epoch: self.current_epoch - 1,
+            global_step: self.global_step,
+            valid_loss: Some(valid_loss).filter(|loss| loss.is_finite()),
+        };
+        checkpoint.save(module, &self.generator, progress)
+    }
+
     /// Loss and accuracy on the test images, logged too.
+    ///
+    /// # Errors
+    /// Data that the model does not take, short memory, a metrics.csv that can't be written.
     pub fn test(&mut self, module: &SimpleModule, data: &SimpleDataModule) -> Result<Metrics> {
-        let test = evaluate(module, &mut data.test_dataloader(), usize::MAX)?;
+        let test = evaluate(module, &mut data.test_dataloader(), usize::MAX)?.compute(module)?;
         let metrics = [("test_loss", test.loss), ("test_accuracy", test.accuracy)];
         self.logger.log_metrics(&metrics, self.current_epoch, self.global_step);
         self.logger.save()?;
@@ -90,40 +172,52 @@ impl Trainer {
     }
 
     /// Logs metrics of the step just taken; Lightning counts steps from 0.
-    fn log(&mut self, metrics: &[(&'static str, f32)]) {
+    fn log(&mut self, metrics: &[(&str, f32)]) {
         self.logger.log_metrics(metrics, self.current_epoch, self.global_step - 1);
     }
 }
 
-/// Loss and accuracy over the loader's first batches, the model in evaluation mode.
-fn evaluate(module: &SimpleModule, dataloader: &mut DataLoader, limit_batches: usize) -> Result<Metrics> {
+/// What the module predicts for the loader's first batches, in evaluation mode.
+///
+/// # Errors
+/// Data that the model does not take, or short memory.
+pub fn evaluate(
+    module: &SimpleModule,
+    dataloader: &mut DataLoader,
+    limit_batches: usize,
+) -> Result<ErrorTracker> {
     no_grad(|| {
         let mut tracker = ErrorTracker::default();
-        for (images, labels) in dataloader.iter().take(limit_batches) {
-            tracker.update(module.model.forward_t(&images, false), labels);
+        for batch in dataloader.iter()?.take(limit_batches) {
+            let (images, labels) = batch?;
+            tracker.update(module.forward(&images, false)?, labels);
         }
-        tracker.compute(module).context("cannot evaluate the model")
+        Ok(tracker)
     })
 }
 
 /// The mean of a step's value over an epoch, weighted by batch size, summed in f32 as Lightning's
 /// `_ResultMetric` does.
+#[derive(Default)]
 struct EpochMean {
-    sum: Tensor,
+    sum: Option<Tensor>,
     count: i64,
 }
 
 impl EpochMean {
-    fn new() -> Self {
-        Self { sum: Tensor::zeros([], (Kind::Float, Device::Cpu)), count: 0 }
-    }
-
-    fn update(&mut self, value: &Tensor, batch_size: i64) {
-        self.sum += value * batch_size;
+    fn update(&mut self, value: &Tensor, batch_size: i64) -> Result<()> {
+        let weighted = value.f_mul_scalar(batch_size)?;
+        // 0 + x is x to the bit, but for -0, which no loss or accuracy is.
+        self.sum = Some(match self.sum.take() {
+            Some(mut sum) => sum.f_add_(&weighted)?,
+            None => weighted,
+        });
         self.count += batch_size;
+        Ok(())
     }
 
     fn compute(&self) -> Result<f32> {
-        Ok(f32::try_from(&self.sum / self.count)?)
+        let sum = self.sum.as_ref().context("no step in the epoch")?;
+        Ok(f32::try_from(sum.f_div_scalar(self.count)?)?)
     }
 }

@@ -5,19 +5,12 @@ mod common;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use common::{idx, islp_mnist, stdout_of, tensors, write_small_mnist};
+use common::{error_of, idx, islp_mnist, small_mnist, stdout_of, tensors};
 use tempfile::{TempDir, tempdir};
-
-/// A folder with a small data set in data/.
-fn small_mnist() -> TempDir {
-    let folder = tempdir().unwrap();
-    write_small_mnist(&folder.path().join("data"), 400, 100);
-    folder
-}
 
 fn reproduce(folder: &TempDir, options: &[&str]) -> Command {
     let mut command = islp_mnist();
@@ -29,18 +22,6 @@ fn reproduce(folder: &TempDir, options: &[&str]) -> Command {
         .env("COLUMNS", "40")
         .env("OMP_NUM_THREADS", "1");
     command
-}
-
-/// The one error line of a run that must fail with this exit code, before any training and without a trace.
-fn error_of(command: &mut Command, code: i32) -> String {
-    let Output { status, stdout, stderr } = command.output().unwrap();
-    let stderr = String::from_utf8(stderr).unwrap();
-    assert_eq!(status.code(), Some(code), "{stderr}");
-    assert_eq!(String::from_utf8(stdout).unwrap(), "", "a run that can't start prints nothing");
-    let lines: Vec<&str> = stderr.lines().collect();
-    assert_eq!(lines.len(), 1, "more than one line: {stderr}");
-    assert!(lines[0].starts_with("error: "), "{stderr}");
-    lines[0].to_string()
 }
 
 #[test]

@@ -141,7 +141,7 @@ fn data(data_dir: &Path) -> Result<String> {
 
 fn generator() -> Result<String> {
     ensure!(
-        Generator::agrees_with_libtorch(),
+        Generator::agrees_with_libtorch()?,
         "other random numbers than those of Python's torch {}, so no result will equal Python's; {REFETCH_LIBTORCH}",
         libtorch::EXPECTED_VERSION
     );

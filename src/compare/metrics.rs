@@ -9,6 +9,7 @@ use csv::{Reader, ReaderBuilder, StringRecord};
 
 use super::text::{self, BOM};
 use super::{Side, count, differ};
+use crate::shown::excerpt;
 
 /// Lightning's table has 9. A row of commas alone would need many times the file's size as cells.
 const MOST_COLUMNS: usize = 1000;
@@ -211,5 +212,5 @@ fn place(header: &StringRecord, row: &StringRecord) -> String {
 }
 
 fn shown(cell: &str) -> String {
-    if cell.is_empty() { "(empty)".to_owned() } else { text::excerpt(cell.as_bytes(), 0) }
+    if cell.is_empty() { "(empty)".to_owned() } else { excerpt(cell.as_bytes(), 0) }
 }

@@ -3,19 +3,12 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use anyhow::{Result, anyhow, ensure};
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
 
 use super::value::Value;
-use super::{Side, count, differ, text};
-
-/// The header of the notebook's models has 500 bytes. The parser needs many times the header's own size, and lets
-/// it have 100 MB.
-const LONGEST_HEADER: u64 = 1 << 20;
-
-/// More digits than any offset into a file has.
-const MOST_DIGITS: usize = 18;
+use super::{Side, count, differ};
+use crate::shown::shown;
 
 #[derive(Debug)]
 pub struct Tensors {
@@ -51,35 +44,6 @@ struct Difference {
     candidate: Value,
 }
 
-/// Parses a file of any content without a panic and with no more memory than some times its header.
-pub fn open(bytes: &[u8]) -> Result<SafeTensors<'_>> {
-    if let Some((length, rest)) = bytes.split_first_chunk() {
-        let length = u64::from_le_bytes(*length);
-        ensure!(length <= LONGEST_HEADER, "its header claims {length} bytes, more than {LONGEST_HEADER}");
-        let header = &rest[..rest.len().min(length as usize)];
-        ensure!(
-            longest_number(header) <= MOST_DIGITS,
-            "its header names an offset or a size beyond any file"
-        );
-    }
-    let refused =
-        |error| anyhow!("not a valid safetensors file: {}", text::excerpt(format!("{error}").as_bytes(), 0));
-    SafeTensors::deserialize(bytes).map_err(refused)
-}
-
-/// Digits of the longest number outside the JSON strings. safetensors 0.8 adds up the last offset and the header's
-/// length unchecked, which overflows, and so panics in a debug build, for offsets near 2^64.
-fn longest_number(header: &[u8]) -> usize {
-    let (mut in_string, mut escaped, mut digits, mut longest) = (false, false, 0, 0);
-    for byte in header {
-        digits = if byte.is_ascii_digit() && !in_string { digits + 1 } else { 0 };
-        longest = longest.max(digits);
-        in_string ^= *byte == b'"' && !escaped;
-        escaped = in_string && *byte == b'\\' && !escaped;
-    }
-    longest
-}
-
 impl Tensors {
     pub fn compare(reference: &SafeTensors, candidate: &SafeTensors, same_bytes: bool) -> Tensors {
         let names: BTreeSet<&str> = reference.names().into_iter().chain(candidate.names()).collect();
@@ -91,7 +55,7 @@ impl Tensors {
                 (Some(_), None) => Finding::OnlyIn(Side::Reference),
                 _ => Finding::OnlyIn(Side::Candidate),
             };
-            Tensor { name: text::shown(name), shape, finding }
+            Tensor { name: shown(name), shape, finding }
         };
         Tensors { tensors: names.into_iter().map(tensor).collect(), same_bytes }
     }

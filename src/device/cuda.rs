@@ -32,7 +32,12 @@ pub enum NoCuda {
     /// libtorch was used before its CUDA half was loaded, an error of the program.
     TooLate,
     /// There are `count` GPUs, counted from 0.
-    Index { index: usize, count: i64 },
+    Index {
+        /// The GPU asked for.
+        index: usize,
+        /// How many libtorch sees.
+        count: i64,
+    },
 }
 
 impl Display for NoCuda {

@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 
 use tch::{Kind, Tensor};
+use tempfile::{TempDir, tempdir};
 
 pub fn checkout() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -102,4 +103,23 @@ pub fn write_small_mnist(data_dir: &Path, train: usize, test: usize) {
 pub fn idx(dimensions: &[u32], values: &[u8]) -> Vec<u8> {
     let header = [&[0x800 + dimensions.len() as u32], dimensions].concat();
     header.into_iter().flat_map(u32::to_be_bytes).chain(values.iter().copied()).collect()
+}
+
+/// A folder with a small data set in data/.
+pub fn small_mnist() -> TempDir {
+    let folder = tempdir().unwrap();
+    write_small_mnist(&folder.path().join("data"), 400, 100);
+    folder
+}
+
+/// The one error line of a run that must fail with this exit code, before any training and without a trace.
+pub fn error_of(command: &mut Command, code: i32) -> String {
+    let Output { status, stdout, stderr } = command.output().unwrap();
+    let stderr = String::from_utf8(stderr).unwrap();
+    assert_eq!(status.code(), Some(code), "{stderr}");
+    assert_eq!(String::from_utf8(stdout).unwrap(), "", "a run that can't start prints nothing");
+    let lines: Vec<&str> = stderr.lines().collect();
+    assert_eq!(lines.len(), 1, "more than one line: {stderr}");
+    assert!(lines[0].starts_with("error: "), "{stderr}");
+    lines[0].to_string()
 }

@@ -1,0 +1,26 @@
+//! `islp-mnist completions`: what a shell needs to complete the command line.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Args, CommandFactory};
+use clap_complete::{Shell, generate};
+
+use super::{Cli, print};
+
+/// Print the completions for a shell.
+///
+/// Example: islp-mnist completions bash > ~/.local/share/bash-completion/completions/islp-mnist
+#[derive(Args, Debug)]
+pub struct Options {
+    /// The shell
+    shell: Shell,
+}
+
+/// Runs the command.
+pub fn run(options: &Options) -> Result<ExitCode> {
+    let mut script = vec![];
+    generate(options.shell, &mut Cli::command(), "islp-mnist", &mut script);
+    print(String::from_utf8_lossy(&script).trim_end())?;
+    Ok(ExitCode::SUCCESS)
+}

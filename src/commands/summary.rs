@@ -1,0 +1,36 @@
+//! `islp-mnist summary`: a model's layers, as torchinfo prints them.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Args;
+use tch::Device;
+use tch::nn::VarStore;
+
+use super::print;
+use crate::generator::Generator;
+use crate::mnist::SIDE;
+use crate::model::Model;
+use crate::options::at_least_one;
+use crate::summary::summary;
+
+/// Print a model's layers with their shapes and parameters, as torchinfo does.
+///
+/// Example: islp-mnist summary --model mlr
+#[derive(Args, Debug)]
+pub struct Options {
+    /// The model
+    #[arg(long, value_enum, default_value = "mlp")]
+    model: Model,
+    /// Images in the batch that the shapes are for
+    #[arg(long, default_value = "256", value_parser = at_least_one)]
+    batch_size: usize,
+}
+
+/// Runs the command.
+pub fn run(options: &Options) -> Result<ExitCode> {
+    let vs = VarStore::new(Device::Cpu);
+    let model = options.model.build(&vs.root(), &Generator::new(0))?;
+    print(&summary(&*model, &[options.batch_size as i64, 1, SIDE, SIDE])?.to_string())?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,190 @@
+//! `islp-mnist train`: one model, with checkpoints, so that a run can stop and go on.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+use tch::nn::VarStore;
+
+use super::{Folders, UsageError, check_generator, data_module, print, save_figure, set_up};
+use crate::checkpoint::{Checkpoint, ModelCheckpoint};
+use crate::csv_logger::CsvLogger;
+use crate::device::DeviceOption;
+use crate::generator::Generator;
+use crate::module::SimpleModule;
+use crate::options::TrainOptions;
+use crate::run::{Outcome, Record, Run};
+use crate::trainer::Trainer;
+use crate::{mnist, weights};
+
+/// What `--resume` may change: when the run ends and what it leaves behind, not what it computes.
+const CHANGEABLE: [&str; 2] = ["--epochs", "--checkpoint-every"];
+
+/// Train one model; stop, and go on as if the run had never stopped.
+///
+/// The run's folder OUTPUT_DIR/NAME/version_N gets metrics.csv, model.safetensors, accuracy.png and .svg, run.json, and
+/// in checkpoints/ the latest and the best state by validation loss. Its path is the last line printed.
+///
+/// Examples:
+///   islp-mnist train --model mlr --epochs 5 --lr 0.001
+///   islp-mnist train --max-time 10m
+///   islp-mnist train --resume output/MNIST/version_1 --epochs 60
+///   islp-mnist train --from output/MNIST/version_1/run.json --seed 1
+#[derive(Args, Debug)]
+#[command(verbatim_doc_comment)]
+pub struct Options {
+    #[command(flatten)]
+    train: TrainOptions,
+    #[command(flatten)]
+    folders: Folders,
+    /// Go on with the run in this folder, after its last checkpoint; of its options only --epochs and
+    /// --checkpoint-every may be changed
+    #[arg(long, value_name = "VERSION_DIR", conflicts_with_all = ["from", "output_dir", "name"])]
+    resume: Option<PathBuf>,
+    /// Take the options that are not given here from a run.json
+    #[arg(long, value_name = "RUN_JSON")]
+    from: Option<PathBuf>,
+    /// End with the epoch in which this time is over, such as 90s, 10m or "1h 30m" [default: no limit]
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    max_time: Option<Duration>,
+    /// No progress bar even where stderr is a terminal
+    #[arg(long)]
+    no_progress: bool,
+    /// The names of the options that stand on the command line
+    #[arg(skip)]
+    pub given: Vec<String>,
+}
+
+/// Runs the command.
+pub fn run(options: &Options) -> Result<ExitCode> {
+    let start = Instant::now();
+    let data_dir = &options.folders.data_dir;
+    let earlier = options.resume.as_deref().map(Earlier::read).transpose()?;
+    let base = match (&earlier, &options.from) {
+        (Some(earlier), _) => Some(earlier.run.clone()),
+        (None, Some(path)) => Some(Record::read(path)?.run),
+        (None, None) => None,
+    };
+    let mut train = match &base {
+        Some(base) => options.train.over(&base.options, &options.given)?,
+        None => options.train.clone(),
+    };
+    if let Some(earlier) = &earlier {
+        earlier.check(&train)?;
+    }
+
+    let device = set_up(train.run.device, train.run.threads)?;
+    check_generator()?;
+    // From here on the options say what the run really takes.
+    train.run.device = DeviceOption::of(device);
+    train.run.threads = Some(tch::get_num_threads());
+    let name = train.name.get_or_insert_with(|| train.model.run_name().into()).clone();
+
+    let mnist = mnist::load(data_dir, device)?;
+    let mut run = Run::new(&train, data_dir)?;
+    if let Some(base) = &base {
+        base.check_same(&run, data_dir)?;
+    }
+    let generator = Generator::new(train.run.seed);
+    let data = data_module(&mnist, &train.run, &generator)?;
+    let batches = data.train_dataloader().len();
+    if let Some(limit) = train.limit_train_batches
+        && limit.of(batches) == 0
+    {
+        bail!(UsageError(format!(
+            "--limit-train-batches leaves none of the {batches} batches of an epoch; take more"
+        )));
+    }
+    let vs = VarStore::new(device);
+    let model = train.model.build(&vs.root(), &generator)?;
+    let mut module = SimpleModule::classification(model, vs, train.run.lr)?;
+
+    let checkpoint = earlier.as_ref().and_then(|earlier| earlier.checkpoint.as_ref());
+    let logger = match &earlier {
+        Some(earlier) => {
+            run.start.clone_from(&earlier.run.start);
+            let (epochs, steps) =
+                checkpoint.map_or((0, 0), |c| (c.progress.epoch + 1, c.progress.global_step));
+            CsvLogger::resume(&earlier.log_dir, epochs, steps)?
+        }
+        None => CsvLogger::new(&options.folders.output_dir, &name)?,
+    };
+    let log_dir = logger.log_dir().to_path_buf();
+    let mut trainer = Trainer::new(train.run.epochs, logger, &generator);
+    trainer.max_time = options.max_time;
+    trainer.limit_train_batches = train.limit_train_batches;
+    trainer.enable_progress_bar = !options.no_progress;
+    trainer.checkpoint = Some(ModelCheckpoint::new(&log_dir, train.checkpoint_every, &run)?);
+    if let Some(checkpoint) = checkpoint {
+        checkpoint.restore(&mut module, &generator)?;
+        trainer.resume(&checkpoint.progress);
+    }
+    let before = earlier.and_then(|earlier| earlier.outcome).map_or(0.0, |outcome| outcome.duration_seconds);
+    Record { run: run.clone(), outcome: None }.write(&log_dir)?;
+
+    trainer.fit(&mut module, &data)?;
+    weights::save(&module.vs, &log_dir.join("model.safetensors"))?;
+    save_figure(&trainer.logger)?;
+    let outcome = Outcome {
+        epochs: trainer.current_epoch(),
+        global_step: trainer.global_step(),
+        duration_seconds: before + start.elapsed().as_secs_f64(),
+        metrics: trainer.logger.last_metrics(),
+    };
+    Record { run, outcome: Some(outcome) }.write(&log_dir)?;
+    print(&log_dir.display().to_string())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The run to go on with.
+struct Earlier {
+    log_dir: PathBuf,
+    run: Run,
+    /// None if the run was stopped before its first checkpoint: then it begins anew.
+    checkpoint: Option<Checkpoint>,
+    outcome: Option<Outcome>,
+}
+
+impl Earlier {
+    fn read(log_dir: &Path) -> Result<Self> {
+        let name = log_dir.display();
+        ensure!(log_dir.is_dir(), "--resume {name}: no such folder; name the version_N folder of a run");
+        let checkpoint = Checkpoint::last(log_dir)?;
+        let record = Record::read(log_dir);
+        let outcome = record.as_ref().ok().and_then(|record| record.outcome.clone());
+        let run = match &checkpoint {
+            Some(checkpoint) => checkpoint.run.clone(),
+            None => {
+                record
+                    .with_context(|| {
+                        format!("--resume {name}: there is no checkpoint of `train` to go on from")
+                    })?
+                    .run
+            }
+        };
+        Ok(Self { log_dir: log_dir.to_path_buf(), run, checkpoint, outcome })
+    }
+
+    /// Makes sure that the options are those of the run.
+    fn check(&self, options: &TrainOptions) -> Result<()> {
+        let name = self.log_dir.display();
+        for (flag, now, then) in options.differences(&self.run.options)? {
+            if !CHANGEABLE.contains(&flag.as_str()) {
+                bail!(UsageError(format!(
+                    "{flag} {now} does not go with --resume {name}, whose run has {then}: leave it out, or start a \
+                     new run with --from {name}/run.json"
+                )));
+            }
+        }
+        let done = self.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.progress.epoch + 1);
+        if options.run.epochs < done {
+            bail!(UsageError(format!(
+                "--epochs {} is less than the {done} that the run in {name} has done",
+                options.run.epochs
+            )));
+        }
+        Ok(())
+    }
+}
