@@ -9,6 +9,7 @@ pub mod compare;
 pub mod csv_logger;
 pub mod data;
 pub mod device;
+pub mod digit;
 pub mod error_tracker;
 pub mod figure;
 pub mod file;
