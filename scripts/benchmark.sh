@@ -26,7 +26,7 @@ timed() {
 median() { printf '%s\n' "$@" | sort -n | sed -n "$(((runs + 1) / 2))p"; }
 
 for ((run = 1; run <= runs; run++)); do
-  rust+=("$(timed "$program" reproduce)")
+  rust+=("$(timed "$program" reproduce --device cpu)")
   python_+=("$(CUDA_VISIBLE_DEVICES='' timed "$venv/bin/python" -I -X utf8 "$root/scripts/notebook.py")")
   say "run $run of $runs: Rust ${rust[-1]} ms, Python ${python_[-1]} ms"
 done

@@ -52,8 +52,8 @@ run_side() {
   say "$1: $((tenths / 10)).$((tenths % 10)) s"
 }
 
-# The program first: it refuses wrong options at once.
-run_side candidate "$program" reproduce
+# Both on the CPU, and the program first: it refuses wrong options at once.
+run_side candidate "$program" reproduce --device cpu
 # Isolated (-I): no PYTHONPATH or other Python setting of the user's has a part in it. Lightning would take a GPU.
 CUDA_VISIBLE_DEVICES='' run_side reference "$venv/bin/python" -I -X utf8 "$root/scripts/notebook.py"
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# All checks: fetches what is missing, then formatting, clippy and all tests.
+# All checks: fetches what is missing, then formatting, clippy, documentation and all tests.
 #
 #   scripts/test.sh [--quick] [--cuda]
 #
@@ -26,4 +26,5 @@ esac
 cd -- "$root"
 cargo fmt --check
 cargo clippy --release --all-targets -- -D warnings
+RUSTDOCFLAGS='-D warnings' cargo doc --release --no-deps
 exec cargo test --release -- "${tests[@]}"

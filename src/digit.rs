@@ -140,7 +140,7 @@ pub fn show(digit: &Digit) -> String {
     let shade = |&value: &u8| char::from(SHADES[usize::from(value) * SHADES.len() / 256]);
     let line = |row: &[u8]| {
         let line: String = row.iter().flat_map(|value| [shade(value); 2]).collect();
-        format!("{}\n", line.trim_end())
+        line.trim_end().to_string()
     };
-    digit.chunks(SIDE).map(line).collect()
+    digit.chunks(SIDE).map(line).collect::<Vec<_>>().join("\n")
 }

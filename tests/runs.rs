@@ -25,7 +25,7 @@ fn assert_parity(data_dir: &Path, options: &[&str]) {
         output
     };
     let reference = run(&mut python("scripts/notebook.py"), "reference");
-    let candidate = run(islp_mnist().arg("reproduce"), "candidate");
+    let candidate = run(islp_mnist().args(["reproduce", "--device", "cpu"]), "candidate");
     let compare = islp_mnist().arg("compare").args([reference, candidate]).output().unwrap();
     let report = String::from_utf8_lossy(&compare.stdout);
     assert!(compare.status.success(), "{options:?}: {}\n{report}", compare.status);

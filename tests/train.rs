@@ -66,7 +66,7 @@ fn metrics_and_weights_are_lightnings() {
             output
         };
         let reference = run(&mut python("tests/train.py"), "reference");
-        let candidate = run(islp_mnist().arg("train"), "candidate");
+        let candidate = run(islp_mnist().args(["train", "--device", "cpu"]), "candidate");
         let compare = islp_mnist().arg("compare").args([reference, candidate]).output().unwrap();
         let report = String::from_utf8_lossy(&compare.stdout);
         assert!(compare.status.success(), "{options:?}: {report}");

@@ -12,6 +12,8 @@ use crate::compare::compare;
 /// Compare two runs' metrics, weights and output: identical, or where they first differ and by how much.
 ///
 /// Exits with 0 only if everything is identical, with 1 if something differs, with 2 if it could not compare.
+///
+/// Example: islp-mnist compare output/MNIST/version_0 output/MNIST/version_1
 #[derive(Args, Debug)]
 pub struct Options {
     /// Output folder of the run to be compared with, or a single file of it
@@ -20,6 +22,7 @@ pub struct Options {
     candidate: PathBuf,
 }
 
+/// Runs the command.
 pub fn run(options: &Options) -> Result<ExitCode> {
     // Exit code 1 would say that something differs.
     let cannot_compare = |error| UsageError(format!("cannot compare: {error:#}"));

@@ -21,6 +21,8 @@ pub struct Options {
 pub fn run(options: &Options) -> Result<ExitCode> {
     let mut script = vec![];
     generate(options.shell, &mut Cli::command(), "islp-mnist", &mut script);
-    print(String::from_utf8_lossy(&script).trim_end())?;
+    // For bash it spells a hyphen in the program's name in two ways, and no option completes: clap-rs/clap#6421.
+    let script = String::from_utf8_lossy(&script).replace("islp__subcmd__mnist", "islp__mnist");
+    print(script.trim_end())?;
     Ok(ExitCode::SUCCESS)
 }

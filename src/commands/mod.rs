@@ -4,6 +4,7 @@ mod compare;
 mod completions;
 mod doctor;
 mod plot;
+mod predict;
 mod reproduce;
 mod summary;
 mod test;
@@ -40,6 +41,7 @@ enum Command {
     Reproduce(reproduce::Options),
     Train(train::Options),
     Test(test::Options),
+    Predict(predict::Options),
     Summary(summary::Options),
     Plot(plot::Options),
     Compare(compare::Options),
@@ -67,6 +69,7 @@ impl Cli {
             Command::Reproduce(options) => reproduce::run(&options),
             Command::Train(options) => train::run(&options),
             Command::Test(options) => test::run(&options),
+            Command::Predict(options) => predict::run(&options),
             Command::Summary(options) => summary::run(&options),
             Command::Plot(options) => plot::run(&options),
             Command::Compare(options) => compare::run(&options),
