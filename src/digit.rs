@@ -1,6 +1,6 @@
 //! A picture file as one of MNIST's images: what `predict` hands to the model.
 //!
-//! PNG and JPEG of any colour type are read, turned as their EXIF data say, and [`normalize`] makes of them what
+//! PNG and JPEG of any colour type are read, turned as their EXIF data say, and the module `normalize` makes of them what
 //! MNIST's makers made of their digits. Pictures come from anywhere: whatever the bytes are, they give a digit or an
 //! error, in less than 1 GB.
 
