@@ -1,13 +1,10 @@
-//! Checkpoints: everything that a run needs to go on as if it had never stopped. `ModelCheckpoint` of Lightning, whose
-//! own checkpoints lack the generator.
+//! Checkpoints: everything that a run needs to go on as if it had never stopped. Lightning's lack the generator.
 //!
 //! A checkpoint is a safetensors file with the weights by their names in Python, RMSprop's `square_avg` as
 //! `optimizer.square_avg.NAME`, the generator's state as `generator.state`, as `torch.set_rng_state` takes it, and the
 //! rest as JSON in the file's metadata.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
@@ -16,7 +13,6 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tch::{Tensor, no_grad};
 
-use crate::file;
 use crate::generator::Generator;
 use crate::module::SimpleModule;
 use crate::run::Run;
@@ -27,10 +23,10 @@ use crate::weights;
 const METADATA: &str = "checkpoint";
 const SQUARE_AVG: &str = "optimizer.square_avg.";
 const GENERATOR: &str = "generator.state";
-const FOLDER: &str = "checkpoints";
-/// Links to the newest checkpoint and to the one with the lowest validation loss.
-const LAST: &str = "last.safetensors";
-const BEST: &str = "best.safetensors";
+/// The folder of a run's checkpoints, in its own.
+pub(crate) const FOLDER: &str = "checkpoints";
+/// The newest of them.
+pub(crate) const LAST: &str = "last.safetensors";
 
 /// Where a run stands after an epoch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -131,88 +127,11 @@ impl Checkpoint {
     }
 }
 
-/// `ModelCheckpoint(every_n_epochs, monitor='valid_loss', save_last='link')`: keeps the latest and the best checkpoint
-/// of a run as `checkpoints/epoch=E-step=S.safetensors`, with links `last.safetensors` and `best.safetensors` to them.
-#[derive(Debug)]
-pub struct ModelCheckpoint {
-    folder: PathBuf,
-    every_n_epochs: usize,
-    run: Run,
-    best_valid_loss: Option<f32>,
-}
-
-impl ModelCheckpoint {
-    /// For the run in `log_dir`, which may have checkpoints from before.
-    ///
-    /// # Errors
-    /// A folder that can't be made, or a `best.safetensors` that can't be read.
-    pub fn new(log_dir: &Path, every_n_epochs: usize, run: &Run) -> Result<Self> {
-        let folder = log_dir.join(FOLDER);
-        fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        let best = folder.join(BEST);
-        let best_valid_loss =
-            if best.symlink_metadata().is_ok() { Checkpoint::load(&best)?.progress.valid_loss } else { None };
-        Ok(Self { folder, every_n_epochs, run: run.clone(), best_valid_loss })
-    }
-
-    /// Whether a checkpoint is due after so many epochs.
-    pub fn is_due(&self, epochs: usize) -> bool {
-        epochs.is_multiple_of(self.every_n_epochs)
-    }
-
-    /// Saves a checkpoint and removes those that are neither the latest nor the best any more.
-    ///
-    /// # Errors
-    /// A disk that is full, or a folder that is gone or can't be written to.
-    pub fn save(&mut self, module: &SimpleModule, generator: &Generator, progress: Progress) -> Result<()> {
-        let name = format!("epoch={}-step={}.safetensors", progress.epoch, progress.global_step);
-        let path = self.folder.join(&name);
-        file::write(&path, &serialize(module, generator, &progress, &self.run)?)?;
-        // The last one last: a run that dies in between goes on from the one before and comes to the same.
-        let is_better = match (progress.valid_loss, self.best_valid_loss) {
-            (Some(loss), Some(best)) => loss < best,
-            (loss, None) => loss.is_some() || !self.folder.join(BEST).exists(),
-            (None, Some(_)) => false,
-        };
-        if is_better {
-            link(&self.folder, &name, BEST)?;
-            self.best_valid_loss = progress.valid_loss;
-        }
-        link(&self.folder, &name, LAST)?;
-        self.prune().with_context(|| format!("cannot remove old checkpoints in {}", self.folder.display()))
-    }
-
-    fn prune(&self) -> std::io::Result<()> {
-        let kept = [LAST, BEST].map(|link| fs::read_link(self.folder.join(link)).unwrap_or_default());
-        for entry in fs::read_dir(&self.folder)? {
-            let name = entry?.file_name();
-            let is_ours = name.to_str().is_some_and(is_checkpoint_name);
-            if is_ours && !kept.contains(&PathBuf::from(&name)) {
-                fs::remove_file(self.folder.join(name))?;
-            }
-        }
-        Ok(())
-    }
-}
-
-fn is_checkpoint_name(name: &str) -> bool {
-    let numbers = name.strip_prefix("epoch=").and_then(|rest| rest.strip_suffix(".safetensors"));
-    let numbers = numbers.and_then(|numbers| numbers.split_once("-step="));
-    let is_number = |digits: &str| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-    numbers.is_some_and(|(epoch, step)| is_number(epoch) && is_number(step))
-}
-
-/// Makes `name` lead to `target`, in one step.
-fn link(folder: &Path, target: &str, name: &str) -> Result<()> {
-    let replace = || -> std::io::Result<()> {
-        let link = tempfile::Builder::new().prefix(".tmp-").make_in(folder, |path| symlink(target, path))?;
-        link.persist(folder.join(name))?;
-        fs::File::open(folder)?.sync_all()
-    };
-    replace().with_context(|| format!("cannot write {}", folder.join(name).display()))
-}
-
-fn serialize(
+/// The bytes of a checkpoint.
+///
+/// # Errors
+/// libtorch's, when memory is short.
+pub(crate) fn serialize(
     module: &SimpleModule,
     generator: &Generator,
     progress: &Progress,

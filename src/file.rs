@@ -1,22 +1,48 @@
 //! Writing a file so that a reader finds the old content or the new, whole, whatever happens in between.
 
-use std::fs::{File, Permissions};
-use std::io::Write;
+use std::fs::{self, File, Permissions};
+use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 
+/// How the names of temporary files begin.
+pub const TEMPORARY: &str = ".tmp-";
+
+/// Removes from a folder the temporary files of a process that was killed. Nobody else may be writing there.
+pub fn remove_temporaries(folder: &Path) -> Result<()> {
+    let remove = || -> io::Result<()> {
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            if entry.file_name().as_encoded_bytes().starts_with(TEMPORARY.as_bytes()) {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
+    };
+    remove().with_context(|| format!("cannot remove temporary files in {}", folder.display()))
+}
+
+/// The error without the path of the temporary file, which tempfile adds and which means nothing to a user.
+pub(crate) fn without_path(error: io::Error) -> io::Error {
+    match error.to_string().split_once(" at path ") {
+        Some((reason, _)) => io::Error::new(error.kind(), reason.to_string()),
+        None => error,
+    }
+}
+
 /// Replaces the file at `path`, which must have a parent folder, by `bytes`: a temporary file beside it,
 /// synchronised, renamed, and the folder synchronised.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let replace = || -> std::io::Result<()> {
+    let replace = || -> io::Result<()> {
         let mut file = tempfile::Builder::new()
-            .prefix(".tmp-")
+            .prefix(TEMPORARY)
             // As for any other new file the umask decides; a temporary file would be the owner's alone.
             .permissions(Permissions::from_mode(0o666))
-            .tempfile_in(folder)?;
+            .tempfile_in(folder)
+            .map_err(without_path)?;
         file.write_all(bytes)?;
         file.as_file().sync_all()?;
         file.persist(path)?;

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use islp_mnist::commands::{Cli, UsageError};
+use islp_mnist::divergence::Divergence;
 use islp_mnist::options::first_paragraph;
 use islp_mnist::torch_error::{panic_message, without_backtrace};
 
@@ -21,7 +22,11 @@ fn main() -> ExitCode {
         Ok(Ok(code)) => code,
         Ok(Err(error)) => {
             report(without_backtrace(&format!("{error:#}")));
-            if error.is::<UsageError>() { ExitCode::from(2) } else { ExitCode::FAILURE }
+            ExitCode::from(match error {
+                error if error.is::<UsageError>() => 2,
+                error if error.is::<Divergence>() => 3,
+                _ => 1,
+            })
         }
         Err(panic) => {
             report(&format!(

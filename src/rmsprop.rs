@@ -41,6 +41,11 @@ impl RmsProp {
         Ok(Self { lr, state: state.collect::<Result<_, TchError>>()? })
     }
 
+    /// The learning rate.
+    pub fn lr(&self) -> f64 {
+        self.lr
+    }
+
     /// v of every parameter by the parameter's name, of its shape.
     pub fn square_avg(&self) -> impl Iterator<Item = (&str, &Tensor)> {
         self.state.iter().map(|state| (state.name.as_str(), &state.square_avg))

@@ -1,11 +1,11 @@
 //! `run.json`: what a run was and what it came to. Enough to run it again.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::path::Path;
 use std::time::SystemTime;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::options::TrainOptions;
@@ -142,5 +142,22 @@ impl Record {
     /// A folder that can't be written to.
     pub fn write(&self, log_dir: &Path) -> Result<()> {
         file::write(&log_dir.join(FILE), format!("{}\n", serde_json::to_string_pretty(self)?).as_bytes())
+    }
+}
+
+/// Keeps a run's folder to this process for as long as the file is open; the lock goes with the process, however it
+/// ends.
+///
+/// # Errors
+/// Another process has the folder.
+pub fn lock(log_dir: &Path) -> Result<File> {
+    let name = log_dir.display();
+    let folder = File::open(log_dir).with_context(|| format!("cannot open {name}"))?;
+    match folder.try_lock() {
+        Ok(()) => Ok(folder),
+        Err(TryLockError::WouldBlock) => {
+            bail!("{name}: this run is still going; wait for its end, or stop it")
+        }
+        Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("cannot lock {name}")),
     }
 }

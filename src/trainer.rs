@@ -2,15 +2,18 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use tch::{Tensor, no_grad};
 
 use crate::banner;
-use crate::checkpoint::{self, ModelCheckpoint};
+use crate::checkpoint;
 use crate::csv_logger::CsvLogger;
 use crate::data::{DataLoader, SimpleDataModule};
+use crate::divergence::{Divergence, Losses};
 use crate::error_tracker::{ErrorTracker, Metrics};
 use crate::generator::Generator;
+use crate::interrupt::Interrupt;
+use crate::model_checkpoint::ModelCheckpoint;
 use crate::module::SimpleModule;
 use crate::options::LimitTrainBatches;
 use crate::progress::Progress;
@@ -19,6 +22,17 @@ use crate::progress::Progress;
 const LOG_EVERY_N_STEPS: usize = 50;
 /// Lightning tries so many validation batches before training.
 const NUM_SANITY_VAL_STEPS: usize = 2;
+
+/// Why `fit` ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It did `max_epochs` epochs.
+    MaxEpochs,
+    /// `max_time` was over.
+    MaxTime,
+    /// A signal came; the epoch under way is lost, but for the metrics logged in it.
+    Interrupted,
+}
 
 /// Trains and tests one module, logging as Lightning does.
 #[derive(Debug)]
@@ -31,6 +45,10 @@ pub struct Trainer {
     pub limit_train_batches: Option<LimitTrainBatches>,
     /// Saves what a stopped run needs to go on.
     pub checkpoint: Option<ModelCheckpoint>,
+    /// `fit` ends with an error as soon as it sees that the loss is no finite number.
+    pub terminate_on_nan: bool,
+    /// `fit` ends after the step in which a signal comes.
+    pub interrupt: Interrupt,
     /// A progress bar on stderr, where that is a terminal.
     pub enable_progress_bar: bool,
     /// What was logged so far.
@@ -50,6 +68,8 @@ impl Trainer {
             max_time: None,
             limit_train_batches: None,
             checkpoint: None,
+            terminate_on_nan: false,
+            interrupt: Interrupt::default(),
             enable_progress_bar: false,
             logger,
             generator: generator.clone(),
@@ -78,8 +98,9 @@ impl Trainer {
     /// Trains up to `max_epochs` epochs. The metrics are on disk after each.
     ///
     /// # Errors
-    /// Data that the model does not take, short memory, files that can't be written.
-    pub fn fit(&mut self, module: &mut SimpleModule, data: &SimpleDataModule) -> Result<()> {
+    /// Data that the model does not take, short memory, files that can't be written; a
+    /// [`Divergence`].
+    pub fn fit(&mut self, module: &mut SimpleModule, data: &SimpleDataModule) -> Result<Ended> {
         banner::print(&banner::devices(module.vs.device()));
         banner::print(&banner::parameters(&module.model.info()));
         let mut train_dataloader = data.train_dataloader();
@@ -98,6 +119,7 @@ impl Trainer {
         }
 
         let progress = Progress::new(self.enable_progress_bar, self.max_epochs, batches, self.global_step);
+        let mut losses = Losses::default();
         while self.current_epoch < self.max_epochs {
             let mut loss_mean = EpochMean::default();
             let mut accuracy_mean = EpochMean::default();
@@ -114,49 +136,68 @@ impl Trainer {
                 module.optimizer.step()?;
 
                 self.global_step += 1;
+                losses.push(&loss);
                 if self.global_step.is_multiple_of(LOG_EVERY_N_STEPS) {
+                    self.check(&mut losses, &[], module)?;
                     self.log(&[("train_accuracy_step", f32::try_from(&accuracy)?)]);
                     progress.train_loss(f32::try_from(&loss)?);
                 }
                 progress.step(self.current_epoch);
+                if self.interrupt.exit_code().is_some() {
+                    return self.interrupted();
+                }
             }
             let valid = evaluate(module, &mut val_dataloader, usize::MAX)?.compute(module)?;
+            let (train_loss, train_accuracy) = (loss_mean.compute()?, accuracy_mean.compute()?);
             self.log(&[("valid_loss", valid.loss), ("valid_accuracy", valid.accuracy)]);
-            self.log(&[
-                ("train_loss", loss_mean.compute()?),
-                ("train_accuracy_epoch", accuracy_mean.compute()?),
-            ]);
+            self.log(&[("train_loss", train_loss), ("train_accuracy_epoch", train_accuracy)]);
+            self.check(&mut losses, &[train_loss, valid.loss], module)?;
             self.logger.save()?;
             progress.valid_accuracy(valid.accuracy);
 
             self.current_epoch += 1;
             let is_out_of_time = self.max_time.is_some_and(|max_time| self.start.elapsed() >= max_time);
             let is_end = is_out_of_time || self.current_epoch == self.max_epochs;
-            self.save_checkpoint(module, valid.loss, is_end)?;
-            if is_out_of_time {
-                break;
+            if let Some(checkpoint) = &mut self.checkpoint {
+                let progress = checkpoint::Progress {
+                    epoch: self.current_epoch - 1,
+                    global_step: self.global_step,
+                    valid_loss: Some(valid.loss).filter(|loss| loss.is_finite()),
+                };
+                checkpoint.epoch_end(module, &self.generator, progress, is_end)?;
+            }
+            if is_out_of_time && self.current_epoch < self.max_epochs {
+                progress.finish();
+                banner::print(&banner::out_of_time(self.start.elapsed()));
+                return Ok(Ended::MaxTime);
             }
         }
         progress.finish();
-        banner::print(&if self.current_epoch < self.max_epochs {
-            banner::out_of_time(self.start.elapsed())
-        } else {
-            banner::stopped(self.max_epochs)
-        });
-        Ok(())
+        banner::print(&banner::stopped(self.max_epochs));
+        Ok(Ended::MaxEpochs)
     }
 
-    fn save_checkpoint(&mut self, module: &SimpleModule, valid_loss: f32, is_end: bool) -> Result<()> {
-        let Some(checkpoint) = &mut self.checkpoint else { return Ok(()) };
-        if !is_end && !checkpoint.is_due(self.current_epoch) {
-            return Ok(());
+    /// Puts on disk what there is.
+    fn interrupted(&mut self) -> Result<Ended> {
+        self.logger.save()?;
+        if let Some(checkpoint) = &mut self.checkpoint {
+            checkpoint.save_pending()?;
         }
-        let progress = checkpoint::Progress {
-            epoch: self.current_epoch - 1,
-            global_step: self.global_step,
-            valid_loss: Some(valid_loss).filter(|loss| loss.is_finite()),
-        };
-        checkpoint.save(module, &self.generator, progress)
+        Ok(Ended::Interrupted)
+    }
+
+    /// Ends a training that has diverged, having put its metrics on disk.
+    fn check(&self, losses: &mut Losses, epoch_losses: &[f32], module: &SimpleModule) -> Result<()> {
+        losses.look(self.global_step)?;
+        match losses.divergence(epoch_losses).filter(|_| self.terminate_on_nan) {
+            Some((step, loss, last_finite_loss)) => {
+                self.logger.save()?;
+                let best = self.checkpoint.as_ref().and_then(ModelCheckpoint::best);
+                let lr = module.optimizer.lr();
+                bail!(Divergence { epoch: self.current_epoch, step, lr, loss, last_finite_loss, best })
+            }
+            None => Ok(()),
+        }
     }
 
     /// Loss and accuracy on the test images, logged too.

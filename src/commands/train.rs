@@ -1,23 +1,27 @@
 //! `islp-mnist train`: one model, with checkpoints, so that a run can stop and go on.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::Args;
 use tch::nn::VarStore;
 
 use super::{Folders, UsageError, check_generator, data_module, print, save_figure, set_up};
-use crate::checkpoint::{Checkpoint, ModelCheckpoint};
+use crate::checkpoint::Checkpoint;
 use crate::csv_logger::CsvLogger;
 use crate::device::DeviceOption;
+use crate::divergence::Divergence;
 use crate::generator::Generator;
+use crate::interrupt::Interrupt;
+use crate::model_checkpoint::ModelCheckpoint;
 use crate::module::SimpleModule;
 use crate::options::TrainOptions;
-use crate::run::{Outcome, Record, Run};
-use crate::trainer::Trainer;
-use crate::{mnist, weights};
+use crate::run::{Outcome, Record, Run, lock};
+use crate::trainer::{Ended, Trainer};
+use crate::{banner, file, mnist, weights};
 
 /// What `--resume` may change: when the run ends and what it leaves behind, not what it computes.
 const CHANGEABLE: [&str; 2] = ["--epochs", "--checkpoint-every"];
@@ -26,6 +30,10 @@ const CHANGEABLE: [&str; 2] = ["--epochs", "--checkpoint-every"];
 ///
 /// The run's folder OUTPUT_DIR/NAME/version_N gets metrics.csv, model.safetensors, accuracy.png and .svg, run.json, and
 /// in checkpoints/ the latest and the best state by validation loss. Its path is the last line printed.
+///
+/// Ctrl-C or SIGTERM stops the run after the step under way; --resume then repeats the epoch it was in. Exit code: 0 at
+/// the end or when --max-time is over, 130 or 143 after Ctrl-C or SIGTERM, 3 if the loss is no finite number any more,
+/// 2 if an option is wrong, 1 for any other error.
 ///
 /// Examples:
 ///   islp-mnist train --model mlr --epochs 5 --lr 0.001
@@ -105,42 +113,76 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     let logger = match &earlier {
         Some(earlier) => {
             run.start.clone_from(&earlier.run.start);
-            let (epochs, steps) =
-                checkpoint.map_or((0, 0), |c| (c.progress.epoch + 1, c.progress.global_step));
-            CsvLogger::resume(&earlier.log_dir, epochs, steps)?
+            let done = checkpoint.map_or((0, 0), |c| (c.progress.epoch + 1, c.progress.global_step));
+            CsvLogger::resume(&earlier.log_dir, done.0, done.1)?
         }
         None => CsvLogger::new(&options.folders.output_dir, &name)?,
     };
     let log_dir = logger.log_dir().to_path_buf();
+    let _lock = match &earlier {
+        Some(_) => None,
+        None => Some(lock(&log_dir)?),
+    };
     let mut trainer = Trainer::new(train.run.epochs, logger, &generator);
     trainer.max_time = options.max_time;
     trainer.limit_train_batches = train.limit_train_batches;
     trainer.enable_progress_bar = !options.no_progress;
+    trainer.terminate_on_nan = true;
+    trainer.interrupt = Interrupt::catch().context("cannot catch signals")?;
     trainer.checkpoint = Some(ModelCheckpoint::new(&log_dir, train.checkpoint_every, &run)?);
     if let Some(checkpoint) = checkpoint {
         checkpoint.restore(&mut module, &generator)?;
         trainer.resume(&checkpoint.progress);
     }
-    let before = earlier.and_then(|earlier| earlier.outcome).map_or(0.0, |outcome| outcome.duration_seconds);
-    Record { run: run.clone(), outcome: None }.write(&log_dir)?;
+    let before = earlier.as_ref().and_then(|earlier| earlier.outcome.as_ref());
+    let before = before.map_or(0.0, |outcome| outcome.duration_seconds);
 
-    trainer.fit(&mut module, &data)?;
-    weights::save(&module.vs, &log_dir.join("model.safetensors"))?;
-    save_figure(&trainer.logger)?;
-    let outcome = Outcome {
-        epochs: trainer.current_epoch(),
-        global_step: trainer.global_step(),
-        duration_seconds: before + start.elapsed().as_secs_f64(),
-        metrics: trainer.logger.last_metrics(),
+    let mut train_and_save = || -> Result<Ended> {
+        Record { run: run.clone(), outcome: None }.write(&log_dir)?;
+        let ended = trainer.fit(&mut module, &data)?;
+        if ended != Ended::Interrupted {
+            weights::save(&module.vs, &log_dir.join("model.safetensors"))?;
+            save_figure(&trainer.logger)?;
+        }
+        let outcome = Outcome {
+            epochs: trainer.current_epoch(),
+            global_step: trainer.global_step(),
+            duration_seconds: before + start.elapsed().as_secs_f64(),
+            metrics: trainer.logger.last_metrics(),
+        };
+        Record { run: run.clone(), outcome: Some(outcome) }.write(&log_dir)?;
+        Ok(ended)
     };
-    Record { run, outcome: Some(outcome) }.write(&log_dir)?;
-    print(&log_dir.display().to_string())?;
-    Ok(ExitCode::SUCCESS)
+    let result = train_and_save();
+    let go_on = format!("islp-mnist train --resume {}", shell_word(&log_dir));
+    match result {
+        Ok(ended) => {
+            print(&log_dir.display().to_string())?;
+            let signal = trainer.interrupt.exit_code().filter(|_| ended == Ended::Interrupted);
+            Ok(signal.map_or(ExitCode::SUCCESS, |exit_code| {
+                banner::print(&format!("interrupted; {go_on} goes on"));
+                ExitCode::from(exit_code)
+            }))
+        }
+        Err(error) if error.is::<Divergence>() => Err(error),
+        Err(error) => Err(match trainer.checkpoint.as_ref().and_then(ModelCheckpoint::last) {
+            Some(last) => anyhow!("{error:#}; the last checkpoint is {}, {go_on} goes on", last.display()),
+            None => anyhow!("{error:#}; there is no checkpoint yet"),
+        }),
+    }
+}
+
+/// A path as one types it in a shell.
+fn shell_word(path: &Path) -> String {
+    let text = path.display().to_string();
+    let is_plain = |c: char| c.is_alphanumeric() || "/._-+=,@%".contains(c);
+    if text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
 /// The run to go on with.
 struct Earlier {
     log_dir: PathBuf,
+    _lock: File,
     run: Run,
     /// None if the run was stopped before its first checkpoint: then it begins anew.
     checkpoint: Option<Checkpoint>,
@@ -151,6 +193,8 @@ impl Earlier {
     fn read(log_dir: &Path) -> Result<Self> {
         let name = log_dir.display();
         ensure!(log_dir.is_dir(), "--resume {name}: no such folder; name the version_N folder of a run");
+        let lock = lock(log_dir)?;
+        file::remove_temporaries(log_dir)?;
         let checkpoint = Checkpoint::last(log_dir)?;
         let record = Record::read(log_dir);
         let outcome = record.as_ref().ok().and_then(|record| record.outcome.clone());
@@ -164,7 +208,7 @@ impl Earlier {
                     .run
             }
         };
-        Ok(Self { log_dir: log_dir.to_path_buf(), run, checkpoint, outcome })
+        Ok(Self { log_dir: log_dir.to_path_buf(), _lock: lock, run, checkpoint, outcome })
     }
 
     /// Makes sure that the options are those of the run.

@@ -123,3 +123,11 @@ pub fn error_of(command: &mut Command, code: i32) -> String {
     assert!(lines[0].starts_with("error: "), "{stderr}");
     lines[0].to_string()
 }
+
+/// Fails unless all of what was tried held, and unless the README's table says so.
+pub fn tally(what: &str, tried: usize, held: usize) {
+    assert_eq!(held, tried, "{what}: {} did not hold", tried - held);
+    let row = format!("| {what} | {tried} | {held} |");
+    let readme = fs::read_to_string(checkout().join("README.md")).unwrap();
+    assert!(readme.lines().any(|line| line == row), "README.md lacks this row of its table:\n{row}");
+}

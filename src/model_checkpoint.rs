@@ -1,0 +1,130 @@
+//! `pytorch_lightning.callbacks.ModelCheckpoint`: which checkpoints of a run are kept.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::checkpoint::{Checkpoint, FOLDER, LAST, Progress, serialize};
+use crate::file;
+use crate::generator::Generator;
+use crate::module::SimpleModule;
+use crate::run::Run;
+
+/// Leads to the checkpoint with the lowest validation loss, as `LAST` leads to the newest.
+const BEST: &str = "best.safetensors";
+
+/// `ModelCheckpoint(every_n_epochs, monitor='valid_loss', save_last='link')`: keeps the latest and the best checkpoint
+/// of a run as `checkpoints/epoch=E-step=S.safetensors`, with links `last.safetensors` and `best.safetensors` to them.
+#[derive(Debug)]
+pub struct ModelCheckpoint {
+    folder: PathBuf,
+    every_n_epochs: usize,
+    run: Run,
+    best_valid_loss: Option<f32>,
+    /// The last epoch's checkpoint, if it was not due.
+    pending: Option<(Progress, Vec<u8>)>,
+}
+
+impl ModelCheckpoint {
+    /// For the run in `log_dir`, which may have checkpoints from before.
+    ///
+    /// # Errors
+    /// A folder that can't be made, or a `best.safetensors` that can't be read.
+    pub fn new(log_dir: &Path, every_n_epochs: usize, run: &Run) -> Result<Self> {
+        let folder = log_dir.join(FOLDER);
+        fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        file::remove_temporaries(&folder)?;
+        let best = folder.join(BEST);
+        let best_valid_loss =
+            if best.symlink_metadata().is_ok() { Checkpoint::load(&best)?.progress.valid_loss } else { None };
+        Ok(Self { folder, every_n_epochs, run: run.clone(), best_valid_loss, pending: None })
+    }
+
+    /// The checkpoint last saved, if there is one.
+    pub fn last(&self) -> Option<PathBuf> {
+        self.linked(LAST)
+    }
+
+    /// The checkpoint with the lowest validation loss, if there is one.
+    pub fn best(&self) -> Option<PathBuf> {
+        self.linked(BEST)
+    }
+
+    fn linked(&self, name: &str) -> Option<PathBuf> {
+        let target = fs::read_link(self.folder.join(name)).ok()?;
+        Some(self.folder.join(target)).filter(|path| path.exists())
+    }
+
+    /// Takes in where a run stands after an epoch, and saves it if a checkpoint is due or this is the run's end.
+    ///
+    /// # Errors
+    /// A disk that is full, or a folder that is gone or can't be written to.
+    pub fn epoch_end(
+        &mut self,
+        module: &SimpleModule,
+        generator: &Generator,
+        progress: Progress,
+        is_end: bool,
+    ) -> Result<()> {
+        let is_due = (progress.epoch + 1).is_multiple_of(self.every_n_epochs);
+        let bytes = serialize(module, generator, &progress, &self.run)?;
+        self.pending = Some((progress, bytes));
+        if is_due || is_end { self.save_pending() } else { Ok(()) }
+    }
+
+    /// Saves the checkpoint of the last epoch, if it is not saved, and removes those that are neither the latest nor
+    /// the best any more.
+    ///
+    /// # Errors
+    /// A disk that is full, or a folder that is gone or can't be written to.
+    pub fn save_pending(&mut self) -> Result<()> {
+        let Some((progress, bytes)) = self.pending.take() else { return Ok(()) };
+        let name = format!("epoch={}-step={}.safetensors", progress.epoch, progress.global_step);
+        file::write(&self.folder.join(&name), &bytes)?;
+        // The last one last: a run that dies in between goes on from the one before and comes to the same.
+        let is_better = match (progress.valid_loss, self.best_valid_loss) {
+            (Some(loss), Some(best)) => loss < best,
+            (loss, None) => loss.is_some() || !self.folder.join(BEST).exists(),
+            (None, Some(_)) => false,
+        };
+        if is_better {
+            link(&self.folder, &name, BEST)?;
+            self.best_valid_loss = progress.valid_loss;
+        }
+        link(&self.folder, &name, LAST)?;
+        self.prune().with_context(|| format!("cannot remove old checkpoints in {}", self.folder.display()))
+    }
+
+    fn prune(&self) -> std::io::Result<()> {
+        let kept = [LAST, BEST].map(|link| fs::read_link(self.folder.join(link)).unwrap_or_default());
+        for entry in fs::read_dir(&self.folder)? {
+            let name = entry?.file_name();
+            let is_ours = name.to_str().is_some_and(is_checkpoint_name);
+            if is_ours && !kept.contains(&PathBuf::from(&name)) {
+                fs::remove_file(self.folder.join(name))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_checkpoint_name(name: &str) -> bool {
+    let numbers = name.strip_prefix("epoch=").and_then(|rest| rest.strip_suffix(".safetensors"));
+    let numbers = numbers.and_then(|numbers| numbers.split_once("-step="));
+    let is_number = |digits: &str| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    numbers.is_some_and(|(epoch, step)| is_number(epoch) && is_number(step))
+}
+
+/// Makes `name` lead to `target`, in one step.
+fn link(folder: &Path, target: &str, name: &str) -> Result<()> {
+    let replace = || -> std::io::Result<()> {
+        let temporary =
+            tempfile::Builder::new().prefix(file::TEMPORARY).make_in(folder, |path| symlink(target, path));
+        let link = temporary.map_err(file::without_path)?;
+        link.persist(folder.join(name))?;
+        fs::File::open(folder)?.sync_all()
+    };
+    replace().with_context(|| format!("cannot write {}", folder.join(name).display()))
+}
