@@ -41,7 +41,7 @@ pub struct Progress {
 
 /// What a checkpoint's metadata say.
 #[derive(Debug, Serialize, Deserialize)]
-struct Metadata {
+pub(crate) struct Metadata {
     progress: Progress,
     run: Run,
     /// Of everything else in the file, see [`digest`].
@@ -81,26 +81,24 @@ impl Checkpoint {
         if path.symlink_metadata().is_err() { Ok(None) } else { Self::load(&path).map(Some) }
     }
 
-    fn parse(path: &Path, bytes: &[u8]) -> Result<Self> {
-        let views = weights::parse(bytes)?;
-        let metadata = tensor_file::metadata(bytes, METADATA)?;
-        let metadata = metadata.context("holds weights, but no checkpoint to go on from")?;
-        let Metadata { progress, run, sha256 } =
-            serde_json::from_str(&metadata).context("not a checkpoint of this version of islp-mnist")?;
-        ensure!(digest(&views, &progress, &run)? == sha256, "damaged: it differs from what was written");
-
+    /// The checkpoint in the bytes of the file `path`.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::load`], but for the file's name.
+    pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self> {
+        let mut views = weights::parse(bytes)?;
+        let Metadata { progress, run, sha256: _ } = metadata(bytes, &views)?;
         let generator = views.get(GENERATOR).with_context(|| format!("lacks {GENERATOR}"))?;
         ensure!(generator.dtype() == Dtype::U8, "{GENERATOR} is of {}, not of U8", generator.dtype());
         let generator = generator.data().to_vec();
+        views.remove(GENERATOR);
         let (mut weights, mut square_avg) = (BTreeMap::new(), BTreeMap::new());
-        for (name, view) in views {
+        for (name, tensor) in weights::floats(views)? {
             match name.strip_prefix(SQUARE_AVG) {
-                Some(parameter) => square_avg.insert(parameter.to_string(), view),
-                None if name == GENERATOR => None,
-                None => weights.insert(name, view),
+                Some(parameter) => square_avg.insert(parameter.to_string(), tensor),
+                None => weights.insert(name, tensor),
             };
         }
-        let (weights, square_avg) = (weights::floats(weights)?, weights::floats(square_avg)?);
         Ok(Self { progress, run, path: path.to_path_buf(), weights, square_avg, generator })
     }
 
@@ -111,6 +109,8 @@ impl Checkpoint {
     pub fn restore(&self, module: &mut SimpleModule, generator: &Generator) -> Result<()> {
         let mut restore = || {
             weights::restore(module, &self.weights)?;
+            let surplus = self.square_avg.keys().find(|name| !self.weights.contains_key(*name));
+            ensure!(surplus.is_none(), "{SQUARE_AVG}{} is of no parameter", shown(surplus.map_or("", |s| s)));
             for (name, square_avg) in module.optimizer.square_avg_mut() {
                 let saved = self.square_avg.get(name).with_context(|| format!("lacks {SQUARE_AVG}{name}"))?;
                 ensure!(
@@ -125,6 +125,26 @@ impl Checkpoint {
         };
         restore().with_context(|| shown(&self.path.display().to_string()))
     }
+}
+
+/// What a checkpoint says besides its `tensors`, both as they were written.
+///
+/// # Errors
+/// What is no checkpoint, or a damaged one.
+pub(crate) fn metadata(bytes: &[u8], tensors: &BTreeMap<String, TensorView>) -> Result<Metadata> {
+    let metadata = tensor_file::metadata(bytes, METADATA)?;
+    let metadata = metadata.context("holds weights, but no checkpoint to go on from")?;
+    let metadata: Metadata =
+        serde_json::from_str(&metadata).context("not a checkpoint of this version of islp-mnist")?;
+    let Metadata { progress, run, sha256 } = &metadata;
+    ensure!(digest(tensors, progress, run)? == *sha256, "damaged: it differs from what was written");
+    let Progress { epoch, global_step, .. } = *progress;
+    ensure!(
+        epoch < run.options.run.epochs && epoch < global_step,
+        "damaged: epoch {epoch} of {} cannot end with step {global_step}",
+        run.options.run.epochs
+    );
+    Ok(metadata)
 }
 
 /// The bytes of a checkpoint.

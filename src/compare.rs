@@ -87,6 +87,15 @@ pub fn compare(reference: &Path, candidate: &Path) -> Result<Report> {
     Ok(Report { files })
 }
 
+/// Compares the contents of two files of one name, whose ending says their kind.
+///
+/// # Errors
+/// A name with another ending.
+pub fn compare_contents(name: &Path, reference: &[u8], candidate: &[u8]) -> Result<Report> {
+    let compared = Finding::between(kind(name)?, (name, reference), (name, candidate));
+    Ok(Report { files: vec![FileReport { name: shown(&name.to_string_lossy()), finding: compared.into() }] })
+}
+
 fn compare_folders(reference: &Path, candidate: &Path) -> Result<Vec<FileReport>> {
     let mut found: BTreeMap<PathBuf, (Kind, Vec<Side>)> = BTreeMap::new();
     for (folder, side) in [(reference, Side::Reference), (candidate, Side::Candidate)] {
@@ -113,10 +122,6 @@ fn compare_folders(reference: &Path, candidate: &Path) -> Result<Vec<FileReport>
 }
 
 fn compare_files(reference: &Path, candidate: &Path) -> Result<FileReport> {
-    let kind = |path| {
-        let known = Kind::of(path);
-        known.with_context(|| format!("{}: expected a .csv, a .safetensors or a .txt file", path.display()))
-    };
     let of_reference = kind(reference)?;
     let (left, right) = (reference.display(), candidate.display());
     ensure!(
@@ -131,30 +136,42 @@ fn compare_files(reference: &Path, candidate: &Path) -> Result<FileReport> {
     Ok(FileReport { name: shown(&name), finding })
 }
 
+fn kind(path: &Path) -> Result<Kind> {
+    let known = Kind::of(path);
+    known.with_context(|| format!("{}: expected a .csv, a .safetensors or a .txt file", path.display()))
+}
+
 impl Finding {
     fn of(kind: Kind, reference: &Path, candidate: &Path) -> Finding {
-        let compared = both(read(reference), read(candidate)).and_then(|(left, right)| match kind {
+        let compared = both(read(reference), read(candidate))
+            .and_then(|(left, right)| Finding::between(kind, (reference, &left), (candidate, &right)));
+        compared.into()
+    }
+
+    /// Two files' contents; an error names the file.
+    fn between(kind: Kind, reference: (&Path, &[u8]), candidate: (&Path, &[u8])) -> Result<Finding> {
+        let ((reference, left), (candidate, right)) = (reference, candidate);
+        Ok(match kind {
             Kind::Metrics => {
                 // Equal files need no second look, except that two empty ones prove nothing.
                 if left.is_empty() || left != right {
                     both(
-                        in_file(reference, metrics::check(&left)),
-                        in_file(candidate, metrics::check(&right)),
+                        in_file(reference, metrics::check(left)),
+                        in_file(candidate, metrics::check(right)),
                     )?;
                 }
-                Ok(Finding::Metrics(Metrics::compare(&left, &right)?.into()))
+                Finding::Metrics(Metrics::compare(left, right)?.into())
             }
             Kind::Tensors => {
                 let (a, b) = (
-                    in_file(reference, tensor_file::open(&left)),
-                    in_file(candidate, tensor_file::open(&right)),
+                    in_file(reference, tensor_file::open(left)),
+                    in_file(candidate, tensor_file::open(right)),
                 );
                 let (a, b) = both(a, b)?;
-                Ok(Finding::Tensors(Tensors::compare(&a, &b, left == right)))
+                Finding::Tensors(Tensors::compare(&a, &b, left == right))
             }
-            Kind::Text => Ok(Finding::Text(Text::compare(&left, &right))),
-        });
-        compared.unwrap_or_else(|error| Finding::Unreadable(shown(&format!("{error:#}"))))
+            Kind::Text => Finding::Text(Text::compare(left, right)),
+        })
     }
 
     fn outcome(&self) -> Outcome {
@@ -165,6 +182,12 @@ impl Finding {
             Finding::OnlyIn(_) | Finding::Unreadable(_) => return Outcome::Incomparable,
         };
         if identical { Outcome::Identical } else { Outcome::Different }
+    }
+}
+
+impl From<Result<Finding>> for Finding {
+    fn from(compared: Result<Finding>) -> Finding {
+        compared.unwrap_or_else(|error| Finding::Unreadable(shown(&format!("{error:#}"))))
     }
 }
 

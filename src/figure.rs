@@ -11,6 +11,7 @@ mod legend;
 mod series;
 
 use std::collections::HashSet;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
@@ -19,7 +20,7 @@ use plotters::style::{BLACK, RED, RGBColor};
 
 use axis::Axis;
 use canvas::{Align, Marker, Shape};
-use series::Series;
+use series::{Points, Series};
 
 /// The pixel columns and rows of the axes' frame: 0.125, 0.9, 1 - 0.88 and 1 - 0.11 of the figure.
 const LEFT: f64 = 75.0;
@@ -107,6 +108,15 @@ pub fn accuracy(metrics_csv: &Path) -> Result<Figure> {
     Ok(figure)
 }
 
+/// The series of a run from its points, of training and validation.
+fn of_run(name: &str, colors: [RGBColor; 2], columns: [Option<Points>; 2]) -> impl Iterator<Item = Series> {
+    let run = name.replace(char::is_control, "\u{fffd}");
+    let series = columns.into_iter().zip(colors).zip(SETS);
+    series.filter_map(move |((points, color), (set, marker))| {
+        Some(Series { run: run.clone(), set, marker, color, points: points? })
+    })
+}
+
 impl Figure {
     /// A metric of one run in the notebook's colors, of several in a color each, [`MOST_RUNS`] at most.
     ///
@@ -121,12 +131,18 @@ impl Figure {
         for (run, color) in runs.iter().zip(TAB10) {
             let colors = if runs.len() == 1 { [BLACK, RED] } else { [color; 2] };
             let columns = series::read(&run.metrics_csv, metric.columns())?;
-            for ((points, color), (set, marker)) in columns.into_iter().zip(colors).zip(SETS) {
-                let run = run.name.replace(char::is_control, "\u{fffd}");
-                series.extend(points.map(|points| Series { run, set, marker, color, points }));
-            }
+            series.extend(of_run(&run.name, colors, columns));
         }
         Ok(Self { y_label: metric.label(), series })
+    }
+
+    /// As [`Figure::new`] of one run without a name, from the bytes of its `metrics.csv`.
+    ///
+    /// # Errors
+    /// As there, without a path.
+    pub fn from_csv(metric: Metric, bytes: impl Read) -> Result<Self> {
+        let columns = series::points(bytes, metric.columns())?;
+        Ok(Self { y_label: metric.label(), series: of_run("", [BLACK, RED], columns).collect() })
     }
 
     /// The bytes of a PNG file, 600×600 RGB.

@@ -5,10 +5,12 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use sha2::{Digest, Sha256};
 use tch::Device;
 use tch::vision::dataset::Dataset;
+
+use crate::torch_error::caught;
 
 /// An image's height and width, in pixels.
 pub const SIDE: i64 = 28;
@@ -71,7 +73,7 @@ pub fn load(data_dir: &Path, device: Device) -> Result<Dataset> {
         );
         ensure!(image_count > 0, "{}: holds no image; {REFETCH}", images.display());
     }
-    let mut mnist = tch::vision::mnist::load_dir(&folder)
+    let mut mnist = caught(|| tch::vision::mnist::load_dir(&folder))?
         .with_context(|| format!("cannot read the images in {}", folder.display()))?;
     for (set, labels) in [("train", &mnist.train_labels), ("t10k", &mnist.test_labels)] {
         let largest = i64::try_from(labels.f_max()?)?;
@@ -94,7 +96,7 @@ pub fn load(data_dir: &Path, device: Device) -> Result<Dataset> {
 const REFETCH: &str = "remove it and run scripts/reproduce.sh without --data-dir, which fetches MNIST into data/, or name \
                        another folder with --data-dir";
 
-/// An IDX header's dimensions, after making sure that the file holds just the bytes they promise.
+/// The dimensions of an IDX file, after making sure that it holds just the bytes they promise.
 fn header<const DIMENSIONS: usize>(path: &Path) -> Result<[u32; DIMENSIONS]> {
     let name = path.display();
     let metadata = match path.metadata() {
@@ -106,31 +108,40 @@ fn header<const DIMENSIONS: usize>(path: &Path) -> Result<[u32; DIMENSIONS]> {
     };
     // A folder, or a FIFO, which would block the reader.
     ensure!(metadata.is_file(), "{name}: not a regular file; {REFETCH}");
-    let expected = 4 * (1 + DIMENSIONS as u64);
-    ensure!(metadata.len() >= expected, "{name}: shorter than an IDX header; {REFETCH}");
+    let mut start = vec![];
+    File::open(path)
+        .and_then(|file| file.take(header_length(DIMENSIONS)).read_to_end(&mut start))
+        .with_context(|| format!("cannot read {name}"))?;
+    dimensions(&start, metadata.len()).map_err(|error| anyhow!("{name}: {error}; {REFETCH}"))
+}
 
-    let mut file = File::open(path).with_context(|| format!("cannot read {name}"))?;
-    let mut word = || -> io::Result<u32> {
-        let mut bytes = [0; 4];
-        file.read_exact(&mut bytes)?;
-        Ok(u32::from_be_bytes(bytes))
-    };
-    let magic = word().with_context(|| format!("cannot read {name}"))?;
+fn header_length(dimensions: usize) -> u64 {
+    4 * (1 + dimensions as u64)
+}
+
+/// The dimensions in an IDX file's `start`, its header at least, of a file `length` bytes long.
+///
+/// # Errors
+/// Another magic number, or dimensions that don't make `length`, or more values than tch's reader can count.
+pub fn dimensions<const DIMENSIONS: usize>(start: &[u8], length: u64) -> Result<[u32; DIMENSIONS]> {
+    let (words, _) = start.as_chunks();
+    let mut words = words.iter().map(|&word| u32::from_be_bytes(word));
+    let mut next = || words.next().context("shorter than an IDX header");
+    let magic = next()?;
+    let mut dimensions = [0; DIMENSIONS];
+    for dimension in &mut dimensions {
+        *dimension = next()?;
+    }
     let expected_magic = 0x800 + DIMENSIONS as u32;
     ensure!(
         magic == expected_magic,
-        "{name}: magic number {magic:#010x} instead of {expected_magic:#010x}, so not the IDX file its name says; \
-         {REFETCH}"
+        "magic number {magic:#010x} instead of {expected_magic:#010x}, so not the IDX file its name says"
     );
-    let mut dimensions = [0; DIMENSIONS];
-    for dimension in &mut dimensions {
-        *dimension = word().with_context(|| format!("cannot read {name}"))?;
-    }
     let values = dimensions.iter().try_fold(1u64, |product, &d| product.checked_mul(u64::from(d)));
     ensure!(
-        values.and_then(|values| values.checked_add(expected)) == Some(metadata.len()),
-        "{name}: its header announces {dimensions:?} values, but the file is {} bytes long; {REFETCH}",
-        metadata.len()
+        values.and_then(|values| values.checked_add(header_length(DIMENSIONS))) == Some(length),
+        "its header announces {dimensions:?} values, but the file is {length} bytes long"
     );
+    ensure!(values <= Some(u32::MAX.into()), "{dimensions:?} values, more than {}", u32::MAX);
     Ok(dimensions)
 }

@@ -1,10 +1,13 @@
 //! The safetensors format: written from tensors, read from files of any content.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use anyhow::{Result, anyhow, bail, ensure};
+use safetensors::SafeTensorError::{MisalignedSlice, TensorInvalidInfo, ValidationOverflow};
 use safetensors::SafeTensors;
-use safetensors::tensor::{Dtype, TensorView};
+use safetensors::tensor::{Dtype, TensorInfo, TensorView};
+use serde::Deserialize;
+use serde_json::Value;
 use tch::{Device, Kind, Tensor};
 
 use crate::shown::excerpt;
@@ -18,18 +21,38 @@ const MOST_DIGITS: usize = 18;
 
 /// Parses a file of any content without a panic and with no more memory than some times its header.
 pub fn open(bytes: &[u8]) -> Result<SafeTensors<'_>> {
+    let mut header = &[][..];
     if let Some((length, rest)) = bytes.split_first_chunk() {
         let length = u64::from_le_bytes(*length);
         ensure!(length <= LONGEST_HEADER, "its header claims {length} bytes, more than {LONGEST_HEADER}");
-        let header = &rest[..rest.len().min(length as usize)];
+        header = &rest[..rest.len().min(length as usize)];
         ensure!(
             longest_number(header) <= MOST_DIGITS,
             "its header names an offset or a size beyond any file"
         );
     }
-    let refused =
-        |error| anyhow!("not a valid safetensors file: {}", excerpt(format!("{error}").as_bytes(), 0));
-    SafeTensors::deserialize(bytes).map_err(refused)
+    SafeTensors::deserialize(bytes).map_err(|error| {
+        let mut message = excerpt(format!("{error}").as_bytes(), 0);
+        if let TensorInvalidInfo | ValidationOverflow | MisalignedSlice = error
+            && let Some(name) = contradictory(header)
+        {
+            message = format!("{}: {message}", excerpt(name.as_bytes(), 0));
+        }
+        anyhow!("not a valid safetensors file: {message}")
+    })
+}
+
+/// The first tensor whose shape and dtype don't make the bytes between its offsets, which safetensors does not name.
+fn contradictory(header: &[u8]) -> Option<String> {
+    let fields: BTreeMap<String, Value> = serde_json::from_slice(header).ok()?;
+    let mut tensors =
+        fields.into_iter().filter_map(|(name, value)| Some((name, TensorInfo::deserialize(value).ok()?)));
+    let contradicts = |info: &TensorInfo| {
+        let bits = info.shape.iter().try_fold(info.dtype.bitsize(), |bits, &length| bits.checked_mul(length));
+        let (start, end) = info.data_offsets;
+        bits.is_none() || bits != end.checked_sub(start).and_then(|bytes| bytes.checked_mul(8))
+    };
+    tensors.find(|(_, info)| contradicts(info)).map(|(name, _)| name)
 }
 
 /// The text that a file, which [`open`] has accepted, holds under a key.

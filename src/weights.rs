@@ -9,6 +9,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor, no_grad};
 
+use crate::checkpoint;
 use crate::file;
 use crate::generator::Generator;
 use crate::model::Model;
@@ -41,8 +42,15 @@ pub fn load(path: &Path, device: Device) -> Result<SimpleModule> {
     module(&bytes, device).with_context(|| shown(&path.display().to_string()))
 }
 
-fn module(bytes: &[u8], device: Device) -> Result<SimpleModule> {
+/// The model whose weights are in a file's bytes.
+///
+/// # Errors
+/// As [`load`], but for the file's name.
+pub fn module(bytes: &[u8], device: Device) -> Result<SimpleModule> {
     let mut views = parse(bytes)?;
+    if views.keys().any(|name| STATES.iter().any(|state| name.starts_with(state))) {
+        checkpoint::metadata(bytes, &views)?;
+    }
     views.retain(|name, _| !STATES.iter().any(|state| name.starts_with(state)));
     let mut tensors = floats(views)?;
     rename_aliases(&mut tensors)?;
@@ -98,6 +106,9 @@ fn find(path: &Path) -> Result<PathBuf> {
     })
 }
 
+/// Hundreds of times as much as the larger model's checkpoint has.
+const LARGEST: u64 = 1 << 30;
+
 /// The bytes of a file.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
     let name = path.display();
@@ -106,6 +117,8 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
         metadata.is_file(),
         "{name}: not a regular file; name a .safetensors file or the folder of a run"
     );
+    let length = metadata.len();
+    ensure!(length <= LARGEST, "{name}: {length} bytes long, which no model's weights are");
     fs::read(path).with_context(|| format!("cannot read {name}"))
 }
 

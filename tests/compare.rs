@@ -530,7 +530,7 @@ fn broken_safetensors_are_refused_by_name() {
     );
     assert_eq!(
         refused(&lying(r#""shape":[2],"data_offsets":[0,4]"#)),
-        format!("{invalid} invalid shape, data type, or offset for tensor")
+        format!("{invalid} a: invalid shape, data type, or offset for tensor")
     );
     assert_eq!(
         refused(&lying(r#""shape":[2],"data_offsets":[4,8]"#)),
@@ -538,7 +538,7 @@ fn broken_safetensors_are_refused_by_name() {
     );
     assert_eq!(
         refused(&lying(r#""shape":[999999999999,999999999999],"data_offsets":[0,8]"#)),
-        format!("{invalid} overflow computing buffer size from shape and/or element type")
+        format!("{invalid} a: overflow computing buffer size from shape and/or element type")
     );
     assert!(refused(&with_header(&"[".repeat(1000), &[])).starts_with(&format!("{invalid} invalid JSON")));
     assert!(refused(&with_header("\u{1}", &[])).starts_with(&format!("{invalid} invalid JSON")));

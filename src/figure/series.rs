@@ -1,6 +1,8 @@
 //! `metrics.csv` → the points of a figure.
 
-use std::{fs::File, path::Path};
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use csv::{Reader, StringRecord};
@@ -30,6 +32,9 @@ impl Series {
 /// (epoch, value), finite, in the order of the rows.
 pub type Points = Vec<(f64, f64)>;
 
+/// Lightning's table has 9. A row of commas alone would need many times its size in memory.
+const MOST_COLUMNS: usize = 1000;
+
 /// For each column its values against `epoch`; none for a column that the file lacks.
 ///
 /// Reads row by row, since a file may be larger than memory. A cell that is empty or not finite gives no point.
@@ -38,10 +43,12 @@ pub type Points = Vec<(f64, f64)>;
 /// The file can't be read, lacks `epoch` or all columns, has rows of different lengths, holds a cell in these
 /// columns that is no number, or not a single point. Each names the path, and the line where there is one.
 pub fn read<const N: usize>(metrics_csv: &Path, columns: [&str; N]) -> Result<[Option<Points>; N]> {
-    File::open(metrics_csv)
-        .map_err(Into::into)
-        .and_then(|file| points(Reader::from_reader(file), columns))
-        .with_context(|| metrics_csv.display().to_string())
+    let read = || {
+        // A FIFO might block the reader, and a device might never end.
+        ensure!(metrics_csv.metadata()?.is_file(), "not a regular file");
+        points(File::open(metrics_csv)?, columns)
+    };
+    read().with_context(|| metrics_csv.display().to_string())
 }
 
 /// What is wrong with a file that lacks a column, or several.
@@ -49,7 +56,9 @@ pub fn no_column(names: &str) -> String {
     format!("no column {names}; it takes a training run's metrics.csv")
 }
 
-fn points<const N: usize>(mut reader: Reader<File>, columns: [&str; N]) -> Result<[Option<Points>; N]> {
+/// As [`read`], from a file's bytes.
+pub fn points<const N: usize>(bytes: impl Read, columns: [&str; N]) -> Result<[Option<Points>; N]> {
+    let mut reader = Reader::from_reader(Narrow { bytes, commas: 0 });
     let header = reader.headers()?.clone();
     let index = |name: &str| header.iter().position(|column| column == name);
     let epoch = index("epoch").with_context(|| no_column("epoch"))?;
@@ -80,4 +89,27 @@ fn points<const N: usize>(mut reader: Reader<File>, columns: [&str; N]) -> Resul
     let found = points.iter().flatten().any(|points| !points.is_empty());
     ensure!(found, "no row holds an epoch together with {}", names.join(" or "));
     Ok(points)
+}
+
+/// Reads lines of so few columns that cells and their places take no more memory than the file is long.
+struct Narrow<R> {
+    bytes: R,
+    commas: usize,
+}
+
+impl<R: Read> Read for Narrow<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.bytes.read(buffer)?;
+        for byte in &buffer[..length] {
+            match byte {
+                b',' => self.commas += 1,
+                b'\n' | b'\r' => self.commas = 0,
+                _ => {}
+            }
+            if self.commas >= MOST_COLUMNS {
+                return Err(io::Error::other(format!("more than {MOST_COLUMNS} columns")));
+            }
+        }
+        Ok(length)
+    }
 }
