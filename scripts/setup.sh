@@ -238,9 +238,12 @@ fetch_mnist() {
     [[ ! $whole ]] || break
   done
   [[ $whole ]] || die "MNIST could not be fetched: check the network, or put its four files into data/MNIST/raw yourself"
+  # On the disk before under their names, so that no power cut leaves a part of one there.
+  sync -- "$raw/.new"/*
   while read -r sum name; do
     [[ -e $raw/$name ]] || mv -- "$raw/.new/$name" "$raw/$name"
   done <<<"$mnist_sums"
+  sync -- "$raw"
 }
 
 # from_mirror URL FOLDER

@@ -369,6 +369,7 @@ fn what_is_no_picture_of_a_digit_is_refused_with_its_name_and_what_to_do() {
     let another_kind = "neither PNG nor JPEG; convert it to one of them";
     let blank = "shows no digit, or too faint a one; take a picture with more contrast";
     let faint = GrayImage::from_fn(28, 28, |x, y| Luma([240 - large.get_pixel(x * 4, y * 4).0[0] / 12]));
+    let mut tried = 0;
     let files: [(&str, Vec<u8>, &str); 17] = [
         ("empty.png", vec![], "an empty file; save the picture again"),
         ("text.png", b"a seven\n".to_vec(), another_kind),
@@ -399,6 +400,7 @@ fn what_is_no_picture_of_a_digit_is_refused_with_its_name_and_what_to_do() {
     for (name, bytes, reason) in files {
         fs::write(folder.path().join(name), bytes).unwrap();
         assert_eq!(error_of(name), format!("{}/{name}: {reason}", folder.path().display()));
+        tried += 1;
     }
 
     let no_file = "not a regular file; name a PNG or JPEG picture of a digit";
@@ -412,7 +414,9 @@ fn what_is_no_picture_of_a_digit_is_refused_with_its_name_and_what_to_do() {
         ("endless.png", "more than 64 MiB; take a smaller picture, a few hundred pixels will do"),
     ] {
         assert_eq!(error_of(name), format!("{}/{name}: {reason}", folder.path().display()));
+        tried += 1;
     }
+    common::tally("Pictures for `predict` that are none, damaged, blank or too large", tried, tried);
 }
 
 #[test]
@@ -436,6 +440,8 @@ fn whatever_the_bytes_are_they_give_a_digit_or_an_error() {
         }
         digits += usize::from(digit::from_bytes(&bytes).is_ok());
     }
+    let tried = whole.iter().map(Vec::len).sum::<usize>() + 3000;
+    common::tally("Pictures cut short anywhere or with bytes changed", tried, tried);
     // Both happen: most PNGs are refused, for their checksums, and most JPEGs are read.
     assert!((300..2700).contains(&digits), "{digits} of 3000 were read");
 }

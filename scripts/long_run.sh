@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# Whether a long run takes more and more memory or files: 300 epochs on a tenth of the training batches, resident
+# memory and open files after epoch 10 and at the end.
+#
+#   scripts/long_run.sh [OPTIONS]
+#
+# OPTIONS are those of `islp-mnist train`. Exit code: 0 if memory grew by no more than 5 % and no file stayed open, 1
+# otherwise.
+
+source "$(dirname -- "${BASH_SOURCE[0]}")/setup.sh"
+read_options "$@"
+[[ ! -v output_dir ]] || failure=2 die "--output-dir: not for this script, which keeps nothing"
+if [[ -v data_dir ]]; then set_up libtorch; else set_up libtorch mnist; fi
+build
+
+epochs=300
+output=$(mktemp -d)
+trap 'kill "$pid" 2>/dev/null || true; rm -rf -- "$output"' EXIT
+"$program" train --epochs "$epochs" --limit-train-batches 0.1 --no-progress --data-dir "${data_dir-$root/data}" \
+  --output-dir "$output" --name long "${options[@]}" >/dev/null 2>"$output/log" &
+pid=$!
+
+# sample sets `epoch` (of the newest row of metrics.csv), `kilobytes` and `files`, or fails when the run is over.
+sample() {
+  epoch=$(tail -n 1 -- "$output/long/version_0/metrics.csv" 2>/dev/null | cut -d, -f1)
+  [[ $epoch =~ ^[0-9]+$ ]] || epoch=-1
+  kilobytes=$(sed -n 's/^VmRSS:[^0-9]*\([0-9]*\).*/\1/p' "/proc/$pid/status" 2>/dev/null)
+  files=$(find "/proc/$pid/fd" -mindepth 1 2>/dev/null | wc -l)
+  [[ -n $kilobytes ]] && ((files > 0))
+}
+
+early='' late=''
+while sample; do
+  if ((epoch == 10)) && [[ ! $early ]]; then early="$kilobytes $files"; fi
+  # A write of the epoch's files may be under way: the fewest open files of the last epochs count.
+  if ((epoch >= epochs - 10)) && { [[ ! $late ]] || ((files <= ${late#* })); }; then late="$kilobytes $files"; fi
+  sleep 0.02
+done
+wait "$pid" || die "the run failed: $(tail -n 1 -- "$output/log")"
+[[ $early && $late ]] || die "the run was too fast to be watched"
+
+read -r early_kilobytes early_files <<<"$early"
+read -r late_kilobytes late_files <<<"$late"
+echo "after epoch 10: $((early_kilobytes / 1024)) MiB resident, $early_files open files"
+echo "after epoch $epochs: $((late_kilobytes / 1024)) MiB resident, $late_files open files"
+((late_kilobytes * 100 <= early_kilobytes * 105)) || die "the run takes more and more memory"
+((late_files <= early_files)) || die "the run leaves files open"
