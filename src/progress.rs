@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 
 /// A bar over all steps of a run, or nothing where stderr is no terminal.
 #[derive(Debug)]
@@ -22,6 +22,8 @@ impl Progress {
         } else {
             ProgressBar::hidden()
         };
+        // However training ends.
+        let bar = bar.with_finish(ProgressFinish::AndClear);
         let template = "{prefix} {wide_bar} step {pos}/{len}, {msg}, {eta} left";
         bar.set_style(ProgressStyle::with_template(template).expect("the template is well-formed"));
         bar.set_position(step as u64);

@@ -16,7 +16,7 @@ const FILE: &str = "run.json";
 /// Everything that a run's bits depend on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Run {
-    /// The options; of device, threads and name what the run took where none was asked for.
+    /// The options; of device and threads what the run took where none was asked for.
     pub options: TrainOptions,
     /// SHA-256 of the four files of the data set, by name.
     pub data: BTreeMap<String, String>,
@@ -60,7 +60,7 @@ pub struct Record {
     /// What was run.
     #[serde(flatten)]
     pub run: Run,
-    /// What it came to; none while the run goes on, and where it was killed.
+    /// What it came to when it last ended by itself; none if it never did.
     pub outcome: Option<Outcome>,
 }
 

@@ -12,6 +12,7 @@ use tch::nn::VarStore;
 use super::{Folders, UsageError, check_generator, data_module, print, save_figure, set_up};
 use crate::checkpoint::Checkpoint;
 use crate::csv_logger::CsvLogger;
+use crate::data::SimpleDataModule;
 use crate::device::DeviceOption;
 use crate::divergence::Divergence;
 use crate::generator::Generator;
@@ -75,10 +76,10 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         (None, Some(path)) => Some(Record::read(path)?.run),
         (None, None) => None,
     };
-    let mut train = match &base {
-        Some(base) => options.train.over(&base.options, &options.given)?,
-        None => options.train.clone(),
-    };
+    let mut train = options.train.clone();
+    if let Some(base) = &base {
+        train = train.over(&base.options, &options.given)?;
+    }
     if let Some(earlier) = &earlier {
         earlier.check(&train)?;
     }
@@ -88,7 +89,6 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     // From here on the options say what the run really takes.
     train.run.device = DeviceOption::of(device);
     train.run.threads = Some(tch::get_num_threads());
-    let name = train.name.get_or_insert_with(|| train.model.run_name().into()).clone();
 
     let mnist = mnist::load(data_dir, device)?;
     let mut run = Run::new(&train, data_dir)?;
@@ -116,13 +116,13 @@ pub fn run(options: &Options) -> Result<ExitCode> {
             let done = checkpoint.map_or((0, 0), |c| (c.progress.epoch + 1, c.progress.global_step));
             CsvLogger::resume(&earlier.log_dir, done.0, done.1)?
         }
-        None => CsvLogger::new(&options.folders.output_dir, &name)?,
+        None => {
+            let name = train.name.as_deref().unwrap_or(train.model.run_name());
+            CsvLogger::new(&options.folders.output_dir, name)?
+        }
     };
     let log_dir = logger.log_dir().to_path_buf();
-    let _lock = match &earlier {
-        Some(_) => None,
-        None => Some(lock(&log_dir)?),
-    };
+    let _lock = if earlier.is_none() { Some(lock(&log_dir)?) } else { None };
     let mut trainer = Trainer::new(train.run.epochs, logger, &generator);
     trainer.max_time = options.max_time;
     trainer.limit_train_batches = train.limit_train_batches;
@@ -134,39 +134,53 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         checkpoint.restore(&mut module, &generator)?;
         trainer.resume(&checkpoint.progress);
     }
-    let before = earlier.as_ref().and_then(|earlier| earlier.outcome.as_ref());
-    let before = before.map_or(0.0, |outcome| outcome.duration_seconds);
+    let outcome = earlier.as_ref().and_then(|earlier| earlier.outcome.clone());
+    let ended = fit_and_save(&mut trainer, &mut module, &data, Record { run, outcome }, start);
+    conclude(ended, &trainer)
+}
 
-    let mut train_and_save = || -> Result<Ended> {
-        Record { run: run.clone(), outcome: None }.write(&log_dir)?;
-        let ended = trainer.fit(&mut module, &data)?;
-        if ended != Ended::Interrupted {
-            weights::save(&module.vs, &log_dir.join("model.safetensors"))?;
-            save_figure(&trainer.logger)?;
-        }
-        let outcome = Outcome {
-            epochs: trainer.current_epoch(),
-            global_step: trainer.global_step(),
-            duration_seconds: before + start.elapsed().as_secs_f64(),
-            metrics: trainer.logger.last_metrics(),
-        };
-        Record { run: run.clone(), outcome: Some(outcome) }.write(&log_dir)?;
-        Ok(ended)
-    };
-    let result = train_and_save();
-    let go_on = format!("islp-mnist train --resume {}", shell_word(&log_dir));
-    match result {
+/// Trains, and leaves everything in the run's folder.
+fn fit_and_save(
+    trainer: &mut Trainer,
+    module: &mut SimpleModule,
+    data: &SimpleDataModule,
+    mut record: Record,
+    start: Instant,
+) -> Result<Ended> {
+    let log_dir = trainer.logger.log_dir().to_path_buf();
+    record.write(&log_dir)?;
+    let ended = trainer.fit(module, data)?;
+    if ended != Ended::Interrupted {
+        weights::save(&module.vs, &log_dir.join("model.safetensors"))?;
+        save_figure(&trainer.logger)?;
+    }
+    let before = record.outcome.map_or(0.0, |outcome| outcome.duration_seconds);
+    record.outcome = Some(Outcome {
+        epochs: trainer.current_epoch(),
+        global_step: trainer.global_step(),
+        duration_seconds: before + start.elapsed().as_secs_f64(),
+        metrics: trainer.logger.last_metrics(),
+    });
+    record.write(&log_dir)?;
+    Ok(ended)
+}
+
+/// Says where the run is and, if it did not come to its end, how it goes on.
+fn conclude(ended: Result<Ended>, trainer: &Trainer) -> Result<ExitCode> {
+    let log_dir = trainer.logger.log_dir();
+    let go_on = format!("islp-mnist train --resume {} goes on", shell_word(log_dir));
+    match ended {
         Ok(ended) => {
             print(&log_dir.display().to_string())?;
             let signal = trainer.interrupt.exit_code().filter(|_| ended == Ended::Interrupted);
             Ok(signal.map_or(ExitCode::SUCCESS, |exit_code| {
-                banner::print(&format!("interrupted; {go_on} goes on"));
+                banner::print(&format!("interrupted; {go_on}"));
                 ExitCode::from(exit_code)
             }))
         }
         Err(error) if error.is::<Divergence>() => Err(error),
         Err(error) => Err(match trainer.checkpoint.as_ref().and_then(ModelCheckpoint::last) {
-            Some(last) => anyhow!("{error:#}; the last checkpoint is {}, {go_on} goes on", last.display()),
+            Some(last) => anyhow!("{error:#}; the last checkpoint is {}, {go_on}", last.display()),
             None => anyhow!("{error:#}; there is no checkpoint yet"),
         }),
     }
