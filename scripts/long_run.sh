@@ -4,7 +4,7 @@
 #
 #   scripts/long_run.sh [OPTIONS]
 #
-# OPTIONS are those of `islp-mnist train`. Exit code: 0 if memory grew by no more than 5 % and no file stayed open, 1
+# OPTIONS are those of `islp-mnist train` that this script does not set itself. Exit code: 0 if memory grew by no more than 5 % and no file stayed open, 1
 # otherwise.
 
 source "$(dirname -- "${BASH_SOURCE[0]}")/setup.sh"

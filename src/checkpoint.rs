@@ -16,7 +16,7 @@ use tch::{Tensor, no_grad};
 use crate::generator::Generator;
 use crate::module::SimpleModule;
 use crate::run::Run;
-use crate::shown::shown;
+use crate::shown::{hex, shown};
 use crate::tensor_file;
 use crate::weights;
 
@@ -37,6 +37,8 @@ pub struct Progress {
     pub global_step: usize,
     /// Validation loss after that epoch, in nats; none if it was not finite.
     pub valid_loss: Option<f32>,
+    /// SHA-256 of metrics.csv as it was then, in hexadecimal.
+    pub metrics_sha256: String,
 }
 
 /// What a checkpoint's metadata say.
@@ -172,9 +174,9 @@ pub(crate) fn serialize(
 fn digest(tensors: &BTreeMap<String, TensorView>, progress: &Progress, run: &Run) -> Result<String> {
     let mut sha256 = Sha256::new();
     for (name, view) in tensors {
-        sha256.update(name);
+        sha256.update(format!("{name} {} {:?}", view.dtype(), view.shape()));
         sha256.update(view.data());
     }
     sha256.update(serde_json::to_vec(&(progress, run))?);
-    Ok(sha256.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(&sha256.finalize()))
 }

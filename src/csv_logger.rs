@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use csv::{Reader, Terminator, WriterBuilder};
+use sha2::{Digest, Sha256};
 
 use crate::file;
 use crate::python::repr;
+use crate::shown::hex;
 
 /// The metrics of one run.
 #[derive(Debug)]
@@ -41,19 +43,20 @@ impl CsvLogger {
         }
     }
 
-    /// Goes on with the run in `log_dir` after its first `epochs` epochs, of `steps` steps in all: what its
-    /// metrics.csv says of later ones is forgotten.
+    /// Goes on with the run in `log_dir` after its first `epochs` epochs: what its metrics.csv says of later ones is
+    /// forgotten. Without those it had the given SHA-256, see [`CsvLogger::sha256`].
     ///
     /// # Errors
-    /// A metrics.csv that can't be read or lacks those epochs.
-    pub fn resume(log_dir: &Path, epochs: usize, steps: usize) -> Result<Self> {
+    /// A metrics.csv that can't be read, or is not the one that was written in those epochs.
+    pub fn resume(log_dir: &Path, epochs: usize, sha256: &str) -> Result<Self> {
         let mut logger = Self { log_dir: log_dir.to_path_buf(), rows: vec![] };
         if epochs == 0 {
             return Ok(logger);
         }
         let metrics_csv = logger.metrics_file_path();
         let name = metrics_csv.display();
-        let mut reader = Reader::from_path(&metrics_csv).with_context(|| format!("cannot read {name}"))?;
+        let bytes = file::read(&metrics_csv)?;
+        let mut reader = Reader::from_reader(bytes.as_slice());
         for row in reader.deserialize() {
             let mut row: BTreeMap<String, String> =
                 row.with_context(|| format!("{name}: not a metrics.csv"))?;
@@ -67,13 +70,10 @@ impl CsvLogger {
                 logger.rows.push(row);
             }
         }
-        let last = logger.rows.last();
-        let place = |column| last.and_then(|row| row.get(column)).and_then(|place| place.parse().ok());
         ensure!(
-            (place("epoch"), place("step")) == (Some(epochs - 1), Some(steps - 1)),
-            "{name}: does not reach epoch {} and step {}, where the checkpoint is; put the file back, or start a new run",
-            epochs - 1,
-            steps - 1
+            logger.sha256()? == sha256,
+            "{name}: not as it was when the checkpoint was saved after epoch {}; put the file back, or start a new run",
+            epochs - 1
         );
         Ok(logger)
     }
@@ -97,6 +97,9 @@ impl CsvLogger {
     }
 
     /// The whole file: CRLF line ends, a column for every metric logged so far, sorted by name.
+    ///
+    /// # Errors
+    /// None but memory that runs short.
     pub fn to_csv(&self) -> Result<Vec<u8>> {
         let columns: BTreeSet<&str> =
             self.rows.iter().flat_map(|row| row.keys().map(String::as_str)).collect();
@@ -114,6 +117,14 @@ impl CsvLogger {
             self.rows.iter().flatten().filter(|(name, _)| !["epoch", "step"].contains(&name.as_str()));
         let value = |text: &String| text.parse().ok().filter(|value: &f64| value.is_finite());
         cells.map(|(name, text)| (name.clone(), value(text))).collect()
+    }
+
+    /// The SHA-256 of the whole file, in hexadecimal.
+    ///
+    /// # Errors
+    /// As [`CsvLogger::to_csv`].
+    pub fn sha256(&self) -> Result<String> {
+        Ok(hex(&Sha256::digest(self.to_csv()?)))
     }
 
     /// Puts the metrics so far on disk.

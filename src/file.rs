@@ -5,7 +5,18 @@ use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+
+/// The bytes of a file, which is not to be a folder, nor a FIFO, which would block the reader.
+///
+/// # Errors
+/// A file that can't be read. The message names it.
+pub fn read(path: &Path) -> Result<Vec<u8>> {
+    let name = path.display();
+    let metadata = path.metadata().with_context(|| format!("cannot read {name}"))?;
+    ensure!(metadata.is_file(), "{name}: not a regular file");
+    fs::read(path).with_context(|| format!("cannot read {name}"))
+}
 
 /// How the names of temporary files begin.
 pub const TEMPORARY: &str = ".tmp-";
@@ -41,12 +52,11 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
             .prefix(TEMPORARY)
             // As for any other new file the umask decides; a temporary file would be the owner's alone.
             .permissions(Permissions::from_mode(0o666))
-            .tempfile_in(folder)
-            .map_err(without_path)?;
+            .tempfile_in(folder)?;
         file.write_all(bytes)?;
         file.as_file().sync_all()?;
         file.persist(path)?;
         File::open(folder)?.sync_all()
     };
-    replace().with_context(|| format!("cannot write {}", path.display()))
+    replace().map_err(without_path).with_context(|| format!("cannot write {}", path.display()))
 }

@@ -12,8 +12,7 @@ use signal_hook::flag;
 pub struct Interrupt(Arc<AtomicUsize>);
 
 impl Interrupt {
-    /// From now on the first SIGINT or SIGTERM is only remembered. A file-size limit is no longer a signal but an error
-    /// of the write that reaches it.
+    /// From now on the first SIGINT or SIGTERM is only remembered.
     ///
     /// # Errors
     /// The system's, if it lets no signal be caught.
@@ -26,7 +25,6 @@ impl Interrupt {
             flag::register(signal, again.clone())?;
             flag::register_usize(signal, interrupt.0.clone(), signal as usize)?;
         }
-        flag::register(SIGXFSZ, Arc::default())?;
         Ok(interrupt)
     }
 
@@ -37,6 +35,14 @@ impl Interrupt {
             signal => Some(exit_code(signal)),
         }
     }
+}
+
+/// Makes a file-size limit an error of the write that reaches it: the signal that comes too would end the process.
+///
+/// # Errors
+/// The system's, if it lets the signal not be caught.
+pub fn survive_file_size_limit() -> io::Result<()> {
+    flag::register(SIGXFSZ, Arc::default()).map(drop)
 }
 
 /// As shells have it.

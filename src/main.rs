@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use islp_mnist::commands::{Cli, UsageError};
 use islp_mnist::divergence::Divergence;
+use islp_mnist::interrupt::survive_file_size_limit;
 use islp_mnist::options::first_paragraph;
 use islp_mnist::torch_error::{panic_message, without_backtrace};
 
@@ -18,6 +19,10 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
+    if let Err(error) = survive_file_size_limit() {
+        report(&format!("cannot catch signals: {error}"));
+        return ExitCode::FAILURE;
+    }
     match panic::catch_unwind(|| cli.run()) {
         Ok(Ok(code)) => code,
         Ok(Err(error)) => {

@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use tch::Device;
 use tch::vision::dataset::Dataset;
 
+use crate::shown::hex;
 use crate::torch_error::caught;
 
 /// An image's height and width, in pixels.
@@ -45,7 +46,7 @@ pub fn checksum(path: &Path) -> io::Result<String> {
     if !path.metadata()?.is_file() {
         return Err(io::Error::other("not a regular file"));
     }
-    Ok(Sha256::digest(fs::read(path)?).iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(&Sha256::digest(fs::read(path)?)))
 }
 
 /// Reads training and test set onto `device`: images `[N, 1, 28, 28]` of f32 in [0, 1], labels `[N]` of i64.

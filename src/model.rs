@@ -1,4 +1,4 @@
-//! The notebook's two models, built with `nn::seq_t`.
+//! The notebook's two models, of the layers in [`layers`](crate::layers), which stand on tch's `nn::seq_t`.
 //!
 //! Parameters are named as in Python's `state_dict()`, so the weights go by the same names. Input is
 //! `[N, 1, 28, 28]`, output the logits `[N, 10]`.

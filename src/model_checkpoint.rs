@@ -57,7 +57,8 @@ impl ModelCheckpoint {
         Some(self.folder.join(target)).filter(|path| path.exists())
     }
 
-    /// Takes in where a run stands after an epoch, and saves it if a checkpoint is due or this is the run's end.
+    /// Takes in where a run stands after an epoch, and saves it if a checkpoint is due, if it is the best one so far, or
+    /// at the run's end.
     ///
     /// # Errors
     /// A disk that is full, or a folder that is gone or can't be written to.
@@ -69,9 +70,19 @@ impl ModelCheckpoint {
         is_end: bool,
     ) -> Result<()> {
         let is_due = (progress.epoch + 1).is_multiple_of(self.every_n_epochs);
+        let is_best = self.is_best(&progress);
         let bytes = serialize(module, generator, &progress, &self.run)?;
         self.pending = Some((progress, bytes));
-        if is_due || is_end { self.save_pending() } else { Ok(()) }
+        if is_due || is_end || is_best { self.save_pending() } else { Ok(()) }
+    }
+
+    /// As Lightning, which takes NaN for infinite: the first of equal ones.
+    fn is_best(&self, progress: &Progress) -> bool {
+        match (progress.valid_loss, self.best_valid_loss) {
+            (Some(loss), Some(best)) => loss < best,
+            (loss, None) => loss.is_some() || self.best().is_none(),
+            (None, Some(_)) => false,
+        }
     }
 
     /// Saves the checkpoint of the last epoch, if it is not saved, and removes those that are neither the latest nor
@@ -84,12 +95,7 @@ impl ModelCheckpoint {
         let name = format!("epoch={}-step={}.safetensors", progress.epoch, progress.global_step);
         file::write(&self.folder.join(&name), &bytes)?;
         // The last one last: a run that dies in between goes on from the one before and comes to the same.
-        let is_better = match (progress.valid_loss, self.best_valid_loss) {
-            (Some(loss), Some(best)) => loss < best,
-            (loss, None) => loss.is_some() || !self.folder.join(BEST).exists(),
-            (None, Some(_)) => false,
-        };
-        if is_better {
+        if self.is_best(&progress) {
             link(&self.folder, &name, BEST)?;
             self.best_valid_loss = progress.valid_loss;
         }

@@ -1,6 +1,8 @@
 //! What decides a run's results: the options of the command line, saved with the results.
 
-use anyhow::{Result, anyhow};
+use std::fmt::{self, Display, Formatter};
+
+use anyhow::{Result, anyhow, bail};
 use clap::{Args, Parser};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -52,7 +54,7 @@ pub struct TrainOptions {
     /// Training batches of an epoch: a number, or with a decimal point a fraction [default: all]
     #[arg(long, value_name = "N|FRACTION", value_parser = limit_train_batches)]
     pub limit_train_batches: Option<LimitTrainBatches>,
-    /// Epochs from one checkpoint to the next; the last epoch has one in any case
+    /// Epochs from one checkpoint to the next; the best so far and the last are saved in any case
     #[arg(long, value_name = "EPOCHS", default_value = "1", value_parser = at_least_one)]
     pub checkpoint_every: usize,
     /// Name of the run's folder in OUTPUT_DIR [default: MNIST or MNIST_MLR, by the model]
@@ -68,6 +70,15 @@ pub enum LimitTrainBatches {
     Number(usize),
     /// This part of all, rounded down.
     Fraction(f64),
+}
+
+impl Display for LimitTrainBatches {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        match self {
+            Self::Number(number) => write!(f, "{number}"),
+            Self::Fraction(fraction) => write!(f, "{fraction:?}"),
+        }
+    }
 }
 
 impl LimitTrainBatches {
@@ -93,8 +104,13 @@ impl TryFrom<Map<String, Value>> for TrainOptions {
         }
         let given = fields.iter().filter(|(_, value)| !value.is_null());
         let words = given.map(|(name, value)| format!("{}={}", flag(name), text(value)));
-        let parsed = CommandLine::try_parse_from(words);
-        parsed.map(|line| line.options).map_err(|error| anyhow!(first_paragraph(&error)))
+        let parsed = CommandLine::try_parse_from(words).map_err(|error| anyhow!(first_paragraph(&error)))?;
+        // A default here would be another option than the run's.
+        let mut all = parsed.options.fields()?.into_iter();
+        match all.find(|(name, value)| !value.is_null() && fields.get(name).is_none_or(Value::is_null)) {
+            Some((name, _)) => bail!("lacks {}", flag(&name)),
+            None => Ok(parsed.options),
+        }
     }
 }
 

@@ -1,11 +1,11 @@
 //! `run.json`: what a run was and what it came to. Enough to run it again.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, TryLockError};
+use std::fs::{File, TryLockError};
 use std::path::Path;
 use std::time::SystemTime;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::options::TrainOptions;
@@ -31,8 +31,8 @@ pub struct Run {
 pub struct Environment {
     /// libtorch's kernels for this processor, as `torch.backends.cpu.get_cpu_capability()`.
     pub cpu_capability: String,
-    /// The version of libtorch.
-    pub libtorch: String,
+    /// The version of libtorch; none if it does not say.
+    pub libtorch: Option<String>,
     /// The version of tch.
     pub tch: String,
     /// The version of this crate.
@@ -66,17 +66,14 @@ pub struct Record {
 
 impl Environment {
     /// Of this process.
-    ///
-    /// # Errors
-    /// A libtorch that does not say its version.
-    pub fn new() -> Result<Self> {
-        Ok(Self {
+    pub fn current() -> Self {
+        Self {
             cpu_capability: libtorch::cpu_capability().into(),
-            libtorch: libtorch::version()?,
+            libtorch: libtorch::version().ok(),
             tch: env!("TCH_VERSION").into(),
             islp_mnist: env!("CARGO_PKG_VERSION").into(),
             git_commit: option_env!("GIT_COMMIT").map(String::from),
-        })
+        }
     }
 }
 
@@ -92,7 +89,7 @@ impl Run {
                 .into_iter()
                 .map(|(file, sha256)| (file.into(), sha256))
                 .collect(),
-            environment: Environment::new()?,
+            environment: Environment::current(),
             start: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
         })
     }
@@ -109,11 +106,16 @@ impl Run {
                 data_dir.join("MNIST/raw").join(file).display()
             );
         }
-        let versions =
-            |run: &Self| [run.environment.cpu_capability.clone(), run.environment.libtorch.clone()];
-        for (what, (then, now)) in
-            ["CPU capability", "libtorch"].into_iter().zip(versions(self).into_iter().zip(versions(now)))
-        {
+        let (then, now) = (&self.environment, &now.environment);
+        let unknown = || "unknown".to_string();
+        for (what, then, now) in [
+            ("CPU capability", then.cpu_capability.clone(), now.cpu_capability.clone()),
+            (
+                "libtorch",
+                then.libtorch.clone().unwrap_or_else(unknown),
+                now.libtorch.clone().unwrap_or_else(unknown),
+            ),
+        ] {
             if then != now {
                 banner::print(&format!(
                     "warning: {what} was {then} and is {now}; the results may differ in their last digits"
@@ -132,8 +134,9 @@ impl Record {
     pub fn read(path: &Path) -> Result<Self> {
         let path = if path.is_dir() { path.join(FILE) } else { path.to_path_buf() };
         let name = path.display();
-        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {name}"))?;
-        serde_json::from_str(&text).with_context(|| format!("{name}: not the run.json of a run"))
+        let bytes = file::read(&path)
+            .map_err(|error| anyhow!("{error:#}; name the run.json of a run, or its folder"))?;
+        serde_json::from_slice(&bytes).with_context(|| format!("{name}: not the run.json of a run"))
     }
 
     /// Writes run.json into the run's folder.

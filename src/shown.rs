@@ -3,6 +3,11 @@
 /// Longer pieces are cut; the numbers at stake have 25 characters at most.
 pub const LONGEST_SHOWN: usize = 120;
 
+/// Bytes in hexadecimal, as checksums are written.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// A name or a message as it may go to a terminal: a file must not send it control characters.
 pub fn shown(text: &str) -> String {
     text.chars().map(printable).collect()

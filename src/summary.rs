@@ -3,7 +3,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use crate::layers::{Layer, LayerInfo};
 
@@ -35,6 +35,12 @@ struct Row {
 /// # Errors
 /// A shape that the model does not take.
 pub fn summary(model: &dyn Layer, input_size: &[i64]) -> Result<Summary> {
+    // Sizes and sums below are of i64.
+    let values = input_size.iter().try_fold(1i64, |product, &length| product.checked_mul(length));
+    ensure!(
+        !input_size.is_empty() && values.is_some_and(|values| (0..1 << 40).contains(&values)),
+        "an input of shape {input_size:?} is none that memory could hold"
+    );
     let mut rows = vec![];
     add_rows(&mut rows, &model.info(), 0, input_size)?;
     Ok(Summary { input_size: input_size.to_vec(), rows })

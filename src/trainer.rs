@@ -111,6 +111,8 @@ impl Trainer {
         if self.current_epoch > 0 {
             train_dataloader.resume();
             val_dataloader.resume();
+            // Without what an epoch that was stopped had logged.
+            self.logger.save()?;
         } else {
             // Lightning's sanity check. What it draws is put back, but persistent workers stay.
             self.generator
@@ -163,6 +165,7 @@ impl Trainer {
                     epoch: self.current_epoch - 1,
                     global_step: self.global_step,
                     valid_loss: Some(valid.loss).filter(|loss| loss.is_finite()),
+                    metrics_sha256: self.logger.sha256()?,
                 };
                 checkpoint.epoch_end(module, &self.generator, progress, is_end)?;
             }

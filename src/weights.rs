@@ -53,6 +53,9 @@ pub fn module(bytes: &[u8], device: Device) -> Result<SimpleModule> {
     }
     views.retain(|name, _| !STATES.iter().any(|state| name.starts_with(state)));
     let mut tensors = floats(views)?;
+    for (name, tensor) in &tensors {
+        ensure!(bool::try_from(tensor.f_isfinite()?.f_all()?)?, "{} holds an infinite value", shown(name));
+    }
     rename_aliases(&mut tensors)?;
     for model in Model::ALL {
         let vs = VarStore::new(device);

@@ -90,6 +90,43 @@ fn what_holds_no_weights_is_one_line_that_names_it() {
 }
 
 #[test]
+fn a_batch_beyond_any_memory_is_refused() {
+    for batch_size in ["9223372036854775807", "1500000000"] {
+        let error = error_of(islp_mnist().args(["summary", "--batch-size", batch_size]), 2);
+        assert_eq!(
+            error,
+            format!(
+                "error: --batch-size {batch_size}: an input of shape [{batch_size}, 1, 28, 28] is none that memory could \
+                 hold"
+            )
+        );
+    }
+}
+
+#[test]
+fn weights_that_are_not_finite_are_refused() {
+    let folder = small_mnist();
+    let file = folder.path().join("inf.safetensors");
+    let mut bytes = fs::read(checkout().join("output/MNIST_MLR/version_0/model.safetensors")).unwrap();
+    let end = bytes.len();
+    bytes[end - 4..].copy_from_slice(&f32::INFINITY.to_le_bytes());
+    fs::write(&file, bytes).unwrap();
+    let mut command = islp_mnist();
+    let error = error_of(command.args(["test", "--checkpoint"]).arg(&file), 1);
+    assert_eq!(error, format!("error: {}: linear.1.weight holds an infinite value", file.display()));
+}
+
+#[test]
+fn a_file_size_limit_is_an_error_of_every_command() {
+    let folder = small_mnist();
+    let command = "ulimit -f 4; exec \"$0\" plot \"$1\" -o figure.png";
+    let mut bash = Command::new("bash");
+    bash.current_dir(&folder).args(["-c", command, env!("CARGO_BIN_EXE_islp-mnist")]);
+    bash.arg(checkout().join("output/MNIST/version_0"));
+    assert_eq!(error_of(&mut bash, 1), "error: cannot write figure.png: File too large (os error 27)");
+}
+
+#[test]
 fn summaries_are_torchinfos() {
     for (model, class_name) in [("mlp", "MNISTModel"), ("mlr", "MNIST_MLR")] {
         for batch_size in ["1", "256"] {

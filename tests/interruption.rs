@@ -282,7 +282,7 @@ fn a_folder_that_is_deleted_under_a_run_is_an_error() {
     });
     assert!(error.starts_with("error: cannot "), "{error}");
     assert!(error.contains(" output/deleted/version_0/"), "{error}");
-    assert!(error.ends_with("No such file or directory (os error 2); there is no checkpoint yet"), "{error}");
+    assert!(error.ends_with("No such file or directory (os error 2); there is no checkpoint"), "{error}");
     assert!(!folder.path().join("output/deleted/version_0").exists());
 }
 
@@ -397,7 +397,11 @@ fn a_training_that_diverges_later_names_its_best_checkpoint_which_stays_as_it_wa
     let model = Model::Mlp.build(&vs.root(), &generator).unwrap();
     let mut module = SimpleModule::classification(model, vs, 1e30).unwrap();
     checkpoint.restore(&mut module, &generator).unwrap();
-    let mut trainer = Trainer::new(9, CsvLogger::resume(&version_dir, 2, 40).unwrap(), &generator);
+    let mut trainer = Trainer::new(
+        9,
+        CsvLogger::resume(&version_dir, 2, &checkpoint.progress.metrics_sha256).unwrap(),
+        &generator,
+    );
     trainer.resume(&checkpoint.progress);
     trainer.terminate_on_nan = true;
     trainer.checkpoint = Some(ModelCheckpoint::new(&version_dir, 1, &checkpoint.run).unwrap());

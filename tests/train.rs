@@ -180,8 +180,8 @@ fn the_latest_and_the_best_checkpoint_are_kept() {
             &[&options[..], &["--epochs", "7", "--checkpoint-every", &every.to_string()]].concat(),
         );
         let losses = losses(&run);
-        let saved = (0..7).filter(|epoch| (epoch + 1) % every == 0 || *epoch == 6);
-        let best = saved.min_by(|a, b| losses[*a].total_cmp(&losses[*b])).unwrap();
+        // Whatever the epochs between checkpoints, the best of all epochs is kept.
+        let best = (0..7).min_by(|a, b| losses[*a].total_cmp(&losses[*b])).unwrap();
         // 320 images make 20 steps an epoch.
         let name = |epoch: usize| format!("epoch={epoch}-step={}.safetensors", 20 * (epoch + 1));
         let mut expected =
@@ -330,7 +330,7 @@ fn what_is_no_run_to_go_on_with_is_refused() {
     assert_eq!(
         refused(&["--resume", "empty"], 1),
         "error: --resume empty: there is no checkpoint of `train` to go on from: cannot read empty/run.json: No such \
-         file or directory (os error 2)"
+         file or directory (os error 2); name the run.json of a run, or its folder"
     );
     let run = version_dir(&folder, &["--epochs", "1", "--name", "run"]);
     let last = run.join("checkpoints/last.safetensors");
@@ -362,7 +362,7 @@ fn what_is_no_run_to_go_on_with_is_refused() {
     fs::write(run.join("metrics.csv"), csv.lines().next().unwrap()).unwrap();
     assert_eq!(
         refused(&["--resume", "output/run/version_0", "--epochs", "2"], 1),
-        "error: output/run/version_0/metrics.csv: does not reach epoch 0 and step 1, where the checkpoint is; put the \
+        "error: output/run/version_0/metrics.csv: not as it was when the checkpoint was saved after epoch 0; put the \
          file back, or start a new run"
     );
 }
@@ -387,6 +387,7 @@ fn a_run_json_is_held_to_the_rules_of_the_command_line() {
         message("invalid value '-1' for '--lr <LR>': must be a number from 0 to 3.4e38, such as 0.01")
     );
     assert_eq!(with("epoch", json!(3)), message("unexpected argument '--epoch' found"));
+    assert_eq!(with("seed", Value::Null), message("lacks --seed"));
     assert_eq!(
         with("epochs", json!("many")),
         message("invalid value 'many' for '--epochs <EPOCHS>': must be a whole number, 1 or more")
@@ -407,7 +408,7 @@ fn options_that_make_no_run_are_refused_by_name() {
     }
     assert_eq!(
         refused(&["--limit-train-batches", "0.1"]),
-        "error: --limit-train-batches leaves none of the 2 batches of an epoch; take more"
+        "error: --limit-train-batches 0.1 leaves no batch of the 2 in an epoch; take more"
     );
     let plain = "must be the name of a folder, without '/' and '.' first; try '--help'";
     for name in ["", "..", "a/b", "/tmp", ".hidden"] {
@@ -421,4 +422,58 @@ fn options_that_make_no_run_are_refused_by_name() {
         "error: invalid value 'cnn' for '--model <MODEL>' [possible values: mlp, mlr]; try '--help'"
     );
     assert!(!folder.path().join("output").exists(), "nothing is left behind");
+}
+
+#[test]
+fn a_run_that_was_extended_and_died_before_its_next_checkpoint_stays_extended() {
+    let folder = small_mnist();
+    let run = version_dir(&folder, &["--epochs", "2", "--batch-size", "16"]);
+    // As an extended run writes it when it begins.
+    let mut record = run_json(&run);
+    record["options"]["epochs"] = json!(4);
+    record["options"]["checkpoint_every"] = json!(3);
+    fs::write(run.join("run.json"), record.to_string()).unwrap();
+    version_dir(&folder, &["--resume", run.to_str().unwrap()]);
+    assert_eq!(run_json(&run)["outcome"]["epochs"], 4);
+    assert_eq!(run_json(&run)["options"]["checkpoint_every"], 3);
+    // Options that decide the numbers are the checkpoint's.
+    record["options"]["epochs"] = json!(6);
+    record["options"]["lr"] = json!(0.5);
+    fs::write(run.join("run.json"), record.to_string()).unwrap();
+    version_dir(&folder, &["--resume", run.to_str().unwrap()]);
+    assert_eq!(run_json(&run)["outcome"]["epochs"], 4);
+    assert_eq!(run_json(&run)["options"]["lr"], 0.01);
+}
+
+#[test]
+fn metrics_of_an_epoch_that_was_not_finished_do_not_stay() {
+    let folder = small_mnist();
+    let run = version_dir(&folder, &["--epochs", "2", "--batch-size", "16"]);
+    let before = read(&run, "metrics.csv");
+    let with_more = [&before[..], b"2,49,0.5,,,\r\n"].concat();
+    fs::write(run.join("metrics.csv"), with_more).unwrap();
+    version_dir(&folder, &["--resume", run.to_str().unwrap()]);
+    assert!(read(&run, "metrics.csv") == before);
+    // A row that is missing in the middle is not made up for.
+    let text = String::from_utf8(before).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    fs::write(run.join("metrics.csv"), [&lines[..1], &lines[2..]].concat().join("\r\n")).unwrap();
+    let run = run.strip_prefix(folder.path()).unwrap().to_str().unwrap().to_string();
+    assert_eq!(
+        error_of(&mut train(&folder, &["--resume", &run]), 1),
+        format!(
+            "error: {run}/metrics.csv: not as it was when the checkpoint was saved after epoch 1; put the file back, or \
+             start a new run"
+        )
+    );
+}
+
+#[test]
+fn a_folder_that_is_no_run_stays_as_it_is() {
+    let folder = small_mnist();
+    let mine = folder.path().join("mine");
+    fs::create_dir(&mine).unwrap();
+    fs::write(mine.join(".tmp-important"), "mine").unwrap();
+    error_of(&mut train(&folder, &["--resume", "mine"]), 1);
+    assert_eq!(names(&mine), [".tmp-important"]);
 }

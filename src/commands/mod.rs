@@ -18,8 +18,8 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
-use tch::Device;
 use tch::vision::dataset::Dataset;
+use tch::{Device, TchError};
 
 use crate::csv_logger::CsvLogger;
 use crate::data::SimpleDataModule;
@@ -121,7 +121,10 @@ fn check_generator() -> Result<()> {
 fn data_module(mnist: &Dataset, options: &RunOptions, generator: &Generator) -> Result<SimpleDataModule> {
     let RunOptions { validation, num_workers, batch_size, .. } = *options;
     let data = SimpleDataModule::new(mnist, validation, num_workers, batch_size, generator);
-    data.map_err(|error| UsageError(format!("--validation {validation} {error}")).into())
+    data.map_err(|error| match error.downcast::<TchError>() {
+        Ok(error) => error.into(),
+        Err(error) => UsageError(format!("--validation {validation} {error}")).into(),
+    })
 }
 
 /// The accuracy figure, beside the metrics.csv that it is of.

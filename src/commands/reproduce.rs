@@ -21,7 +21,7 @@ use crate::test_table::{terminal_width, test_list, test_table};
 use crate::trainer::Trainer;
 use crate::{mnist, weights};
 
-/// Run every cell of the notebook and print what it prints, bit for bit as Python would.
+/// Run every cell of the notebook and print what it prints, on the CPU bit for bit as Python would.
 ///
 /// Metrics, weights and figures go to OUTPUT_DIR/MNIST/version_N and OUTPUT_DIR/MNIST_MLR/version_N.
 ///

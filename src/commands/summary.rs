@@ -7,7 +7,7 @@ use clap::Args;
 use tch::Device;
 use tch::nn::VarStore;
 
-use super::print;
+use super::{UsageError, print};
 use crate::generator::Generator;
 use crate::mnist::SIDE;
 use crate::model::Model;
@@ -31,6 +31,8 @@ pub struct Options {
 pub fn run(options: &Options) -> Result<ExitCode> {
     let vs = VarStore::new(Device::Cpu);
     let model = options.model.build(&vs.root(), &Generator::new(0))?;
-    print(&summary(&*model, &[options.batch_size as i64, 1, SIDE, SIDE])?.to_string())?;
+    let summary = summary(&*model, &[options.batch_size as i64, 1, SIDE, SIDE])
+        .map_err(|error| UsageError(format!("--batch-size {}: {error}", options.batch_size)))?;
+    print(&summary.to_string())?;
     Ok(ExitCode::SUCCESS)
 }

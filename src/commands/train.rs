@@ -21,6 +21,7 @@ use crate::model_checkpoint::ModelCheckpoint;
 use crate::module::SimpleModule;
 use crate::options::TrainOptions;
 use crate::run::{Outcome, Record, Run, lock};
+use crate::torch_error::without_backtrace;
 use crate::trainer::{Ended, Trainer};
 use crate::{banner, file, mnist, weights};
 
@@ -42,7 +43,7 @@ const CHANGEABLE: [&str; 2] = ["--epochs", "--checkpoint-every"];
 ///   islp-mnist train --resume output/MNIST/version_1 --epochs 60
 ///   islp-mnist train --from output/MNIST/version_1/run.json --seed 1
 #[derive(Args, Debug)]
-#[command(verbatim_doc_comment)]
+#[command(verbatim_doc_comment, about = "Train one model; stop, and go on as if the run had never stopped")]
 pub struct Options {
     #[command(flatten)]
     train: TrainOptions,
@@ -63,7 +64,7 @@ pub struct Options {
     no_progress: bool,
     /// The names of the options that stand on the command line
     #[arg(skip)]
-    pub given: Vec<String>,
+    pub(super) given: Vec<String>,
 }
 
 /// Runs the command.
@@ -78,7 +79,10 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     };
     let mut train = options.train.clone();
     if let Some(base) = &base {
-        train = train.over(&base.options, &options.given)?;
+        // `auto` leaves it to the run.
+        let is_auto = |name: &String| name == "device" && train.run.device == DeviceOption::Auto;
+        let given: Vec<_> = options.given.iter().filter(|name| !is_auto(name)).cloned().collect();
+        train = train.over(&base.options, &given)?;
     }
     if let Some(earlier) = &earlier {
         earlier.check(&train)?;
@@ -102,7 +106,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         && limit.of(batches) == 0
     {
         bail!(UsageError(format!(
-            "--limit-train-batches leaves none of the {batches} batches of an epoch; take more"
+            "--limit-train-batches {limit} leaves no batch of the {batches} in an epoch; take more"
         )));
     }
     let vs = VarStore::new(device);
@@ -113,7 +117,10 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     let logger = match &earlier {
         Some(earlier) => {
             run.start.clone_from(&earlier.run.start);
-            let done = checkpoint.map_or((0, 0), |c| (c.progress.epoch + 1, c.progress.global_step));
+            file::remove_temporaries(&earlier.log_dir)?;
+            let progress = checkpoint.map(|checkpoint| &checkpoint.progress);
+            let done =
+                progress.map_or((0, ""), |progress| (progress.epoch + 1, progress.metrics_sha256.as_str()));
             CsvLogger::resume(&earlier.log_dir, done.0, done.1)?
         }
         None => {
@@ -136,7 +143,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     }
     let outcome = earlier.as_ref().and_then(|earlier| earlier.outcome.clone());
     let ended = fit_and_save(&mut trainer, &mut module, &data, Record { run, outcome }, start);
-    conclude(ended, &trainer)
+    conclude(ended, &trainer, data_dir)
 }
 
 /// Trains, and leaves everything in the run's folder.
@@ -166,9 +173,13 @@ fn fit_and_save(
 }
 
 /// Says where the run is and, if it did not come to its end, how it goes on.
-fn conclude(ended: Result<Ended>, trainer: &Trainer) -> Result<ExitCode> {
+fn conclude(ended: Result<Ended>, trainer: &Trainer, data_dir: &Path) -> Result<ExitCode> {
     let log_dir = trainer.logger.log_dir();
-    let go_on = format!("islp-mnist train --resume {} goes on", shell_word(log_dir));
+    let data = match shell_word(data_dir) {
+        data_dir if data_dir == "data" => String::new(),
+        data_dir => format!(" --data-dir {data_dir}"),
+    };
+    let go_on = format!("islp-mnist train --resume {}{data} goes on", shell_word(log_dir));
     match ended {
         Ok(ended) => {
             print(&log_dir.display().to_string())?;
@@ -179,11 +190,21 @@ fn conclude(ended: Result<Ended>, trainer: &Trainer) -> Result<ExitCode> {
             }))
         }
         Err(error) if error.is::<Divergence>() => Err(error),
-        Err(error) => Err(match trainer.checkpoint.as_ref().and_then(ModelCheckpoint::last) {
-            Some(last) => anyhow!("{error:#}; the last checkpoint is {}, {go_on}", last.display()),
-            None => anyhow!("{error:#}; there is no checkpoint yet"),
-        }),
+        Err(error) => {
+            let error = format!("{error:#}");
+            let error = without_backtrace(&error);
+            Err(match trainer.checkpoint.as_ref().and_then(ModelCheckpoint::last) {
+                Some(last) => anyhow!("{error}; the last checkpoint is {}, {go_on}", last.display()),
+                None => anyhow!("{error}; there is no checkpoint"),
+            })
+        }
     }
+}
+
+/// The first option in which the two differ and must not.
+fn unchangeable(options: &TrainOptions, others: &TrainOptions) -> Result<Option<(String, String, String)>> {
+    let mut differences = options.differences(others)?.into_iter();
+    Ok(differences.find(|(flag, ..)| !CHANGEABLE.contains(&flag.as_str())))
 }
 
 /// A path as one types it in a shell.
@@ -208,18 +229,21 @@ impl Earlier {
         let name = log_dir.display();
         ensure!(log_dir.is_dir(), "--resume {name}: no such folder; name the version_N folder of a run");
         let lock = lock(log_dir)?;
-        file::remove_temporaries(log_dir)?;
         let checkpoint = Checkpoint::last(log_dir)?;
         let record = Record::read(log_dir);
         let outcome = record.as_ref().ok().and_then(|record| record.outcome.clone());
-        let run = match &checkpoint {
-            Some(checkpoint) => checkpoint.run.clone(),
-            None => {
-                record
-                    .with_context(|| {
-                        format!("--resume {name}: there is no checkpoint of `train` to go on from")
-                    })?
-                    .run
+        let run = match (&checkpoint, record) {
+            (None, record) => {
+                let nothing = || format!("--resume {name}: there is no checkpoint of `train` to go on from");
+                record.with_context(nothing)?.run
+            }
+            (Some(checkpoint), Err(_)) => checkpoint.run.clone(),
+            // The newer of the two: a resumed run may have had no checkpoint yet.
+            (Some(checkpoint), Ok(record)) => {
+                match unchangeable(&record.run.options, &checkpoint.run.options)? {
+                    None => record.run,
+                    Some(_) => checkpoint.run.clone(),
+                }
             }
         };
         Ok(Self { log_dir: log_dir.to_path_buf(), _lock: lock, run, checkpoint, outcome })
@@ -228,13 +252,11 @@ impl Earlier {
     /// Makes sure that the options are those of the run.
     fn check(&self, options: &TrainOptions) -> Result<()> {
         let name = self.log_dir.display();
-        for (flag, now, then) in options.differences(&self.run.options)? {
-            if !CHANGEABLE.contains(&flag.as_str()) {
-                bail!(UsageError(format!(
-                    "{flag} {now} does not go with --resume {name}, whose run has {then}: leave it out, or start a \
-                     new run with --from {name}/run.json"
-                )));
-            }
+        if let Some((flag, now, then)) = unchangeable(options, &self.run.options)? {
+            bail!(UsageError(format!(
+                "{flag} {now} does not go with --resume {name}, whose run has {then}: leave it out, or start a new run \
+                 with --from {name}/run.json"
+            )));
         }
         let done = self.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.progress.epoch + 1);
         if options.run.epochs < done {
