@@ -262,8 +262,10 @@ fn valid(tries: &mut Tries, set: &Set) {
 #[test]
 fn the_program_names_a_bad_idx_file_in_one_line_and_allocates_nothing_that_it_claims() {
     let set = Set::new();
-    let blamed = |file: usize, bytes: &[u8]| {
-        replace(&set.files[file].0, bytes);
+    let blamed = |file: usize, changes: &[(usize, &[u8])]| {
+        for &(file, bytes) in changes {
+            replace(&set.files[file].0, bytes);
+        }
         let mut command = limited();
         command.args(["train", "--epochs", "1", "--data-dir"]).arg(set.folder.path());
         command.arg("--output-dir").arg(set.folder.path().join("output"));
@@ -272,9 +274,11 @@ fn the_program_names_a_bad_idx_file_in_one_line_and_allocates_nothing_that_it_cl
         assert!(error.starts_with(&format!("error: {}: ", set.files[file].0.display())), "{error}");
         assert!(!set.folder.path().join("output").exists());
     };
-    blamed(TRAIN_IMAGES, b"");
-    blamed(TRAIN_IMAGES, &idx(&[u32::MAX, 28, 28], &[0; 784]));
-    blamed(TEST_LABELS, &idx(&[u32::MAX], &[0; 20]));
-    blamed(TEST_LABELS, &idx(&[TEST as u32], &[255; TEST]));
-    blamed(TEST_IMAGES, &gzipped(&set.files[TEST_IMAGES].0));
+    blamed(TRAIN_IMAGES, &[(TRAIN_IMAGES, b"")]);
+    blamed(TEST_LABELS, &[(TEST_LABELS, &idx(&[u32::MAX], &[0; 20]))]);
+    blamed(TEST_LABELS, &[(TEST_LABELS, &idx(&[TEST as u32], &[255; TEST]))]);
+    blamed(TEST_IMAGES, &[(TEST_IMAGES, &gzipped(&set.files[TEST_IMAGES].0))]);
+    // 3 GiB, of which both files say the same.
+    let (images, labels) = (idx(&[1 << 22, 28, 28], &[0; 784]), idx(&[1 << 22], &[0]));
+    blamed(TRAIN_IMAGES, &[(TRAIN_IMAGES, &images), (TRAIN_LABELS, &labels)]);
 }

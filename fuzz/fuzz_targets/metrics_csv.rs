@@ -1,0 +1,24 @@
+//! metrics.csv, as `plot` reads it, and two of them, as `compare` does.
+#![no_main]
+
+use std::path::Path;
+
+use islp_mnist::compare::{Outcome, compare_contents};
+use islp_mnist::figure::{Figure, Metric};
+use libfuzzer_sys::fuzz_target;
+
+// Two files with the byte 0xFF between, which no text has.
+fuzz_target!(|bytes: &[u8]| {
+    let at = bytes.iter().position(|&byte| byte == 0xFF).unwrap_or(bytes.len());
+    let (reference, candidate) = (&bytes[..at], bytes.get(at + 1..).unwrap_or_default());
+    for metric in [Metric::Accuracy, Metric::Loss] {
+        match Figure::from_csv(metric, reference) {
+            // The PNG is of the same shapes, and slow.
+            Ok(figure) => assert!(figure.to_svg().unwrap().ends_with("</svg>\n")),
+            Err(error) => assert!(!format!("{error:#}").contains(char::is_control), "{error:#}"),
+        }
+    }
+    let report = compare_contents(Path::new("metrics.csv"), reference, candidate).unwrap();
+    assert!(report.outcome() != Outcome::Identical || reference == candidate, "{report}");
+    assert!(report.to_string().chars().all(|character| character == '\n' || !character.is_control()));
+});
