@@ -29,19 +29,23 @@ sample() {
   [[ -n $kilobytes ]] && ((files > 0))
 }
 
-early='' late=''
+# Over ten epochs each, the last one left out, in which the run ends: the most memory, and the fewest open files, as an
+# epoch's files are written now and then.
+early_kilobytes=0 early_files=1000000 late_kilobytes=0 late_files=1000000
 while sample; do
-  if ((epoch == 10)) && [[ ! $early ]]; then early="$kilobytes $files"; fi
-  # A write of the epoch's files may be under way: the fewest open files of the last epochs count.
-  if ((epoch >= epochs - 10)) && { [[ ! $late ]] || ((files <= ${late#* })); }; then late="$kilobytes $files"; fi
+  if ((epoch >= 10 && epoch < 20)); then
+    ((kilobytes <= early_kilobytes)) || early_kilobytes=$kilobytes
+    ((files >= early_files)) || early_files=$files
+  elif ((epoch >= epochs - 12 && epoch < epochs - 2)); then
+    ((kilobytes <= late_kilobytes)) || late_kilobytes=$kilobytes
+    ((files >= late_files)) || late_files=$files
+  fi
   sleep 0.02
 done
 wait "$pid" || die "the run failed: $(tail -n 1 -- "$output/log")"
-[[ $early && $late ]] || die "the run was too fast to be watched"
+((early_kilobytes > 0 && late_kilobytes > 0)) || die "the run was too fast to be watched"
 
-read -r early_kilobytes early_files <<<"$early"
-read -r late_kilobytes late_files <<<"$late"
 echo "after epoch 10: $((early_kilobytes / 1024)) MiB resident, $early_files open files"
-echo "after epoch $epochs: $((late_kilobytes / 1024)) MiB resident, $late_files open files"
+echo "before the end, epoch $epochs: $((late_kilobytes / 1024)) MiB resident, $late_files open files"
 ((late_kilobytes * 100 <= early_kilobytes * 105)) || die "the run takes more and more memory"
 ((late_files <= early_files)) || die "the run leaves files open"
