@@ -28,6 +28,8 @@ use tempfile::TempDir;
 
 /// Some hundred steps in a second or so; the checkpoints' epochs are not the last one's.
 const OPTIONS: [&str; 6] = ["--epochs", "8", "--batch-size", "8", "--checkpoint-every", "3"];
+/// So many that a signal comes long before the end, also on a busy machine.
+const LONG: [&str; 6] = ["--epochs", "40", "--batch-size", "8", "--checkpoint-every", "7"];
 const FILES: [&str; 3] = ["metrics.csv", "model.safetensors", "accuracy.png"];
 
 fn train(folder: &Path, options: &[&str]) -> Command {
@@ -69,10 +71,10 @@ fn files_below(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// A folder with the small data set and an undisturbed run in output/whole/version_0, and how long that took.
-fn with_whole_run() -> (TempDir, Duration) {
+fn with_whole_run(options: &[&str]) -> (TempDir, Duration) {
     let folder = small_mnist();
     let start = Instant::now();
-    let output = train(folder.path(), &[&OPTIONS[..], &["--name", "whole"]].concat()).output().unwrap();
+    let output = train(folder.path(), &[options, &["--name", "whole"]].concat()).output().unwrap();
     assert!(output.status.success(), "{}", stderr(&output));
     (folder, start.elapsed())
 }
@@ -91,7 +93,7 @@ fn assert_whole(folder: &Path, version_dir: &str, what: &str) {
 #[test]
 fn a_run_killed_at_any_moment_goes_on_to_the_same_bytes() {
     const TRIES: usize = 50;
-    let (folder, time) = with_whole_run();
+    let (folder, time) = with_whole_run(&OPTIONS);
     let moments = Mutex::new(Generator::new(4).uniform(TRIES, 0.0, 1.1).into_iter().enumerate());
     let killed = Mutex::new(0);
     // Two at a time, as many as the machine has cores at least.
@@ -130,16 +132,14 @@ fn a_run_killed_at_any_moment_goes_on_to_the_same_bytes() {
 
 #[test]
 fn the_first_signal_stops_a_run_that_then_goes_on_to_the_same_bytes() {
-    let (folder, _) = with_whole_run();
+    let (folder, _) = with_whole_run(&LONG);
     let mut tried = 0;
     for (name, exit_code) in [("INT", 130), ("TERM", 143)] {
-        for until in
-            ["metrics.csv", "checkpoints/last.safetensors", "checkpoints/epoch=5-step=240.safetensors"]
-        {
+        for until in ["metrics.csv", "checkpoints/best.safetensors", "checkpoints/last.safetensors"] {
             tried += 1;
             let run = format!("{name}_{tried}");
             let version_dir = format!("output/{run}/version_0");
-            let child = train(folder.path(), &[&OPTIONS[..], &["--name", &run]].concat()).spawn().unwrap();
+            let child = train(folder.path(), &[&LONG[..], &["--name", &run]].concat()).spawn().unwrap();
             wait_for(&folder.path().join(&version_dir).join(until));
             signal(&child, name);
             let output = child.wait_with_output().unwrap();
@@ -153,7 +153,7 @@ fn the_first_signal_stops_a_run_that_then_goes_on_to_the_same_bytes() {
             let record = fs::read_to_string(folder.path().join(&version_dir).join("run.json")).unwrap();
             let record: serde_json::Value = serde_json::from_str(&record).unwrap();
             let epochs = record["outcome"]["epochs"].as_u64().unwrap();
-            assert!((1..8).contains(&epochs), "{record}");
+            assert!(epochs < 40, "{record}");
             let last =
                 fs::read_link(folder.path().join(&version_dir).join("checkpoints/last.safetensors")).unwrap();
             assert!(
@@ -170,9 +170,9 @@ fn the_first_signal_stops_a_run_that_then_goes_on_to_the_same_bytes() {
 
 #[test]
 fn a_signal_before_the_first_epoch_is_done_loses_nothing_either() {
-    let (folder, _) = with_whole_run();
+    let (folder, _) = with_whole_run(&LONG);
     let version_dir = "output/early/version_0";
-    let child = train(folder.path(), &[&OPTIONS[..], &["--name", "early"]].concat()).spawn().unwrap();
+    let child = train(folder.path(), &[&LONG[..], &["--name", "early"]].concat()).spawn().unwrap();
     wait_for(&folder.path().join(version_dir).join("run.json"));
     signal(&child, "INT");
     let output = child.wait_with_output().unwrap();
