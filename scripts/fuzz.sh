@@ -64,7 +64,7 @@ for name in idx safetensors metrics_csv; do
   log=fuzz/target/$name.log
   # libtorch keeps memory to the end, which is no leak.
   ASAN_OPTIONS=detect_leaks=0 OMP_NUM_THREADS=1 run "$cargo_fuzz" run --target-dir "$root/fuzz/target" "$name" -- \
-    -max_total_time="$seconds" -timeout=10 -malloc_limit_mb=64 -print_final_stats=1 -print_funcs=0 -verbosity=0 \
+    -max_total_time="$seconds" -timeout=60 -malloc_limit_mb=64 -print_final_stats=1 -print_funcs=0 -verbosity=0 \
     >"$log" 2>&1 ||
     {
       tail -n 50 "$log" >&2
