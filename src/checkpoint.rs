@@ -164,10 +164,11 @@ pub(crate) fn serialize(
         tensors.insert(format!("{SQUARE_AVG}{name}"), square_avg.shallow_clone());
     }
     tensors.insert(GENERATOR.to_string(), Tensor::f_from_slice(&generator.get_state())?);
-    let bytes = tensor_file::serialize(&tensors)?;
-    let sha256 = digest(&weights::parse(&bytes)?, progress, run)?;
-    let metadata = Metadata { progress: progress.clone(), run: run.clone(), sha256 };
-    tensor_file::with_metadata(&bytes, METADATA, serde_json::to_string(&metadata)?)
+    tensor_file::serialize(&tensors, |views| {
+        let sha256 = digest(views, progress, run)?;
+        let metadata = Metadata { progress: progress.clone(), run: run.clone(), sha256 };
+        Ok(Some((METADATA, serde_json::to_string(&metadata)?)))
+    })
 }
 
 /// SHA-256 of the tensors in the order of their names and of what else the metadata say, in hexadecimal.

@@ -1,7 +1,6 @@
 //! `pytorch_lightning.callbacks.ModelCheckpoint`: which checkpoints of a run are kept.
 
 use std::fs;
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -96,10 +95,10 @@ impl ModelCheckpoint {
         file::write(&self.folder.join(&name), &bytes)?;
         // The last one last: a run that dies in between goes on from the one before and comes to the same.
         if self.is_best(&progress) {
-            link(&self.folder, &name, BEST)?;
+            file::link(&self.folder.join(BEST), &name)?;
             self.best_valid_loss = progress.valid_loss;
         }
-        link(&self.folder, &name, LAST)?;
+        file::link(&self.folder.join(LAST), &name)?;
         self.prune().with_context(|| format!("cannot remove old checkpoints in {}", self.folder.display()))
     }
 
@@ -121,16 +120,4 @@ fn is_checkpoint_name(name: &str) -> bool {
     let numbers = numbers.and_then(|numbers| numbers.split_once("-step="));
     let is_number = |digits: &str| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
     numbers.is_some_and(|(epoch, step)| is_number(epoch) && is_number(step))
-}
-
-/// Makes `name` lead to `target`, in one step.
-fn link(folder: &Path, target: &str, name: &str) -> Result<()> {
-    let replace = || -> std::io::Result<()> {
-        let temporary =
-            tempfile::Builder::new().prefix(file::TEMPORARY).make_in(folder, |path| symlink(target, path));
-        let link = temporary.map_err(file::without_path)?;
-        link.persist(folder.join(name))?;
-        fs::File::open(folder)?.sync_all()
-    };
-    replace().with_context(|| format!("cannot write {}", folder.join(name).display()))
 }

@@ -103,20 +103,16 @@ impl Run {
             ensure!(
                 self.data.get(file) == Some(sha256),
                 "{}: not the file that the run was trained on; --data-dir names another folder",
-                data_dir.join("MNIST/raw").join(file).display()
+                mnist::raw_folder(data_dir).join(file).display()
             );
         }
         let (then, now) = (&self.environment, &now.environment);
-        let unknown = || "unknown".to_string();
         for (what, then, now) in [
-            ("CPU capability", then.cpu_capability.clone(), now.cpu_capability.clone()),
-            (
-                "libtorch",
-                then.libtorch.clone().unwrap_or_else(unknown),
-                now.libtorch.clone().unwrap_or_else(unknown),
-            ),
+            ("CPU capability", Some(&then.cpu_capability), Some(&now.cpu_capability)),
+            ("libtorch", then.libtorch.as_ref(), now.libtorch.as_ref()),
         ] {
             if then != now {
+                let [then, now] = [then, now].map(|value| value.map_or("unknown", String::as_str));
                 banner::print(&format!(
                     "warning: {what} was {then} and is {now}; the results may differ in their last digits"
                 ));

@@ -74,8 +74,12 @@ fn longest_number(header: &[u8]) -> usize {
     longest
 }
 
-/// The bytes of a file that holds `tensors`, f32 or u8, on whatever device they lie.
-pub fn serialize<'a>(tensors: impl IntoIterator<Item = (&'a String, &'a Tensor)>) -> Result<Vec<u8>> {
+/// The bytes of a file that holds `tensors`, f32 or u8, on whatever device they lie; and, under a key, what `metadata`
+/// says of them, if anything.
+pub fn serialize<'a>(
+    tensors: impl IntoIterator<Item = (&'a String, &'a Tensor)>,
+    metadata: impl FnOnce(&BTreeMap<String, TensorView>) -> Result<Option<(&'static str, String)>>,
+) -> Result<Vec<u8>> {
     let mut contents = vec![];
     for (name, tensor) in tensors {
         let tensor = tensor.detach().f_to_device(Device::Cpu)?.f_contiguous()?;
@@ -89,14 +93,10 @@ pub fn serialize<'a>(tensors: impl IntoIterator<Item = (&'a String, &'a Tensor)>
         };
         contents.push((name, dtype, shape, bytes));
     }
-    let views = contents
-        .iter()
-        .map(|(name, dtype, shape, bytes)| Ok((name, TensorView::new(*dtype, shape.clone(), bytes)?)));
-    Ok(safetensors::serialize(views.collect::<Result<Vec<_>>>()?, None)?)
-}
-
-/// The same file, as [`serialize`] makes it, with a text under a key.
-pub fn with_metadata(bytes: &[u8], key: &str, text: String) -> Result<Vec<u8>> {
-    let metadata = HashMap::from([(key.to_string(), text)]);
-    Ok(safetensors::serialize(SafeTensors::deserialize(bytes)?.tensors(), Some(metadata))?)
+    let views = contents.iter().map(|(name, dtype, shape, bytes)| {
+        Ok(((*name).clone(), TensorView::new(*dtype, shape.clone(), bytes)?))
+    });
+    let views = views.collect::<Result<BTreeMap<_, _>>>()?;
+    let metadata = metadata(&views)?.map(|(key, text)| HashMap::from([(key.to_string(), text)]));
+    Ok(safetensors::serialize(views, metadata)?)
 }

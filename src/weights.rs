@@ -17,6 +17,9 @@ use crate::module::SimpleModule;
 use crate::shown::shown;
 use crate::tensor_file;
 
+/// The weights' file in a run's folder.
+pub const FILE: &str = "model.safetensors";
+
 /// MNISTModel's `_forward` holds `layer1` and `layer2`, so Python knows their parameters by two names each, and
 /// `safetensors.torch.save_model` writes whichever it likes.
 const ALIASES: [(&str, &str); 2] = [("_forward.0.", "layer1."), ("_forward.1.", "layer2.")];
@@ -29,7 +32,7 @@ const STATES: [&str; 2] = ["optimizer.", "generator."];
 /// # Errors
 /// A file that can't be written.
 pub fn save(vs: &VarStore, path: &Path) -> Result<()> {
-    file::write(path, &tensor_file::serialize(&vs.variables())?)
+    file::write(path, &tensor_file::serialize(&vs.variables(), |_| Ok(None))?)
 }
 
 /// The model whose weights are in `path`, a file of weights, a checkpoint, or a run's folder with either.
@@ -98,14 +101,10 @@ fn find(path: &Path) -> Result<PathBuf> {
         return Ok(path.to_path_buf());
     }
     // The last checkpoint is never behind the weights, which a run writes at its end.
-    let files = ["checkpoints/last.safetensors", "model.safetensors"];
-    files.iter().map(|file| path.join(file)).find(|file| file.exists()).with_context(|| {
-        format!(
-            "{}: neither {} nor {} in this folder; name the folder of a run, or a file",
-            path.display(),
-            files[0],
-            files[1]
-        )
+    let last = format!("{}/{}", checkpoint::FOLDER, checkpoint::LAST);
+    [&last, FILE].map(|file| path.join(file)).into_iter().find(|file| file.exists()).with_context(|| {
+        let name = path.display();
+        format!("{name}: neither {last} nor {FILE} in this folder; name the folder of a run, or a file")
     })
 }
 

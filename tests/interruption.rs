@@ -5,12 +5,12 @@ mod common;
 use std::fs;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Output};
 use std::sync::Mutex;
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
-use common::{islp_mnist, small_mnist, tally};
+use common::{small_mnist, tally, train};
 use islp_mnist::banner;
 use islp_mnist::checkpoint::Checkpoint;
 use islp_mnist::csv_logger::CsvLogger;
@@ -31,13 +31,6 @@ const OPTIONS: [&str; 6] = ["--epochs", "8", "--batch-size", "8", "--checkpoint-
 /// So many that a signal comes long before the end, also on a busy machine.
 const LONG: [&str; 6] = ["--epochs", "40", "--batch-size", "8", "--checkpoint-every", "7"];
 const FILES: [&str; 3] = ["metrics.csv", "model.safetensors", "accuracy.png"];
-
-fn train(folder: &Path, options: &[&str]) -> Command {
-    let mut command = islp_mnist();
-    command.current_dir(folder).arg("train").args(options).env("OMP_NUM_THREADS", "1");
-    command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
-}
 
 fn resume(folder: &Path, version_dir: &str) -> Output {
     train(folder, &["--resume", version_dir]).output().unwrap()
@@ -79,15 +72,20 @@ fn with_whole_run(options: &[&str]) -> (TempDir, Duration) {
     (folder, start.elapsed())
 }
 
+/// Fails if a temporary file is left.
+fn assert_no_temporaries(version_dir: &Path, what: &str) {
+    let temporary = |path: &PathBuf| path.file_name().unwrap().as_encoded_bytes().starts_with(b".tmp");
+    let left: Vec<_> = files_below(version_dir).into_iter().filter(temporary).collect();
+    assert!(left.is_empty(), "{what}: {left:?} stay behind");
+}
+
 /// Fails unless the run equals the undisturbed one.
 fn assert_whole(folder: &Path, version_dir: &str, what: &str) {
     for file in FILES {
         let read = |run: &str| fs::read(folder.join(run).join(file)).unwrap();
         assert!(read(version_dir) == read("output/whole/version_0"), "{what}: {file} differs");
     }
-    let temporary = |path: &PathBuf| path.file_name().unwrap().as_encoded_bytes().starts_with(b".tmp");
-    let left: Vec<_> = files_below(&folder.join(version_dir)).into_iter().filter(temporary).collect();
-    assert!(left.is_empty(), "{what}: {left:?} stay behind");
+    assert_no_temporaries(&folder.join(version_dir), what);
 }
 
 #[test]
@@ -223,8 +221,7 @@ fn assert_goes_on(folder: &Path, name: &str, error: &str, why: &str) {
     let (last, rest) = last.split_once(", ").unwrap();
     assert_eq!(rest, format!("islp-mnist train --resume {version_dir} goes on"));
     assert!(folder.join(last).is_file(), "{last} is not there");
-    let temporary = |path: &PathBuf| path.file_name().unwrap().as_encoded_bytes().starts_with(b".tmp");
-    assert!(!files_below(&folder.join(&version_dir)).iter().any(temporary));
+    assert_no_temporaries(&folder.join(&version_dir), name);
     let done: usize = last.split_once("epoch=").unwrap().1.split_once('-').unwrap().0.parse().unwrap();
     let (epochs, more) = (done + 1, (done + 3).to_string());
     let output = train(folder, &["--resume", &version_dir, "--epochs", &more]).output().unwrap();

@@ -6,16 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{data_dir, error_of, islp_mnist, python, small_mnist, stdout_of};
+use common::{data_dir, error_of, islp_mnist, python, small_mnist, stdout_of, train};
 use serde_json::{Value, json};
 use tempfile::{TempDir, tempdir};
-
-/// `train` on the small data set in `folder`; one thread, as the tests run at the same time.
-fn train(folder: &TempDir, options: &[&str]) -> Command {
-    let mut command = islp_mnist();
-    command.current_dir(folder).arg("train").args(options).env("OMP_NUM_THREADS", "1");
-    command
-}
 
 /// The folder that a run wrote, which is all that it prints.
 fn version_dir(folder: &TempDir, options: &[&str]) -> PathBuf {

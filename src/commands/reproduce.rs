@@ -90,7 +90,7 @@ fn fit_and_test(
     let mut trainer = Trainer::new(options.run.epochs, logger, generator);
     trainer.enable_progress_bar = !options.no_progress;
     trainer.fit(&mut module, data)?;
-    weights::save(&module.vs, &trainer.logger.log_dir().join("model.safetensors"))?;
+    weights::save(&module.vs, &trainer.logger.log_dir().join(weights::FILE))?;
     save_figure(&trainer.logger)?;
 
     let metrics = trainer.test(&module, data)?;

@@ -158,7 +158,7 @@ fn fit_and_save(
     record.write(&log_dir)?;
     let ended = trainer.fit(module, data)?;
     if ended != Ended::Interrupted {
-        weights::save(&module.vs, &log_dir.join("model.safetensors"))?;
+        weights::save(&module.vs, &log_dir.join(weights::FILE))?;
         save_figure(&trainer.logger)?;
     }
     let before = record.outcome.map_or(0.0, |outcome| outcome.duration_seconds);

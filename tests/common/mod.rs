@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use tch::{Kind, Tensor};
 use tempfile::{TempDir, tempdir};
@@ -26,6 +26,14 @@ pub fn data_dir() -> PathBuf {
 
 pub fn islp_mnist() -> Command {
     Command::new(env!("CARGO_BIN_EXE_islp-mnist"))
+}
+
+/// `train` in a folder, with one thread, as the tests run at the same time.
+pub fn train(folder: impl AsRef<Path>, options: &[&str]) -> Command {
+    let mut command = islp_mnist();
+    command.current_dir(folder).arg("train").args(options).env("OMP_NUM_THREADS", "1");
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
 }
 
 /// The Python reference, running one of the checkout's scripts.
