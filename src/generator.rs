@@ -81,12 +81,22 @@ impl Generator {
 
     /// `torch.empty(n).bernoulli_(p)`: 1 with probability `p`, otherwise 0.
     pub fn bernoulli(&self, n: usize, p: f64) -> Vec<f32> {
+        const BLOCK: usize = 512;
+        // u·2^-53 < p for whole numbers u, which are compared by their halves: 64-bit comparisons don't vectorise.
+        let bound = (p * (1u64 << 53) as f64).ceil() as u64;
+        let (bound_high, bound_low) = ((bound >> 32) as u32, bound as u32);
         let mut stream = self.stream();
-        let mut draw = || {
-            let u = (stream.next_u64() & ((1 << 53) - 1)) as f64 * (1.0 / (1u64 << 53) as f64);
-            f32::from(u < p)
-        };
-        (0..n).map(|_| draw()).collect()
+        let mut values = vec![0.0; n];
+        let mut numbers = [0; 2 * BLOCK];
+        for values in values.chunks_mut(BLOCK) {
+            let numbers = &mut numbers[..2 * values.len()];
+            stream.fill(numbers);
+            for (value, &[high, low]) in values.iter_mut().zip(numbers.as_chunks().0) {
+                let high = high & ((1 << 21) - 1);
+                *value = f32::from((high < bound_high) | ((high == bound_high) & (low < bound_low)));
+            }
+        }
+        values
     }
 
     /// Lightning's `isolate_rng`: whatever `f` draws is put back.

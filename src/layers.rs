@@ -194,12 +194,18 @@ pub fn dropout(p: f64, generator: &Generator) -> Result<Dropout> {
 
 impl ModuleT for Dropout {
     fn forward_t(&self, xs: &Tensor, train: bool) -> Tensor {
-        if !train {
+        // As ATen, which draws nothing where nothing or everything is dropped.
+        if !train || self.p == 0.0 {
             return xs.shallow_clone();
         }
+        if self.p == 1.0 {
+            return xs * 0.0;
+        }
         let keep = 1.0 - self.p;
-        let mask = Tensor::from_slice(&self.generator.bernoulli(xs.numel(), keep));
-        xs * (mask.to_device(xs.device()).view_as(xs) / keep)
+        let scale = 1.0 / keep as f32;
+        let mut mask = self.generator.bernoulli(xs.numel(), keep);
+        mask.iter_mut().for_each(|value| *value *= scale);
+        xs * Tensor::from_slice(&mask).to_device(xs.device()).view_as(xs)
     }
 }
 

@@ -52,7 +52,7 @@ fn the_uniform_draws_are_those_of_libtorch() {
 #[test]
 fn the_bernoulli_draws_are_those_of_libtorch() {
     for seed in SEEDS {
-        for p in [0.6, 0.7, 0.5, 1e-3] {
+        for p in [0.6, 0.7, 0.5, 1e-3, 0.0, 1.0] {
             for n in [1, 311, 312, 313, 65_536] {
                 let (_lock, generator) = seeded(seed);
                 let theirs = Tensor::zeros([n], FLOAT).bernoulli_float_(p);
@@ -113,7 +113,8 @@ fn the_layers_of_the_mlp_start_as_libtorch_would_draw_them() {
 
 #[test]
 fn dropout_and_its_gradient_are_those_of_libtorch() {
-    for p in [0.4, 0.3] {
+    // Where nothing or everything is dropped, nothing is drawn.
+    for p in [0.4, 0.3, 0.0, 1.0] {
         let (_lock, generator) = seeded(11);
         let x = || Tensor::arange(256 * 128, FLOAT).view([256, 128]).set_requires_grad(true);
         let (ours, theirs) = (x(), x());
@@ -123,6 +124,9 @@ fn dropout_and_its_gradient_are_those_of_libtorch() {
         out.sum(Kind::Float).backward();
         expected.sum(Kind::Float).backward();
         assert_same_bits("gradient of dropout", &ours.grad(), &theirs.grad());
+        let next = Tensor::from_slice(&[generator.random() as i64]);
+        let their_next = Tensor::zeros([1], (Kind::Int64, Device::Cpu)).random_();
+        assert_same_bits("the draw after dropout", &next, &their_next);
     }
 }
 

@@ -29,20 +29,31 @@ impl Mt19937 {
     }
 
     pub fn next_u32(&mut self) -> u32 {
-        if self.next == STATE_SIZE {
-            self.next_block();
-        }
-        let mut y = self.state[self.next];
-        self.next += 1;
-        y ^= y >> 11;
-        y ^= (y << 7) & 0x9d2c_5680;
-        y ^= (y << 15) & 0xefc6_0000;
-        y ^ (y >> 18)
+        let mut number = [0];
+        self.fill(&mut number);
+        number[0]
     }
 
     pub fn next_u64(&mut self) -> u64 {
-        let high = u64::from(self.next_u32());
-        high << 32 | u64::from(self.next_u32())
+        let mut halves = [0; 2];
+        self.fill(&mut halves);
+        u64::from(halves[0]) << 32 | u64::from(halves[1])
+    }
+
+    /// The next numbers, as many as there is room for: a block at a time several times as fast as one by one.
+    pub fn fill(&mut self, mut numbers: &mut [u32]) {
+        while !numbers.is_empty() {
+            if self.next == STATE_SIZE {
+                self.next_block();
+            }
+            let (words, _) = self.state[self.next..].split_at(numbers.len().min(STATE_SIZE - self.next));
+            let (now, later) = numbers.split_at_mut(words.len());
+            for (number, &word) in now.iter_mut().zip(words) {
+                *number = temper(word);
+            }
+            self.next += words.len();
+            numbers = later;
+        }
     }
 
     fn next_block(&mut self) {
@@ -91,4 +102,11 @@ impl Mt19937 {
         }
         Ok(Self { initial_seed: words[0], state, next: STATE_SIZE + 1 - left })
     }
+}
+
+fn temper(mut y: u32) -> u32 {
+    y ^= y >> 11;
+    y ^= (y << 7) & 0x9d2c_5680;
+    y ^= (y << 15) & 0xefc6_0000;
+    y ^ (y >> 18)
 }
