@@ -3,8 +3,6 @@
 use std::fmt::{self, Display, Formatter};
 use std::path::PathBuf;
 
-use tch::{Device, TchError, Tensor};
-
 use crate::python::repr;
 
 /// The loss became NaN or infinite: that of a step, or an epoch's in training or validation.
@@ -38,10 +36,9 @@ impl Display for Divergence {
 
 impl std::error::Error for Divergence {}
 
-/// The losses of a run's steps. Looking at every single one would have a GPU stop and wait.
+/// What the losses of a run's steps say of it.
 #[derive(Debug, Default)]
 pub struct Losses {
-    unseen: Vec<Tensor>,
     /// Step and loss where it was not finite for the first time.
     first_bad: Option<(usize, f32)>,
     /// Step and loss of the last one before that.
@@ -49,21 +46,8 @@ pub struct Losses {
 }
 
 impl Losses {
-    /// Takes in the loss of a step, a scalar.
-    pub fn push(&mut self, loss: &Tensor) {
-        self.unseen.push(loss.detach());
-    }
-
-    /// Looks at the losses taken in, the last of which is that of step `global_step` - 1.
-    ///
-    /// # Errors
-    /// libtorch's, when memory is short.
-    pub fn look(&mut self, global_step: usize) -> Result<(), TchError> {
-        if self.unseen.is_empty() {
-            return Ok(());
-        }
-        let losses = Vec::<f32>::try_from(Tensor::f_stack(&self.unseen, 0)?.f_to_device(Device::Cpu)?)?;
-        self.unseen.clear();
+    /// Takes in the losses of steps up to the one before `global_step`.
+    pub fn look(&mut self, global_step: usize, losses: impl ExactSizeIterator<Item = f32>) {
         for (step, loss) in (global_step - losses.len()..).zip(losses) {
             if !loss.is_finite() {
                 self.first_bad.get_or_insert((step, loss));
@@ -71,7 +55,6 @@ impl Losses {
                 self.last_good = Some((step, loss));
             }
         }
-        Ok(())
     }
 
     /// Step and value of the first loss that was not finite, with the loss of the step before. The losses of an epoch

@@ -11,6 +11,7 @@ pub mod data;
 pub mod device;
 pub mod digit;
 pub mod divergence;
+pub mod epoch_metrics;
 pub mod error_tracker;
 pub mod figure;
 pub mod file;

@@ -1,9 +1,15 @@
 //! `torch.optim.RMSprop` without momentum, from tensor operations as in `_single_tensor_rmsprop`:
 //!
 //! v ← α·v + (1-α)·g², θ ← θ - lr·g / (√v + ε)
+//!
+//! v, g and √v + ε of all parameters lie one after the other in one tensor each, so that an operation runs once and not
+//! once for every parameter, and nothing is allocated in a step. The operations are libtorch's, one after the other: a
+//! loop of our own could do them in one pass, but MKL's square root does not round correctly on every processor, and
+//! what it gives instead only it knows.
 
+use anyhow::{Result, ensure};
 use tch::nn::VarStore;
-use tch::{TchError, Tensor, no_grad};
+use tch::{Device, Kind, TchError, Tensor, no_grad};
 
 const ALPHA: f64 = 0.99;
 const EPS: f64 = 1e-8;
@@ -12,14 +18,20 @@ const EPS: f64 = 1e-8;
 #[derive(Debug)]
 pub struct RmsProp {
     lr: f64,
-    state: Vec<State>,
+    parameters: Vec<Parameter>,
+    square_avg: Tensor,
+    grad: Tensor,
+    avg: Tensor,
 }
 
+/// A parameter with what belongs to it of the three tensors, in its shape.
 #[derive(Debug)]
-struct State {
+struct Parameter {
     name: String,
     parameter: Tensor,
     square_avg: Tensor,
+    grad: Tensor,
+    avg: Tensor,
 }
 
 impl RmsProp {
@@ -32,13 +44,24 @@ impl RmsProp {
         // may get a coarser kernel, and the weights differ from run to run: pytorch/pytorch#188792. One element is
         // one thread's.
         let _ = Tensor::f_from_slice(&[1f32])?.f_sqrt()?;
-        let mut parameters: Vec<_> = vs.variables().into_iter().collect();
-        parameters.sort_by(|(a, _), (b, _)| a.cmp(b));
-        let state = parameters.into_iter().filter(|(_, parameter)| parameter.requires_grad());
-        let state = state.map(|(name, parameter)| {
-            Ok(State { name, square_avg: parameter.detach().f_zeros_like()?, parameter })
-        });
-        Ok(Self { lr, state: state.collect::<Result<_, TchError>>()? })
+        let mut variables: Vec<_> =
+            vs.variables().into_iter().filter(|(_, variable)| variable.requires_grad()).collect();
+        variables.sort_by(|(a, _), (b, _)| a.cmp(b));
+
+        let count = variables.iter().map(|(_, variable)| variable.numel() as i64).sum::<i64>();
+        let device = variables.first().map_or(Device::Cpu, |(_, variable)| variable.device());
+        let zeros = || Tensor::f_zeros([count], (Kind::Float, device));
+        let (square_avg, grad, avg) = (zeros()?, zeros()?, zeros()?);
+        let mut start = 0;
+        let mut parameters = vec![];
+        for (name, parameter) in variables {
+            let (size, length) = (parameter.size(), parameter.numel() as i64);
+            let part = |tensor: &Tensor| tensor.f_narrow(0, start, length)?.f_view(&size[..]);
+            let (square_avg, grad, avg) = (part(&square_avg)?, part(&grad)?, part(&avg)?);
+            parameters.push(Parameter { name, parameter, square_avg, grad, avg });
+            start += length;
+        }
+        Ok(Self { lr, parameters, square_avg, grad, avg })
     }
 
     /// The learning rate.
@@ -48,38 +71,51 @@ impl RmsProp {
 
     /// v of every parameter by the parameter's name, of its shape.
     pub fn square_avg(&self) -> impl Iterator<Item = (&str, &Tensor)> {
-        self.state.iter().map(|state| (state.name.as_str(), &state.square_avg))
+        self.parameters.iter().map(|parameter| (parameter.name.as_str(), &parameter.square_avg))
     }
 
     /// v of every parameter, to be set; `optimizer.load_state_dict`.
     pub fn square_avg_mut(&mut self) -> impl Iterator<Item = (&str, &mut Tensor)> {
-        self.state.iter_mut().map(|state| (state.name.as_str(), &mut state.square_avg))
+        self.parameters.iter_mut().map(|parameter| (parameter.name.as_str(), &mut parameter.square_avg))
     }
 
-    /// Forgets the gradients.
-    pub fn zero_grad(&mut self) {
-        for state in &mut self.state {
-            state.parameter.zero_grad();
-        }
-    }
-
-    /// Moves every parameter that has a gradient by it.
+    /// `torch.autograd.grad(loss, parameters)`: the gradient of a scalar by every parameter, in the order of
+    /// [`square_avg`](Self::square_avg). `loss.backward()` would add it to what tch's `zero_grad` set to zero.
     ///
     /// # Errors
-    /// libtorch's, when memory is short.
-    pub fn step(&mut self) -> Result<(), TchError> {
+    /// A parameter that has no part in the loss, or libtorch's.
+    pub fn gradients(&self, loss: &Tensor) -> Result<Vec<Tensor>> {
+        for Parameter { name, parameter, .. } in &self.parameters {
+            ensure!(
+                parameter.requires_grad(),
+                "the parameter {name} is frozen: freeze it before RmsProp::new"
+            );
+        }
+        let parameters: Vec<_> = self.parameters.iter().map(|parameter| &parameter.parameter).collect();
+        let gradients = Tensor::f_run_backward(&[loss], &parameters, false, false)?;
+        for (Parameter { name, .. }, gradient) in self.parameters.iter().zip(&gradients) {
+            ensure!(gradient.defined(), "the parameter {name} has no part in the loss");
+        }
+        Ok(gradients)
+    }
+
+    /// Moves every parameter by its gradient.
+    ///
+    /// # Errors
+    /// Not the gradients of all parameters, or libtorch's.
+    pub fn step(&mut self, gradients: &[Tensor]) -> Result<(), TchError> {
+        let Self { parameters, square_avg: v, grad, avg, lr } = self;
         no_grad(|| {
-            for State { parameter, square_avg: v, .. } in &mut self.state {
-                let grad = parameter.f_grad()?;
-                if !grad.defined() {
-                    continue;
-                }
-                // tch's addcmul_ and addcdiv_ lack the scalar `value`. ATen multiplies it with the first factor
-                // before anything else, so doing that beforehand rounds alike.
-                let _ = v.f_mul_scalar_(ALPHA)?;
-                let _ = v.f_addcmul_(&grad.f_mul_scalar(1.0 - ALPHA)?, &grad)?;
-                let avg = v.f_sqrt()?.f_add_scalar_(EPS)?;
-                let _ = parameter.f_addcdiv_(&grad.f_mul_scalar(-self.lr)?, &avg)?;
+            let flat = gradients.iter().map(|gradient| gradient.f_view(-1)).collect::<Result<Vec<_>, _>>()?;
+            let _ = Tensor::f_cat_out(grad, &flat, 0)?;
+            // tch's addcmul_ and addcdiv_ lack the scalar `value`. ATen multiplies it with the first factor
+            // before anything else, so doing that beforehand rounds alike. Until there is an average, its room is free.
+            let weighted = grad.f_mul_scalar_out(avg, 1.0 - ALPHA)?;
+            let _ = v.f_mul_scalar_(ALPHA)?.f_addcmul_(&weighted, grad)?;
+            let _ = v.f_sqrt_out(avg)?.f_add_scalar_(EPS)?;
+            let _ = grad.f_mul_scalar_(-*lr)?;
+            for Parameter { parameter, grad, avg, .. } in parameters {
+                let _ = parameter.f_addcdiv_(grad, avg)?;
             }
             Ok(())
         })

@@ -2,14 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
-use tch::{Tensor, no_grad};
+use anyhow::{Result, bail, ensure};
+use tch::no_grad;
 
 use crate::banner;
 use crate::checkpoint;
 use crate::csv_logger::CsvLogger;
 use crate::data::{DataLoader, SimpleDataModule};
 use crate::divergence::{Divergence, Losses};
+use crate::epoch_metrics::EpochMetrics;
 use crate::error_tracker::{ErrorTracker, Metrics};
 use crate::generator::Generator;
 use crate::interrupt::Interrupt;
@@ -123,26 +124,22 @@ impl Trainer {
         let progress = Progress::new(self.enable_progress_bar, self.max_epochs, batches, self.global_step);
         let mut losses = Losses::default();
         while self.current_epoch < self.max_epochs {
-            let mut loss_mean = EpochMean::default();
-            let mut accuracy_mean = EpochMean::default();
+            let mut metrics = EpochMetrics::default();
             for batch in train_dataloader.iter()?.take(batches) {
                 let (images, labels) = batch?;
                 let logits = module.forward(&images, true)?;
                 let loss = module.loss(&logits, &labels)?;
-                let accuracy = module.accuracy(&logits, &labels)?;
-                loss_mean.update(&loss.detach(), labels.size()[0])?;
-                accuracy_mean.update(&accuracy, labels.size()[0])?;
-
-                module.optimizer.zero_grad();
-                loss.f_backward()?;
-                module.optimizer.step()?;
+                let gradients = module.optimizer.gradients(&loss)?;
+                module.optimizer.step(&gradients)?;
 
                 self.global_step += 1;
-                losses.push(&loss);
+                metrics.update(&loss, &logits, labels);
                 if self.global_step.is_multiple_of(LOG_EVERY_N_STEPS) {
-                    self.check(&mut losses, &[], module)?;
-                    self.log(&[("train_accuracy_step", f32::try_from(&accuracy)?)]);
-                    progress.train_loss(f32::try_from(&loss)?);
+                    let steps = metrics.look()?;
+                    self.check(&mut losses, &steps, &[], module)?;
+                    let last = steps[steps.len() - 1];
+                    self.log(&[("train_accuracy_step", last.accuracy)]);
+                    progress.train_loss(last.loss);
                 }
                 progress.step(self.current_epoch);
                 if self.interrupt.exit_code().is_some() {
@@ -150,10 +147,11 @@ impl Trainer {
                 }
             }
             let valid = evaluate(module, &mut val_dataloader, usize::MAX)?.compute(module)?;
-            let (train_loss, train_accuracy) = (loss_mean.compute()?, accuracy_mean.compute()?);
+            let steps = metrics.look()?;
+            let train = metrics.compute()?;
             self.log(&[("valid_loss", valid.loss), ("valid_accuracy", valid.accuracy)]);
-            self.log(&[("train_loss", train_loss), ("train_accuracy_epoch", train_accuracy)]);
-            self.check(&mut losses, &[train_loss, valid.loss], module)?;
+            self.log(&[("train_loss", train.loss), ("train_accuracy_epoch", train.accuracy)]);
+            self.check(&mut losses, &steps, &[train.loss, valid.loss], module)?;
             self.logger.save()?;
             progress.valid_accuracy(valid.accuracy);
 
@@ -190,8 +188,14 @@ impl Trainer {
     }
 
     /// Ends a training that has diverged, having put its metrics on disk.
-    fn check(&self, losses: &mut Losses, epoch_losses: &[f32], module: &SimpleModule) -> Result<()> {
-        losses.look(self.global_step)?;
+    fn check(
+        &self,
+        losses: &mut Losses,
+        steps: &[Metrics],
+        epoch_losses: &[f32],
+        module: &SimpleModule,
+    ) -> Result<()> {
+        losses.look(self.global_step, steps.iter().map(|step| step.loss));
         match losses.divergence(epoch_losses).filter(|_| self.terminate_on_nan) {
             Some((step, loss, last_finite_loss)) => {
                 self.logger.save()?;
@@ -238,30 +242,4 @@ pub fn evaluate(
         }
         Ok(tracker)
     })
-}
-
-/// The mean of a step's value over an epoch, weighted by batch size, summed in f32 as Lightning's
-/// `_ResultMetric` does.
-#[derive(Default)]
-struct EpochMean {
-    sum: Option<Tensor>,
-    count: i64,
-}
-
-impl EpochMean {
-    fn update(&mut self, value: &Tensor, batch_size: i64) -> Result<()> {
-        let weighted = value.f_mul_scalar(batch_size)?;
-        // 0 + x is x to the bit, but for -0, which no loss or accuracy is.
-        self.sum = Some(match self.sum.take() {
-            Some(mut sum) => sum.f_add_(&weighted)?,
-            None => weighted,
-        });
-        self.count += batch_size;
-        Ok(())
-    }
-
-    fn compute(&self) -> Result<f32> {
-        let sum = self.sum.as_ref().context("no step in the epoch")?;
-        Ok(f32::try_from(sum.f_div_scalar(self.count)?)?)
-    }
 }
