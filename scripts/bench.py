@@ -1,0 +1,230 @@
+"""The measurements of scripts/bench.sh, which sets up what they need."""
+
+import argparse
+import csv
+import os
+import statistics
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+parser = argparse.ArgumentParser(prog="bench.sh")
+parser.add_argument("--program", required=True, help=argparse.SUPPRESS)
+parser.add_argument("--data-dir", type=Path, required=True, help=argparse.SUPPRESS)
+parser.add_argument("--output-dir", type=Path, required=True)
+parser.add_argument("--runs", type=int, default=5)
+parser.add_argument("--epochs", type=int, default=2)
+args = parser.parse_args()
+if args.runs < 1 or args.epochs < 1:
+    parser.error("--runs and --epochs: take 1 or more")
+
+SCRIPTS = Path(__file__).parent
+MODELS = {"mlp": "MLP", "mlr": "logistic regression"}
+SHORT, LONG = 3, 300
+FRACTIONS = {"1/8": 1 / 8, "1/4": 1 / 4, "1/2": 1 / 2, "1": 1, "4": 4}
+
+
+def say(text):
+    print(f"bench.sh: {text}", file=sys.stderr, flush=True)
+
+
+def fail(command, stderr):
+    sys.exit(f"bench.sh: {' '.join(map(str, command))} failed: {stderr.strip().splitlines()[-1:]}")
+
+
+def script(name, *options):
+    return [sys.executable, "-I", "-X", "utf8", str(SCRIPTS / name), *map(str, options)]
+
+
+def lab(side, folder, data_dir, epochs):
+    """The command that runs the whole lab on one of the two sides."""
+    command = [args.program, "reproduce", "--device", "cpu"] if side == "program" else script("notebook.py")
+    return [*command, "--data-dir", str(data_dir), "--output-dir", str(folder), "--epochs", str(epochs)]
+
+
+def run_lab(side, data_dir, epochs):
+    """Seconds of the whole run, from its start to the first `fit`, and of both models' `fit`, all as both sides tell
+    them by the lines that Lightning prints when a `fit` begins and when it ends; and peak memory in MiB."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = lab(side, folder, data_dir, epochs)
+        lines, begun, ended = [], [], []
+        start = time.perf_counter()
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        for line in process.stderr:
+            lines.append(line)
+            if line.startswith("  | Name"):
+                begun.append(time.perf_counter())
+            elif "`Trainer.fit` stopped" in line:
+                ended.append(time.perf_counter())
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - start
+        if status != 0 or len(begun) != 2 or len(ended) != 2:
+            fail(command, "".join(lines))
+        mlp, mlr = (end - begin for begin, end in zip(begun, ended))
+        return {"reproduce": seconds, "start": begun[0] - start, "mlp": mlp / epochs, "mlr": mlr / epochs,
+                "memory": usage.ru_maxrss / 1024}
+
+
+def run_script(name, model, epochs, *options):
+    """The numbers that a script prints of each epoch, their mean."""
+    command = script(name, "--model", model, "--epochs", epochs, *options)
+    process = subprocess.run(command, capture_output=True, text=True)
+    if process.returncode != 0:
+        fail(command, process.stderr)
+    epochs = [[float(number) for number in line.split()] for line in process.stdout.splitlines()]
+    return [statistics.fmean(numbers) for numbers in zip(*epochs)]
+
+
+def peak_memory_of_all(command):
+    """MiB of a process and its workers together at their peak, memory that several share counted once."""
+    def children(pid):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            for child in (task / "children").read_text().split():
+                yield child
+                yield from children(child)
+
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    peak = 0
+    while process.poll() is None:
+        kilobytes = 0
+        try:
+            for pid in [process.pid, *children(process.pid)]:
+                rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+                kilobytes += int(rollup.split("\nPss:")[1].split()[0])
+        except (OSError, IndexError):
+            pass  # A process ended in the meantime: the sum falls short, and the next one counts.
+        peak = max(peak, kilobytes)
+        time.sleep(0.1)
+    if process.returncode != 0:
+        fail(command, "")
+    return peak / 1024
+
+
+def part_of_the_data(folder, fraction):
+    """MNIST with so many times the training images, the first ones or all of them again and again."""
+    raw = args.data_dir / "MNIST/raw"
+    new = Path(folder, "MNIST/raw")
+    new.mkdir(parents=True)
+    for name in "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte":
+        (new / name).symlink_to((raw / name).resolve())
+    for name, header, size in ("train-images-idx3-ubyte", 16, 784), ("train-labels-idx1-ubyte", 8, 1):
+        content = (raw / name).read_bytes()
+        count = int((len(content) - header) // size * fraction)
+        values = content[header:] * max(1, int(fraction))
+        start = content[:4] + struct.pack(">I", count) + content[8:header]
+        (new / name).write_bytes(start + values[:count * size])
+
+
+# (measurement, what, unit) to the values of the rounds, in the order in which they are shown.
+measured = {}
+
+
+def record(measurement, what, unit, value):
+    measured.setdefault((measurement, what, unit), []).append(value)
+
+
+def rounds():
+    for number in range(1, args.runs + 1):
+        for side in "program", "notebook":
+            lab_run = run_lab(side, args.data_dir, args.epochs)
+            for model, name in MODELS.items():
+                record(f"{name}, fit", side, "s/epoch", lab_run[model])
+            record("whole lab", side, "s", lab_run["reproduce"])
+            record("start to first step", side, "s", lab_run["start"])
+            if side == "program":
+                record("peak memory", side, "MiB", lab_run["memory"])
+            say(f"round {number} of {args.runs}, {side}: " +
+                ", ".join(f"{model} {lab_run[model]:.3f} s/epoch" for model in MODELS))
+        for model, name in MODELS.items():
+            hand_written = run_script("hand_written.py", model, args.epochs, "--data-dir", args.data_dir)
+            train, valid = run_script("products.py", model, args.epochs)
+            record(f"{name}, fit", "hand-written loop", "s/epoch", hand_written[0])
+            record(f"{name}, fit", "products of training", "s/epoch", train)
+            record(f"{name}, fit", "products, validation's too", "s/epoch", train + valid)
+            say(f"round {number} of {args.runs}, {model}: hand-written {hand_written[0]:.3f} s/epoch, "
+                f"products {train:.3f}, with validation's {train + valid:.3f}")
+
+
+def linearity():
+    with tempfile.TemporaryDirectory() as folder:
+        for name, fraction in FRACTIONS.items():
+            part_of_the_data(Path(folder, name.replace("/", "_")), fraction)
+        for number in range(1, args.runs + 1):
+            for name, fraction in FRACTIONS.items():
+                # About as many steps for each.
+                epochs = max(1, round(args.epochs / fraction))
+                lab_run = run_lab("program", Path(folder, name.replace("/", "_")), epochs)
+                record("MLP, fit", f"{name} of the images", "s/epoch", lab_run["mlp"])
+            say(f"round {number} of {args.runs}, parts of the data")
+        for epochs in SHORT, LONG:
+            memory = run_lab("program", Path(folder, "1_8"), epochs)["memory"]
+            record("peak memory", f"{epochs} epochs, 1/8 of the images", "MiB", memory)
+
+
+def rows():
+    median = {key[:2]: statistics.median(values) for key, values in measured.items()}
+    for (measurement, what, unit), values in measured.items():
+        base, ratio, of = median.get((measurement, "program")), None, ""
+        if what.startswith("products"):
+            ratio, of = base / median[measurement, what], "program / products"
+        elif what in ("notebook", "hand-written loop"):
+            ratio, of = median[measurement, what] / base, f"{what} / program"
+        elif what.endswith("of the images") and unit == "s/epoch":
+            fraction = FRACTIONS[what.split()[0]]
+            ratio, of = median[measurement, what] / fraction / median[measurement, "1 of the images"], "per image"
+        elif what.startswith(f"{LONG} epochs"):
+            short = what.replace(str(LONG), str(SHORT), 1)
+            ratio, of = median[measurement, what] / median[measurement, short], f"to {SHORT} epochs"
+        yield measurement, what, unit, min(values), statistics.median(values), max(values), ratio, of
+
+
+def draw(path):
+    """A bar for each contender's median, a line from minimum to maximum."""
+    fig, axes = plt.subplots(len(MODELS), 1, figsize=(8, 5), layout="constrained")
+    for ax, name in zip(axes, MODELS.values()):
+        bars = [row for row in rows() if row[0] == f"{name}, fit" and not row[1].endswith("of the images")]
+        bars.sort(key=lambda row: -row[4])
+        median = [row[4] for row in bars]
+        spread = [[row[4] - row[3] for row in bars], [row[5] - row[4] for row in bars]]
+        colors = ["tab:red" if row[1] == "program" else "tab:gray" for row in bars]
+        ax.barh([row[1] for row in bars], median, xerr=spread, color=colors, height=0.6)
+        for y, row in enumerate(bars):
+            ax.annotate(f"{row[4]:.3g}", (row[5], y), (4, 0), textcoords="offset points", va="center")
+        ax.invert_yaxis()
+        ax.set_xscale("log")
+        ax.margins(x=0.1)
+        ax.set_title(f"{name}: fit, seconds per epoch (logarithmic)")
+        ax.spines[["top", "right"]].set_visible(False)
+    fig.savefig(path, dpi=100)
+
+
+def number(value):
+    return "" if value is None else f"{value:.3g}" if value < 100 else f"{value:.0f}"
+
+
+rounds()
+linearity()
+for side in "program", "notebook":
+    with tempfile.TemporaryDirectory() as folder:
+        memory = peak_memory_of_all(lab(side, folder, args.data_dir, 1))
+        record("peak memory, workers included", side, "MiB", memory)
+
+args.output_dir.mkdir(parents=True, exist_ok=True)
+header = ["measurement", "what", "unit", "minimum", "median", "maximum", "ratio", "ratio of"]
+with open(args.output_dir / "benchmark.csv", "w", newline="") as file:
+    writer = csv.writer(file)
+    writer.writerow(header)
+    writer.writerows(rows())
+draw(args.output_dir / "benchmark.png")
+print(f"| {' | '.join(header)} |\n|{'---|' * len(header)}")
+for *texts, minimum, middle, maximum, ratio, of in rows():
+    print(f"| {' | '.join([*texts, *map(number, (minimum, middle, maximum, ratio)), of])} |")
+say(f"written to {args.output_dir}: benchmark.csv, benchmark.png")
