@@ -13,6 +13,10 @@ use tch::{Device, Kind, TchError, Tensor, no_grad};
 
 const ALPHA: f64 = 0.99;
 const EPS: f64 = 1e-8;
+/// MKL's square root has a slow path, on some processors ten times as slow, for denormal numbers and for 0, which v is
+/// wherever a pixel is always black. What is below this has a root below 1e-18, and that plus ε rounds to ε in f32,
+/// whatever it is.
+const NEGLIGIBLE: f64 = 1e-36;
 
 /// The optimizer of a model's parameters, with α = 0.99 and ε = 1e-8, PyTorch's defaults.
 #[derive(Debug)]
@@ -110,9 +114,10 @@ impl RmsProp {
             let _ = Tensor::f_cat_out(grad, &flat, 0)?;
             // tch's addcmul_ and addcdiv_ lack the scalar `value`. ATen multiplies it with the first factor
             // before anything else, so doing that beforehand rounds alike. Until there is an average, its room is free.
-            let weighted = grad.f_mul_scalar_out(avg, 1.0 - ALPHA)?;
+            // The factor is a tensor because ATen's product with a number makes a new tensor and copies that to `out`.
+            let weighted = grad.f_mul_out(avg, &Tensor::from((1.0 - ALPHA) as f32))?;
             let _ = v.f_mul_scalar_(ALPHA)?.f_addcmul_(&weighted, grad)?;
-            let _ = v.f_sqrt_out(avg)?.f_add_scalar_(EPS)?;
+            let _ = v.f_clamp_min_out(avg, NEGLIGIBLE)?.f_sqrt_()?.f_add_scalar_(EPS)?;
             let _ = grad.f_mul_scalar_(-*lr)?;
             for Parameter { parameter, grad, avg, .. } in parameters {
                 let _ = parameter.f_addcdiv_(grad, avg)?;

@@ -36,6 +36,27 @@ fn rmsprop_steps_are_those_of_libtorch() {
 }
 
 #[test]
+fn rmsprop_steps_are_those_of_libtorch_for_gradients_of_any_size() {
+    // Their squares are 0, denormal, so small that they don't show beside ε, just not so small, and infinite.
+    let sizes = (-45..=38).map(|exponent| 10f32.powi(exponent));
+    let gradients: Vec<f32> =
+        [0.0, f32::INFINITY, f32::NAN].into_iter().chain(sizes).flat_map(|g| [g, -g]).collect();
+    let gradient = Tensor::from_slice(&gradients);
+    let (ours, theirs) = (VarStore::new(Device::Cpu), VarStore::new(Device::Cpu));
+    let [x, y] = [&ours, &theirs].map(|vs| vs.root().zeros("x", &gradient.size()));
+    let mut our_optimizer = RmsProp::new(&ours, 0.01).unwrap();
+    let mut their_optimizer = rms_prop(0.99, 1e-8, 0.0, 0.0, false).build(&theirs, 0.01).unwrap();
+    // The gradients shrink to nothing, the average of their squares only decays.
+    for (step, factor) in [1.0, 0.5, 0.1, 1e-3, 1e-10].into_iter().chain([0.0; 10]).enumerate() {
+        let loss = |x: &Tensor| (x * &gradient * factor).sum(Kind::Float);
+        let gradients = our_optimizer.gradients(&loss(&x)).unwrap();
+        our_optimizer.step(&gradients).unwrap();
+        their_optimizer.backward_step(&loss(&y));
+        assert_same_bits(&format!("step {step}"), &x, &y);
+    }
+}
+
+#[test]
 #[should_panic(expected = "one bit: 1 of 3 values differ, the largest difference is 5.9604645e-8")]
 fn one_differing_bit_is_seen() {
     let with = |value: f32| Tensor::from_slice(&[0.0, value, 2.0]);
