@@ -9,13 +9,14 @@
 //! | [`random`](Generator::random) | one 64-bit number, modulo 2^63 |
 //! | [`randperm`](Generator::randperm) | one 32-bit number for each element but the last |
 //! | [`uniform`](Generator::uniform) | one 32-bit number for each value, its low 24 bits |
-//! | [`bernoulli`](Generator::bernoulli) | one 64-bit number for each value, its low 53 bits |
+//! | [`bernoulli`](Generator::bernoulli), [`dropout_mask`](Generator::dropout_mask) | one 64-bit number for each value, its low 53 bits |
 
 mod mt19937;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Result;
+use fearless_simd::{Level, Simd, dispatch};
 use tch::{Kind, TchError, Tensor};
 
 use crate::libtorch::cpu_capability;
@@ -81,22 +82,12 @@ impl Generator {
 
     /// `torch.empty(n).bernoulli_(p)`: 1 with probability `p`, otherwise 0.
     pub fn bernoulli(&self, n: usize, p: f64) -> Vec<f32> {
-        const BLOCK: usize = 512;
-        // u·2^-53 < p for whole numbers u, which are compared by their halves: 64-bit comparisons don't vectorise.
-        let bound = (p * (1u64 << 53) as f64).ceil() as u64;
-        let (bound_high, bound_low) = ((bound >> 32) as u32, bound as u32);
-        let mut stream = self.stream();
-        let mut values = vec![0.0; n];
-        let mut numbers = [0; 2 * BLOCK];
-        for values in values.chunks_mut(BLOCK) {
-            let numbers = &mut numbers[..2 * values.len()];
-            stream.fill(numbers);
-            for (value, &[high, low]) in values.iter_mut().zip(numbers.as_chunks().0) {
-                let high = high & ((1 << 21) - 1);
-                *value = f32::from((high < bound_high) | ((high == bound_high) & (low < bound_low)));
-            }
-        }
-        values
+        dispatch!(Level::new(), simd => bernoulli(simd, &mut self.stream(), n, p, 1.0))
+    }
+
+    /// `torch.empty(n).bernoulli_(keep).div_(keep)`, what `_dropout_impl` in `ATen/native/Dropout.cpp` multiplies with.
+    pub fn dropout_mask(&self, n: usize, keep: f64) -> Vec<f32> {
+        dispatch!(Level::new(), simd => bernoulli(simd, &mut self.stream(), n, keep, 1.0 / keep as f32))
     }
 
     /// Lightning's `isolate_rng`: whatever `f` draws is put back.
@@ -127,6 +118,28 @@ impl Generator {
             && bernoulli.f_equal(&Tensor::f_from_slice(&ours.bernoulli(N, 0.6))?)?
             && randperm.f_equal(&Tensor::f_from_slice(&ours.randperm(N))?)?)
     }
+}
+
+/// `one` with probability `p`, otherwise 0. Compiled for each of the vector instruction sets that a processor may have:
+/// AVX2 takes two thirds of the time that SSE2 takes, AVX-512 half.
+#[inline(always)]
+fn bernoulli<S: Simd>(_: S, stream: &mut Mt19937, n: usize, p: f64, one: f32) -> Vec<f32> {
+    const BLOCK: usize = 512;
+    // u·2^-53 < p for whole numbers u, which are compared by their halves: 64-bit comparisons don't vectorise.
+    let bound = (p * (1u64 << 53) as f64).ceil() as u64;
+    let (bound_high, bound_low) = ((bound >> 32) as u32, bound as u32);
+    let mut values = Vec::with_capacity(n);
+    let mut numbers = [0; 2 * BLOCK];
+    while values.len() < n {
+        let numbers = &mut numbers[..2 * BLOCK.min(n - values.len())];
+        stream.fill(numbers);
+        values.extend(numbers.as_chunks().0.iter().map(|&[high, low]| {
+            let high = high & ((1 << 21) - 1);
+            // A product, where a choice would not vectorise.
+            f32::from((high < bound_high) | ((high == bound_high) & (low < bound_low))) * one
+        }));
+    }
+    values
 }
 
 /// Whether the `uniform_` kernel that ATen takes has the compiler's fused multiply-add. Of its builds for x86-64 all

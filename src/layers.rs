@@ -202,10 +202,8 @@ impl ModuleT for Dropout {
             return xs * 0.0;
         }
         let keep = 1.0 - self.p;
-        let scale = 1.0 / keep as f32;
-        let mut mask = self.generator.bernoulli(xs.numel(), keep);
-        mask.iter_mut().for_each(|value| *value *= scale);
-        xs * Tensor::from_slice(&mask).to_device(xs.device()).view_as(xs)
+        let mask = Tensor::from_slice(&self.generator.dropout_mask(xs.numel(), keep));
+        xs * mask.to_device(xs.device()).view_as(xs)
     }
 }
 

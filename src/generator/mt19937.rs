@@ -40,7 +40,9 @@ impl Mt19937 {
         u64::from(halves[0]) << 32 | u64::from(halves[1])
     }
 
-    /// The next numbers, as many as there is room for: a block at a time several times as fast as one by one.
+    /// The next numbers, as many as there is room for: a block at a time several times as fast as one by one. Inlined,
+    /// like what it calls, so that it gets the vectors of its caller.
+    #[inline(always)]
     pub fn fill(&mut self, mut numbers: &mut [u32]) {
         while !numbers.is_empty() {
             if self.next == STATE_SIZE {
@@ -56,6 +58,7 @@ impl Mt19937 {
         }
     }
 
+    #[inline(always)]
     fn next_block(&mut self) {
         let twist = |u: u32, v: u32| {
             let mixed = (u & 0x8000_0000) | (v & 0x7fff_ffff);
@@ -104,6 +107,7 @@ impl Mt19937 {
     }
 }
 
+#[inline(always)]
 fn temper(mut y: u32) -> u32 {
     y ^= y >> 11;
     y ^= (y << 7) & 0x9d2c_5680;
