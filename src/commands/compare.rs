@@ -1,7 +1,6 @@
 //! `islp-mnist compare`: prints what [`crate::compare`] finds, and says it by the exit code.
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
@@ -23,10 +22,10 @@ pub struct Options {
 }
 
 /// Runs the command.
-pub fn run(options: &Options) -> Result<ExitCode> {
+pub fn run(options: &Options) -> Result<u8> {
     // Exit code 1 would say that something differs.
     let cannot_compare = |error| UsageError(format!("cannot compare: {error:#}"));
     let report = compare(&options.reference, &options.candidate).map_err(cannot_compare)?;
     print(report.to_string().trim_end()).map_err(cannot_compare)?;
-    Ok(ExitCode::from(report.outcome().exit_code()))
+    Ok(report.outcome().exit_code())
 }

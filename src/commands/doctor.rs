@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
 use clap::Args;
@@ -31,7 +30,7 @@ pub struct Options {
     data_dir: PathBuf,
 }
 
-pub fn run(options: &Options) -> Result<ExitCode> {
+pub fn run(options: &Options) -> Result<u8> {
     // Before anything else uses libtorch, and before the list of what is loaded.
     let device = device(options.device);
     let checks = [
@@ -55,11 +54,11 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         checks.iter().filter(|(_, found)| found.is_err()).map(|(name, _)| *name).collect();
     if problems.is_empty() {
         print("all is well")?;
-        return Ok(ExitCode::SUCCESS);
+        return Ok(0);
     }
     let plural = if problems.len() == 1 { "" } else { "s" };
     print(&format!("{} problem{plural}: {}", problems.len(), problems.join(", ")))?;
-    Ok(ExitCode::FAILURE)
+    Ok(1)
 }
 
 fn version() -> Result<String> {

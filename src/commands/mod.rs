@@ -13,7 +13,6 @@ mod train;
 use std::fmt::{self, Display, Formatter};
 use std::io::{Write, stdout};
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::parser::ValueSource;
@@ -64,7 +63,7 @@ impl Cli {
     }
 
     /// Runs the command; the exit code of one that ran.
-    pub fn run(self) -> Result<ExitCode> {
+    pub fn run(self) -> Result<u8> {
         match self.command {
             Command::Reproduce(options) => reproduce::run(&options),
             Command::Train(options) => train::run(&options),

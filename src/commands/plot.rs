@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf, absolute};
-use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
@@ -48,7 +47,7 @@ fn has_ending(path: &Path, ending: &str) -> bool {
     path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(ending))
 }
 
-pub fn run(options: &Options) -> Result<ExitCode> {
+pub fn run(options: &Options) -> Result<u8> {
     let (count, labels) = (options.metrics_csv.len(), options.labels.len());
     ensure!(
         count <= MOST_RUNS,
@@ -73,7 +72,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     let bytes = if has_ending(output, "svg") { figure.to_svg()?.into_bytes() } else { figure.to_png()? };
     file::write(output, &bytes)?;
     print(&output.display().to_string())?;
-    Ok(ExitCode::SUCCESS)
+    Ok(0)
 }
 
 /// The file itself, or that in a version folder.

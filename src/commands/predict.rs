@@ -1,7 +1,6 @@
 //! `islp-mnist predict`: which digit a picture shows.
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
 use clap::Args;
@@ -46,7 +45,7 @@ pub struct Options {
 }
 
 /// Runs the command.
-pub fn run(options: &Options) -> Result<ExitCode> {
+pub fn run(options: &Options) -> Result<u8> {
     let device = set_up(options.device, None)?;
     let module = weights::load(&options.checkpoint, device)?;
     let digits = match options.index {
@@ -79,7 +78,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     if options.json {
         print(&json!(predictions).to_string())?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(0)
 }
 
 /// One of the test images, with its label in its name.

@@ -1,7 +1,6 @@
 //! `islp-mnist reproduce`: the notebook's cells, in their order.
 
 use std::fs;
-use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
@@ -38,7 +37,7 @@ pub struct Options {
 }
 
 /// Runs the command.
-pub fn run(options: &Options) -> Result<ExitCode> {
+pub fn run(options: &Options) -> Result<u8> {
     let Options { run, folders, .. } = options;
     let device = set_up(run.device, run.threads)?;
     check_generator()?;
@@ -76,7 +75,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     let mlr_model = Model::Mlr.build(&vs.root(), &generator)?;
     let mlr_module = SimpleModule::classification(mlr_model, vs, run.lr)?;
     fit_and_test(mlr_module, mlr_logger, &data, &generator, options)?;
-    Ok(ExitCode::SUCCESS)
+    Ok(0)
 }
 
 /// The notebook's cells from the Trainer on, for one model.

@@ -1,7 +1,6 @@
 //! `islp-mnist test`: a model's figures on the test images.
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
@@ -44,7 +43,7 @@ pub struct Options {
 }
 
 /// Runs the command.
-pub fn run(options: &Options) -> Result<ExitCode> {
+pub fn run(options: &Options) -> Result<u8> {
     let device = set_up(options.device, None)?;
     let module = weights::load(&options.checkpoint, device)?;
     let mnist = mnist::load(&options.data_dir, device)?;
@@ -68,12 +67,12 @@ pub fn run(options: &Options) -> Result<ExitCode> {
             })
             .to_string(),
         )?;
-        return Ok(ExitCode::SUCCESS);
+        return Ok(0);
     }
     print(&test_table(&metrics, terminal_width()))?;
     print(&test_list(&metrics))?;
     print(&digit_table(&matrix))?;
-    Ok(ExitCode::SUCCESS)
+    Ok(0)
 }
 
 /// The part that is right of the images of one label; none if there are no such images.

@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -68,7 +67,7 @@ pub struct Options {
 }
 
 /// Runs the command.
-pub fn run(options: &Options) -> Result<ExitCode> {
+pub fn run(options: &Options) -> Result<u8> {
     let start = Instant::now();
     let data_dir = &options.folders.data_dir;
     let earlier = options.resume.as_deref().map(Earlier::read).transpose()?;
@@ -173,7 +172,7 @@ fn fit_and_save(
 }
 
 /// Says where the run is and, if it did not come to its end, how it goes on.
-fn conclude(ended: Result<Ended>, trainer: &Trainer, data_dir: &Path) -> Result<ExitCode> {
+fn conclude(ended: Result<Ended>, trainer: &Trainer, data_dir: &Path) -> Result<u8> {
     let log_dir = trainer.logger.log_dir();
     let data = match shell_word(data_dir) {
         data_dir if data_dir == "data" => String::new(),
@@ -184,9 +183,9 @@ fn conclude(ended: Result<Ended>, trainer: &Trainer, data_dir: &Path) -> Result<
         Ok(ended) => {
             print(&log_dir.display().to_string())?;
             let signal = trainer.interrupt.exit_code().filter(|_| ended == Ended::Interrupted);
-            Ok(signal.map_or(ExitCode::SUCCESS, |exit_code| {
+            Ok(signal.map_or(0, |exit_code| {
                 banner::print(&format!("interrupted; {go_on}"));
-                ExitCode::from(exit_code)
+                exit_code
             }))
         }
         Err(error) if error.is::<Divergence>() => Err(error),
