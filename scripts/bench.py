@@ -188,7 +188,7 @@ def rows():
 
 def draw(path):
     """A bar for each contender's median, a line from minimum to maximum."""
-    fig, axes = plt.subplots(len(MODELS), 1, figsize=(8, 5), layout="constrained")
+    fig, axes = plt.subplots(len(MODELS), 1, sharex=True, figsize=(8, 5), layout="constrained")
     for ax, name in zip(axes, MODELS.values()):
         bars = [row for row in rows() if row[0] == f"{name}, fit" and not row[1].endswith("of the images")]
         bars.sort(key=lambda row: -row[4])
@@ -200,9 +200,12 @@ def draw(path):
             ax.annotate(f"{row[4]:.3g}", (row[5], y), (4, 0), textcoords="offset points", va="center")
         ax.invert_yaxis()
         ax.set_xscale("log")
+        ax.xaxis.set_major_formatter("{x:g}")
+        ax.xaxis.set_minor_formatter("")
         ax.margins(x=0.1)
-        ax.set_title(f"{name}: fit, seconds per epoch (logarithmic)")
+        ax.set_title(f"{name}, fit")
         ax.spines[["top", "right"]].set_visible(False)
+    axes[-1].set_xlabel("seconds per epoch (logarithmic)")
     fig.savefig(path, dpi=100)
 
 

@@ -5,8 +5,8 @@
 #   scripts/bench.sh [--runs N] [--epochs N] [--output-dir DIR]
 #
 # N rounds (default: 5) of so many epochs (default: 2). Prints a table with minimum, median, maximum and ratios, and
-# writes it as benchmark.csv, with the chart benchmark.png, to DIR (default: output/benchmark). A quarter of an hour;
-# close other programs first.
+# writes it as benchmark.csv, with the chart benchmark.png, to DIR (default: output/benchmark). Five to fifteen
+# minutes; close other programs first.
 
 source "$(dirname -- "${BASH_SOURCE[0]}")/setup.sh"
 read_options "$@"

@@ -26,6 +26,8 @@ pub struct RmsProp {
     square_avg: Tensor,
     grad: Tensor,
     avg: Tensor,
+    /// 1 - α as a scalar tensor: ATen's product with a number makes a new tensor and copies that to `out`.
+    weight: Tensor,
 }
 
 /// A parameter with what belongs to it of the three tensors, in its shape.
@@ -65,7 +67,8 @@ impl RmsProp {
             parameters.push(Parameter { name, parameter, square_avg, grad, avg });
             start += length;
         }
-        Ok(Self { lr, parameters, square_avg, grad, avg })
+        let weight = Tensor::from((1.0 - ALPHA) as f32).f_to_device(device)?;
+        Ok(Self { lr, parameters, square_avg, grad, avg, weight })
     }
 
     /// The learning rate.
@@ -108,14 +111,13 @@ impl RmsProp {
     /// # Errors
     /// Not the gradients of all parameters, or libtorch's.
     pub fn step(&mut self, gradients: &[Tensor]) -> Result<(), TchError> {
-        let Self { parameters, square_avg: v, grad, avg, lr } = self;
+        let Self { parameters, square_avg: v, grad, avg, weight, lr } = self;
         no_grad(|| {
             let flat = gradients.iter().map(|gradient| gradient.f_view(-1)).collect::<Result<Vec<_>, _>>()?;
             let _ = Tensor::f_cat_out(grad, &flat, 0)?;
             // tch's addcmul_ and addcdiv_ lack the scalar `value`. ATen multiplies it with the first factor
             // before anything else, so doing that beforehand rounds alike. Until there is an average, its room is free.
-            // The factor is a tensor because ATen's product with a number makes a new tensor and copies that to `out`.
-            let weighted = grad.f_mul_out(avg, &Tensor::from((1.0 - ALPHA) as f32))?;
+            let weighted = grad.f_mul_out(avg, weight)?;
             let _ = v.f_mul_scalar_(ALPHA)?.f_addcmul_(&weighted, grad)?;
             let _ = v.f_clamp_min_out(avg, NEGLIGIBLE)?.f_sqrt_()?.f_add_scalar_(EPS)?;
             let _ = grad.f_mul_scalar_(-*lr)?;
