@@ -2,14 +2,14 @@
 //! written out, everything in place, no autograd. What `step of MNIST` in step.rs takes longer is what autograd, its
 //! allocations and the calls cost.
 
+mod common;
+
+use common::{BATCH_SIZE, gradients, module};
 use criterion::{Criterion, criterion_group, criterion_main};
 use islp_mnist::generator::Generator;
 use islp_mnist::model::Model;
-use islp_mnist::module::SimpleModule;
-use tch::nn::VarStore;
 use tch::{Device, Kind, Reduction, Tensor, no_grad};
 
-const BATCH_SIZE: i64 = 256;
 const LR: f64 = 0.01;
 const WIDTHS: [i64; 4] = [784, 256, 128, 10];
 /// Of the two hidden layers' outputs.
@@ -151,22 +151,15 @@ impl WrittenOut {
 
 fn floor(c: &mut Criterion) {
     let generator = Generator::new(0);
-    let images = Tensor::from_slice(&generator.uniform((BATCH_SIZE * WIDTHS[0]) as usize, 0.0, 1.0));
-    let images = images.view([BATCH_SIZE, 1, 28, 28]);
-    let labels = Tensor::from_slice(&(0..BATCH_SIZE).map(|i| i % 10).collect::<Vec<_>>());
-    let vs = VarStore::new(Device::Cpu);
-    let model = Model::Mlp.build(&vs.root(), &generator).expect("memory suffices");
-    let mut variables = vs.variables();
+    let (mut module, images, labels) = module(Model::Mlp, LR, &generator);
+    let mut variables = module.vs.variables();
     let parameters = NAMES.map(|name| variables.remove(name).expect("the model's parameter"));
-    let mut module = SimpleModule::classification(model, vs, LR).expect("memory suffices");
 
     let written_out = |lr| WrittenOut::new(lr, &parameters, &images, &labels, &generator.get_state());
-    // With a learning rate of 0 for what is measured, as in step.rs.
+    // With a learning rate of 0 for what is measured, so that it stays the same step.
     let [mut checked, mut measured] = [LR, 0.0].map(written_out);
     for step in 1..=20 {
-        let logits = module.forward(&images, true).expect("the model takes the images");
-        let loss = module.loss(&logits, &labels).expect("the labels fit");
-        let gradients = module.optimizer.gradients(&loss).expect("all parameters have a part in the loss");
+        let gradients = gradients(&module, &images, &labels);
         module.optimizer.step(&gradients).expect("memory suffices");
         checked.step();
         for (name, (ours, theirs)) in NAMES.iter().zip(parameters.iter().zip(&checked.parameters)) {

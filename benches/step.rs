@@ -1,17 +1,17 @@
 //! What a training step is made of, each alone and all together, so that a slower step can be traced to its part:
 //! `cargo bench`, after the set-up.
 
+mod common;
+
 use std::hint::black_box;
 
+use common::{BATCH_SIZE, gradients, module};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use islp_mnist::generator::Generator;
 use islp_mnist::layers::dropout;
 use islp_mnist::model::Model;
-use islp_mnist::module::SimpleModule;
-use tch::nn::{ModuleT, VarStore};
-use tch::{Device, Tensor};
-
-const BATCH_SIZE: i64 = 256;
+use tch::Tensor;
+use tch::nn::ModuleT;
 
 fn generator(c: &mut Criterion) {
     const N: usize = 65_536;
@@ -34,33 +34,15 @@ fn masks(c: &mut Criterion) {
     c.bench_function("masks", |b| b.iter(|| layers.each_ref().map(|(layer, xs)| layer.forward_t(xs, true))));
 }
 
-/// Module, images and labels for a step of that model. With a learning rate of 0 it stays the same step: trained on one
-/// batch again and again, units die, and their averages become denormal numbers, which take long.
-fn module(model: Model) -> (SimpleModule, Tensor, Tensor) {
-    let generator = Generator::new(0);
-    let images = Tensor::from_slice(&generator.uniform((BATCH_SIZE * 784) as usize, 0.0, 1.0));
-    let labels: Vec<i64> = (0..BATCH_SIZE).map(|i| i % 10).collect();
-    let vs = VarStore::new(Device::Cpu);
-    let layers = model.build(&vs.root(), &generator).expect("memory suffices");
-    let module = SimpleModule::classification(layers, vs, 0.0).expect("memory suffices");
-    (module, images.view([BATCH_SIZE, 1, 28, 28]), Tensor::from_slice(&labels))
-}
-
-fn gradients(module: &SimpleModule, images: &Tensor, labels: &Tensor) -> Vec<Tensor> {
-    let logits = module.forward(images, true).expect("the model takes the images");
-    let loss = module.loss(&logits, labels).expect("the labels fit");
-    module.optimizer.gradients(&loss).expect("all parameters have a part in the loss")
-}
-
 fn optimizer(c: &mut Criterion) {
-    let (mut module, images, labels) = module(Model::Mlp);
+    let (mut module, images, labels) = module(Model::Mlp, 0.0, &Generator::new(0));
     let gradients = gradients(&module, &images, &labels);
     c.bench_function("optimizer", |b| b.iter(|| module.optimizer.step(&gradients).expect("memory suffices")));
 }
 
 fn step(c: &mut Criterion) {
     for model in Model::ALL {
-        let (mut module, images, labels) = module(model);
+        let (mut module, images, labels) = module(model, 0.0, &Generator::new(0));
         c.bench_function(&format!("step of {}", model.run_name()), |b| {
             b.iter(|| {
                 let gradients = gradients(&module, &images, &labels);

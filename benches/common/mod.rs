@@ -1,0 +1,26 @@
+//! What the benchmarks share.
+
+use islp_mnist::generator::Generator;
+use islp_mnist::model::Model;
+use islp_mnist::module::SimpleModule;
+use tch::nn::VarStore;
+use tch::{Device, Tensor};
+
+pub const BATCH_SIZE: i64 = 256;
+
+/// Module, images and labels for a step of that model. With a learning rate of 0 it stays the same step: trained on one
+/// batch again and again, units die, and their averages become denormal numbers, which take long.
+pub fn module(model: Model, lr: f64, generator: &Generator) -> (SimpleModule, Tensor, Tensor) {
+    let images = Tensor::from_slice(&generator.uniform((BATCH_SIZE * 784) as usize, 0.0, 1.0));
+    let labels: Vec<i64> = (0..BATCH_SIZE).map(|i| i % 10).collect();
+    let vs = VarStore::new(Device::Cpu);
+    let layers = model.build(&vs.root(), generator).expect("memory suffices");
+    let module = SimpleModule::classification(layers, vs, lr).expect("memory suffices");
+    (module, images.view([BATCH_SIZE, 1, 28, 28]), Tensor::from_slice(&labels))
+}
+
+pub fn gradients(module: &SimpleModule, images: &Tensor, labels: &Tensor) -> Vec<Tensor> {
+    let logits = module.forward(images, true).expect("the model takes the images");
+    let loss = module.loss(&logits, labels).expect("the labels fit");
+    module.optimizer.gradients(&loss).expect("all parameters have a part in the loss")
+}
