@@ -13,6 +13,9 @@ use crate::file;
 use crate::python::repr;
 use crate::shown::hex;
 
+/// Of the metrics.csv of a hundred thousand epochs.
+const LARGEST: u64 = 64 << 20;
+
 /// The metrics of one run.
 #[derive(Debug)]
 pub struct CsvLogger {
@@ -55,7 +58,7 @@ impl CsvLogger {
         }
         let metrics_csv = logger.metrics_file_path();
         let name = metrics_csv.display();
-        let bytes = file::read(&metrics_csv)?;
+        let bytes = file::read(&metrics_csv, LARGEST)?;
         let mut reader = Reader::from_reader(bytes.as_slice());
         for row in reader.deserialize() {
             let mut row: BTreeMap<String, String> =
@@ -132,7 +135,7 @@ impl CsvLogger {
     /// # Errors
     /// A disk that is full, or a folder that is gone or can't be written to.
     pub fn save(&self) -> Result<()> {
-        file::write(&self.metrics_file_path(), &self.to_csv()?)
+        Ok(file::write(&self.metrics_file_path(), &self.to_csv()?)?)
     }
 }
 

@@ -1,29 +1,82 @@
-//! Writing a file so that a reader finds the old content or the new, whole, whatever happens in between.
+//! Files that are read within bounds, and written so that a reader finds the old content or the new, whole, whatever
+//! happens in between.
 
 use std::fs::{self, File, Permissions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
 use tempfile::NamedTempFile;
 
-/// The bytes of a file, which is not to be a folder, nor a FIFO, which would block the reader.
+/// What went wrong with a file or folder, which the message names.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The system refused.
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// What was to be done: read, write, …
+        action: &'static str,
+        /// With what.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// A folder, a FIFO or a device in a file's place.
+    #[error("{}: not a regular file", path.display())]
+    NotRegular {
+        /// What should be a file.
+        path: PathBuf,
+    },
+    /// A file too large to be what it should be.
+    #[error("{}: more than {limit} bytes long", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The most bytes it may have.
+        limit: u64,
+    },
+}
+
+impl Error {
+    /// For `map_err`: the system refused this action on this path.
+    pub fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self + use<> {
+        let path = path.to_owned();
+        move |source| Self::Io { action, path, source }
+    }
+
+    /// Whether the file is not there.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+}
+
+/// The bytes of a file of at most `limit` bytes.
 ///
 /// # Errors
-/// A file that can't be read. The message names it.
-pub fn read(path: &Path) -> Result<Vec<u8>> {
-    let name = path.display();
-    let metadata = path.metadata().with_context(|| format!("cannot read {name}"))?;
-    ensure!(metadata.is_file(), "{name}: not a regular file");
-    fs::read(path).with_context(|| format!("cannot read {name}"))
+/// A file that can't be read or is larger. A folder, a FIFO, which would block the reader, or a device, which might
+/// never end.
+pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
+    let cannot_read = || Error::io("read", path);
+    if !path.metadata().map_err(cannot_read())?.is_file() {
+        return Err(Error::NotRegular { path: path.to_owned() });
+    }
+    let mut bytes = vec![];
+    let file = File::open(path).map_err(cannot_read())?;
+    file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(cannot_read())?;
+    if bytes.len() as u64 > limit {
+        return Err(Error::TooLarge { path: path.to_owned(), limit });
+    }
+    Ok(bytes)
 }
 
 /// How the names of temporary files begin.
 const TEMPORARY: &str = ".tmp-";
 
 /// Removes from a folder the temporary files of a process that was killed. Nobody else may be writing there.
-pub fn remove_temporaries(folder: &Path) -> Result<()> {
+///
+/// # Errors
+/// The system's.
+pub fn remove_temporaries(folder: &Path) -> Result<(), Error> {
     let remove = || -> io::Result<()> {
         for entry in fs::read_dir(folder)? {
             let entry = entry?;
@@ -33,23 +86,30 @@ pub fn remove_temporaries(folder: &Path) -> Result<()> {
         }
         Ok(())
     };
-    remove().with_context(|| format!("cannot remove temporary files in {}", folder.display()))
+    remove().map_err(Error::io("remove temporary files in", folder))
 }
 
-/// Replaces the file at `path`, which must have a parent folder, by `bytes`: a temporary file beside it,
-/// synchronised, renamed, and the folder synchronised.
-pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+/// Replaces the file at `path` by `bytes`: a temporary file beside it, synchronised, renamed, and the folder
+/// synchronised.
+///
+/// # Errors
+/// A disk that is full, or a folder that is missing or can't be written to.
+pub fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     replace(path, |folder, temporary| {
         // As for any other new file the umask decides; a temporary file would be the owner's alone.
         let mut file = temporary.permissions(Permissions::from_mode(0o666)).tempfile_in(folder)?;
-        file.write_all(bytes)?;
+        // Past tempfile, which would add its path to the system's error.
+        file.as_file_mut().write_all(bytes)?;
         file.as_file().sync_all()?;
         Ok(file)
     })
 }
 
 /// Has the link at `path` lead to `target` in the same folder, whatever it led to before.
-pub fn link(path: &Path, target: &str) -> Result<()> {
+///
+/// # Errors
+/// As [`write`].
+pub fn link(path: &Path, target: &str) -> Result<(), Error> {
     replace(path, |folder, temporary| temporary.make_in(folder, |link| symlink(target, link)))
 }
 
@@ -57,19 +117,17 @@ pub fn link(path: &Path, target: &str) -> Result<()> {
 fn replace<F>(
     path: &Path,
     make: impl FnOnce(&Path, &mut tempfile::Builder) -> io::Result<NamedTempFile<F>>,
-) -> Result<()> {
+) -> Result<(), Error> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let replace = || -> io::Result<()> {
+        folder.metadata()?;
         make(folder, tempfile::Builder::new().prefix(TEMPORARY))?.persist(path)?;
         File::open(folder)?.sync_all()
     };
-    replace().map_err(without_path).with_context(|| format!("cannot write {}", path.display()))
+    replace().map_err(without_path).map_err(Error::io("write", path))
 }
 
 /// The error without the path of the temporary file, which tempfile adds and which means nothing to a user.
 fn without_path(error: io::Error) -> io::Error {
-    match error.to_string().split_once(" at path ") {
-        Some((reason, _)) => io::Error::new(error.kind(), reason.to_string()),
-        None => error,
-    }
+    if error.raw_os_error().is_some() { error } else { error.kind().into() }
 }

@@ -12,6 +12,8 @@ use crate::options::TrainOptions;
 use crate::{banner, file, libtorch, mnist};
 
 const FILE: &str = "run.json";
+/// Hundreds of times as much as there is to say of a run.
+const LARGEST: u64 = 1 << 20;
 
 /// Everything that a run's bits depend on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -130,8 +132,9 @@ impl Record {
     pub fn read(path: &Path) -> Result<Self> {
         let path = if path.is_dir() { path.join(FILE) } else { path.to_path_buf() };
         let name = path.display();
-        let bytes = file::read(&path)
-            .map_err(|error| anyhow!("{error:#}; name the run.json of a run, or its folder"))?;
+        let bytes = file::read(&path, LARGEST).map_err(|error| {
+            anyhow!("{:#}; name the run.json of a run, or its folder", anyhow::Error::new(error))
+        })?;
         serde_json::from_slice(&bytes).with_context(|| format!("{name}: not the run.json of a run"))
     }
 
@@ -140,7 +143,7 @@ impl Record {
     /// # Errors
     /// A folder that can't be written to.
     pub fn write(&self, log_dir: &Path) -> Result<()> {
-        file::write(&log_dir.join(FILE), format!("{}\n", serde_json::to_string_pretty(self)?).as_bytes())
+        Ok(file::write(&log_dir.join(FILE), format!("{}\n", serde_json::to_string_pretty(self)?).as_bytes())?)
     }
 }
 

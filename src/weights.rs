@@ -32,7 +32,7 @@ const STATES: [&str; 2] = ["optimizer.", "generator."];
 /// # Errors
 /// A file that can't be written.
 pub fn save(vs: &VarStore, path: &Path) -> Result<()> {
-    file::write(path, &tensor_file::serialize(&vs.variables(), |_| Ok(None))?)
+    Ok(file::write(path, &tensor_file::serialize(&vs.variables(), |_| Ok(None))?)?)
 }
 
 /// The model whose weights are in `path`, a file of weights, a checkpoint, or a run's folder with either.

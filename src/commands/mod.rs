@@ -130,7 +130,7 @@ fn data_module(mnist: &Dataset, options: &RunOptions, generator: &Generator) -> 
 fn save_figure(logger: &CsvLogger) -> Result<()> {
     let figure = figure::accuracy(&logger.metrics_file_path())?;
     file::write(&logger.log_dir().join("accuracy.png"), &figure.to_png()?)?;
-    file::write(&logger.log_dir().join("accuracy.svg"), figure.to_svg()?.as_bytes())
+    Ok(file::write(&logger.log_dir().join("accuracy.svg"), figure.to_svg()?.as_bytes())?)
 }
 
 /// Prints a line or several to stdout.
