@@ -36,13 +36,6 @@ fn tch_version() -> String {
 /// The checkout's commit, with "-modified" if what goes into the binary is not as committed.
 fn git_commit() -> Option<String> {
     let sources = ["src", "Cargo.toml", "Cargo.lock", "build.rs"];
-    // Every commit and checkout adds a line to that log.
-    for path in [".git/logs/HEAD"].iter().chain(&sources) {
-        // A path that does not exist would have this run at every build.
-        if Path::new(path).exists() {
-            println!("cargo::rerun-if-changed={path}");
-        }
-    }
     let git = |arguments: &[&str]| {
         let output = Command::new("git")
             .arg("--no-optional-locks")
@@ -55,6 +48,14 @@ fn git_commit() -> Option<String> {
     // A crate unpacked inside another project's checkout is not of that project's commit.
     if !Path::new(".git").exists() {
         return None;
+    }
+    // Every commit and checkout adds a line to that log, which a worktree has in another place.
+    let log = git(&["rev-parse", "--git-path", "logs/HEAD"])?;
+    for path in [log.as_str()].iter().chain(&sources) {
+        // A path that does not exist would have this run at every build.
+        if Path::new(path).exists() {
+            println!("cargo::rerun-if-changed={path}");
+        }
     }
     let commit = git(&["rev-parse", "HEAD"])?;
     let changes = git(&[&["status", "--porcelain", "--"], &sources[..]].concat())?;

@@ -7,22 +7,25 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
 use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 use tch::{Tensor, no_grad};
 
 use crate::generator::Generator;
+use crate::islp_error;
+use crate::lightning_error::{CheckpointError, Error};
 use crate::module::SimpleModule;
-use crate::run::Run;
 use crate::shown::{hex, shown};
-use crate::tensor_file;
-use crate::weights;
+use crate::state_dict;
 
 const METADATA: &str = "checkpoint";
 const SQUARE_AVG: &str = "optimizer.square_avg.";
 const GENERATOR: &str = "generator.state";
+/// How the tensors begin that a checkpoint holds besides the weights.
+const STATES: [&str; 2] = ["optimizer.", "generator."];
 /// The folder of a run's checkpoints, in its own.
 pub(crate) const FOLDER: &str = "checkpoints";
 /// The newest of them.
@@ -30,7 +33,7 @@ pub(crate) const LAST: &str = "last.safetensors";
 
 /// Where a run stands after an epoch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Progress {
+pub struct TrainerState {
     /// The epoch just finished, from 0.
     pub epoch: usize,
     /// Training steps taken in all.
@@ -41,22 +44,32 @@ pub struct Progress {
     pub metrics_sha256: String,
 }
 
-/// What a checkpoint's metadata say.
+/// What a checkpoint's metadata say. The names are those of version 0.1 too, but for `run`.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Metadata {
-    progress: Progress,
-    run: Run,
+struct Metadata {
+    /// The version that wrote it.
+    #[serde(default = "first_version")]
+    islp_mnist: String,
+    progress: TrainerState,
+    /// As it was written: the checksum is over its text.
+    #[serde(alias = "run")]
+    hyper_parameters: Box<RawValue>,
     /// Of everything else in the file, see [`digest`].
     sha256: String,
+}
+
+/// The one that did not say so.
+fn first_version() -> String {
+    "0.1".into()
 }
 
 /// A checkpoint read from disk.
 #[derive(Debug)]
 pub struct Checkpoint {
     /// Where the run stood.
-    pub progress: Progress,
-    /// The run's options, and what else its results depend on.
-    pub run: Run,
+    pub state: TrainerState,
+    /// What the run was started with, as JSON; Lightning's `hyper_parameters`.
+    pub hyper_parameters: Box<RawValue>,
     path: PathBuf,
     weights: BTreeMap<String, Tensor>,
     square_avg: BTreeMap<String, Tensor>,
@@ -67,17 +80,16 @@ impl Checkpoint {
     /// Reads a checkpoint.
     ///
     /// # Errors
-    /// What is no checkpoint, or one that is damaged. The message names the file.
-    pub fn load(path: &Path) -> Result<Self> {
-        let bytes = weights::read(path)?;
-        Self::parse(path, &bytes).with_context(|| shown(&path.display().to_string()))
+    /// What is no checkpoint, or one that is damaged.
+    pub fn load(path: &Path) -> Result<Self, Error> {
+        Self::parse(path, &state_dict::read(path)?)
     }
 
     /// The newest checkpoint of the run in `log_dir`, if it has one.
     ///
     /// # Errors
     /// As [`Checkpoint::load`].
-    pub fn last(log_dir: &Path) -> Result<Option<Self>> {
+    pub fn last(log_dir: &Path) -> Result<Option<Self>, Error> {
         let path = log_dir.join(FOLDER).join(LAST);
         // A link that leads nowhere is an error, not the absence of a checkpoint.
         if path.symlink_metadata().is_err() { Ok(None) } else { Self::load(&path).map(Some) }
@@ -86,67 +98,103 @@ impl Checkpoint {
     /// The checkpoint in the bytes of the file `path`.
     ///
     /// # Errors
-    /// As [`Checkpoint::load`], but for the file's name.
-    pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self> {
-        let mut views = weights::parse(bytes)?;
-        let Metadata { progress, run, sha256: _ } = metadata(bytes, &views)?;
-        let generator = views.get(GENERATOR).with_context(|| format!("lacks {GENERATOR}"))?;
-        ensure!(generator.dtype() == Dtype::U8, "{GENERATOR} is of {}, not of U8", generator.dtype());
-        let generator = generator.data().to_vec();
-        views.remove(GENERATOR);
+    /// As [`Checkpoint::load`].
+    pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self, Error> {
+        let path = path.to_path_buf();
+        let parse = || -> Result<_, CheckpointError> {
+            let mut views = state_dict::parse(bytes)?;
+            let metadata = metadata(bytes, &views)?;
+            let generator =
+                views.remove(GENERATOR).ok_or_else(|| CheckpointError::Lacks(GENERATOR.into()))?;
+            if generator.dtype() != Dtype::U8 {
+                let reason = format!("is of {}, not of U8", generator.dtype());
+                return Err(CheckpointError::State { name: GENERATOR.into(), reason });
+            }
+            Ok((metadata, generator.data().to_vec(), state_dict::floats(views)?))
+        };
+        let (Metadata { progress: state, hyper_parameters, .. }, generator, floats) =
+            parse().map_err(|reason| Error::Checkpoint { path: path.clone(), reason })?;
         let (mut weights, mut square_avg) = (BTreeMap::new(), BTreeMap::new());
-        for (name, tensor) in weights::floats(views)? {
+        for (name, tensor) in floats {
             match name.strip_prefix(SQUARE_AVG) {
                 Some(parameter) => square_avg.insert(parameter.to_string(), tensor),
                 None => weights.insert(name, tensor),
             };
         }
-        Ok(Self { progress, run, path: path.to_path_buf(), weights, square_avg, generator })
+        Ok(Self { state, hyper_parameters, path, weights, square_avg, generator })
     }
 
     /// Puts module and generator where they were.
     ///
     /// # Errors
     /// A checkpoint of another model; the message names what differs.
-    pub fn restore(&self, module: &mut SimpleModule, generator: &Generator) -> Result<()> {
-        let mut restore = || {
-            weights::restore(module, &self.weights)?;
-            let surplus = self.square_avg.keys().find(|name| !self.weights.contains_key(*name));
-            ensure!(surplus.is_none(), "{SQUARE_AVG}{} is of no parameter", shown(surplus.map_or("", |s| s)));
-            for (name, square_avg) in module.optimizer.square_avg_mut() {
-                let saved = self.square_avg.get(name).with_context(|| format!("lacks {SQUARE_AVG}{name}"))?;
-                ensure!(
-                    saved.size() == square_avg.size(),
-                    "{SQUARE_AVG}{name} is of shape {:?}, not {:?}",
-                    saved.size(),
-                    square_avg.size()
-                );
-                no_grad(|| square_avg.f_copy_(saved))?;
-            }
-            generator.set_state(&self.generator).context(GENERATOR)
+    pub fn restore(&self, module: &mut SimpleModule, generator: &Generator) -> Result<(), Error> {
+        let restored = self.restore_parts(module, generator);
+        restored.map_err(|reason| Error::Checkpoint { path: self.path.clone(), reason })
+    }
+
+    fn restore_parts(&self, module: &mut SimpleModule, generator: &Generator) -> Result<(), CheckpointError> {
+        let state = |name: &str, reason: String| CheckpointError::State {
+            name: format!("{SQUARE_AVG}{}", shown(name)),
+            reason,
         };
-        restore().with_context(|| shown(&self.path.display().to_string()))
+        module.load_state_dict(&self.weights)?;
+        if let Some(name) = self.square_avg.keys().find(|name| !self.weights.contains_key(*name)) {
+            return Err(state(name, "is of no parameter".into()));
+        }
+        for (name, square_avg) in module.optimizer.square_avg_mut() {
+            let Some(saved) = self.square_avg.get(name) else {
+                return Err(CheckpointError::Lacks(format!("{SQUARE_AVG}{name}")));
+            };
+            let (size, expected) = (saved.size(), square_avg.size());
+            if size != expected {
+                return Err(state(name, format!("is of shape {size:?}, not {expected:?}")));
+            }
+            no_grad(|| square_avg.f_copy_(saved)).map_err(islp_error::Error::from)?;
+        }
+        generator.set_state(&self.generator).map_err(CheckpointError::Generator)
     }
 }
 
-/// What a checkpoint says besides its `tensors`, both as they were written.
+/// Of the tensors in a file's `bytes` those that are weights. Of a checkpoint they are what is left without the states.
 ///
 /// # Errors
-/// What is no checkpoint, or a damaged one.
-pub(crate) fn metadata(bytes: &[u8], tensors: &BTreeMap<String, TensorView>) -> Result<Metadata> {
-    let metadata = tensor_file::metadata(bytes, METADATA)?;
-    let metadata = metadata.context("holds weights, but no checkpoint to go on from")?;
-    let metadata: Metadata =
-        serde_json::from_str(&metadata).context("not a checkpoint of this version of islp-mnist")?;
-    let Metadata { progress, run, sha256 } = &metadata;
-    ensure!(digest(tensors, progress, run)? == *sha256, "damaged: it differs from what was written");
-    let Progress { epoch, global_step, .. } = *progress;
-    ensure!(
-        epoch < run.options.run.epochs && epoch < global_step,
-        "damaged: epoch {epoch} of {} cannot end with step {global_step}",
-        run.options.run.epochs
-    );
+/// A damaged checkpoint.
+pub(crate) fn retain_weights(
+    bytes: &[u8],
+    tensors: &mut BTreeMap<String, TensorView>,
+) -> Result<(), CheckpointError> {
+    let is_state = |name: &str| STATES.iter().any(|state| name.starts_with(state));
+    if tensors.keys().any(|name| is_state(name)) {
+        metadata(bytes, tensors)?;
+    }
+    tensors.retain(|name, _| !is_state(name));
+    Ok(())
+}
+
+/// What a checkpoint says besides its `tensors`, both as they were written.
+fn metadata(bytes: &[u8], tensors: &BTreeMap<String, TensorView>) -> Result<Metadata, CheckpointError> {
+    let text = state_dict::metadata(bytes, METADATA)?.ok_or(CheckpointError::OnlyWeights)?;
+    let metadata: Metadata = serde_json::from_str(&text).map_err(|_| not_readable(&text))?;
+    let Metadata { progress, hyper_parameters, sha256, .. } = &metadata;
+    if digest(tensors, progress, hyper_parameters)? != *sha256 {
+        return Err(CheckpointError::Damaged("it differs from what was written".into()));
+    }
+    let TrainerState { epoch, global_step, .. } = *progress;
+    if epoch >= global_step {
+        let reason = format!("epoch {epoch} cannot end with step {global_step}");
+        return Err(CheckpointError::Damaged(reason));
+    }
     Ok(metadata)
+}
+
+/// Why the metadata are none that this version writes.
+fn not_readable(text: &str) -> CheckpointError {
+    let fields: Value = serde_json::from_str(text).unwrap_or_default();
+    match fields["islp_mnist"].as_str() {
+        Some(version) if version != env!("CARGO_PKG_VERSION") => CheckpointError::Version(shown(version)),
+        _ => CheckpointError::Damaged("its metadata are not a checkpoint's".into()),
+    }
 }
 
 /// The bytes of a checkpoint.
@@ -156,28 +204,40 @@ pub(crate) fn metadata(bytes: &[u8], tensors: &BTreeMap<String, TensorView>) -> 
 pub(crate) fn serialize(
     module: &SimpleModule,
     generator: &Generator,
-    progress: &Progress,
-    run: &Run,
-) -> Result<Vec<u8>> {
-    let mut tensors: BTreeMap<String, Tensor> = module.vs.variables().into_iter().collect();
+    state: &TrainerState,
+    hyper_parameters: &RawValue,
+) -> Result<Vec<u8>, state_dict::Error> {
+    let mut tensors = module.state_dict();
     for (name, square_avg) in module.optimizer.square_avg() {
         tensors.insert(format!("{SQUARE_AVG}{name}"), square_avg.shallow_clone());
     }
     tensors.insert(GENERATOR.to_string(), Tensor::f_from_slice(&generator.get_state())?);
-    tensor_file::serialize(&tensors, |views| {
-        let sha256 = digest(views, progress, run)?;
-        let metadata = Metadata { progress: progress.clone(), run: run.clone(), sha256 };
-        Ok(Some((METADATA, serde_json::to_string(&metadata)?)))
+    state_dict::serialize(&tensors, |views| {
+        let metadata = Metadata {
+            islp_mnist: env!("CARGO_PKG_VERSION").into(),
+            progress: state.clone(),
+            hyper_parameters: hyper_parameters.to_owned(),
+            sha256: digest(views, state, hyper_parameters)?,
+        };
+        Ok(Some((METADATA, to_json(&metadata)?)))
     })
 }
 
+fn to_json(value: &impl Serialize) -> Result<String, state_dict::Error> {
+    serde_json::to_string(value).map_err(|error| state_dict::Error::Invalid(error.to_string()))
+}
+
 /// SHA-256 of the tensors in the order of their names and of what else the metadata say, in hexadecimal.
-fn digest(tensors: &BTreeMap<String, TensorView>, progress: &Progress, run: &Run) -> Result<String> {
+fn digest(
+    tensors: &BTreeMap<String, TensorView>,
+    state: &TrainerState,
+    hyper_parameters: &RawValue,
+) -> Result<String, state_dict::Error> {
     let mut sha256 = Sha256::new();
     for (name, view) in tensors {
         sha256.update(format!("{name} {} {:?}", view.dtype(), view.shape()));
         sha256.update(view.data());
     }
-    sha256.update(serde_json::to_vec(&(progress, run))?);
+    sha256.update(to_json(&(state, hyper_parameters))?);
     Ok(hex(&sha256.finalize()))
 }

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::shown::shown;
-use crate::tensor_file;
+use crate::state_dict;
 use files::{Kind, is_folder, list, read};
 use metrics::Metrics;
 use report::FileReport;
@@ -154,8 +154,8 @@ impl Finding {
             }
             Kind::Tensors => {
                 let (a, b) = (
-                    in_file(reference, tensor_file::open(left)),
-                    in_file(candidate, tensor_file::open(right)),
+                    in_file(reference, state_dict::open(left).map_err(anyhow::Error::from)),
+                    in_file(candidate, state_dict::open(right).map_err(anyhow::Error::from)),
                 );
                 let (a, b) = both(a, b)?;
                 Finding::Tensors(Tensors::compare(&a, &b, left == right))

@@ -5,12 +5,12 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
 use csv::{Reader, Terminator, WriterBuilder};
 use sha2::{Digest, Sha256};
 
 use crate::file;
-use crate::python::repr;
+use crate::lightning_error::Error;
+use crate::repr::repr;
 use crate::shown::hex;
 
 /// Of the metrics.csv of a hundred thousand epochs.
@@ -28,20 +28,18 @@ impl CsvLogger {
     ///
     /// # Errors
     /// A folder that can't be written to.
-    pub fn new(save_dir: &Path, name: &str) -> Result<Self> {
+    pub fn new(save_dir: &Path, name: &str) -> Result<Self, Error> {
         let versions = save_dir.join(name);
-        let cannot_write = || {
-            format!("cannot write to the output folder {}; --output-dir names another", versions.display())
-        };
-        fs::create_dir_all(&versions).with_context(cannot_write)?;
-        let mut version = next_version(&versions).with_context(cannot_write)?;
+        let cannot_write = |reason| Error::OutputFolder { folder: versions.clone(), reason };
+        fs::create_dir_all(&versions).map_err(cannot_write)?;
+        let mut version = next_version(&versions).map_err(cannot_write)?;
         loop {
             let log_dir = versions.join(format!("version_{version}"));
             match fs::create_dir(&log_dir) {
                 Ok(()) => return Ok(Self { log_dir, rows: vec![] }),
                 // Another run took that number in the meantime.
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => version += 1,
-                Err(error) => return Err(error).with_context(cannot_write),
+                Err(reason) => return Err(cannot_write(reason)),
             }
         }
     }
@@ -51,18 +49,17 @@ impl CsvLogger {
     ///
     /// # Errors
     /// A metrics.csv that can't be read, or is not the one that was written in those epochs.
-    pub fn resume(log_dir: &Path, epochs: usize, sha256: &str) -> Result<Self> {
+    pub fn resume(log_dir: &Path, epochs: usize, sha256: &str) -> Result<Self, Error> {
         let mut logger = Self { log_dir: log_dir.to_path_buf(), rows: vec![] };
         if epochs == 0 {
             return Ok(logger);
         }
-        let metrics_csv = logger.metrics_file_path();
-        let name = metrics_csv.display();
-        let bytes = file::read(&metrics_csv, LARGEST)?;
+        let path = logger.metrics_file_path();
+        let bytes = file::read(&path, LARGEST)?;
         let mut reader = Reader::from_reader(bytes.as_slice());
         for row in reader.deserialize() {
             let mut row: BTreeMap<String, String> =
-                row.with_context(|| format!("{name}: not a metrics.csv"))?;
+                row.map_err(|reason| Error::NotMetrics { path: path.clone(), reason })?;
             // Cells without a value are not logged.
             row.retain(|_, value| !value.is_empty());
             if row
@@ -73,11 +70,9 @@ impl CsvLogger {
                 logger.rows.push(row);
             }
         }
-        ensure!(
-            logger.sha256()? == sha256,
-            "{name}: not as it was when the checkpoint was saved after epoch {}; put the file back, or start a new run",
-            epochs - 1
-        );
+        if logger.sha256() != sha256 {
+            return Err(Error::MetricsChanged { path, epoch: epochs - 1 });
+        }
         Ok(logger)
     }
 
@@ -100,18 +95,17 @@ impl CsvLogger {
     }
 
     /// The whole file: CRLF line ends, a column for every metric logged so far, sorted by name.
-    ///
-    /// # Errors
-    /// None but memory that runs short.
-    pub fn to_csv(&self) -> Result<Vec<u8>> {
+    pub fn to_csv(&self) -> Vec<u8> {
         let columns: BTreeSet<&str> =
             self.rows.iter().flat_map(|row| row.keys().map(String::as_str)).collect();
         let mut writer = WriterBuilder::new().terminator(Terminator::CRLF).from_writer(vec![]);
-        writer.write_record(&columns)?;
+        let in_memory = "a Vec takes every record";
+        writer.write_record(&columns).expect(in_memory);
         for row in &self.rows {
-            writer.write_record(columns.iter().map(|&column| row.get(column).map_or("", String::as_str)))?;
+            let cells = columns.iter().map(|&column| row.get(column).map_or("", String::as_str));
+            writer.write_record(cells).expect(in_memory);
         }
-        Ok(writer.into_inner()?)
+        writer.into_inner().expect(in_memory)
     }
 
     /// The last value of every metric; none if it was not finite.
@@ -123,19 +117,16 @@ impl CsvLogger {
     }
 
     /// The SHA-256 of the whole file, in hexadecimal.
-    ///
-    /// # Errors
-    /// As [`CsvLogger::to_csv`].
-    pub fn sha256(&self) -> Result<String> {
-        Ok(hex(&Sha256::digest(self.to_csv()?)))
+    pub fn sha256(&self) -> String {
+        hex(&Sha256::digest(self.to_csv()))
     }
 
     /// Puts the metrics so far on disk.
     ///
     /// # Errors
     /// A disk that is full, or a folder that is gone or can't be written to.
-    pub fn save(&self) -> Result<()> {
-        Ok(file::write(&self.metrics_file_path(), &self.to_csv()?)?)
+    pub fn save(&self) -> Result<(), Error> {
+        Ok(file::write(&self.metrics_file_path(), &self.to_csv())?)
     }
 }
 

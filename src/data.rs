@@ -1,13 +1,12 @@
-//! `ISLP.torch.SimpleDataModule` and `torch.utils.data.DataLoader`, with the seeds that PyTorch draws for them.
+//! `torch.utils.data`: `random_split`, `Subset` and `DataLoader`, with the seeds that PyTorch draws for them.
 //!
 //! A loader loads nothing in the background: the images are in memory, and a batch is one `index_select`.
 //! The number of workers matters all the same, because it decides when PyTorch draws.
 
-use anyhow::{Result, ensure};
-use tch::vision::dataset::Dataset;
-use tch::{Kind, TchError, Tensor};
+use tch::{Kind, Tensor};
 
 use crate::generator::Generator;
+use crate::torch_error::Error;
 
 /// Some of a data set's images, in an order of their own; `torch.utils.data.Subset`.
 #[derive(Debug)]
@@ -22,16 +21,17 @@ impl Subset {
     ///
     /// # Errors
     /// Not as many labels as images, labels that are no i64, or an index beyond them.
-    pub fn new(images: &Tensor, labels: &Tensor, indices: &[i64]) -> Result<Self> {
+    pub fn new(images: &Tensor, labels: &Tensor, indices: &[i64]) -> Result<Self, Error> {
         let (size, count) = (images.size(), labels.numel() as i64);
-        ensure!(
-            labels.size() == [count] && size.first() == Some(&count),
-            "images of shape {size:?} with labels of shape {:?}: [N, ...] and [N] are needed",
-            labels.size()
-        );
-        ensure!(labels.kind() == Kind::Int64, "labels of kind {:?}: Int64 is needed", labels.kind());
-        let inside = indices.iter().all(|index| (0..count).contains(index));
-        ensure!(inside, "an index beyond the {count} images");
+        if labels.size() != [count] || size.first() != Some(&count) {
+            return Err(Error::Unpaired { images: size, labels: labels.size() });
+        }
+        if labels.kind() != Kind::Int64 {
+            return Err(Error::LabelKind(labels.kind()));
+        }
+        if let Some(&index) = indices.iter().find(|index| !(0..count).contains(*index)) {
+            return Err(Error::Index { index, count });
+        }
         Ok(Self {
             images: images.shallow_clone(),
             labels: labels.shallow_clone(),
@@ -43,7 +43,7 @@ impl Subset {
     ///
     /// # Errors
     /// As [`Subset::new`].
-    pub fn whole(images: &Tensor, labels: &Tensor) -> Result<Self> {
+    pub fn whole(images: &Tensor, labels: &Tensor) -> Result<Self, Error> {
         Self::new(images, labels, &(0..labels.numel() as i64).collect::<Vec<_>>())
     }
 
@@ -63,90 +63,35 @@ impl Subset {
     }
 }
 
-/// Training, validation and test data, and how they are loaded.
-#[derive(Debug)]
-pub struct SimpleDataModule {
-    /// The images to train on.
-    pub train_dataset: Subset,
-    /// The training images held back.
-    pub validation_dataset: Subset,
-    /// The test images.
-    pub test_dataset: Subset,
-    batch_size: usize,
-    num_workers: usize,
-    generator: Generator,
-}
-
-impl SimpleDataModule {
-    /// Holds the fraction `validation` of the training images back for validation. The split draws from a
-    /// generator of its own with seed 0, whatever the run's seed; the loaders draw from `generator`. Batches lie on
-    /// the device of the data.
-    ///
-    /// # Errors
-    /// The fraction leaves no image for training or none for validation, or images and labels don't go together.
-    pub fn new(
-        dataset: &Dataset,
-        validation: f64,
-        num_workers: usize,
-        batch_size: usize,
-        generator: &Generator,
-    ) -> Result<Self> {
-        ensure!(batch_size > 0, "a batch of no images");
-        let count = dataset.train_labels.numel();
-        let validation_count = (validation * count as f64) as usize;
-        ensure!(
-            validation_count > 0,
-            "leaves none of the {count} training images for validation; take a larger one"
-        );
-        ensure!(
-            validation_count < count,
-            "leaves none of the {count} images for training; take a smaller one"
-        );
-
-        let permutation = Generator::new(0).randperm(count);
-        let (train, validation) = permutation.split_at(count - validation_count);
-        Ok(Self {
-            train_dataset: Subset::new(&dataset.train_images, &dataset.train_labels, train)?,
-            validation_dataset: Subset::new(&dataset.train_images, &dataset.train_labels, validation)?,
-            test_dataset: Subset::whole(&dataset.test_images, &dataset.test_labels)?,
-            batch_size,
-            num_workers,
-            generator: generator.clone(),
-        })
+/// `torch.utils.data.random_split(dataset, lengths, generator)`: two parts of these many images, which together are all.
+///
+/// # Errors
+/// As [`Subset::new`], or lengths that don't come to the number of images.
+pub fn random_split(
+    images: &Tensor,
+    labels: &Tensor,
+    lengths: [usize; 2],
+    generator: &Generator,
+) -> Result<[Subset; 2], Error> {
+    let count = labels.numel();
+    if lengths[0].checked_add(lengths[1]) != Some(count) {
+        return Err(Error::Lengths { lengths, count });
     }
-
-    /// A new loader over the training images, shuffled.
-    pub fn train_dataloader(&self) -> DataLoader<'_> {
-        self.loader(&self.train_dataset, true)
-    }
-
-    /// A new loader over the validation images.
-    pub fn val_dataloader(&self) -> DataLoader<'_> {
-        self.loader(&self.validation_dataset, false)
-    }
-
-    /// A new loader over the test images.
-    pub fn test_dataloader(&self) -> DataLoader<'_> {
-        self.loader(&self.test_dataset, false)
-    }
-
-    fn loader<'a>(&self, dataset: &'a Subset, shuffle: bool) -> DataLoader<'a> {
-        let persistent_workers = self.num_workers > 0;
-        DataLoader {
-            shuffle,
-            persistent_workers,
-            ..DataLoader::new(dataset, self.batch_size, &self.generator)
-        }
-    }
+    let permutation = generator.randperm(count);
+    let (first, second) = permutation.split_at(lengths[0]);
+    Ok([Subset::new(images, labels, first)?, Subset::new(images, labels, second)?])
 }
 
 /// Yields the batches of a data set, epoch after epoch.
 #[derive(Debug)]
 pub struct DataLoader<'a> {
+    /// Each epoch in an order of its own.
+    pub shuffle: bool,
+    /// Whether the workers that Python has stay from one epoch to the next. There are none here, but it decides when
+    /// PyTorch draws seeds for them.
+    pub persistent_workers: bool,
     dataset: &'a Subset,
     batch_size: usize,
-    shuffle: bool,
-    persistent_workers: bool,
     started: bool,
     generator: Generator,
 }
@@ -157,7 +102,7 @@ impl<'a> DataLoader<'a> {
     pub fn new(dataset: &'a Subset, batch_size: usize, generator: &Generator) -> Self {
         let generator = generator.clone();
         let batch_size = batch_size.max(1);
-        Self { dataset, batch_size, shuffle: false, persistent_workers: false, started: false, generator }
+        Self { shuffle: false, persistent_workers: false, dataset, batch_size, started: false, generator }
     }
 
     /// The number of batches in an epoch; the last may be smaller.
@@ -183,9 +128,7 @@ impl<'a> DataLoader<'a> {
     ///
     /// # Errors
     /// libtorch's, when memory is short.
-    pub fn iter(
-        &mut self,
-    ) -> Result<impl Iterator<Item = Result<(Tensor, Tensor), TchError>> + use<'_>, TchError> {
+    pub fn iter(&mut self) -> Result<impl Iterator<Item = Result<(Tensor, Tensor), Error>> + use<'_>, Error> {
         if !(self.persistent_workers && self.started) {
             self.generator.random();
         }

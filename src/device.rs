@@ -1,16 +1,12 @@
 //! `--device`: whether to train on the CPU or on a GPU.
 
-pub mod cuda;
-
 use std::fmt::{self, Display, Formatter};
 use std::str::FromStr;
 
-use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 use tch::Device;
 
-use self::cuda::NoCuda;
-use crate::banner;
+use crate::cuda::{self, NoCuda};
 
 /// What `--device` says; as text `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
@@ -81,32 +77,32 @@ impl From<DeviceOption> for String {
     }
 }
 
+/// Why a device can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum NoDevice {
+    /// No GPU of NVIDIA's.
+    #[error("{0}")]
+    Cuda(#[from] NoCuda),
+    /// No GPU of Apple's.
+    #[error("this libtorch sees no Apple GPU, which takes macOS on Apple silicon")]
+    Mps,
+}
+
 /// The device to train on. Loads CUDA if `option` asks for it or, being `auto`, if there is an NVIDIA driver, and
 /// must therefore come before any other use of libtorch.
 ///
-/// An error names what a device that was asked for lacks here. `auto` falls back to the CPU, and says why on stderr
-/// unless there just is no driver.
-pub fn resolve(option: DeviceOption) -> Result<Device> {
+/// `auto` falls back to the CPU; why comes along unless there just is no driver.
+pub fn resolve(option: DeviceOption) -> Result<(Device, Option<NoCuda>), NoDevice> {
     match option {
-        DeviceOption::Cpu => Ok(Device::Cpu),
-        DeviceOption::Cuda(index) => {
-            cuda::find(index.unwrap_or(0)).with_context(|| format!("--device {option}"))
-        }
-        DeviceOption::Mps => {
-            ensure!(
-                tch::utils::has_mps(),
-                "--device mps: this libtorch sees no Apple GPU, which takes macOS on Apple silicon; take --device cpu"
-            );
-            Ok(Device::Mps)
-        }
+        DeviceOption::Cpu => Ok((Device::Cpu, None)),
+        DeviceOption::Cuda(index) => Ok((cuda::find(index.unwrap_or(0))?, None)),
+        DeviceOption::Mps if tch::utils::has_mps() => Ok((Device::Mps, None)),
+        DeviceOption::Mps => Err(NoDevice::Mps),
         DeviceOption::Auto => Ok(match cuda::find(0) {
-            Ok(device) => device,
-            Err(NoCuda::Driver(_)) if tch::utils::has_mps() => Device::Mps,
-            Err(NoCuda::Driver(_)) => Device::Cpu,
-            Err(missing) => {
-                banner::print(&format!("note: training on the CPU in spite of an NVIDIA driver: {missing}"));
-                Device::Cpu
-            }
+            Ok(device) => (device, None),
+            Err(NoCuda::Driver(_)) if tch::utils::has_mps() => (Device::Mps, None),
+            Err(NoCuda::Driver(_)) => (Device::Cpu, None),
+            Err(missing) => (Device::Cpu, Some(missing)),
         }),
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt::{self, Display, Formatter};
 use std::path::PathBuf;
 
-use crate::python::repr;
+use crate::repr::repr;
 
 /// The loss became NaN or infinite: that of a step, or an epoch's in training or validation.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,7 +29,7 @@ impl Display for Divergence {
         if let Some(loss) = last_finite_loss {
             write!(f, " after {}", repr(*loss))?;
         }
-        write!(f, ", with a learning rate of {lr}; take a smaller --lr")?;
+        write!(f, ", with a learning rate of {}", repr(*lr))?;
         best.as_ref().map_or(Ok(()), |best| write!(f, "; the best checkpoint is {}", best.display()))
     }
 }
@@ -47,7 +47,7 @@ pub struct Losses {
 
 impl Losses {
     /// Takes in the losses of steps up to the one before `global_step`.
-    pub fn look(&mut self, global_step: usize, losses: impl ExactSizeIterator<Item = f32>) {
+    pub fn update(&mut self, global_step: usize, losses: impl ExactSizeIterator<Item = f32>) {
         for (step, loss) in (global_step - losses.len()..).zip(losses) {
             if !loss.is_finite() {
                 self.first_bad.get_or_insert((step, loss));

@@ -1,12 +1,12 @@
 //! Loss and accuracy of an epoch's training steps, and their means; Lightning's `_ResultCollection`.
 
-use anyhow::{Context, Result};
 use tch::{Device, Tensor};
 
 use crate::error_tracker::Metrics;
+use crate::islp_error::Error;
 
-/// The steps of an epoch so far. What they came to stays on the device until it is looked at: looking at every single
-/// one would have a GPU stop and wait.
+/// The steps of an epoch so far. What they came to stays on the device until [`drain`](Self::drain) reads it: reading
+/// every single one would have a GPU stop and wait.
 #[derive(Debug, Default)]
 pub struct EpochMetrics {
     losses: Vec<Tensor>,
@@ -24,11 +24,11 @@ impl EpochMetrics {
         self.targets.push(targets);
     }
 
-    /// Loss and accuracy of each step since the last look.
+    /// Reads loss and accuracy of each step since the last call.
     ///
     /// # Errors
     /// libtorch's, when memory is short.
-    pub fn look(&mut self) -> Result<Vec<Metrics>> {
+    pub fn drain(&mut self) -> Result<Vec<Metrics>, Error> {
         if self.losses.is_empty() {
             return Ok(vec![]);
         }
@@ -51,13 +51,9 @@ impl EpochMetrics {
         Ok(steps)
     }
 
-    /// The means over the steps looked at.
-    ///
-    /// # Errors
-    /// There was none.
-    pub fn compute(&self) -> Result<Metrics> {
-        let compute = |mean: &Mean| mean.compute().context("no step in the epoch");
-        Ok(Metrics { loss: compute(&self.loss)?, accuracy: compute(&self.accuracy)? })
+    /// The means over the steps read; NaN where there was none.
+    pub fn compute(&self) -> Metrics {
+        Metrics { loss: self.loss.compute(), accuracy: self.accuracy.compute() }
     }
 }
 
@@ -74,7 +70,7 @@ impl Mean {
         self.count += batch_size;
     }
 
-    fn compute(&self) -> Option<f32> {
-        (self.count > 0).then(|| self.sum / self.count as f32)
+    fn compute(&self) -> f32 {
+        self.sum / self.count as f32
     }
 }

@@ -1,9 +1,9 @@
 //! `ISLP.torch.ErrorTracker`: predictions and targets gathered batch by batch, judged once over all of them,
 //! so that the figures are not means of batch means.
 
-use anyhow::{Result, ensure};
-use tch::{Device, TchError, Tensor};
+use tch::{Device, Tensor};
 
+use crate::islp_error::Error;
 use crate::module::SimpleModule;
 
 /// The logits and labels of an evaluation so far.
@@ -33,7 +33,7 @@ impl ErrorTracker {
     ///
     /// # Errors
     /// Nothing was taken in, or labels don't fit the logits.
-    pub fn compute(&self, module: &SimpleModule) -> Result<Metrics, TchError> {
+    pub fn compute(&self, module: &SimpleModule) -> Result<Metrics, Error> {
         let (preds, targets) = self.all()?;
         Ok(Metrics {
             loss: f32::try_from(module.loss(&preds, &targets)?)?,
@@ -46,17 +46,28 @@ impl ErrorTracker {
     ///
     /// # Errors
     /// As [`compute`](Self::compute), and a label beyond the C classes.
-    pub fn confusion_matrix(&self) -> Result<Vec<Vec<i64>>> {
+    pub fn confusion_matrix(&self) -> Result<Vec<Vec<i64>>, Error> {
         let (preds, targets) = self.all()?;
         let (_, classes) = preds.size2()?;
         let places = targets.f_mul_scalar(classes)?.f_add(&preds.f_argmax(1, false)?)?;
         let counts = places.f_bincount::<Tensor>(None, classes * classes)?.f_to_device(Device::Cpu)?;
         let counts = Vec::<i64>::try_from(counts)?;
-        ensure!(counts.len() as i64 == classes * classes, "a label beyond the {classes} classes");
+        if counts.len() as i64 != classes * classes {
+            return Err(Error::Label { classes });
+        }
         Ok(counts.chunks(classes as usize).map(<[i64]>::to_vec).collect())
     }
 
-    fn all(&self) -> Result<(Tensor, Tensor), TchError> {
+    /// Whether every logit is a finite number.
+    ///
+    /// # Errors
+    /// Nothing was taken in.
+    pub fn is_finite(&self) -> Result<bool, Error> {
+        let (preds, _) = self.all()?;
+        Ok(bool::try_from(preds.f_isfinite()?.f_all()?)?)
+    }
+
+    fn all(&self) -> Result<(Tensor, Tensor), Error> {
         Ok((Tensor::f_cat(&self.preds, 0)?, Tensor::f_cat(&self.targets, 0)?))
     }
 }

@@ -12,14 +12,14 @@ use tempfile::NamedTempFile;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The system refused.
-    #[error("cannot {action} {}", path.display())]
+    #[error("cannot {action} {}: {reason}", path.display())]
     Io {
         /// What was to be done: read, write, …
         action: &'static str,
         /// With what.
         path: PathBuf,
         /// The system's reason.
-        source: io::Error,
+        reason: io::Error,
     },
     /// A folder, a FIFO or a device in a file's place.
     #[error("{}: not a regular file", path.display())]
@@ -41,12 +41,12 @@ impl Error {
     /// For `map_err`: the system refused this action on this path.
     pub fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self + use<> {
         let path = path.to_owned();
-        move |source| Self::Io { action, path, source }
+        move |reason| Self::Io { action, path, reason }
     }
 
     /// Whether the file is not there.
     pub fn is_not_found(&self) -> bool {
-        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+        matches!(self, Self::Io { reason, .. } if reason.kind() == io::ErrorKind::NotFound)
     }
 }
 

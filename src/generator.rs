@@ -15,11 +15,11 @@ mod mt19937;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use anyhow::Result;
 use fearless_simd::{Level, Simd, dispatch};
-use tch::{Kind, TchError, Tensor};
+use tch::{Kind, Tensor};
 
 use crate::libtorch::cpu_capability;
+use crate::torch_error::Error;
 use mt19937::Mt19937;
 
 /// A handle to one stream of random numbers. As with two Python names of one `torch.Generator`, clones
@@ -42,7 +42,7 @@ impl Generator {
     ///
     /// # Errors
     /// Bytes that are no state of this generator, which then stays as it was.
-    pub fn set_state(&self, state: &[u8]) -> Result<()> {
+    pub fn set_state(&self, state: &[u8]) -> Result<(), Error> {
         *self.stream() = Mt19937::from_bytes(state)?;
         Ok(())
     }
@@ -103,7 +103,7 @@ impl Generator {
     ///
     /// # Errors
     /// libtorch's, if it cannot draw.
-    pub fn agrees_with_libtorch() -> Result<bool, TchError> {
+    pub fn agrees_with_libtorch() -> Result<bool, Error> {
         // An odd seed and more values than one block of the state, so that each draw crosses its end.
         const SEED: u32 = 20_231_117;
         const N: usize = 1000;

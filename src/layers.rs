@@ -1,10 +1,10 @@
 //! The layers of `torch.nn` that the notebook's models consist of, and `nn.Sequential` around tch's `nn::seq_t`.
 
-use anyhow::{Context, Result, ensure};
-use tch::Tensor;
 use tch::nn::{self, Module, ModuleT, Path};
+use tch::{TchError, Tensor};
 
 use crate::generator::Generator;
+use crate::torch_error::Error;
 
 /// A layer that can say what it is, so that a summary need not run it.
 ///
@@ -26,7 +26,7 @@ pub struct LayerInfo {
     pub children: Vec<LayerInfo>,
     /// The shape the layer makes of an input shape; of a container, what its layers make of it in turn. An error if
     /// the layer does not take that shape.
-    pub output_size: fn(&LayerInfo, &[i64]) -> Result<Vec<i64>>,
+    pub output_size: fn(&LayerInfo, &[i64]) -> Result<Vec<i64>, Error>,
 }
 
 impl LayerInfo {
@@ -37,10 +37,18 @@ impl LayerInfo {
 
     /// A module that runs other modules one after the other.
     pub fn container(class_name: &'static str, children: Vec<LayerInfo>) -> Self {
-        let output_size: fn(&LayerInfo, &[i64]) -> Result<Vec<i64>> = |info, input| {
-            info.children.iter().try_fold(input.to_vec(), |size, child| (child.output_size)(child, &size))
+        let output_size: fn(&LayerInfo, &[i64]) -> Result<Vec<i64>, Error> = |info, input| {
+            info.children.iter().try_fold(input.to_vec(), |size, child| child.output_size(&size))
         };
         Self { class_name, parameters: vec![], children, output_size }
+    }
+
+    /// The shape the layer makes of an input shape.
+    ///
+    /// # Errors
+    /// A shape that the layer does not take.
+    pub fn output_size(&self, input_size: &[i64]) -> Result<Vec<i64>, Error> {
+        (self.output_size)(self, input_size)
     }
 
     /// The number of parameters, the inner layers' included.
@@ -106,7 +114,8 @@ impl Layer for Flatten {
             parameters: vec![],
             children: vec![],
             output_size: |_, input| {
-                let (batch, rest) = input.split_first().context("Flatten takes [N, ...], not a scalar")?;
+                let refused = || Error::Shape { layer: "Flatten", takes: "[N, ...]".into(), size: vec![] };
+                let (batch, rest) = input.split_first().ok_or_else(refused)?;
                 Ok(vec![*batch, rest.iter().product()])
             },
         }
@@ -120,18 +129,22 @@ impl Layer for Flatten {
 ///
 /// # Errors
 /// A number of features below 1, or libtorch's.
-pub fn linear(vs: Path, in_features: i64, out_features: i64, generator: &Generator) -> Result<nn::Linear> {
-    ensure!(
-        in_features > 0 && out_features > 0,
-        "a linear layer of {in_features} to {out_features} features: take 1 or more of each"
-    );
+pub fn linear(
+    vs: Path,
+    in_features: i64,
+    out_features: i64,
+    generator: &Generator,
+) -> Result<nn::Linear, Error> {
+    if in_features < 1 || out_features < 1 {
+        return Err(Error::Features { in_features, out_features });
+    }
     let fan_in = in_features as f64;
     let gain = (2.0 / (1.0 + 5f64.sqrt().powi(2))).sqrt();
     let std = gain / fan_in.sqrt();
     let weight_bound = 3f64.sqrt() * std;
     let bias_bound = 1.0 / fan_in.sqrt();
 
-    let uniform = |name: &str, size: &[i64], bound: f64| {
+    let uniform = |name: &str, size: &[i64], bound: f64| -> Result<Tensor, TchError> {
         let values = generator.uniform(size.iter().product::<i64>() as usize, -bound, bound);
         vs.f_var_copy(name, &Tensor::f_from_slice(&values)?.f_view(size)?)
     };
@@ -149,9 +162,15 @@ impl Layer for nn::Linear {
             children: vec![],
             output_size: |info, input| {
                 let [out_features, in_features] = info.parameters[0][..] else { unreachable!("a matrix") };
-                let (features, batch) = input.split_last().context("Linear takes [..., features]")?;
-                ensure!(*features == in_features, "Linear takes [..., {in_features}], not {input:?}");
-                Ok([batch, &[out_features]].concat())
+                match input.split_last() {
+                    Some((&features, batch)) if features == in_features => {
+                        Ok([batch, &[out_features]].concat())
+                    }
+                    _ => {
+                        let takes = format!("[..., {in_features}]");
+                        Err(Error::Shape { layer: "Linear", takes, size: input.to_vec() })
+                    }
+                }
             },
         }
     }
@@ -187,8 +206,10 @@ pub struct Dropout {
 ///
 /// # Errors
 /// A `p` that is no probability.
-pub fn dropout(p: f64, generator: &Generator) -> Result<Dropout> {
-    ensure!((0.0..=1.0).contains(&p), "dropout probability has to be between 0 and 1, but got {p}");
+pub fn dropout(p: f64, generator: &Generator) -> Result<Dropout, Error> {
+    if !(0.0..=1.0).contains(&p) {
+        return Err(Error::Probability(p));
+    }
     Ok(Dropout { p, generator: generator.clone() })
 }
 

@@ -5,11 +5,9 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-
-use anyhow::{Context, Result};
+use std::{fs, io};
 
 /// The libtorch that tch 0.26 expects and that `scripts/setup.sh` fetches.
 pub const EXPECTED_VERSION: &str = "2.13.0";
@@ -17,12 +15,25 @@ pub const EXPECTED_VERSION: &str = "2.13.0";
 /// Libraries that are libtorch's, or decide what it computes: the start of their file names.
 const NAMES: [&str; 4] = ["libtorch", "libc10", "libgomp", "libcuda"];
 
+/// What can't be found out about libtorch.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The system does not say what is loaded.
+    #[error("cannot read /proc/self/maps, which lists what is loaded: {0}")]
+    Maps(io::Error),
+    /// libtorch is part of the program.
+    #[error("no libtorch_cpu.so is loaded: this libtorch is linked statically")]
+    Static,
+    /// No file says which libtorch this is.
+    #[error("{}: neither build-version nor version.py there says which libtorch this is", .0.display())]
+    NoVersion(PathBuf),
+}
+
 /// The files that libtorch was loaded from, with its OpenMP and, if loaded, what there is of CUDA; sorted.
 ///
 /// An error where the system has no `/proc`.
-pub fn files() -> Result<BTreeSet<PathBuf>> {
-    let maps =
-        fs::read("/proc/self/maps").context("cannot read /proc/self/maps, which lists what is loaded")?;
+pub fn files() -> Result<BTreeSet<PathBuf>, Error> {
+    let maps = fs::read("/proc/self/maps").map_err(Error::Maps)?;
     let path = |line: &[u8]| {
         let start = line.iter().position(|&byte| byte == b'/')?;
         Some(PathBuf::from(OsStr::from_bytes(&line[start..])))
@@ -36,25 +47,20 @@ pub fn files() -> Result<BTreeSet<PathBuf>> {
 
 /// The folder that `libtorch_cpu.so` was loaded from. An error if it is not among the [`files`], being linked
 /// statically.
-pub fn folder() -> Result<PathBuf> {
+pub fn folder() -> Result<PathBuf, Error> {
     let files = files()?;
     let libtorch_cpu = files.iter().find(|path| path.ends_with("libtorch_cpu.so"));
     let folder = libtorch_cpu.and_then(|path| path.parent());
-    folder.map(Path::to_path_buf).context("no libtorch_cpu.so is loaded: this libtorch is linked statically")
+    folder.map(Path::to_path_buf).ok_or(Error::Static)
 }
 
 /// The version with its build, such as `2.13.0+cu130`, as the file beside libtorch's `lib/` says.
 ///
 /// An error if there is no such file.
-pub fn version() -> Result<String> {
+pub fn version() -> Result<String, Error> {
     let lib = folder()?;
     let parent = lib.parent().unwrap_or(&lib);
-    version_in(parent).with_context(|| {
-        format!(
-            "{}: neither build-version nor version.py there says which libtorch this is",
-            parent.display()
-        )
-    })
+    version_in(parent).ok_or_else(|| Error::NoVersion(parent.to_path_buf()))
 }
 
 /// The version that an unpacked libtorch has in `build-version`, and Python's torch in `version.py`.
@@ -93,7 +99,7 @@ pub fn cpu_capability() -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::{fs, io};
 
     use super::version_in;
 

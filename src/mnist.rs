@@ -1,17 +1,17 @@
 //! `torchvision.datasets.MNIST` with `ToTensor`: the four IDX files of `DATA_DIR/MNIST/raw`.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
 use sha2::{Digest, Sha256};
-use tch::Device;
 use tch::vision::dataset::Dataset;
+use tch::{Device, TchError, Tensor};
 
+use crate::file;
 use crate::shown::hex;
-use crate::torch_error::caught;
+use crate::torch_error::{self, caught};
 
 /// An image's height and width, in pixels.
 pub const SIDE: i64 = 28;
@@ -26,27 +26,56 @@ pub const CHECKSUMS: [(&str, &str); 4] = [
     ("t10k-labels-idx1-ubyte", "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"),
 ];
 
+/// No MNIST can be larger: tch's reader counts values in 32 bits.
+const LARGEST: u64 = u32::MAX as u64 + 16;
+
+/// What MNIST can't be read from.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// One of the four files is not there.
+    #[error("{}: no such file", .0.display())]
+    Missing(PathBuf),
+    /// A file that can't be read.
+    #[error(transparent)]
+    File(#[from] file::Error),
+    /// A file that is not what its name says.
+    #[error("{}: {reason}", path.display())]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Short memory.
+    #[error(transparent)]
+    Torch(#[from] torch_error::Error),
+}
+
+impl From<TchError> for Error {
+    fn from(error: TchError) -> Self {
+        torch_error::Error::from(error).into()
+    }
+}
+
 /// The folder of the four files.
 pub fn raw_folder(data_dir: &Path) -> PathBuf {
     data_dir.join("MNIST/raw")
 }
 
-/// The SHA-256, in hexadecimal, of each of the four files, by its name. An error names the file.
-pub fn checksums(data_dir: &Path) -> Result<BTreeMap<&'static str, String>> {
-    let of_file = |(name, _)| {
-        let path = raw_folder(data_dir).join(name);
-        Ok((name, checksum(&path).with_context(|| format!("cannot read {}", path.display()))?))
-    };
-    CHECKSUMS.into_iter().map(of_file).collect()
+/// The SHA-256, in hexadecimal, of each of the four files, by its name.
+///
+/// # Errors
+/// A file that can't be read.
+pub fn checksums(data_dir: &Path) -> Result<BTreeMap<&'static str, String>, file::Error> {
+    CHECKSUMS.into_iter().map(|(name, _)| Ok((name, checksum(&raw_folder(data_dir).join(name))?))).collect()
 }
 
 /// The SHA-256 of a file, in hexadecimal.
-pub fn checksum(path: &Path) -> io::Result<String> {
-    // A FIFO would block the reader.
-    if !path.metadata()?.is_file() {
-        return Err(io::Error::other("not a regular file"));
-    }
-    Ok(hex(&Sha256::digest(fs::read(path)?)))
+///
+/// # Errors
+/// A file that can't be read.
+pub fn checksum(path: &Path) -> Result<String, file::Error> {
+    Ok(hex(&Sha256::digest(file::read(path, LARGEST)?)))
 }
 
 /// Reads training and test set onto `device`: images `[N, 1, 28, 28]` of f32 in [0, 1], labels `[N]` of i64.
@@ -54,66 +83,70 @@ pub fn checksum(path: &Path) -> io::Result<String> {
 /// tch's reader believes the files' headers, so each is held against its file first.
 ///
 /// # Errors
-/// A file that is missing, or not what its name says. The message names it and says what to do.
-pub fn load(data_dir: &Path, device: Device) -> Result<Dataset> {
+/// A file that is missing, or not what its name says.
+pub fn load(data_dir: &Path, device: Device) -> Result<Dataset, Error> {
     let folder = raw_folder(data_dir);
-    for set in ["train", "t10k"] {
-        let images = folder.join(format!("{set}-images-idx3-ubyte"));
-        let labels = folder.join(format!("{set}-labels-idx1-ubyte"));
-        let [image_count, height, width] = header(&images)?;
-        ensure!(
-            [height, width] == [SIDE as u32; 2],
-            "{}: images of {height}x{width} pixels, the models take {SIDE}x{SIDE}; {REFETCH}",
-            images.display()
-        );
-        let [label_count] = header(&labels)?;
-        ensure!(
-            image_count == label_count,
-            "{}: {label_count} labels for the {image_count} images of {set}-images-idx3-ubyte; {REFETCH}",
-            labels.display()
-        );
-        ensure!(image_count > 0, "{}: holds no image; {REFETCH}", images.display());
+    let [images, labels] = ["images-idx3-ubyte", "labels-idx1-ubyte"]
+        .map(|kind| ["train", "t10k"].map(|set| folder.join(format!("{set}-{kind}"))));
+    for (images, labels) in images.iter().zip(&labels) {
+        check_set(images, labels)?;
     }
-    let mut mnist = caught(|| tch::vision::mnist::load_dir(&folder))?
-        .with_context(|| format!("cannot read the images in {}", folder.display()))?;
-    for (set, labels) in [("train", &mnist.train_labels), ("t10k", &mnist.test_labels)] {
+    let read = caught(|| tch::vision::mnist::load_dir(&folder))?;
+    let mut mnist = read.map_err(file::Error::io("read the images in", &folder))?;
+    for (path, labels) in labels.iter().zip([&mnist.train_labels, &mnist.test_labels]) {
         let largest = i64::try_from(labels.f_max()?)?;
-        ensure!(
-            largest < i64::from(CLASSES),
-            "{}: has the label {largest}, labels go from 0 to {}; {REFETCH}",
-            folder.join(format!("{set}-labels-idx1-ubyte")).display(),
-            CLASSES - 1
-        );
+        if largest >= i64::from(CLASSES) {
+            return Err(invalid(
+                path,
+                format!("has the label {largest}, labels go from 0 to {}", CLASSES - 1),
+            ));
+        }
     }
+    let to_device = |images: &Tensor, size: &[i64]| images.f_view(size)?.f_to_device(device);
     for images in [&mut mnist.train_images, &mut mnist.test_images] {
-        *images = images.f_view([-1, 1, SIDE, SIDE])?.f_to_device(device)?;
+        *images = to_device(images, &[-1, 1, SIDE, SIDE])?;
     }
     for labels in [&mut mnist.train_labels, &mut mnist.test_labels] {
-        *labels = labels.f_to_device(device)?;
+        *labels = to_device(labels, &[-1])?;
     }
     Ok(mnist)
 }
 
-const REFETCH: &str = "remove it and run scripts/reproduce.sh without --data-dir, which fetches MNIST into data/, or name \
-                       another folder with --data-dir";
+fn invalid(path: &Path, reason: String) -> Error {
+    Error::Invalid { path: path.to_path_buf(), reason }
+}
+
+/// Makes sure that two files' headers and lengths are those of images and of as many labels.
+fn check_set(images: &Path, labels: &Path) -> Result<(), Error> {
+    let [image_count, height, width] = header(images)?;
+    if [height, width] != [SIDE as u32; 2] {
+        let reason = format!("images of {height}x{width} pixels, the models take {SIDE}x{SIDE}");
+        return Err(invalid(images, reason));
+    }
+    let [label_count] = header(labels)?;
+    if image_count != label_count {
+        let name = images.file_name().unwrap_or_default().display();
+        return Err(invalid(labels, format!("{label_count} labels for the {image_count} images of {name}")));
+    }
+    if image_count == 0 {
+        return Err(invalid(images, "holds no image".into()));
+    }
+    Ok(())
+}
 
 /// The dimensions of an IDX file, after making sure that it holds just the bytes they promise.
-fn header<const DIMENSIONS: usize>(path: &Path) -> Result<[u32; DIMENSIONS]> {
-    let name = path.display();
-    let metadata = match path.metadata() {
-        Ok(metadata) => metadata,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            bail!("{name}: no such file; scripts/reproduce.sh fetches MNIST, --data-dir names another folder")
-        }
-        Err(error) => return Err(error).with_context(|| format!("cannot read {name}")),
-    };
-    // A folder, or a FIFO, which would block the reader.
-    ensure!(metadata.is_file(), "{name}: not a regular file; {REFETCH}");
+fn header<const DIMENSIONS: usize>(path: &Path) -> Result<[u32; DIMENSIONS], Error> {
+    let cannot_read = || file::Error::io("read", path);
+    let metadata = path.metadata().map_err(cannot_read()).map_err(|error| {
+        if error.is_not_found() { Error::Missing(path.to_path_buf()) } else { error.into() }
+    })?;
+    if !metadata.is_file() {
+        return Err(file::Error::NotRegular { path: path.to_path_buf() }.into());
+    }
     let mut start = vec![];
-    File::open(path)
-        .and_then(|file| file.take(header_length(DIMENSIONS)).read_to_end(&mut start))
-        .with_context(|| format!("cannot read {name}"))?;
-    dimensions(&start, metadata.len()).map_err(|error| anyhow!("{name}: {error}; {REFETCH}"))
+    let file = File::open(path).map_err(cannot_read())?;
+    file.take(header_length(DIMENSIONS)).read_to_end(&mut start).map_err(cannot_read())?;
+    dimensions(&start, metadata.len()).map_err(|reason| invalid(path, reason))
 }
 
 fn header_length(dimensions: usize) -> u64 {
@@ -124,25 +157,30 @@ fn header_length(dimensions: usize) -> u64 {
 ///
 /// # Errors
 /// Another magic number, or dimensions that don't make `length`, or more values than tch's reader can count.
-pub fn dimensions<const DIMENSIONS: usize>(start: &[u8], length: u64) -> Result<[u32; DIMENSIONS]> {
+#[doc(hidden)]
+pub fn dimensions<const DIMENSIONS: usize>(start: &[u8], length: u64) -> Result<[u32; DIMENSIONS], String> {
     let (words, _) = start.as_chunks();
     let mut words = words.iter().map(|&word| u32::from_be_bytes(word));
-    let mut next = || words.next().context("shorter than an IDX header");
+    let mut next = || words.next().ok_or("shorter than an IDX header");
     let magic = next()?;
     let mut dimensions = [0; DIMENSIONS];
     for dimension in &mut dimensions {
         *dimension = next()?;
     }
     let expected_magic = 0x800 + DIMENSIONS as u32;
-    ensure!(
-        magic == expected_magic,
-        "magic number {magic:#010x} instead of {expected_magic:#010x}, so not the IDX file its name says"
-    );
+    if magic != expected_magic {
+        return Err(format!(
+            "magic number {magic:#010x} instead of {expected_magic:#010x}, so not the IDX file its name says"
+        ));
+    }
     let values = dimensions.iter().try_fold(1u64, |product, &d| product.checked_mul(u64::from(d)));
-    ensure!(
-        values.and_then(|values| values.checked_add(header_length(DIMENSIONS))) == Some(length),
-        "its header announces {dimensions:?} values, but the file is {length} bytes long"
-    );
-    ensure!(values <= Some(u32::MAX.into()), "{dimensions:?} values, more than {}", u32::MAX);
+    if values.and_then(|values| values.checked_add(header_length(DIMENSIONS))) != Some(length) {
+        return Err(format!(
+            "its header announces {dimensions:?} values, but the file is {length} bytes long"
+        ));
+    }
+    if values > Some(u32::MAX.into()) {
+        return Err(format!("{dimensions:?} values, more than {}", u32::MAX));
+    }
     Ok(dimensions)
 }

@@ -3,22 +3,24 @@
 //! Parameters are named as in Python's `state_dict()`, so the weights go by the same names. Input is
 //! `[N, 1, 28, 28]`, output the logits `[N, 10]`.
 
-use anyhow::Result;
-use clap::ValueEnum;
+use std::fmt::{self, Display, Formatter};
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 use tch::nn::{ModuleT, Path};
 
 use crate::generator::Generator;
 use crate::layers::{Flatten, Layer, LayerInfo, ReLU, Sequential, dropout, linear, sequential};
+use crate::torch_error::Error;
 
 /// Which of the two models.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Model {
-    /// The multilayer perceptron, MNISTModel: two hidden layers of 256 and 128 units with dropout
+    /// The multilayer perceptron, [`MnistModel`].
     Mlp,
-    /// Multinomial logistic regression, MNIST_MLR
+    /// Multinomial logistic regression, [`MnistMlr`].
     Mlr,
 }
 
@@ -30,11 +32,19 @@ impl Model {
     ///
     /// # Errors
     /// libtorch's, when memory is short.
-    pub fn build(self, vs: &Path, generator: &Generator) -> Result<Box<dyn Layer>> {
+    pub fn build(self, vs: &Path, generator: &Generator) -> Result<Box<dyn Layer>, Error> {
         Ok(match self {
             Self::Mlp => Box::new(MnistModel::new(vs, generator)?),
             Self::Mlr => Box::new(MnistMlr::new(vs, generator)?),
         })
+    }
+
+    /// The short name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Mlp => "mlp",
+            Self::Mlr => "mlr",
+        }
     }
 
     /// The name that the notebook gives the model's runs.
@@ -43,6 +53,20 @@ impl Model {
             Self::Mlp => "MNIST",
             Self::Mlr => "MNIST_MLR",
         }
+    }
+}
+
+impl Display for Model {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Model {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL.into_iter().find(|model| model.name() == text).ok_or("must be mlp or mlr")
     }
 }
 
@@ -57,7 +81,7 @@ impl MnistModel {
     ///
     /// # Errors
     /// libtorch's, when memory is short.
-    pub fn new(vs: &Path, generator: &Generator) -> Result<Self> {
+    pub fn new(vs: &Path, generator: &Generator) -> Result<Self, Error> {
         let layer1 = sequential()
             .add(Flatten)
             .add(linear(vs / "layer1" / "1", 28 * 28, 256, generator)?)
@@ -96,7 +120,7 @@ impl MnistMlr {
     ///
     /// # Errors
     /// libtorch's, when memory is short.
-    pub fn new(vs: &Path, generator: &Generator) -> Result<Self> {
+    pub fn new(vs: &Path, generator: &Generator) -> Result<Self, Error> {
         let linear = sequential().add(Flatten).add(linear(vs / "linear" / "1", 784, 10, generator)?);
         Ok(Self { linear })
     }

@@ -3,13 +3,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
 
-use crate::checkpoint::{Checkpoint, FOLDER, LAST, Progress, serialize};
+use crate::checkpoint::{Checkpoint, FOLDER, LAST, TrainerState, serialize};
 use crate::file;
 use crate::generator::Generator;
+use crate::lightning_error::{CheckpointError, Error};
 use crate::module::SimpleModule;
-use crate::run::Run;
 
 /// Leads to the checkpoint with the lowest validation loss, as `LAST` leads to the newest.
 const BEST: &str = "best.safetensors";
@@ -20,25 +21,34 @@ const BEST: &str = "best.safetensors";
 pub struct ModelCheckpoint {
     folder: PathBuf,
     every_n_epochs: usize,
-    run: Run,
+    hyper_parameters: Box<RawValue>,
     best_valid_loss: Option<f32>,
     /// The last epoch's checkpoint, if it was not due.
-    pending: Option<(Progress, Vec<u8>)>,
+    pending: Option<(TrainerState, Vec<u8>)>,
 }
 
 impl ModelCheckpoint {
-    /// For the run in `log_dir`, which may have checkpoints from before.
+    /// For the run in `log_dir`, which may have checkpoints from before. The `hyper_parameters` are kept in each, as
+    /// JSON.
     ///
     /// # Errors
     /// A folder that can't be made, or a `best.safetensors` that can't be read.
-    pub fn new(log_dir: &Path, every_n_epochs: usize, run: &Run) -> Result<Self> {
+    ///
+    /// # Panics
+    /// If the hyper-parameters can't be written as JSON, such as a map whose keys are no text.
+    pub fn new(
+        log_dir: &Path,
+        every_n_epochs: usize,
+        hyper_parameters: &impl Serialize,
+    ) -> Result<Self, Error> {
+        let hyper_parameters = to_raw_value(hyper_parameters).expect("hyper-parameters go into JSON");
         let folder = log_dir.join(FOLDER);
-        fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        fs::create_dir_all(&folder).map_err(file::Error::io("make", &folder))?;
         file::remove_temporaries(&folder)?;
         let best = folder.join(BEST);
         let best_valid_loss =
-            if best.symlink_metadata().is_ok() { Checkpoint::load(&best)?.progress.valid_loss } else { None };
-        Ok(Self { folder, every_n_epochs, run: run.clone(), best_valid_loss, pending: None })
+            if best.symlink_metadata().is_ok() { Checkpoint::load(&best)?.state.valid_loss } else { None };
+        Ok(Self { folder, every_n_epochs, hyper_parameters, best_valid_loss, pending: None })
     }
 
     /// The checkpoint last saved, if there is one.
@@ -65,19 +75,21 @@ impl ModelCheckpoint {
         &mut self,
         module: &SimpleModule,
         generator: &Generator,
-        progress: Progress,
+        state: TrainerState,
         is_end: bool,
-    ) -> Result<()> {
-        let is_due = (progress.epoch + 1).is_multiple_of(self.every_n_epochs);
-        let is_best = self.is_best(&progress);
-        let bytes = serialize(module, generator, &progress, &self.run)?;
-        self.pending = Some((progress, bytes));
+    ) -> Result<(), Error> {
+        let is_due = (state.epoch + 1).is_multiple_of(self.every_n_epochs);
+        let is_best = self.is_best(&state);
+        let bytes = serialize(module, generator, &state, &self.hyper_parameters).map_err(|error| {
+            Error::Checkpoint { path: self.folder.clone(), reason: CheckpointError::Tensors(error) }
+        })?;
+        self.pending = Some((state, bytes));
         if is_due || is_end || is_best { self.save_pending() } else { Ok(()) }
     }
 
     /// As Lightning, which takes NaN for infinite: the first of equal ones.
-    fn is_best(&self, progress: &Progress) -> bool {
-        match (progress.valid_loss, self.best_valid_loss) {
+    fn is_best(&self, state: &TrainerState) -> bool {
+        match (state.valid_loss, self.best_valid_loss) {
             (Some(loss), Some(best)) => loss < best,
             (loss, None) => loss.is_some() || self.best().is_none(),
             (None, Some(_)) => false,
@@ -89,17 +101,17 @@ impl ModelCheckpoint {
     ///
     /// # Errors
     /// A disk that is full, or a folder that is gone or can't be written to.
-    pub fn save_pending(&mut self) -> Result<()> {
-        let Some((progress, bytes)) = self.pending.take() else { return Ok(()) };
-        let name = format!("epoch={}-step={}.safetensors", progress.epoch, progress.global_step);
+    pub fn save_pending(&mut self) -> Result<(), Error> {
+        let Some((state, bytes)) = self.pending.take() else { return Ok(()) };
+        let name = format!("epoch={}-step={}.safetensors", state.epoch, state.global_step);
         file::write(&self.folder.join(&name), &bytes)?;
         // The last one last: a run that dies in between goes on from the one before and comes to the same.
-        if self.is_best(&progress) {
+        if self.is_best(&state) {
             file::link(&self.folder.join(BEST), &name)?;
-            self.best_valid_loss = progress.valid_loss;
+            self.best_valid_loss = state.valid_loss;
         }
         file::link(&self.folder.join(LAST), &name)?;
-        self.prune().with_context(|| format!("cannot remove old checkpoints in {}", self.folder.display()))
+        Ok(self.prune().map_err(file::Error::io("remove old checkpoints in", &self.folder))?)
     }
 
     fn prune(&self) -> std::io::Result<()> {

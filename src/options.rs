@@ -1,13 +1,14 @@
 //! What decides a run's results: the options of the command line, saved with the results.
 
-use std::fmt::{self, Display, Formatter};
-
 use anyhow::{Result, anyhow, bail};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::commands::usage::message;
 use crate::device::DeviceOption;
+use crate::limit_train_batches::LimitTrainBatches;
 use crate::model::Model;
 
 /// What every run has; the defaults are the notebook's values.
@@ -45,14 +46,14 @@ pub struct RunOptions {
 #[serde(try_from = "Map<String, Value>")]
 pub struct TrainOptions {
     /// The model to train
-    #[arg(long, value_enum, default_value = "mlp")]
+    #[arg(long, value_parser = model(), default_value = "mlp")]
     pub model: Model,
     /// What every run has.
     #[command(flatten)]
     #[serde(flatten)]
     pub run: RunOptions,
     /// Training batches of an epoch: a number, or with a decimal point a fraction [default: all]
-    #[arg(long, value_name = "N|FRACTION", value_parser = limit_train_batches)]
+    #[arg(long, value_name = "N|FRACTION")]
     pub limit_train_batches: Option<LimitTrainBatches>,
     /// Epochs from one checkpoint to the next; the best so far and the last are saved in any case
     #[arg(long, value_name = "EPOCHS", default_value = "1", value_parser = at_least_one)]
@@ -60,35 +61,6 @@ pub struct TrainOptions {
     /// Name of the run's folder in OUTPUT_DIR [default: MNIST or MNIST_MLR, by the model]
     #[arg(long, value_parser = name)]
     pub name: Option<String>,
-}
-
-/// Lightning's `limit_train_batches`.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-#[serde(untagged)]
-pub enum LimitTrainBatches {
-    /// So many, or all if there are fewer.
-    Number(usize),
-    /// This part of all, rounded down.
-    Fraction(f64),
-}
-
-impl Display for LimitTrainBatches {
-    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
-        match self {
-            Self::Number(number) => write!(f, "{number}"),
-            Self::Fraction(fraction) => write!(f, "{fraction:?}"),
-        }
-    }
-}
-
-impl LimitTrainBatches {
-    /// How many batches of an epoch's.
-    pub fn of(self, batches: usize) -> usize {
-        match self {
-            Self::Number(number) => number.min(batches),
-            Self::Fraction(fraction) => (fraction * batches as f64) as usize,
-        }
-    }
 }
 
 impl TryFrom<Map<String, Value>> for TrainOptions {
@@ -104,7 +76,7 @@ impl TryFrom<Map<String, Value>> for TrainOptions {
         }
         let given = fields.iter().filter(|(_, value)| !value.is_null());
         let words = given.map(|(name, value)| format!("{}={}", flag(name), text(value)));
-        let parsed = CommandLine::try_parse_from(words).map_err(|error| anyhow!(first_paragraph(&error)))?;
+        let parsed = CommandLine::try_parse_from(words).map_err(|error| anyhow!(message(&error)))?;
         // A default here would be another option than the run's.
         let mut all = parsed.options.fields()?.into_iter();
         match all.find(|(name, value)| !value.is_null() && fields.get(name).is_none_or(Value::is_null)) {
@@ -141,14 +113,6 @@ impl TrainOptions {
     }
 }
 
-/// A clap error without its "error: " and the usage below it.
-pub fn first_paragraph(error: &clap::Error) -> String {
-    let text = error.render().to_string();
-    // Lists, such as that of missing arguments, stand indented on lines of their own.
-    let first = text.split("\n\n").next().unwrap_or_default();
-    first.trim_start_matches("error: ").split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
 fn flag(name: &str) -> String {
     format!("--{}", name.replace('_', "-"))
 }
@@ -159,6 +123,19 @@ fn text(value: &Value) -> String {
         Value::String(text) => text.clone(),
         value => value.to_string(),
     }
+}
+
+/// Parses the name of a model.
+pub fn model() -> impl TypedValueParser<Value = Model> {
+    let value = |model: Model| {
+        PossibleValue::new(model.name()).help(match model {
+            Model::Mlp => {
+                "The multilayer perceptron, MNISTModel: two hidden layers of 256 and 128 units with dropout"
+            }
+            Model::Mlr => "Multinomial logistic regression, MNIST_MLR",
+        })
+    };
+    PossibleValuesParser::new(Model::ALL.map(value)).try_map(|name| name.parse::<Model>())
 }
 
 /// Parses a whole number from 1 on.
@@ -196,19 +173,14 @@ fn threads(value: &str) -> Result<i32, String> {
         .ok_or("must be a whole number from 1 to 1024".into())
 }
 
-fn limit_train_batches(value: &str) -> Result<LimitTrainBatches, String> {
-    let number = at_least_one(value).ok().map(LimitTrainBatches::Number);
-    let fraction = || value.parse().ok().filter(|fraction| *fraction > 0.0 && *fraction <= 1.0);
-    number
-        .or_else(|| fraction().map(LimitTrainBatches::Fraction))
-        .ok_or("must be a whole number, 1 or more, or a fraction with a decimal point, up to 1.0".into())
-}
-
 fn name(value: &str) -> Result<String, String> {
-    let is_plain = !value.is_empty() && !value.starts_with('.') && !value.contains(['/', '\0']);
+    let is_plain = !value.is_empty()
+        && !value.starts_with('.')
+        && !value.contains('/')
+        && !value.contains(char::is_control);
     if is_plain {
         Ok(value.into())
     } else {
-        Err("must be the name of a folder, without '/' and '.' first".into())
+        Err("must be the name of a folder, without '/', line breaks and the like, and '.' first".into())
     }
 }

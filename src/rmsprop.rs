@@ -7,9 +7,10 @@
 //! loop of our own could do them in one pass, but MKL's square root does not round correctly on every processor, and
 //! what it gives instead only it knows.
 
-use anyhow::{Result, ensure};
 use tch::nn::VarStore;
 use tch::{Device, Kind, TchError, Tensor, no_grad};
+
+use crate::torch_error::Error;
 
 const ALPHA: f64 = 0.99;
 const EPS: f64 = 1e-8;
@@ -45,7 +46,7 @@ impl RmsProp {
     ///
     /// # Errors
     /// libtorch's, when memory is short.
-    pub fn new(vs: &VarStore, lr: f64) -> Result<Self, TchError> {
+    pub fn new(vs: &VarStore, lr: f64) -> Result<Self, Error> {
         // MKL settles on a kernel for its square root at the first call. If that comes from two threads at once, one
         // may get a coarser kernel, and the weights differ from run to run: pytorch/pytorch#188792. One element is
         // one thread's.
@@ -62,7 +63,9 @@ impl RmsProp {
         let mut parameters = vec![];
         for (name, parameter) in variables {
             let (size, length) = (parameter.size(), parameter.numel() as i64);
-            let part = |tensor: &Tensor| tensor.f_narrow(0, start, length)?.f_view(&size[..]);
+            let part = |tensor: &Tensor| -> Result<_, TchError> {
+                tensor.f_narrow(0, start, length)?.f_view(&size[..])
+            };
             let (square_avg, grad, avg) = (part(&square_avg)?, part(&grad)?, part(&avg)?);
             parameters.push(Parameter { name, parameter, square_avg, grad, avg });
             start += length;
@@ -91,26 +94,24 @@ impl RmsProp {
     ///
     /// # Errors
     /// A parameter that has no part in the loss, or libtorch's.
-    pub fn gradients(&self, loss: &Tensor) -> Result<Vec<Tensor>> {
-        for Parameter { name, parameter, .. } in &self.parameters {
-            ensure!(
-                parameter.requires_grad(),
-                "the parameter {name} is frozen: freeze it before RmsProp::new"
-            );
+    pub fn gradients(&self, loss: &Tensor) -> Result<Vec<Tensor>, Error> {
+        let frozen = self.parameters.iter().find(|parameter| !parameter.parameter.requires_grad());
+        if let Some(Parameter { name, .. }) = frozen {
+            return Err(Error::NoGradient(name.clone()));
         }
         let parameters: Vec<_> = self.parameters.iter().map(|parameter| &parameter.parameter).collect();
         let gradients = Tensor::f_run_backward(&[loss], &parameters, false, false)?;
-        for (Parameter { name, .. }, gradient) in self.parameters.iter().zip(&gradients) {
-            ensure!(gradient.defined(), "the parameter {name} has no part in the loss");
+        match self.parameters.iter().zip(&gradients).find(|(_, gradient)| !gradient.defined()) {
+            Some((Parameter { name, .. }, _)) => Err(Error::NoGradient(name.clone())),
+            None => Ok(gradients),
         }
-        Ok(gradients)
     }
 
     /// Moves every parameter by its gradient.
     ///
     /// # Errors
     /// Not the gradients of all parameters, or libtorch's.
-    pub fn step(&mut self, gradients: &[Tensor]) -> Result<(), TchError> {
+    pub fn step(&mut self, gradients: &[Tensor]) -> Result<(), Error> {
         let Self { parameters, square_avg: v, grad, avg, weight, lr } = self;
         no_grad(|| {
             let flat = gradients.iter().map(|gradient| gradient.f_view(-1)).collect::<Result<Vec<_>, _>>()?;

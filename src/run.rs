@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
-use std::path::Path;
+use std::path::{Path, PathBuf, absolute};
 use std::time::SystemTime;
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::options::TrainOptions;
-use crate::{banner, file, libtorch, mnist};
+use crate::{file, libtorch, mnist};
 
 const FILE: &str = "run.json";
 /// Hundreds of times as much as there is to say of a run.
@@ -43,9 +43,25 @@ pub struct Environment {
     pub git_commit: Option<String>,
 }
 
+/// How a run ended when it last did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum End {
+    /// It did all its epochs.
+    MaxEpochs,
+    /// Its time was over.
+    MaxTime,
+    /// A signal came.
+    Interrupted,
+    /// The loss was no finite number any more.
+    Diverged,
+}
+
 /// What a run came to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
+    /// How it ended; none if version 0.1 wrote this.
+    pub end: Option<End>,
     /// Epochs finished.
     pub epochs: usize,
     /// Training steps taken.
@@ -58,12 +74,29 @@ pub struct Outcome {
 
 /// The whole file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Record {
+pub struct RunJson {
     /// What was run.
     #[serde(flatten)]
     pub run: Run,
+    /// Where the data lay, from the root; none if the path is no text, or version 0.1 wrote this.
+    pub data_dir: Option<String>,
     /// What it came to when it last ended by itself; none if it never did.
     pub outcome: Option<Outcome>,
+}
+
+/// What was otherwise when a run began, and may change the last digits of what it comes to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Changed {
+    what: &'static str,
+    then: Option<String>,
+    now: Option<String>,
+}
+
+impl std::fmt::Display for Changed {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        let [then, now] = [&self.then, &self.now].map(|value| value.as_deref().unwrap_or("unknown"));
+        write!(f, "{} was {then} and is {now}; the results may differ in their last digits", self.what)
+    }
 }
 
 impl Environment {
@@ -85,22 +118,20 @@ impl Run {
     /// # Errors
     /// Data that can't be read.
     pub fn new(options: &TrainOptions, data_dir: &Path) -> Result<Self> {
+        let checksums = mnist::checksums(data_dir)?.into_iter();
         Ok(Self {
             options: options.clone(),
-            data: mnist::checksums(data_dir)?
-                .into_iter()
-                .map(|(file, sha256)| (file.into(), sha256))
-                .collect(),
+            data: checksums.map(|(file, sha256)| (file.into(), sha256)).collect(),
             environment: Environment::current(),
             start: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
         })
     }
 
-    /// Makes sure that `now`, which goes on with this run or repeats it, comes to the same bits.
+    /// Makes sure that `now`, which goes on with this run or repeats it, is on the same data; and what else differs.
     ///
     /// # Errors
-    /// Other data; the message names the file. What else differs, other kernels or another libtorch, gives a warning.
-    pub fn check_same(&self, now: &Self, data_dir: &Path) -> Result<()> {
+    /// Other data; the message names the file.
+    pub fn check_same(&self, now: &Self, data_dir: &Path) -> Result<Vec<Changed>> {
         for (file, sha256) in &now.data {
             ensure!(
                 self.data.get(file) == Some(sha256),
@@ -109,33 +140,32 @@ impl Run {
             );
         }
         let (then, now) = (&self.environment, &now.environment);
-        for (what, then, now) in [
-            ("CPU capability", Some(&then.cpu_capability), Some(&now.cpu_capability)),
-            ("libtorch", then.libtorch.as_ref(), now.libtorch.as_ref()),
-        ] {
-            if then != now {
-                let [then, now] = [then, now].map(|value| value.map_or("unknown", String::as_str));
-                banner::print(&format!(
-                    "warning: {what} was {then} and is {now}; the results may differ in their last digits"
-                ));
-            }
-        }
-        Ok(())
+        let capability = |environment: &Environment| Some(environment.cpu_capability.clone());
+        let pairs = [
+            ("CPU capability", capability(then), capability(now)),
+            ("libtorch", then.libtorch.clone(), now.libtorch.clone()),
+        ];
+        let changed = pairs.into_iter().filter(|(_, then, now)| then != now);
+        Ok(changed.map(|(what, then, now)| Changed { what, then, now }).collect())
     }
 }
 
-impl Record {
+impl RunJson {
+    /// Of a run that begins or goes on, on the data in `data_dir`.
+    pub fn new(run: Run, data_dir: &Path, outcome: Option<Outcome>) -> Self {
+        let data_dir = absolute(data_dir).ok().and_then(|path| path.to_str().map(String::from));
+        Self { run, data_dir, outcome }
+    }
+
     /// Reads a run.json, by its path or that of its folder.
     ///
     /// # Errors
     /// What is no run.json. The message names the file.
     pub fn read(path: &Path) -> Result<Self> {
         let path = if path.is_dir() { path.join(FILE) } else { path.to_path_buf() };
-        let name = path.display();
-        let bytes = file::read(&path, LARGEST).map_err(|error| {
-            anyhow!("{:#}; name the run.json of a run, or its folder", anyhow::Error::new(error))
-        })?;
-        serde_json::from_slice(&bytes).with_context(|| format!("{name}: not the run.json of a run"))
+        let bytes = file::read(&path, LARGEST)?;
+        serde_json::from_slice(&bytes)
+            .with_context(|| format!("{}: not the run.json of a run", path.display()))
     }
 
     /// Writes run.json into the run's folder.
@@ -143,7 +173,13 @@ impl Record {
     /// # Errors
     /// A folder that can't be written to.
     pub fn write(&self, log_dir: &Path) -> Result<()> {
-        Ok(file::write(&log_dir.join(FILE), format!("{}\n", serde_json::to_string_pretty(self)?).as_bytes())?)
+        let text = format!("{}\n", serde_json::to_string_pretty(self)?);
+        Ok(file::write(&log_dir.join(FILE), text.as_bytes())?)
+    }
+
+    /// Where the data lay.
+    pub fn data_dir(&self) -> Option<PathBuf> {
+        self.data_dir.as_ref().map(PathBuf::from)
     }
 }
 

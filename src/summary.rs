@@ -3,9 +3,8 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use anyhow::{Result, ensure};
-
 use crate::layers::{Layer, LayerInfo};
+use crate::torch_error::Error;
 
 const NAME_WIDTH: usize = 40;
 const COLUMN_WIDTH: usize = 25;
@@ -23,7 +22,7 @@ pub struct Summary {
 struct Row {
     class_name: &'static str,
     depth: usize,
-    /// The how manieth layer of this depth it is, from 1.
+    /// Its number among the layers of this depth, from 1.
     depth_index: usize,
     input_size: Vec<i64>,
     output_size: Vec<i64>,
@@ -34,21 +33,25 @@ struct Row {
 ///
 /// # Errors
 /// A shape that the model does not take.
-pub fn summary(model: &dyn Layer, input_size: &[i64]) -> Result<Summary> {
+pub fn summary(model: &dyn Layer, input_size: &[i64]) -> Result<Summary, Error> {
     // Sizes and sums below are of i64.
     let values = input_size.iter().try_fold(1i64, |product, &length| product.checked_mul(length));
-    ensure!(
-        !input_size.is_empty() && values.is_some_and(|values| (0..1 << 40).contains(&values)),
-        "an input of shape {input_size:?} is none that memory could hold"
-    );
+    if input_size.is_empty() || !values.is_some_and(|values| (0..1 << 40).contains(&values)) {
+        return Err(Error::InputSize(input_size.to_vec()));
+    }
     let mut rows = vec![];
     add_rows(&mut rows, &model.info(), 0, input_size)?;
     Ok(Summary { input_size: input_size.to_vec(), rows })
 }
 
 /// Adds the rows of a layer and of the layers inside it; the shape that comes out.
-fn add_rows(rows: &mut Vec<Row>, info: &LayerInfo, depth: usize, input_size: &[i64]) -> Result<Vec<i64>> {
-    let output_size = (info.output_size)(info, input_size)?;
+fn add_rows(
+    rows: &mut Vec<Row>,
+    info: &LayerInfo,
+    depth: usize,
+    input_size: &[i64],
+) -> Result<Vec<i64>, Error> {
+    let output_size = info.output_size(input_size)?;
     rows.push(Row {
         class_name: info.class_name,
         depth,

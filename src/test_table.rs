@@ -2,7 +2,7 @@
 //! dictionary.
 
 use crate::error_tracker::Metrics;
-use crate::python::repr;
+use crate::repr::repr;
 
 /// `_EvaluationLoop._print_results` for one dataloader, for a terminal of so many columns (at least 2).
 pub fn test_table(metrics: &Metrics, terminal_width: usize) -> String {

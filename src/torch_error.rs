@@ -1,53 +1,148 @@
-//! What libtorch says when something goes wrong, made readable.
+//! What goes wrong below: libtorch's own errors made readable, and those of what stands on it here.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use anyhow::{Result, anyhow};
+use tch::{Kind, TchError};
 
-/// Runs what can only panic when libtorch refuses, such as `ModuleT::forward_t`; libtorch's message as an error.
+/// An error of libtorch, or of what is handed to the layers, loaders and files around it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// libtorch refused. What it said, without the C++ backtrace that it puts behind that.
+    #[error("{0}")]
+    Libtorch(String),
+    /// libtorch found no memory. What it said.
+    #[error("{0}")]
+    OutOfMemory(String),
+    /// A layer that was given a shape it does not take.
+    #[error("{layer} takes {takes}, not {size:?}")]
+    Shape {
+        /// The layer's class name.
+        layer: &'static str,
+        /// The shape it takes.
+        takes: String,
+        /// The shape it was given.
+        size: Vec<i64>,
+    },
+    /// An input without a batch, or one too large for any memory.
+    #[error("an input of shape {0:?}: it has no batch, or is larger than any memory")]
+    InputSize(Vec<i64>),
+    /// `nn.Linear` of no features.
+    #[error("a linear layer of {in_features} to {out_features} features: it has 1 or more of each")]
+    Features {
+        /// Of the input.
+        in_features: i64,
+        /// Of the output.
+        out_features: i64,
+    },
+    /// What is no probability.
+    #[error("dropout probability has to be between 0 and 1, but got {0}")]
+    Probability(f64),
+    /// Images and labels that don't go together.
+    #[error("images of shape {images:?} with labels of shape {labels:?}: [N, ...] and [N] are needed")]
+    Unpaired {
+        /// The images' shape.
+        images: Vec<i64>,
+        /// The labels' shape.
+        labels: Vec<i64>,
+    },
+    /// Labels that are no whole numbers.
+    #[error("labels of kind {0:?}: Int64 is needed")]
+    LabelKind(Kind),
+    /// An index beyond the data set.
+    #[error("the index {index} of an image, where there are {count}")]
+    Index {
+        /// The index.
+        index: i64,
+        /// How many images there are.
+        count: i64,
+    },
+    /// Parts of a data set that don't come to the whole.
+    #[error("parts of {lengths:?} images, where there are {count}")]
+    Lengths {
+        /// Of the parts.
+        lengths: [usize; 2],
+        /// How many images there are.
+        count: usize,
+    },
+    /// A parameter that does not take part in the training.
+    #[error("the parameter {0} is frozen, or has no part in the loss")]
+    NoGradient(String),
+    /// Bytes that are no state of a `torch.Generator`.
+    #[error("no state of a torch.Generator: {0}")]
+    GeneratorState(String),
+}
+
+impl From<TchError> for Error {
+    fn from(error: TchError) -> Self {
+        match error {
+            TchError::Torch(message) => Self::from_libtorch(&message),
+            other => Self::Libtorch(other.to_string()),
+        }
+    }
+}
+
+impl Error {
+    fn from_libtorch(message: &str) -> Self {
+        let end = message.find("\nException raised from ").or_else(|| message.find("\nframe #"));
+        let said = &message[..end.unwrap_or(message.len())];
+        let said = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
+        // libtorch has no other way to tell this error from others.
+        if said.contains("can't allocate memory") { Self::OutOfMemory(said) } else { Self::Libtorch(said) }
+    }
+}
+
+/// Runs what can only panic when libtorch refuses, such as `ModuleT::forward_t`, and makes an error of the panic.
 ///
 /// The process's panic hook still runs, so by default the message is on stderr too.
-pub fn caught<T>(f: impl FnOnce() -> T) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(f)).map_err(|payload| anyhow!(panic_message(&*payload)))
+///
+/// # Errors
+/// What the panic said.
+pub fn caught<T>(f: impl FnOnce() -> T) -> Result<T, Error> {
+    catch_unwind(AssertUnwindSafe(f)).map_err(|payload| {
+        let message = panic_message(&*payload);
+        match message.strip_prefix("called `Result::unwrap()` on an `Err` value: Torch(\"") {
+            // As `unwrap` shows it.
+            Some(said) => Error::from_libtorch(
+                &said.trim_end_matches("\")").replace("\\n", "\n").replace("\\\"", "\"").replace("\\'", "'"),
+            ),
+            None => Error::Libtorch(message.to_string()),
+        }
+    })
 }
 
-/// The message of a panic. tch's infallible calls panic with libtorch's inside what `unwrap` says.
-pub fn panic_message(payload: &(dyn Any + Send)) -> String {
+/// What a panic said.
+pub fn panic_message(payload: &(dyn Any + Send)) -> &str {
     let text = payload.downcast_ref::<String>().map(String::as_str);
-    let text = text.or(payload.downcast_ref::<&str>().copied()).unwrap_or("unknown");
-    let message = without_backtrace(text);
-    message.split_once("Torch(\"").map_or(message, |(_, of_libtorch)| of_libtorch).to_string()
-}
-
-/// The first line of a message. libtorch's go on with a C++ backtrace, whose line ends `unwrap` shows as `\n`.
-pub fn without_backtrace(message: &str) -> &str {
-    let first_line = message.lines().next().unwrap_or_default();
-    first_line.split("\\n").next().unwrap_or_default()
+    text.or(payload.downcast_ref::<&str>().copied()).unwrap_or("it did not say why")
 }
 
 #[cfg(test)]
 mod tests {
-    use tch::Tensor;
+    use tch::{TchError, Tensor};
 
-    use super::{caught, panic_message, without_backtrace};
+    use super::{Error, caught};
 
     #[test]
-    fn no_backtrace_of_libtorch_reaches_the_user() {
-        let error = "Internal torch error: sizes differ\nException raised from infer_size at ...\nframe #0: c10::Error";
-        assert_eq!(without_backtrace(error), "Internal torch error: sizes differ");
-        let unwrapped: &'static str =
-            r#"called `Result::unwrap()` on an `Err` value: Torch("sizes differ\nframe #0: c10::Error")"#;
-        assert_eq!(panic_message(&unwrapped), "sizes differ");
+    fn of_what_libtorch_says_the_backtrace_goes_and_nothing_else() {
+        let error = |message: &str| Error::from(TchError::Torch(message.into())).to_string();
+        assert_eq!(
+            error("sizes differ\nException raised from infer_size at ...\nframe #0: c10::Error"),
+            "sizes differ"
+        );
+        assert_eq!(error("cannot open C:\\new\\nothing"), "cannot open C:\\new\\nothing");
+        assert_eq!(error("two lines:\n  the second"), "two lines: the second");
+        let file = TchError::FileFormat("C:\\new\nsecond".into()).to_string();
+        assert_eq!(Error::from(TchError::FileFormat("C:\\new\nsecond".into())).to_string(), file);
     }
 
     #[test]
     fn a_panic_of_tch_becomes_an_error_with_the_message_of_libtorch() {
         let (a, b) = (Tensor::from_slice(&[1f32, 2.0]), Tensor::from_slice(&[1f32, 2.0, 3.0]));
-        let error = caught(|| a + b).unwrap_err();
         assert_eq!(
-            error.to_string(),
+            caught(|| a + b).unwrap_err().to_string(),
             "The size of tensor a (2) must match the size of tensor b (3) at non-singleton dimension 0"
         );
+        assert_eq!(caught(|| panic!("a \\new one")).unwrap_err().to_string(), "a \\new one");
     }
 }

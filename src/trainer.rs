@@ -1,23 +1,27 @@
 //! `pytorch_lightning.Trainer`: the one training loop, and the evaluation after it.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail, ensure};
+use log::info;
 use tch::no_grad;
 
-use crate::banner;
-use crate::checkpoint;
+use crate::checkpoint::{Checkpoint, TrainerState};
 use crate::csv_logger::CsvLogger;
-use crate::data::{DataLoader, SimpleDataModule};
+use crate::data::DataLoader;
+use crate::data_module::SimpleDataModule;
 use crate::divergence::{Divergence, Losses};
 use crate::epoch_metrics::EpochMetrics;
 use crate::error_tracker::{ErrorTracker, Metrics};
 use crate::generator::Generator;
-use crate::interrupt::Interrupt;
+use crate::islp_error;
+use crate::lightning_error::Error;
+use crate::limit_train_batches::LimitTrainBatches;
 use crate::model_checkpoint::ModelCheckpoint;
+use crate::model_summary;
 use crate::module::SimpleModule;
-use crate::options::LimitTrainBatches;
-use crate::progress::Progress;
+use crate::progress::ProgressBar;
 
 /// A row of `train_accuracy_step` is logged every so many steps; Lightning's `log_every_n_steps`.
 const LOG_EVERY_N_STEPS: usize = 50;
@@ -31,11 +35,12 @@ pub enum Ended {
     MaxEpochs,
     /// `max_time` was over.
     MaxTime,
-    /// A signal came; the epoch under way is lost, but for the metrics logged in it.
-    Interrupted,
+    /// `should_stop` was set; the epoch under way is lost, but for the metrics logged in it.
+    ShouldStop,
 }
 
-/// Trains and tests one module, logging as Lightning does.
+/// Trains and tests one module, logging as Lightning does. What Lightning says besides goes to the `log` crate, as
+/// information.
 #[derive(Debug)]
 pub struct Trainer {
     /// `fit` ends after so many epochs.
@@ -48,8 +53,8 @@ pub struct Trainer {
     pub checkpoint: Option<ModelCheckpoint>,
     /// `fit` ends with an error as soon as it sees that the loss is no finite number.
     pub terminate_on_nan: bool,
-    /// `fit` ends after the step in which a signal comes.
-    pub interrupt: Interrupt,
+    /// `fit` ends after the step in which this becomes true, from another thread or a signal.
+    pub should_stop: Arc<AtomicBool>,
     /// A progress bar on stderr, where that is a terminal.
     pub enable_progress_bar: bool,
     /// What was logged so far.
@@ -70,7 +75,7 @@ impl Trainer {
             limit_train_batches: None,
             checkpoint: None,
             terminate_on_nan: false,
-            interrupt: Interrupt::default(),
+            should_stop: Arc::default(),
             enable_progress_bar: false,
             logger,
             generator: generator.clone(),
@@ -80,10 +85,15 @@ impl Trainer {
         }
     }
 
-    /// Goes on after the epoch at which a checkpoint was saved, to which module and generator have been put back.
-    pub fn resume(&mut self, progress: &checkpoint::Progress) {
-        self.current_epoch = progress.epoch + 1;
-        self.global_step = progress.global_step;
+    /// Puts module and generator where they were when the checkpoint was saved; `fit` goes on from there.
+    ///
+    /// # Errors
+    /// A checkpoint of another model.
+    pub fn resume(&mut self, checkpoint: &Checkpoint, module: &mut SimpleModule) -> Result<(), Error> {
+        checkpoint.restore(module, &self.generator)?;
+        self.current_epoch = checkpoint.state.epoch + 1;
+        self.global_step = checkpoint.state.global_step;
+        Ok(())
     }
 
     /// The number of epochs finished.
@@ -99,29 +109,22 @@ impl Trainer {
     /// Trains up to `max_epochs` epochs. The metrics are on disk after each.
     ///
     /// # Errors
-    /// Data that the model does not take, short memory, files that can't be written; a
-    /// [`Divergence`].
-    pub fn fit(&mut self, module: &mut SimpleModule, data: &SimpleDataModule) -> Result<Ended> {
-        banner::print(&banner::devices(module.vs.device()));
-        banner::print(&banner::parameters(&module.model.info()));
-        let mut train_dataloader = data.train_dataloader();
-        let mut val_dataloader = data.val_dataloader();
-        let batches = train_dataloader.len();
-        let batches = self.limit_train_batches.map_or(batches, |limit| limit.of(batches));
-        ensure!(batches > 0, "no training batch in an epoch: take more of them");
-        if self.current_epoch > 0 {
+    /// Data that the model does not take, short memory, files that can't be written; a [`Divergence`].
+    pub fn fit(&mut self, module: &mut SimpleModule, data: &SimpleDataModule) -> Result<Ended, Error> {
+        info!("{}", model_summary::devices(module.vs.device()));
+        info!("{}", model_summary::parameters(&module.model.info()));
+        let (mut train_dataloader, mut val_dataloader) = (data.train_dataloader(), data.val_dataloader());
+        let batches = self.num_training_batches(&train_dataloader)?;
+        if self.current_epoch == 0 {
+            self.sanity_check(module, &mut val_dataloader)?;
+        } else {
             train_dataloader.resume();
             val_dataloader.resume();
             // Without what an epoch that was stopped had logged.
             self.logger.save()?;
-        } else {
-            // Lightning's sanity check. What it draws is put back, but persistent workers stay.
-            self.generator
-                .isolate(|| evaluate(module, &mut val_dataloader, NUM_SANITY_VAL_STEPS))?
-                .compute(module)?;
         }
 
-        let progress = Progress::new(self.enable_progress_bar, self.max_epochs, batches, self.global_step);
+        let bar = ProgressBar::new(self.enable_progress_bar, self.max_epochs, batches, self.global_step);
         let mut losses = Losses::default();
         while self.current_epoch < self.max_epochs {
             let mut metrics = EpochMetrics::default();
@@ -134,57 +137,95 @@ impl Trainer {
 
                 self.global_step += 1;
                 metrics.update(&loss, &logits, labels);
-                if self.global_step.is_multiple_of(LOG_EVERY_N_STEPS) {
-                    let steps = metrics.look()?;
-                    self.check(&mut losses, &steps, &[], module)?;
-                    let last = steps[steps.len() - 1];
-                    self.log(&[("train_accuracy_step", last.accuracy)]);
-                    progress.train_loss(last.loss);
-                }
-                progress.step(self.current_epoch);
-                if self.interrupt.exit_code().is_some() {
-                    return self.interrupted();
+                self.step_end(module, &mut metrics, &mut losses, &bar)?;
+                if self.should_stop.load(Ordering::Relaxed) {
+                    return self.stop();
                 }
             }
             let valid = evaluate(module, &mut val_dataloader, usize::MAX)?.compute(module)?;
-            let steps = metrics.look()?;
-            let train = metrics.compute()?;
-            self.log(&[("valid_loss", valid.loss), ("valid_accuracy", valid.accuracy)]);
-            self.log(&[("train_loss", train.loss), ("train_accuracy_epoch", train.accuracy)]);
-            self.check(&mut losses, &steps, &[train.loss, valid.loss], module)?;
-            self.logger.save()?;
-            progress.valid_accuracy(valid.accuracy);
-
-            self.current_epoch += 1;
             let is_out_of_time = self.max_time.is_some_and(|max_time| self.start.elapsed() >= max_time);
-            let is_end = is_out_of_time || self.current_epoch == self.max_epochs;
-            if let Some(checkpoint) = &mut self.checkpoint {
-                let progress = checkpoint::Progress {
-                    epoch: self.current_epoch - 1,
-                    global_step: self.global_step,
-                    valid_loss: Some(valid.loss).filter(|loss| loss.is_finite()),
-                    metrics_sha256: self.logger.sha256()?,
-                };
-                checkpoint.epoch_end(module, &self.generator, progress, is_end)?;
-            }
+            self.epoch_end(module, metrics, valid, &mut losses, is_out_of_time)?;
+            bar.valid_accuracy(valid.accuracy);
             if is_out_of_time && self.current_epoch < self.max_epochs {
-                progress.finish();
-                banner::print(&banner::out_of_time(self.start.elapsed()));
+                bar.finish();
+                info!("{}", model_summary::out_of_time(self.start.elapsed()));
                 return Ok(Ended::MaxTime);
             }
         }
-        progress.finish();
-        banner::print(&banner::stopped(self.max_epochs));
+        bar.finish();
+        info!("{}", model_summary::stopped(self.max_epochs));
         Ok(Ended::MaxEpochs)
     }
 
+    fn num_training_batches(&self, train_dataloader: &DataLoader) -> Result<usize, Error> {
+        let batches = train_dataloader.len();
+        let batches = self.limit_train_batches.map_or(batches, |limit| limit.of(batches));
+        if batches == 0 { Err(Error::NoBatch) } else { Ok(batches) }
+    }
+
+    /// Lightning's sanity check. What it draws is put back, but persistent workers stay.
+    fn sanity_check(&self, module: &SimpleModule, val_dataloader: &mut DataLoader) -> Result<(), Error> {
+        self.generator.isolate(|| evaluate(module, val_dataloader, NUM_SANITY_VAL_STEPS))?.compute(module)?;
+        Ok(())
+    }
+
+    /// Every [`LOG_EVERY_N_STEPS`] steps reads what they came to, and logs the last one's accuracy.
+    fn step_end(
+        &mut self,
+        module: &SimpleModule,
+        metrics: &mut EpochMetrics,
+        losses: &mut Losses,
+        bar: &ProgressBar,
+    ) -> Result<(), Error> {
+        if self.global_step.is_multiple_of(LOG_EVERY_N_STEPS) {
+            let steps = metrics.drain()?;
+            self.check(losses, &steps, &[], module)?;
+            let last = steps[steps.len() - 1];
+            self.log(&[("train_accuracy_step", last.accuracy)]);
+            bar.train_loss(last.loss);
+        }
+        bar.step(self.current_epoch);
+        Ok(())
+    }
+
+    /// Logs an epoch, puts metrics and checkpoint on disk, and counts it as finished.
+    fn epoch_end(
+        &mut self,
+        module: &SimpleModule,
+        mut metrics: EpochMetrics,
+        valid: Metrics,
+        losses: &mut Losses,
+        is_out_of_time: bool,
+    ) -> Result<(), Error> {
+        let steps = metrics.drain()?;
+        let train = metrics.compute();
+        self.log(&[("valid_loss", valid.loss), ("valid_accuracy", valid.accuracy)]);
+        self.log(&[("train_loss", train.loss), ("train_accuracy_epoch", train.accuracy)]);
+        self.check(losses, &steps, &[train.loss, valid.loss], module)?;
+        self.logger.save()?;
+
+        let epoch = self.current_epoch;
+        self.current_epoch += 1;
+        let is_end = is_out_of_time || self.current_epoch == self.max_epochs;
+        if let Some(checkpoint) = &mut self.checkpoint {
+            let state = TrainerState {
+                epoch,
+                global_step: self.global_step,
+                valid_loss: Some(valid.loss).filter(|loss| loss.is_finite()),
+                metrics_sha256: self.logger.sha256(),
+            };
+            checkpoint.epoch_end(module, &self.generator, state, is_end)?;
+        }
+        Ok(())
+    }
+
     /// Puts on disk what there is.
-    fn interrupted(&mut self) -> Result<Ended> {
+    fn stop(&mut self) -> Result<Ended, Error> {
         self.logger.save()?;
         if let Some(checkpoint) = &mut self.checkpoint {
             checkpoint.save_pending()?;
         }
-        Ok(Ended::Interrupted)
+        Ok(Ended::ShouldStop)
     }
 
     /// Ends a training that has diverged, having put its metrics on disk.
@@ -194,14 +235,14 @@ impl Trainer {
         steps: &[Metrics],
         epoch_losses: &[f32],
         module: &SimpleModule,
-    ) -> Result<()> {
-        losses.look(self.global_step, steps.iter().map(|step| step.loss));
+    ) -> Result<(), Error> {
+        losses.update(self.global_step, steps.iter().map(|step| step.loss));
         match losses.divergence(epoch_losses).filter(|_| self.terminate_on_nan) {
             Some((step, loss, last_finite_loss)) => {
                 self.logger.save()?;
                 let best = self.checkpoint.as_ref().and_then(ModelCheckpoint::best);
                 let lr = module.optimizer.lr();
-                bail!(Divergence { epoch: self.current_epoch, step, lr, loss, last_finite_loss, best })
+                Err(Divergence { epoch: self.current_epoch, step, lr, loss, last_finite_loss, best }.into())
             }
             None => Ok(()),
         }
@@ -211,7 +252,7 @@ impl Trainer {
     ///
     /// # Errors
     /// Data that the model does not take, short memory, a metrics.csv that can't be written.
-    pub fn test(&mut self, module: &SimpleModule, data: &SimpleDataModule) -> Result<Metrics> {
+    pub fn test(&mut self, module: &SimpleModule, data: &SimpleDataModule) -> Result<Metrics, Error> {
         let test = evaluate(module, &mut data.test_dataloader(), usize::MAX)?.compute(module)?;
         let metrics = [("test_loss", test.loss), ("test_accuracy", test.accuracy)];
         self.logger.log_metrics(&metrics, self.current_epoch, self.global_step);
@@ -233,7 +274,7 @@ pub fn evaluate(
     module: &SimpleModule,
     dataloader: &mut DataLoader,
     limit_batches: usize,
-) -> Result<ErrorTracker> {
+) -> Result<ErrorTracker, islp_error::Error> {
     no_grad(|| {
         let mut tracker = ErrorTracker::default();
         for batch in dataloader.iter()?.take(limit_batches) {

@@ -10,15 +10,15 @@ use super::{Cli, print};
 ///
 /// Example: islp-mnist completions bash > ~/.local/share/bash-completion/completions/islp-mnist
 #[derive(Args, Debug)]
-pub struct Options {
+pub struct CompletionsArgs {
     /// The shell
     shell: Shell,
 }
 
 /// Runs the command.
-pub fn run(options: &Options) -> Result<u8> {
+pub fn run(args: &CompletionsArgs) -> Result<u8> {
     let mut script = vec![];
-    generate(options.shell, &mut Cli::command(), "islp-mnist", &mut script);
+    generate(args.shell, &mut Cli::command(), "islp-mnist", &mut script);
     // For bash it spells a hyphen in the program's name in two ways, and no option completes: clap-rs/clap#6421.
     let script = String::from_utf8_lossy(&script).replace("islp__subcmd__mnist", "islp__mnist");
     print(script.trim_end())?;

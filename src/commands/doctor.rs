@@ -1,15 +1,15 @@
 //! `islp-mnist doctor`: whether this machine has what the same results as Python's take, a line for each check.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
 use clap::Args;
 use tch::Cuda;
 
-use super::print;
-use crate::device::cuda;
+use super::hints::{REFETCH_LIBTORCH, explain};
+use super::{DataDir, print};
+use crate::cuda;
 use crate::device::{DeviceOption, resolve};
 use crate::generator::Generator;
 use crate::{libtorch, mnist};
@@ -21,32 +21,31 @@ use crate::{libtorch, mnist};
 ///
 /// Example: islp-mnist doctor --device cuda
 #[derive(Args, Debug)]
-pub struct Options {
+pub struct DoctorArgs {
     /// Device to check for: auto, cpu, cuda, cuda:N or mps
     #[arg(long, default_value_t)]
     device: DeviceOption,
-    /// Folder with MNIST/raw/, as torchvision lays it out
-    #[arg(long, default_value = "data")]
-    data_dir: PathBuf,
+    #[command(flatten)]
+    data: DataDir,
 }
 
-pub fn run(options: &Options) -> Result<u8> {
+pub fn run(args: &DoctorArgs) -> Result<u8> {
     // Before anything else uses libtorch, and before the list of what is loaded.
-    let device = device(options.device);
+    let device = device(args.device);
     let checks = [
         ("libtorch", version()),
         ("loaded from", files()),
         ("CPU", Ok(format!("{} kernels", libtorch::cpu_capability()))),
         ("threads", Ok(threads())),
         ("libraries", Ok(libraries())),
-        (if options.device == DeviceOption::Mps { "MPS" } else { "CUDA" }, device),
-        ("data", data(&options.data_dir)),
+        (if args.device == DeviceOption::Mps { "MPS" } else { "CUDA" }, device),
+        ("data", data(&args.data.or(None))),
         ("generator", generator()),
     ];
     for (name, found) in &checks {
         let text = match found {
             Ok(text) => text.clone(),
-            Err(problem) => format!("PROBLEM: {problem:#}"),
+            Err(problem) => format!("PROBLEM: {}", explain(problem)),
         };
         print(&format!("{name:<13} {text}"))?;
     }
@@ -71,9 +70,6 @@ fn version() -> Result<String> {
     );
     Ok(format!("{version}, as expected"))
 }
-
-const REFETCH_LIBTORCH: &str =
-    "scripts/reproduce.sh fetches that, unless LIBTORCH or LIBTORCH_USE_PYTORCH is set";
 
 /// Folder by folder.
 fn files() -> Result<String> {
@@ -108,13 +104,13 @@ fn libraries() -> String {
 fn device(option: DeviceOption) -> Result<String> {
     let index = match option {
         DeviceOption::Cpu => return Ok("not looked for, with --device cpu".into()),
-        DeviceOption::Mps => return resolve(option).map(|_| "an Apple GPU".into()),
+        DeviceOption::Mps => return Ok(resolve(option).map(|_| "an Apple GPU".into())?),
         DeviceOption::Auto => 0,
         DeviceOption::Cuda(index) => index.unwrap_or(0),
     };
     match cuda::find(index) {
         Ok(_) => Ok(format!("GPU {index} of {}", Cuda::device_count())),
-        Err(missing) if option == DeviceOption::Auto => Ok(format!("not used: {missing}")),
+        Err(missing) if option == DeviceOption::Auto => Ok(format!("not used: {}", explain(&missing.into()))),
         Err(missing) => Err(missing.into()),
     }
 }
@@ -124,8 +120,8 @@ fn data(data_dir: &Path) -> Result<String> {
     let fault = |(name, expected)| match mnist::checksum(&folder.join(name)) {
         Ok(checksum) if checksum == expected => None,
         Ok(_) => Some(format!("{name} is not MNIST's, its SHA-256 differs")),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Some(format!("{name} is missing")),
-        Err(error) => Some(format!("{name} cannot be read: {error}")),
+        Err(error) if error.is_not_found() => Some(format!("{name} is missing")),
+        Err(error) => Some(error.to_string()),
     };
     let faults: Vec<String> = mnist::CHECKSUMS.into_iter().filter_map(fault).collect();
     ensure!(

@@ -1,20 +1,21 @@
 //! `islp-mnist reproduce`: the notebook's cells, in their order.
 
 use std::fs;
+use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
 use tch::nn::VarStore;
 use tch::{Device, Tensor};
 
-use super::{Folders, check_generator, data_module, print, save_figure, set_up};
+use super::{DataDir, check_generator, data_module, print, save_figure, say, set_up};
 use crate::csv_logger::CsvLogger;
-use crate::data::SimpleDataModule;
+use crate::data_module::SimpleDataModule;
 use crate::generator::Generator;
 use crate::model::Model;
 use crate::module::SimpleModule;
 use crate::options::RunOptions;
-use crate::python::{tensor_of_digits, torch_size};
+use crate::print::{tensor_of_digits, torch_size};
 use crate::summary::summary;
 use crate::test_table::{terminal_width, test_list, test_table};
 use crate::trainer::Trainer;
@@ -26,27 +27,30 @@ use crate::{mnist, weights};
 ///
 /// Example: islp-mnist reproduce --epochs 5 --seed 1
 #[derive(Args, Debug)]
-pub struct Options {
+pub struct ReproduceArgs {
     #[command(flatten)]
     run: RunOptions,
     #[command(flatten)]
-    folders: Folders,
+    data: DataDir,
+    /// Folder for what the run leaves behind
+    #[arg(long, value_name = "DIR", default_value = "output")]
+    output_dir: PathBuf,
     /// No progress bar even where stderr is a terminal
     #[arg(long)]
     no_progress: bool,
 }
 
 /// Runs the command.
-pub fn run(options: &Options) -> Result<u8> {
-    let Options { run, folders, .. } = options;
+pub fn run(args: &ReproduceArgs) -> Result<u8> {
+    let run = &args.run;
     let device = set_up(run.device, run.threads)?;
     check_generator()?;
     let generator = Generator::new(run.seed);
-    let mnist = mnist::load(&folders.data_dir, device)?;
+    let mnist = mnist::load(&args.data.or(None), device)?;
     let data = data_module(&mnist, run, &generator)?;
     // Both folders now, so that one that can't be written is known before any training.
-    let mnist_logger = CsvLogger::new(&folders.output_dir, Model::Mlp.run_name())?;
-    let mlr_logger = CsvLogger::new(&folders.output_dir, Model::Mlr.run_name()).inspect_err(|_| {
+    let mnist_logger = CsvLogger::new(&args.output_dir, Model::Mlp.run_name())?;
+    let mlr_logger = CsvLogger::new(&args.output_dir, Model::Mlr.run_name()).inspect_err(|_| {
         let _ = fs::remove_dir(mnist_logger.log_dir());
     })?;
 
@@ -69,12 +73,12 @@ pub fn run(options: &Options) -> Result<u8> {
     let mnist_module = SimpleModule::classification(mnist_model, vs, run.lr)?;
     print(&torch_size(&mnist_module.forward(&x, true)?.size()))?;
     print(&summary(&*mnist_module.model, &x.size())?.to_string())?;
-    fit_and_test(mnist_module, mnist_logger, &data, &generator, options)?;
+    fit_and_test(mnist_module, mnist_logger, &data, &generator, args)?;
 
     let vs = VarStore::new(device);
     let mlr_model = Model::Mlr.build(&vs.root(), &generator)?;
     let mlr_module = SimpleModule::classification(mlr_model, vs, run.lr)?;
-    fit_and_test(mlr_module, mlr_logger, &data, &generator, options)?;
+    fit_and_test(mlr_module, mlr_logger, &data, &generator, args)?;
     Ok(0)
 }
 
@@ -84,15 +88,22 @@ fn fit_and_test(
     logger: CsvLogger,
     data: &SimpleDataModule,
     generator: &Generator,
-    options: &Options,
+    args: &ReproduceArgs,
 ) -> Result<()> {
-    let mut trainer = Trainer::new(options.run.epochs, logger, generator);
-    trainer.enable_progress_bar = !options.no_progress;
+    let mut trainer = Trainer::new(args.run.epochs, logger, generator);
+    trainer.enable_progress_bar = !args.no_progress;
     trainer.fit(&mut module, data)?;
-    weights::save(&module.vs, &trainer.logger.log_dir().join(weights::FILE))?;
+    let log_dir = trainer.logger.log_dir().to_path_buf();
+    weights::save(&module, &log_dir.join(weights::FILE))?;
     save_figure(&trainer.logger)?;
 
     let metrics = trainer.test(&module, data)?;
     print(&test_table(&metrics, terminal_width()))?;
-    print(&test_list(&metrics))
+    print(&test_list(&metrics))?;
+    say(&format!(
+        "metrics.csv, {}, accuracy.png and accuracy.svg are in {}",
+        weights::FILE,
+        log_dir.display()
+    ));
+    Ok(())
 }

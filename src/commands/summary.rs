@@ -9,16 +9,16 @@ use super::{UsageError, print};
 use crate::generator::Generator;
 use crate::mnist::SIDE;
 use crate::model::Model;
-use crate::options::at_least_one;
+use crate::options::{at_least_one, model};
 use crate::summary::summary;
 
 /// Print a model's layers with their shapes and parameters, as torchinfo does.
 ///
 /// Example: islp-mnist summary --model mlr
 #[derive(Args, Debug)]
-pub struct Options {
+pub struct SummaryArgs {
     /// The model
-    #[arg(long, value_enum, default_value = "mlp")]
+    #[arg(long, value_parser = model(), default_value = "mlp")]
     model: Model,
     /// Images in the batch that the shapes are for
     #[arg(long, default_value = "256", value_parser = at_least_one)]
@@ -26,11 +26,11 @@ pub struct Options {
 }
 
 /// Runs the command.
-pub fn run(options: &Options) -> Result<u8> {
+pub fn run(args: &SummaryArgs) -> Result<u8> {
     let vs = VarStore::new(Device::Cpu);
-    let model = options.model.build(&vs.root(), &Generator::new(0))?;
-    let summary = summary(&*model, &[options.batch_size as i64, 1, SIDE, SIDE])
-        .map_err(|error| UsageError(format!("--batch-size {}: {error}", options.batch_size)))?;
+    let model = args.model.build(&vs.root(), &Generator::new(0))?;
+    let summary = summary(&*model, &[args.batch_size as i64, 1, SIDE, SIDE])
+        .map_err(|error| UsageError(format!("--batch-size {}: {error}", args.batch_size)))?;
     print(&summary.to_string())?;
     Ok(0)
 }

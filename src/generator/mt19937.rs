@@ -1,6 +1,6 @@
 //! MT19937 (`ATen/core/MT19937RNGEngine.h`) and its state as libtorch saves it.
 
-use anyhow::{Context, Result, ensure};
+use crate::torch_error::Error;
 
 const STATE_SIZE: usize = 624;
 const SHIFT_SIZE: usize = 397;
@@ -89,21 +89,29 @@ impl Mt19937 {
     }
 
     /// As `CPUGeneratorImpl::set_state`. What it keeps for normal draws is ignored, as nothing here draws those.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
-        ensure!(bytes.len() == STATE_BYTES, "{} bytes where {STATE_BYTES} belong", bytes.len());
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
+        let refuse = |reason: String| Err(Error::GeneratorState(reason));
+        if bytes.len() != STATE_BYTES {
+            return refuse(format!("{} bytes where {STATE_BYTES} belong", bytes.len()));
+        }
         let (words, _) = bytes.as_chunks();
         let words: Vec<u64> = words.iter().map(|&word| u64::from_le_bytes(word)).collect();
         // Two 32-bit numbers share the second word.
         let (left, seeded) = (words[1] as u32 as usize, (words[1] >> 32) as i32);
-        ensure!(seeded == SEEDED && (1..=STATE_SIZE).contains(&left), "not seeded");
-        let next = usize::try_from(words[2])?;
+        if seeded != SEEDED || !(1..=STATE_SIZE).contains(&left) {
+            return refuse("not seeded".into());
+        }
+        let next = STATE_SIZE + 1 - left;
         // A newly seeded generator has no draw left of a block it has not made.
-        ensure!(next == STATE_SIZE + 1 - left || (next, left) == (0, 1), "its place in the stream is {next}");
+        if words[2] != next as u64 && (words[2], left) != (0, 1) {
+            return refuse(format!("its place in the stream is {}", words[2]));
+        }
         let mut state = [0; STATE_SIZE];
         for (word, &bits) in state.iter_mut().zip(&words[3..]) {
-            *word = u32::try_from(bits).context("a word of more than 32 bits")?;
+            let Ok(bits) = u32::try_from(bits) else { return refuse("a word of more than 32 bits".into()) };
+            *word = bits;
         }
-        Ok(Self { initial_seed: words[0], state, next: STATE_SIZE + 1 - left })
+        Ok(Self { initial_seed: words[0], state, next })
     }
 }
 

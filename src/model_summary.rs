@@ -1,16 +1,10 @@
-//! What Lightning says on stderr around a run: devices, parameters by module, why training stopped.
+//! What Lightning says around a run: devices, the module's parameters, why training stopped.
 
-use std::io::Write;
 use std::time::Duration;
 
 use tch::Device;
 
 use crate::layers::LayerInfo;
-
-/// Prints to stderr. That nobody listens any more is no reason to stop.
-pub fn print(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}");
-}
 
 /// The lines at a Trainer's start.
 pub fn devices(device: Device) -> String {

@@ -11,7 +11,6 @@
 //! whatever else uses libtorch.
 
 use std::error::Error;
-use std::fmt::{self, Display, Formatter};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -20,18 +19,23 @@ use tch::{Cuda, Device};
 
 use crate::libtorch;
 
-/// What CUDA lacks here; as text one line that says what to do.
-#[derive(Debug)]
+/// What CUDA lacks here.
+#[derive(Debug, thiserror::Error)]
 pub enum NoCuda {
     /// The driver cannot be loaded, for the loader's reason: most likely there is none.
+    #[error("no NVIDIA driver ({0})")]
     Driver(String),
     /// libtorch, in this folder, was built without CUDA.
+    #[error("libtorch is for the CPU only, {} holds no {LIBTORCH_CUDA}", .0.display())]
     CpuOnly(PathBuf),
     /// libtorch's CUDA half cannot be loaded, for the loader's reason.
+    #[error("{LIBTORCH_CUDA} cannot be loaded ({0})")]
     NotLoadable(String),
     /// libtorch was used before its CUDA half was loaded, an error of the program.
+    #[error("libtorch was used before {LIBTORCH_CUDA} was loaded")]
     TooLate,
     /// There are `count` GPUs, counted from 0.
+    #[error("no GPU with index {index}, libtorch sees {count}")]
     Index {
         /// The GPU asked for.
         index: usize,
@@ -39,34 +43,6 @@ pub enum NoCuda {
         count: i64,
     },
 }
-
-impl Display for NoCuda {
-    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
-        match self {
-            Self::Driver(reason) => write!(f, "no NVIDIA driver ({reason}); install one"),
-            Self::CpuOnly(folder) => write!(
-                f,
-                "libtorch is for the CPU only, {} holds no {LIBTORCH_CUDA}; scripts/reproduce.sh --cuda fetches one \
-                 with CUDA",
-                folder.display()
-            ),
-            Self::NotLoadable(reason) => write!(
-                f,
-                "{LIBTORCH_CUDA} cannot be loaded ({reason}); scripts/reproduce.sh --cuda fetches all that it needs"
-            ),
-            Self::TooLate => {
-                write!(f, "libtorch was used before {LIBTORCH_CUDA} was loaded; please report it")
-            }
-            Self::Index { index, count } => write!(
-                f,
-                "no GPU with index {index}, libtorch sees {count}; check nvidia-smi and CUDA_VISIBLE_DEVICES"
-            ),
-        }?;
-        f.write_str(", or take --device cpu")
-    }
-}
-
-impl Error for NoCuda {}
 
 const DRIVER: &str = "libcuda.so.1";
 const LIBTORCH_CUDA: &str = "libtorch_cuda.so";
@@ -78,7 +54,7 @@ pub fn find(index: usize) -> Result<Device, NoCuda> {
     static LOADED: OnceLock<Library> = OnceLock::new();
     if LOADED.get().is_none() {
         find_driver(DRIVER)?;
-        let folder = libtorch::folder().map_err(|error| NoCuda::NotLoadable(format!("{error:#}")))?;
+        let folder = libtorch::folder().map_err(|error| NoCuda::NotLoadable(error.to_string()))?;
         let _ = LOADED.set(load_from(&folder)?);
     }
     // Only libtorch's CUDA half says that it was compiled with CUDA's runtime.
@@ -115,7 +91,7 @@ fn open(library: &Path) -> Result<Library, String> {
     // which CUDA's own runtime loads in this way, and libtorch's CUDA half, from the folder of the libtorch that is
     // loaded already, whose initializers register it with that. No symbol is looked up, so none is used wrongly.
     let library = unsafe { Library::open(Some(library), RTLD_NOW | RTLD_GLOBAL) };
-    library.map_err(|error| anyhow::Error::new(error).root_cause().to_string())
+    library.map_err(|error| error.source().unwrap_or(&error).to_string())
 }
 
 #[cfg(test)]
@@ -128,36 +104,26 @@ mod tests {
     use super::{find_driver, find_gpu, load_from};
 
     #[test]
-    fn each_missing_part_of_cuda_is_named_with_what_to_do() {
+    fn each_missing_part_of_cuda_is_named() {
         let folder = tempdir().unwrap();
         let path = folder.path().display();
         assert_eq!(
             find_driver("libno_such_driver.so.1").unwrap_err().to_string(),
-            "no NVIDIA driver (libno_such_driver.so.1: cannot open shared object file: No such file or directory); \
-             install one, or take --device cpu"
+            "no NVIDIA driver (libno_such_driver.so.1: cannot open shared object file: No such file or directory)"
         );
         assert_eq!(
             load_from(folder.path()).unwrap_err().to_string(),
-            format!(
-                "libtorch is for the CPU only, {path} holds no libtorch_cuda.so; scripts/reproduce.sh --cuda fetches \
-                 one with CUDA, or take --device cpu"
-            )
+            format!("libtorch is for the CPU only, {path} holds no libtorch_cuda.so")
         );
         fs::write(folder.path().join("libtorch_cuda.so"), "no library\n".repeat(100)).unwrap();
         assert_eq!(
             load_from(folder.path()).unwrap_err().to_string(),
-            format!(
-                "libtorch_cuda.so cannot be loaded ({path}/libtorch_cuda.so: invalid ELF header); \
-                 scripts/reproduce.sh --cuda fetches all that it needs, or take --device cpu"
-            )
+            format!("libtorch_cuda.so cannot be loaded ({path}/libtorch_cuda.so: invalid ELF header)")
         );
         for (index, count) in [(0, 0), (2, 2), (usize::MAX, 1)] {
             assert_eq!(
                 find_gpu(index, count).unwrap_err().to_string(),
-                format!(
-                    "no GPU with index {index}, libtorch sees {count}; check nvidia-smi and CUDA_VISIBLE_DEVICES, or take \
-                     --device cpu"
-                )
+                format!("no GPU with index {index}, libtorch sees {count}")
             );
         }
         assert_eq!(find_gpu(1, 2).unwrap(), Device::Cuda(1));

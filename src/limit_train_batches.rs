@@ -1,0 +1,49 @@
+//! How much of an epoch a trainer trains.
+
+use std::fmt::{self, Display, Formatter};
+use std::str::FromStr;
+
+use serde::Serialize;
+
+/// `limit_train_batches`: a number of batches, or with a decimal point a fraction of them.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum LimitTrainBatches {
+    /// So many, or all if there are fewer.
+    Number(usize),
+    /// This part of all, rounded down.
+    Fraction(f64),
+}
+
+impl LimitTrainBatches {
+    /// How many batches of an epoch's.
+    pub fn of(self, batches: usize) -> usize {
+        match self {
+            Self::Number(number) => number.min(batches),
+            Self::Fraction(fraction) => (fraction * batches as f64) as usize,
+        }
+    }
+}
+
+impl FromStr for LimitTrainBatches {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        // Python's integers are signed.
+        let number = text.parse::<i64>().ok().filter(|number| *number > 0);
+        let fraction = || text.parse().ok().filter(|fraction| *fraction > 0.0 && *fraction <= 1.0);
+        number
+            .map(|number| Self::Number(number as usize))
+            .or_else(|| fraction().map(Self::Fraction))
+            .ok_or("must be a whole number, 1 or more, or a fraction with a decimal point, up to 1.0")
+    }
+}
+
+impl Display for LimitTrainBatches {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        match self {
+            Self::Number(number) => write!(f, "{number}"),
+            Self::Fraction(fraction) => write!(f, "{fraction:?}"),
+        }
+    }
+}
