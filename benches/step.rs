@@ -7,9 +7,9 @@ use std::hint::black_box;
 
 use common::{BATCH_SIZE, gradients, module};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use islp_mnist::generator::Generator;
-use islp_mnist::layers::dropout;
-use islp_mnist::model::Model;
+use islp_mnist::notebook::models::Model;
+use islp_mnist::torch::generator::Generator;
+use islp_mnist::torch::nn::dropout;
 use tch::Tensor;
 use tch::nn::ModuleT;
 

@@ -19,8 +19,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::shown::shown;
-use crate::state_dict;
+use crate::torch::state_dict;
+use crate::util::text::shown;
 use files::{Kind, is_folder, list, read};
 use metrics::Metrics;
 use report::FileReport;

@@ -15,10 +15,10 @@ use image::metadata::Orientation;
 use image::{DynamicImage, GrayAlphaImage, GrayImage, Luma};
 use image::{ImageDecoder, ImageFormat, ImageReader, Limits};
 
-use crate::mnist;
+use crate::torchvision;
 use normalize::normalize;
 
-const SIDE: usize = mnist::SIDE as usize;
+const SIDE: usize = torchvision::SIDE as usize;
 
 /// An image as MNIST has them: 28 rows of 28 values from 0, the paper, to 255, full ink.
 pub type Digit = [u8; SIDE * SIDE];

@@ -2,5 +2,5 @@
 #![forbid(unsafe_code)]
 
 fn main() {
-    islp_mnist::commands::main()
+    islp_mnist::cli::main()
 }

@@ -9,14 +9,14 @@ use std::path::Path;
 
 use common::{assert_same_bits, write_small_mnist};
 use islp_mnist::banner;
-use islp_mnist::csv_logger::CsvLogger;
-use islp_mnist::data::SimpleDataModule;
-use islp_mnist::device::{DeviceOption, resolve};
-use islp_mnist::generator::Generator;
-use islp_mnist::mnist;
-use islp_mnist::model::Model;
-use islp_mnist::module::SimpleModule;
-use islp_mnist::trainer::Trainer;
+use islp_mnist::cli::device::{DeviceOption, resolve};
+use islp_mnist::islp::module::SimpleModule;
+use islp_mnist::lightning::csv_logger::CsvLogger;
+use islp_mnist::lightning::trainer::Trainer;
+use islp_mnist::notebook::models::Model;
+use islp_mnist::torch::data::SimpleDataModule;
+use islp_mnist::torch::generator::Generator;
+use islp_mnist::torchvision;
 use tch::nn::VarStore;
 use tch::{Device, Tensor};
 
@@ -75,7 +75,7 @@ fn training_on_a_gpu_follows_training_on_the_cpu_up_to_rounding() {
 /// The last metrics of two epochs.
 fn train(model: Model, device: Device, folder: &Path) -> BTreeMap<String, f64> {
     let generator = Generator::new(0);
-    let mnist = mnist::load(folder, device).unwrap();
+    let mnist = torchvision::load(folder, device).unwrap();
     let data = SimpleDataModule::new(&mnist, 0.2, 4, 32, &generator).unwrap();
     let vs = VarStore::new(device);
     let layers = model.build(&vs.root(), &generator).unwrap();

@@ -15,9 +15,9 @@ use image::{
     DynamicImage, GrayAlphaImage, GrayImage, ImageBuffer, ImageEncoder, Luma, LumaA, Rgb, RgbaImage,
 };
 use islp_mnist::digit::{self, Digit};
-use islp_mnist::generator::Generator;
-use islp_mnist::mnist;
-use islp_mnist::weights;
+use islp_mnist::notebook::weights;
+use islp_mnist::torch::generator::Generator;
+use islp_mnist::torchvision;
 use tch::{Device, Kind, Tensor};
 
 struct TestSet {
@@ -28,7 +28,7 @@ struct TestSet {
 /// MNIST's 10,000 test images.
 static TEST_SET: LazyLock<TestSet> = LazyLock::new(|| {
     tch::set_num_threads(1);
-    let mnist = mnist::load(&common::data_dir(), Device::Cpu).unwrap();
+    let mnist = torchvision::load(&common::data_dir(), Device::Cpu).unwrap();
     let values = (mnist.test_images * 255).round().to_kind(Kind::Uint8).flatten(0, -1);
     let values = Vec::<u8>::try_from(values).unwrap();
     TestSet {
@@ -300,17 +300,17 @@ fn an_image_is_shown_as_text() {
                                     --@@%%
                                     @@@@--
                                   ++@@@@..
-                                ::@@@@::
+                                ::@@@::
                                 ++@@##
                                 %%@@::
                               ==@@##
-                            ::@@@@::
+                            ::@@@::
                             %%@@**
                           ##@@%%..
                         ..@@@@--
                       ..%%@@==
                       ++@@@@::
-                    ::@@@@@@::
+                    ::@@@@@::
                     ==@@@@%%..
                     ==@@%%
 

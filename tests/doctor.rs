@@ -8,7 +8,8 @@ use std::process::{Command, Output};
 use std::{env, fs};
 
 use common::{checkout, data_dir, islp_mnist, python, stdout_of};
-use islp_mnist::{libtorch, mnist};
+use islp_mnist::torch::libtorch;
+use islp_mnist::torchvision;
 use tempfile::{TempDir, tempdir, tempdir_in};
 
 /// The program in the checkout, where data/ is MNIST, with one thread.
@@ -179,10 +180,10 @@ fn a_run_on_the_cpu_loads_nothing_of_cuda_even_where_there_is_a_driver() {
 #[test]
 fn missing_and_altered_data_are_named_and_the_exit_code_is_1() {
     let folder = tempdir().unwrap();
-    let raw = mnist::raw_folder(folder.path());
+    let raw = torchvision::raw_folder(folder.path());
     fs::create_dir_all(&raw).unwrap();
-    for (name, _) in &mnist::CHECKSUMS[..2] {
-        symlink(mnist::raw_folder(&data_dir()).join(name), raw.join(name)).unwrap();
+    for (name, _) in &torchvision::CHECKSUMS[..2] {
+        symlink(torchvision::raw_folder(&data_dir()).join(name), raw.join(name)).unwrap();
     }
     let mut labels = fs::read(raw.join("train-labels-idx1-ubyte")).unwrap();
     labels[100] ^= 1;
@@ -205,7 +206,7 @@ fn missing_and_altered_data_are_named_and_the_exit_code_is_1() {
     assert!(stdout.ends_with("\n1 problem: data\n"), "{stdout}");
     assert_eq!(code, Some(1));
     assert_eq!(
-        format!("{:#}", mnist::checksums(folder.path()).unwrap_err()),
+        format!("{:#}", torchvision::checksums(folder.path()).unwrap_err()),
         format!(
             "cannot read {}/t10k-images-idx3-ubyte: No such file or directory (os error 2)",
             raw.display()
@@ -216,12 +217,12 @@ fn missing_and_altered_data_are_named_and_the_exit_code_is_1() {
 #[test]
 fn the_checksums_are_those_of_the_set_up_and_of_the_data_it_fetched() {
     let setup = fs::read_to_string(checkout().join("scripts/setup.sh")).unwrap();
-    for (name, checksum) in mnist::CHECKSUMS {
+    for (name, checksum) in torchvision::CHECKSUMS {
         assert!(setup.contains(&format!("{checksum} {name}")), "{name}");
     }
     assert!(setup.contains(&format!("\ntorch={} ", libtorch::EXPECTED_VERSION)));
-    let expected = mnist::CHECKSUMS.map(|(name, checksum)| (name, checksum.to_string()));
-    assert_eq!(mnist::checksums(&data_dir()).unwrap(), expected.into());
+    let expected = torchvision::CHECKSUMS.map(|(name, checksum)| (name, checksum.to_string()));
+    assert_eq!(torchvision::checksums(&data_dir()).unwrap(), expected.into());
 }
 
 #[test]

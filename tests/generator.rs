@@ -6,9 +6,9 @@ mod common;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use common::{assert_same_bits, python, stdout_of};
-use islp_mnist::generator::Generator;
-use islp_mnist::layers::dropout;
-use islp_mnist::model::Model;
+use islp_mnist::notebook::models::Model;
+use islp_mnist::torch::generator::Generator;
+use islp_mnist::torch::nn::dropout;
 use tch::nn::{ModuleT, VarStore};
 use tch::{Device, Kind, Tensor};
 

@@ -6,13 +6,13 @@ use std::fs;
 
 use common::{checkout, python, stdout_of};
 use islp_mnist::banner;
-use islp_mnist::error_tracker::Metrics;
-use islp_mnist::generator::Generator;
-use islp_mnist::layers::Layer;
-use islp_mnist::model::{MnistMlr, MnistModel};
+use islp_mnist::islp::error_tracker::Metrics;
+use islp_mnist::lightning::test_table::{test_list, test_table};
+use islp_mnist::notebook::models::{MnistMlr, MnistModel};
 use islp_mnist::python::{repr, tensor_of_digits, torch_size};
-use islp_mnist::summary::summary;
-use islp_mnist::test_table::{test_list, test_table};
+use islp_mnist::torch::generator::Generator;
+use islp_mnist::torch::nn::Layer;
+use islp_mnist::torchinfo::summary;
 use tch::Device;
 use tch::nn::VarStore;
 

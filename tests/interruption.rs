@@ -12,16 +12,16 @@ use std::time::{Duration, Instant};
 
 use common::{small_mnist, tally, train};
 use islp_mnist::banner;
-use islp_mnist::checkpoint::Checkpoint;
-use islp_mnist::csv_logger::CsvLogger;
-use islp_mnist::data::SimpleDataModule;
-use islp_mnist::divergence::Divergence;
-use islp_mnist::generator::Generator;
-use islp_mnist::mnist;
-use islp_mnist::model::Model;
-use islp_mnist::model_checkpoint::ModelCheckpoint;
-use islp_mnist::module::SimpleModule;
-use islp_mnist::trainer::Trainer;
+use islp_mnist::islp::module::SimpleModule;
+use islp_mnist::lightning::checkpoint::Checkpoint;
+use islp_mnist::lightning::csv_logger::CsvLogger;
+use islp_mnist::lightning::divergence::Divergence;
+use islp_mnist::lightning::model_checkpoint::ModelCheckpoint;
+use islp_mnist::lightning::trainer::Trainer;
+use islp_mnist::notebook::models::Model;
+use islp_mnist::torch::data::SimpleDataModule;
+use islp_mnist::torch::generator::Generator;
+use islp_mnist::torchvision;
 use tch::Device;
 use tch::nn::VarStore;
 use tempfile::TempDir;
@@ -388,7 +388,7 @@ fn a_training_that_diverges_later_names_its_best_checkpoint_which_stays_as_it_wa
     // The same run, had its learning rate been raised.
     let checkpoint = Checkpoint::last(&version_dir).unwrap().unwrap();
     let generator = Generator::new(0);
-    let mnist = mnist::load(&folder.path().join("data"), Device::Cpu).unwrap();
+    let mnist = torchvision::load(&folder.path().join("data"), Device::Cpu).unwrap();
     let data = SimpleDataModule::new(&mnist, 0.2, 4, 16, &generator).unwrap();
     let vs = VarStore::new(Device::Cpu);
     let model = Model::Mlp.build(&vs.root(), &generator).unwrap();

@@ -1,14 +1,14 @@
 //! The library for others: what it is given and can't use comes back as an error, never as a panic.
 
-use islp_mnist::csv_logger::CsvLogger;
-use islp_mnist::data::{DataLoader, SimpleDataModule, Subset};
-use islp_mnist::generator::Generator;
-use islp_mnist::layers::{Flatten, dropout, linear, sequential};
-use islp_mnist::model::Model;
-use islp_mnist::module::SimpleModule;
-use islp_mnist::summary::summary;
-use islp_mnist::torch_error::without_backtrace;
-use islp_mnist::trainer::{Trainer, evaluate};
+use islp_mnist::islp::module::SimpleModule;
+use islp_mnist::lightning::csv_logger::CsvLogger;
+use islp_mnist::lightning::trainer::{Trainer, evaluate};
+use islp_mnist::notebook::models::Model;
+use islp_mnist::torch::data::{DataLoader, SimpleDataModule, Subset};
+use islp_mnist::torch::error::without_backtrace;
+use islp_mnist::torch::generator::Generator;
+use islp_mnist::torch::nn::{Flatten, dropout, linear, sequential};
+use islp_mnist::torchinfo::summary;
 use tch::nn::VarStore;
 use tch::vision::dataset::Dataset;
 use tch::{Device, Kind, Tensor};

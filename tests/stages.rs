@@ -6,12 +6,12 @@ mod common;
 use std::collections::BTreeMap;
 
 use common::{assert_same_bits, data_dir, python, stdout_of, tensors};
-use islp_mnist::data::SimpleDataModule;
-use islp_mnist::generator::Generator;
-use islp_mnist::mnist;
-use islp_mnist::model::Model;
-use islp_mnist::module::SimpleModule;
-use islp_mnist::rmsprop::RmsProp;
+use islp_mnist::islp::module::SimpleModule;
+use islp_mnist::notebook::models::Model;
+use islp_mnist::torch::data::SimpleDataModule;
+use islp_mnist::torch::generator::Generator;
+use islp_mnist::torch::optim::RmsProp;
+use islp_mnist::torchvision;
 use tch::nn::{OptimizerConfig, VarStore, rms_prop};
 use tch::{Device, Kind, Tensor};
 
@@ -71,7 +71,7 @@ fn every_stage_of_the_first_steps_is_pythons() {
     stdout_of(python("tests/stages.py").arg(data_dir()).arg(&file));
     let stages = tensors(&file);
 
-    let dataset = mnist::load(&data_dir(), Device::Cpu).unwrap();
+    let dataset = torchvision::load(&data_dir(), Device::Cpu).unwrap();
     let generator = Generator::new(1);
     let data = SimpleDataModule::new(&dataset, 0.2, 0, 256, &generator).unwrap();
     assert_same_bits("split.train", data.train_dataset.indices(), &stages["split.train"]);

@@ -6,8 +6,8 @@ use std::fs;
 use std::path::Path;
 
 use common::{assert_same_bits, checkout, data_dir, islp_mnist, python, stdout_of, tensors};
-use islp_mnist::mnist;
-use islp_mnist::weights;
+use islp_mnist::notebook::weights;
+use islp_mnist::torchvision;
 use serde_json::Value;
 use tch::Device;
 
@@ -26,7 +26,7 @@ fn test_json(checkpoint: &Path) -> Value {
 #[test]
 #[ignore = "needs the Python reference, which scripts/test.sh sets up and runs this with"]
 fn weights_trained_here_load_in_python_and_give_the_same_logits() {
-    let images = mnist::load(&data_dir(), Device::Cpu).unwrap().test_images.narrow(0, 0, 256);
+    let images = torchvision::load(&data_dir(), Device::Cpu).unwrap().test_images.narrow(0, 0, 256);
     for model in ["mlp", "mlr"] {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("model.safetensors");

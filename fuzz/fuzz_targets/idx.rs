@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use islp_mnist::mnist;
+use islp_mnist::torchvision;
 use libfuzzer_sys::fuzz_target;
 use tch::Device;
 
@@ -13,8 +13,8 @@ fuzz_target!(|bytes: &[u8]| {
     let Some((images, labels)) = rest.split_at_checked(rest.len().saturating_sub(length.into())) else {
         return;
     };
-    let image_dimensions = mnist::dimensions::<3>(images, images.len() as u64);
-    let label_dimensions = mnist::dimensions::<1>(labels, labels.len() as u64);
+    let image_dimensions = torchvision::dimensions::<3>(images, images.len() as u64);
+    let label_dimensions = torchvision::dimensions::<1>(labels, labels.len() as u64);
     let product = |header: &[u8]| {
         let words =
             header.chunks_exact(4).map(|word| u128::from(u32::from_be_bytes(word.try_into().unwrap())));
@@ -33,12 +33,12 @@ fuzz_target!(|bytes: &[u8]| {
         return;
     }
     let folder = tempfile::tempdir_in("/dev/shm").expect("/dev/shm can be written to");
-    let raw = mnist::raw_folder(folder.path());
+    let raw = torchvision::raw_folder(folder.path());
     fs::create_dir_all(&raw).expect("/dev/shm has room");
-    for ((name, _), content) in mnist::CHECKSUMS.into_iter().zip([images, labels, images, labels]) {
+    for ((name, _), content) in torchvision::CHECKSUMS.into_iter().zip([images, labels, images, labels]) {
         fs::write(raw.join(name), content).expect("/dev/shm has room");
     }
-    let loaded = mnist::load(folder.path(), Device::Cpu);
+    let loaded = torchvision::load(folder.path(), Device::Cpu);
     let count = labels.len() as i64 - 8;
     let is_valid = image_dimensions.is_ok_and(|dimensions| dimensions == [count as u32, 28, 28])
         && label_dimensions.is_ok()

@@ -4,12 +4,12 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
-use islp_mnist::checkpoint::{Checkpoint, Progress};
+use islp_mnist::lightning::checkpoint::{Checkpoint, Progress};
 use islp_mnist::compare::{Outcome, compare_contents};
-use islp_mnist::generator::Generator;
-use islp_mnist::module::SimpleModule;
-use islp_mnist::run::Run;
-use islp_mnist::weights;
+use islp_mnist::torch::generator::Generator;
+use islp_mnist::islp::module::SimpleModule;
+use islp_mnist::cli::run_json::Run;
+use islp_mnist::notebook::weights;
 use libfuzzer_sys::fuzz_target;
 use safetensors::SafeTensors;
 use serde_json::Value;

@@ -9,7 +9,7 @@ use csv::{Reader, ReaderBuilder, StringRecord};
 
 use super::text::{self, BOM};
 use super::{Side, count, differ};
-use crate::shown::excerpt;
+use crate::util::text::excerpt;
 
 /// Lightning's table has 9. A row of commas alone would need many times the file's size as cells.
 const MOST_COLUMNS: usize = 1000;

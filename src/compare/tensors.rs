@@ -8,7 +8,7 @@ use safetensors::tensor::TensorView;
 
 use super::value::Value;
 use super::{Side, count, differ};
-use crate::shown::shown;
+use crate::util::text::shown;
 
 #[derive(Debug)]
 pub struct Tensors {

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{Side, count};
-use crate::shown::{LONGEST_SHOWN, excerpt};
+use crate::util::text::{LONGEST_SHOWN, excerpt};
 
 pub const BOM: &[u8] = b"\xEF\xBB\xBF";
 

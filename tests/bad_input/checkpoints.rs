@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::Path;
 
-use islp_mnist::checkpoint::{Checkpoint, Progress};
-use islp_mnist::generator::Generator;
-use islp_mnist::model::Model;
-use islp_mnist::module::SimpleModule;
-use islp_mnist::run::Run;
+use islp_mnist::cli::run_json::Run;
+use islp_mnist::islp::module::SimpleModule;
+use islp_mnist::lightning::checkpoint::{Checkpoint, Progress};
+use islp_mnist::notebook::models::Model;
+use islp_mnist::torch::generator::Generator;
 use safetensors::tensor::Dtype;
 use serde_json::json;
 use sha2::{Digest, Sha256};

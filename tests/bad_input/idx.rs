@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::path::PathBuf;
 
-use islp_mnist::mnist;
+use islp_mnist::torchvision;
 use tch::vision::dataset::Dataset;
 use tch::{Device, Tensor};
 use tempfile::{TempDir, tempdir};
@@ -30,13 +30,13 @@ struct Set {
 impl Set {
     fn new() -> Self {
         let folder = tempdir().unwrap();
-        let raw = mnist::raw_folder(folder.path());
+        let raw = torchvision::raw_folder(folder.path());
         fs::create_dir_all(&raw).unwrap();
         let counts = [TRAIN, TRAIN, TEST, TEST];
-        let mut places = mnist::CHECKSUMS.into_iter().zip(counts);
+        let mut places = torchvision::CHECKSUMS.into_iter().zip(counts);
         let files = std::array::from_fn(|_| {
             let ((name, _), count) = places.next().unwrap();
-            let bytes = fs::read(mnist::raw_folder(&data_dir()).join(name)).unwrap();
+            let bytes = fs::read(torchvision::raw_folder(&data_dir()).join(name)).unwrap();
             let excerpt = if name.contains("images") {
                 idx(&[count as u32, 28, 28], &bytes[16..16 + count * 28 * 28])
             } else {
@@ -57,7 +57,7 @@ impl Set {
     }
 
     fn load(&self) -> anyhow::Result<Dataset> {
-        mnist::load(self.folder.path(), Device::Cpu)
+        torchvision::load(self.folder.path(), Device::Cpu)
     }
 
     fn restore(&self) {
@@ -252,10 +252,10 @@ fn valid(tries: &mut Tries, set: &Set) {
             tries.check("another value", || set.accepts(&[(file, &bytes)]));
         }
     }
-    let fashion = mnist::raw_folder(&fashion_mnist());
-    let files = mnist::CHECKSUMS.map(|(name, _)| fs::read(fashion.join(name)).unwrap());
+    let fashion = torchvision::raw_folder(&fashion_mnist());
+    let files = torchvision::CHECKSUMS.map(|(name, _)| fs::read(fashion.join(name)).unwrap());
     tries.check("Fashion-MNIST", || {
-        same(&mnist::load(&fashion_mnist(), Device::Cpu).map_err(|error| format!("{error:#}"))?, &files)
+        same(&torchvision::load(&fashion_mnist(), Device::Cpu).map_err(|error| format!("{error:#}"))?, &files)
     });
 }
 

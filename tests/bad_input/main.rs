@@ -17,7 +17,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use islp_mnist::generator::Generator;
+use islp_mnist::torch::generator::Generator;
 
 /// Whether a try held, or what went wrong.
 type Verdict = Result<(), String>;

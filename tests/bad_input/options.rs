@@ -7,8 +7,8 @@ use std::path::Path;
 use std::process::Command;
 
 use clap::Parser;
-use islp_mnist::commands::Cli;
-use islp_mnist::options::first_paragraph;
+use islp_mnist::cli::Cli;
+use islp_mnist::cli::options::first_paragraph;
 use tempfile::tempdir;
 
 use super::common::{error_of, islp_mnist};

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
-use islp_mnist::module::SimpleModule;
-use islp_mnist::weights;
+use islp_mnist::islp::module::SimpleModule;
+use islp_mnist::notebook::weights;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView, serialize};
 use tch::{Device, Tensor};

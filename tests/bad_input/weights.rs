@@ -3,7 +3,7 @@
 use std::fs;
 use std::ops::Range;
 
-use islp_mnist::weights;
+use islp_mnist::notebook::weights;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::json;

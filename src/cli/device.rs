@@ -1,0 +1,128 @@
+//! `--device`: whether to train on the CPU or on a GPU.
+
+use std::fmt::{self, Display, Formatter};
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use tch::Device;
+
+use crate::torch::cuda::{self, NoCuda};
+
+/// What `--device` says; as text `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum DeviceOption {
+    /// A GPU if there is one, otherwise the CPU.
+    #[default]
+    Auto,
+    /// The processor.
+    Cpu,
+    /// The GPU with this index, or the first.
+    Cuda(Option<usize>),
+    /// Apple's GPU.
+    Mps,
+}
+
+impl DeviceOption {
+    /// What names this device.
+    pub fn of(device: Device) -> Self {
+        match device {
+            Device::Cuda(index) => Self::Cuda(Some(index)),
+            Device::Mps => Self::Mps,
+            _ => Self::Cpu,
+        }
+    }
+}
+
+impl FromStr for DeviceOption {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let device = match text {
+            "auto" => Some(Self::Auto),
+            "cpu" => Some(Self::Cpu),
+            "cuda" => Some(Self::Cuda(None)),
+            "mps" => Some(Self::Mps),
+            _ => text.strip_prefix("cuda:").and_then(|n| n.parse().ok()).map(|n| Self::Cuda(Some(n))),
+        };
+        // Rust reads +1 and 01 as numbers too.
+        let device = device.filter(|device| device.to_string() == text);
+        device.ok_or("must be auto, cpu, cuda, cuda:N or mps".into())
+    }
+}
+
+impl Display for DeviceOption {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Cpu => f.write_str("cpu"),
+            Self::Cuda(None) => f.write_str("cuda"),
+            Self::Cuda(Some(index)) => write!(f, "cuda:{index}"),
+            Self::Mps => f.write_str("mps"),
+        }
+    }
+}
+
+impl TryFrom<String> for DeviceOption {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<DeviceOption> for String {
+    fn from(device: DeviceOption) -> Self {
+        device.to_string()
+    }
+}
+
+/// Why a device can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum NoDevice {
+    /// No GPU of NVIDIA's.
+    #[error("{0}")]
+    Cuda(#[from] NoCuda),
+    /// No GPU of Apple's.
+    #[error("this libtorch sees no Apple GPU, which takes macOS on Apple silicon")]
+    Mps,
+}
+
+/// The device to train on. Loads CUDA if `option` asks for it or, being `auto`, if there is an NVIDIA driver, and
+/// must therefore come before any other use of libtorch.
+///
+/// `auto` falls back to the CPU; why comes along unless there just is no driver.
+pub fn resolve(option: DeviceOption) -> Result<(Device, Option<NoCuda>), NoDevice> {
+    match option {
+        DeviceOption::Cpu => Ok((Device::Cpu, None)),
+        DeviceOption::Cuda(index) => Ok((cuda::find(index.unwrap_or(0))?, None)),
+        DeviceOption::Mps if tch::utils::has_mps() => Ok((Device::Mps, None)),
+        DeviceOption::Mps => Err(NoDevice::Mps),
+        DeviceOption::Auto => Ok(match cuda::find(0) {
+            Ok(device) => (device, None),
+            Err(NoCuda::Driver(_)) if tch::utils::has_mps() => (Device::Mps, None),
+            Err(NoCuda::Driver(_)) => (Device::Cpu, None),
+            Err(missing) => (Device::Cpu, Some(missing)),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::DeviceOption;
+
+    #[test]
+    fn a_device_reads_as_it_prints_and_nothing_else_reads() {
+        for text in ["auto", "cpu", "cuda", "cuda:0", "cuda:15", "mps"] {
+            let device: DeviceOption = text.parse().unwrap();
+            assert_eq!(device.to_string(), text);
+        }
+        for text in ["", "CPU", "gpu", "cuda:", "cuda:x", "cuda:-1", "cuda:+1", "cuda:01", "cpu:0", " cpu"] {
+            assert_eq!(
+                text.parse::<DeviceOption>().unwrap_err(),
+                "must be auto, cpu, cuda, cuda:N or mps",
+                "{text:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! `islp-mnist doctor`: whether this machine has what the same results as Python's take, a line for each check.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, ensure};
+use clap::Args;
+use tch::Cuda;
+
+use super::hints::{REFETCH_LIBTORCH, explain};
+use super::{DataDir, print};
+use crate::cli::device::{DeviceOption, resolve};
+use crate::torch::cuda;
+use crate::torch::generator::Generator;
+use crate::torch::libtorch;
+use crate::torchvision;
+
+/// Check what a run depends on: libtorch, processor, GPU, data, random numbers.
+///
+/// Exits with 0 only if all is well, otherwise with 1. That there is no GPU is a problem only with --device cuda or
+/// mps.
+///
+/// Example: islp-mnist doctor --device cuda
+#[derive(Args, Debug)]
+pub struct DoctorArgs {
+    /// Device to check for: auto, cpu, cuda, cuda:N or mps
+    #[arg(long, default_value_t)]
+    device: DeviceOption,
+    #[command(flatten)]
+    data: DataDir,
+}
+
+pub fn run(args: &DoctorArgs) -> Result<u8> {
+    // Before anything else uses libtorch, and before the list of what is loaded.
+    let device = device(args.device);
+    let checks = [
+        ("libtorch", version()),
+        ("loaded from", files()),
+        ("CPU", Ok(format!("{} kernels", libtorch::cpu_capability()))),
+        ("threads", Ok(threads())),
+        ("libraries", Ok(libraries())),
+        (if args.device == DeviceOption::Mps { "MPS" } else { "CUDA" }, device),
+        ("data", data(&args.data.or(None))),
+        ("generator", generator()),
+    ];
+    for (name, found) in &checks {
+        let text = match found {
+            Ok(text) => text.clone(),
+            Err(problem) => format!("PROBLEM: {}", explain(problem)),
+        };
+        print(&format!("{name:<13} {text}"))?;
+    }
+    let problems: Vec<&str> =
+        checks.iter().filter(|(_, found)| found.is_err()).map(|(name, _)| *name).collect();
+    if problems.is_empty() {
+        print("all is well")?;
+        return Ok(0);
+    }
+    let plural = if problems.len() == 1 { "" } else { "s" };
+    print(&format!("{} problem{plural}: {}", problems.len(), problems.join(", ")))?;
+    Ok(1)
+}
+
+fn version() -> Result<String> {
+    let version = libtorch::version()?;
+    let expected = libtorch::EXPECTED_VERSION;
+    ensure!(
+        // What follows the plus sign is the build.
+        version.split('+').next() == Some(expected),
+        "{version}, but {expected} is expected; {REFETCH_LIBTORCH}"
+    );
+    Ok(format!("{version}, as expected"))
+}
+
+/// Folder by folder.
+fn files() -> Result<String> {
+    let mut folders: BTreeMap<PathBuf, Vec<String>> = BTreeMap::new();
+    for path in libtorch::files()? {
+        let name = path.file_name().unwrap_or_default().display().to_string();
+        folders.entry(path.parent().unwrap_or(&path).to_path_buf()).or_default().push(name);
+    }
+    let of_folder =
+        |(folder, names): (&PathBuf, &Vec<String>)| format!("{}: {}", folder.display(), names.join(", "));
+    Ok(folders.iter().map(of_folder).collect::<Vec<_>>().join("; "))
+}
+
+fn threads() -> String {
+    format!(
+        "{} within an operation, {} between operations",
+        tch::get_num_threads(),
+        tch::get_num_interop_threads()
+    )
+}
+
+fn libraries() -> String {
+    let with = |is_there| if is_there { "yes" } else { "no" };
+    format!(
+        "MKL {}, oneDNN {}, OpenMP {}",
+        with(tch::utils::has_mkl()),
+        with(tch::utils::has_mkldnn()),
+        with(tch::utils::has_openmp())
+    )
+}
+
+fn device(option: DeviceOption) -> Result<String> {
+    let index = match option {
+        DeviceOption::Cpu => return Ok("not looked for, with --device cpu".into()),
+        DeviceOption::Mps => return Ok(resolve(option).map(|_| "an Apple GPU".into())?),
+        DeviceOption::Auto => 0,
+        DeviceOption::Cuda(index) => index.unwrap_or(0),
+    };
+    match cuda::find(index) {
+        Ok(_) => Ok(format!("GPU {index} of {}", Cuda::device_count())),
+        Err(missing) if option == DeviceOption::Auto => Ok(format!("not used: {}", explain(&missing.into()))),
+        Err(missing) => Err(missing.into()),
+    }
+}
+
+fn data(data_dir: &Path) -> Result<String> {
+    let folder = torchvision::raw_folder(data_dir);
+    let fault = |(name, expected)| match torchvision::checksum(&folder.join(name)) {
+        Ok(checksum) if checksum == expected => None,
+        Ok(_) => Some(format!("{name} is not MNIST's, its SHA-256 differs")),
+        Err(error) if error.is_not_found() => Some(format!("{name} is missing")),
+        Err(error) => Some(error.to_string()),
+    };
+    let faults: Vec<String> = torchvision::CHECKSUMS.into_iter().filter_map(fault).collect();
+    ensure!(
+        faults.is_empty(),
+        "{}: {}; remove what is wrong and run scripts/reproduce.sh without --data-dir, which fetches what is missing \
+         into data/, or name another folder with --data-dir",
+        folder.display(),
+        faults.join("; ")
+    );
+    Ok(format!("{}: 4 files, checksums as expected", folder.display()))
+}
+
+fn generator() -> Result<String> {
+    ensure!(
+        Generator::agrees_with_libtorch()?,
+        "other random numbers than those of Python's torch {}, so no result will equal Python's; {REFETCH_LIBTORCH}",
+        libtorch::EXPECTED_VERSION
+    );
+    Ok("draws what libtorch draws".into())
+}

@@ -1,0 +1,148 @@
+//! What to do about an error: the one place that knows which flag, script or file helps.
+
+use std::fmt::{self, Display, Formatter};
+
+use crate::cli::device::NoDevice;
+use crate::islp;
+use crate::lightning;
+use crate::lightning::error::CheckpointError;
+use crate::notebook::weights::{self, ContentError};
+use crate::torch;
+use crate::torch::cuda::NoCuda;
+use crate::torch::libtorch;
+use crate::torch::state_dict;
+use crate::torchvision;
+use crate::util::file;
+
+/// Marks an error that lies in the options given: exit code 2 instead of 1.
+#[derive(Debug)]
+pub struct UsageError(pub String);
+
+impl Display for UsageError {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for UsageError {}
+
+/// What an error says, and what to do about it, in a line.
+pub fn explain(error: &anyhow::Error) -> String {
+    match hint(error) {
+        Some(hint) => format!("{error:#}; {hint}"),
+        None => format!("{error:#}"),
+    }
+}
+
+/// The exit code of a command that ended with this error.
+pub fn exit_code(error: &anyhow::Error) -> u8 {
+    let is_usage = |error: &islp::Error| {
+        matches!(error, islp::Error::NoValidation { .. } | islp::Error::NoTraining { .. })
+    };
+    if error.is::<UsageError>() || error.downcast_ref().is_some_and(is_usage) {
+        2
+    } else if is_divergence(error) {
+        3
+    } else {
+        1
+    }
+}
+
+/// Whether a training diverged.
+pub fn is_divergence(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(lightning::Error::Divergence(_)))
+}
+
+fn hint(error: &anyhow::Error) -> Option<&'static str> {
+    None.or_else(|| lightning(error.downcast_ref()?))
+        .or_else(|| islp(error.downcast_ref()?))
+        .or_else(|| torch(error.downcast_ref()?))
+        .or_else(|| data(error.downcast_ref()?))
+        .or_else(|| weights(error.downcast_ref()?))
+        .or_else(|| device(error.downcast_ref()?))
+        .or_else(|| cuda(error.downcast_ref()?))
+        .or_else(|| error.downcast_ref::<libtorch::Error>().map(|_| REFETCH_LIBTORCH))
+}
+
+pub(super) const REFETCH_LIBTORCH: &str =
+    "scripts/reproduce.sh fetches libtorch, unless LIBTORCH or LIBTORCH_USE_PYTORCH is set";
+
+fn torch(error: &torch::Error) -> Option<&'static str> {
+    match error {
+        torch::Error::OutOfMemory(_) => Some("a smaller --batch-size takes less memory"),
+        _ => None,
+    }
+}
+
+fn islp(error: &islp::Error) -> Option<&'static str> {
+    match error {
+        islp::Error::NoValidation { .. } => Some("take a larger --validation"),
+        islp::Error::NoTraining { .. } => Some("take a smaller --validation"),
+        islp::Error::Torch(error) => torch(error),
+        _ => None,
+    }
+}
+
+fn lightning(error: &lightning::Error) -> Option<&'static str> {
+    match error {
+        lightning::Error::OutputFolder { .. } => Some("--output-dir names another"),
+        lightning::Error::NotMetrics { .. } | lightning::Error::MetricsChanged { .. } => {
+            Some("put the file back, or start a new run")
+        }
+        lightning::Error::Checkpoint { reason: CheckpointError::Version(_), .. } => {
+            Some("go on with that version, or start a new run with --from and its run.json")
+        }
+        lightning::Error::Checkpoint { .. } => Some("start a new run with --from and its run.json"),
+        lightning::Error::Divergence(_) => Some("take a smaller --lr"),
+        lightning::Error::Islp(error) => islp(error),
+        _ => None,
+    }
+}
+
+fn data(error: &torchvision::Error) -> Option<&'static str> {
+    match error {
+        torchvision::Error::Missing(_) => {
+            Some("scripts/reproduce.sh fetches MNIST; --data-dir or ISLP_MNIST_DATA_DIR names another folder")
+        }
+        torchvision::Error::Invalid { .. } | torchvision::Error::File(file::Error::NotRegular { .. }) => {
+            Some(
+                "remove it and run scripts/reproduce.sh without --data-dir, which fetches MNIST into data/, or name another \
+             folder with --data-dir",
+            )
+        }
+        torchvision::Error::Torch(error) => torch(error),
+        torchvision::Error::File(_) => None,
+    }
+}
+
+fn weights(error: &weights::Error) -> Option<&'static str> {
+    match error {
+        weights::Error::Nothing(_) => Some("name the folder of a run, or a file"),
+        weights::Error::File(file::Error::NotRegular { .. }) => {
+            Some("name a .safetensors file or the folder of a run")
+        }
+        weights::Error::Content { reason: ContentError::Tensors(state_dict::Error::Pickle), .. } => {
+            Some("scripts/to_safetensors.py makes a safetensors file of one that you trust")
+        }
+        _ => None,
+    }
+}
+
+fn device(error: &NoDevice) -> Option<&'static str> {
+    match error {
+        NoDevice::Cuda(missing) => cuda(missing),
+        NoDevice::Mps => Some("take --device cpu"),
+    }
+}
+
+pub(super) fn cuda(missing: &NoCuda) -> Option<&'static str> {
+    Some(match missing {
+        NoCuda::Driver(_) => "install one, or take --device cpu",
+        NoCuda::CpuOnly(_) => "scripts/reproduce.sh --cuda fetches one with CUDA, or take --device cpu",
+        NoCuda::NotLoadable(_) => {
+            "scripts/reproduce.sh --cuda fetches all that it needs, or take --device cpu"
+        }
+        NoCuda::TooLate => "please report it, or take --device cpu",
+        NoCuda::Index { .. } => "check nvidia-smi and CUDA_VISIBLE_DEVICES, or take --device cpu",
+    })
+}

@@ -1,0 +1,212 @@
+//! The command line: one file a subcommand.
+
+mod compare;
+mod completions;
+pub mod device;
+mod doctor;
+mod earlier;
+mod hints;
+pub mod interrupt;
+pub mod options;
+mod output;
+mod plot;
+mod predict;
+mod reproduce;
+pub mod run_json;
+mod summary;
+mod test;
+mod train;
+pub(crate) mod usage;
+
+use std::io::{Write, stdout};
+use std::panic::{self, PanicHookInfo};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use anyhow::Result;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use tch::Device;
+use tch::vision::dataset::Dataset;
+
+use crate::cli::device::DeviceOption;
+use crate::cli::interrupt::survive_file_size_limit;
+use crate::cli::options::RunOptions;
+use crate::figure;
+use crate::islp;
+use crate::islp::data_module::SimpleDataModule;
+use crate::lightning::csv_logger::CsvLogger;
+use crate::torch::error::panic_message;
+use crate::torch::generator::Generator;
+use crate::util::file;
+use hints::UsageError;
+use output::{print, say};
+
+/// The MNIST notebook of ISLP in Rust: the same seed gives the same bits as Python.
+#[derive(Debug, Parser)]
+#[command(version)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Reproduce(reproduce::ReproduceArgs),
+    Train(train::TrainArgs),
+    Test(test::TestArgs),
+    Predict(predict::Options),
+    Summary(summary::SummaryArgs),
+    Plot(plot::Options),
+    Compare(compare::Options),
+    Doctor(doctor::DoctorArgs),
+    Completions(completions::CompletionsArgs),
+}
+
+/// The program: parses the command line, runs the command, says in a line what went wrong, and ends the process.
+pub fn main() -> ! {
+    let exit_code = run();
+    let _ = stdout().flush();
+    // Everything is written by now. Returning would have libtorch take itself apart first, which takes longer than some
+    // commands.
+    signal_hook::low_level::exit(exit_code.into())
+}
+
+/// The exit code.
+fn run() -> u8 {
+    output::log_to_stderr();
+    // What a panic says is said below, or by the error it was made into.
+    panic::set_hook(Box::new(remember_place));
+    let cli = match Cli::from_args() {
+        Ok(cli) => cli,
+        Err(error) => return usage::report(&error),
+    };
+    if let Err(error) = survive_file_size_limit() {
+        say(&format!("error: cannot catch signals: {error}"));
+        return 1;
+    }
+    match panic::catch_unwind(|| cli.run()) {
+        Ok(Ok(exit_code)) => exit_code,
+        Ok(Err(error)) => {
+            say(&format!("error: {}", hints::explain(&error)));
+            hints::exit_code(&error)
+        }
+        Err(payload) => {
+            let place = PANIC_PLACE.lock().map(|place| place.clone()).unwrap_or_default();
+            let message = panic_message(&*payload);
+            say(&format!(
+                "error: internal error at {place}, please report it with the command line: {message}"
+            ));
+            1
+        }
+    }
+}
+
+/// Where the last panic was, as file:line:column.
+static PANIC_PLACE: Mutex<String> = Mutex::new(String::new());
+
+fn remember_place(panic: &PanicHookInfo) {
+    if let (Some(location), Ok(mut place)) = (panic.location(), PANIC_PLACE.lock()) {
+        *place = location.to_string();
+    }
+}
+
+impl Cli {
+    /// The command line of this process.
+    fn from_args() -> Result<Self, clap::Error> {
+        let matches = Self::command().try_get_matches()?;
+        let mut cli = Self::from_arg_matches(&matches)?;
+        if let (Command::Train(args), Some((_, matches))) = (&mut cli.command, matches.subcommand()) {
+            args.given = given(matches);
+        }
+        Ok(cli)
+    }
+
+    /// Runs the command; the exit code of one that ran.
+    fn run(self) -> Result<u8> {
+        match self.command {
+            Command::Reproduce(args) => reproduce::run(&args),
+            Command::Train(args) => train::run(&args),
+            Command::Test(args) => test::run(&args),
+            Command::Predict(args) => predict::run(&args),
+            Command::Summary(args) => summary::run(&args),
+            Command::Plot(args) => plot::run(&args),
+            Command::Compare(args) => compare::run(&args),
+            Command::Doctor(args) => doctor::run(&args),
+            Command::Completions(args) => completions::run(&args),
+        }
+    }
+}
+
+/// The options that stand on the command line, in contrast to those with their defaults.
+fn given(matches: &ArgMatches) -> Vec<String> {
+    let ids = matches.ids().map(|id| id.as_str());
+    let given = ids.filter(|id| matches.value_source(id) == Some(ValueSource::CommandLine));
+    given.map(String::from).collect()
+}
+
+/// Where the data are.
+#[derive(Args, Debug)]
+struct DataDir {
+    /// Folder with MNIST/raw/, as torchvision lays it out [default: data, or where a run that goes on had them]
+    #[arg(long, value_name = "DIR", env = "ISLP_MNIST_DATA_DIR")]
+    data_dir: Option<PathBuf>,
+}
+
+impl DataDir {
+    /// The folder asked for, or else the run's, or `data`.
+    fn or(&self, of_run: Option<PathBuf>) -> PathBuf {
+        self.data_dir.clone().or(of_run).unwrap_or_else(|| "data".into())
+    }
+}
+
+/// Settles device and number of threads, before anything else asks libtorch for something.
+fn set_up(option: DeviceOption, threads: Option<i32>) -> Result<Device> {
+    let (device, missing) = device::resolve(option)
+        .map_err(|error| anyhow::Error::new(error).context(format!("--device {option}")))?;
+    if let Some(missing) = missing {
+        let missing = hints::explain(&missing.into());
+        say(&format!("note: training on the CPU in spite of an NVIDIA driver: {missing}"));
+    }
+    if let Some(threads) = threads {
+        tch::set_num_threads(threads);
+    }
+    Ok(device)
+}
+
+/// Warns if libtorch draws otherwise than [`Generator`].
+fn check_generator() -> Result<()> {
+    if !Generator::agrees_with_libtorch()? {
+        say(
+            "warning: this libtorch draws random numbers otherwise than the one that Python's torch 2.13.0 brings \
+             along; the results will not equal Python's",
+        );
+    }
+    Ok(())
+}
+
+/// The data's split and loaders.
+fn data_module(
+    mnist: &Dataset,
+    options: &RunOptions,
+    generator: &Generator,
+) -> Result<SimpleDataModule, islp::Error> {
+    let RunOptions { validation, num_workers, batch_size, .. } = *options;
+    SimpleDataModule::new(mnist, validation, num_workers, batch_size, generator)
+}
+
+/// The accuracy figure, beside the metrics.csv that it is of.
+fn save_figure(logger: &CsvLogger) -> Result<()> {
+    let figure = figure::accuracy(&logger.metrics_file_path())?;
+    let beside = |name: &str| logger.log_dir().join(name);
+    file::write(&beside("accuracy.png"), &figure.to_png()?)?;
+    file::write(&beside("accuracy.svg"), figure.to_svg()?.as_bytes())?;
+    Ok(())
+}
+
+/// A path as one types it in a shell.
+fn shell_word(path: &Path) -> String {
+    let text = path.display().to_string();
+    let is_plain = |c: char| c.is_alphanumeric() || "/._-+=,@%".contains(c);
+    if text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}

@@ -1,0 +1,186 @@
+//! What decides a run's results: the options of the command line, saved with the results.
+
+use anyhow::{Result, anyhow, bail};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::{Args, Parser};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::cli::device::DeviceOption;
+use crate::cli::usage::message;
+use crate::lightning::limit_train_batches::LimitTrainBatches;
+use crate::notebook::models::Model;
+
+/// What every run has; the defaults are the notebook's values.
+#[derive(Args, Clone, Debug, PartialEq, Serialize)]
+#[command(allow_negative_numbers = true)] // so that the message on one names the option
+pub struct RunOptions {
+    /// Passes over the training images
+    #[arg(long, default_value = "30", value_parser = at_least_one)]
+    pub epochs: usize,
+    /// Images in a training step
+    #[arg(long, default_value = "256", value_parser = at_least_one)]
+    pub batch_size: usize,
+    /// Fraction of the training images held back for validation, between 0 and 1
+    #[arg(long, default_value = "0.2", value_parser = fraction, allow_hyphen_values = true)]
+    pub validation: f64,
+    /// Seed of everything random but the split; as in PyTorch only its low 32 bits count
+    #[arg(long, default_value = "0", value_parser = seed)]
+    pub seed: u64,
+    /// Workers that Python's data loaders would have: changes which seeds are drawn when, nothing else
+    #[arg(long, default_value = "4", value_parser = at_least_zero)]
+    pub num_workers: usize,
+    /// Learning rate of RMSprop
+    #[arg(long, default_value = "0.01", value_parser = learning_rate, allow_hyphen_values = true)]
+    pub lr: f64,
+    /// Threads of libtorch [default: libtorch's, one a physical core]
+    #[arg(long, value_parser = threads)]
+    pub threads: Option<i32>,
+    /// Where to train: auto, cpu, cuda, cuda:N or mps; auto takes a GPU where libtorch can use one
+    #[arg(long, default_value = "auto")]
+    pub device: DeviceOption,
+}
+
+/// The options of a single model's run. Read from a file they are held to the same rules as on the command line.
+#[derive(Args, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Map<String, Value>")]
+pub struct TrainOptions {
+    /// The model to train
+    #[arg(long, value_parser = model(), default_value = "mlp")]
+    pub model: Model,
+    /// What every run has.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub run: RunOptions,
+    /// Training batches of an epoch: a number, or with a decimal point a fraction [default: all]
+    #[arg(long, value_name = "N|FRACTION")]
+    pub limit_train_batches: Option<LimitTrainBatches>,
+    /// Epochs from one checkpoint to the next; the best so far and the last are saved in any case
+    #[arg(long, value_name = "EPOCHS", default_value = "1", value_parser = at_least_one)]
+    pub checkpoint_every: usize,
+    /// Name of the run's folder in OUTPUT_DIR [default: MNIST or MNIST_MLR, by the model]
+    #[arg(long, value_parser = name)]
+    pub name: Option<String>,
+}
+
+impl TryFrom<Map<String, Value>> for TrainOptions {
+    type Error = anyhow::Error;
+
+    /// Options by their names.
+    fn try_from(fields: Map<String, Value>) -> Result<Self> {
+        #[derive(Parser)]
+        #[command(no_binary_name = true)]
+        struct CommandLine {
+            #[command(flatten)]
+            options: TrainOptions,
+        }
+        let given = fields.iter().filter(|(_, value)| !value.is_null());
+        let words = given.map(|(name, value)| format!("{}={}", flag(name), text(value)));
+        let parsed = CommandLine::try_parse_from(words).map_err(|error| anyhow!(message(&error)))?;
+        // A default here would be another option than the run's.
+        let mut all = parsed.options.fields()?.into_iter();
+        match all.find(|(name, value)| !value.is_null() && fields.get(name).is_none_or(Value::is_null)) {
+            Some((name, _)) => bail!("lacks {}", flag(&name)),
+            None => Ok(parsed.options),
+        }
+    }
+}
+
+impl TrainOptions {
+    /// These options where the command line gave them, by their names in `given`; otherwise those of `base`.
+    ///
+    /// # Errors
+    /// None that the two types allow for.
+    pub fn over(&self, base: &Self, given: &[String]) -> Result<Self> {
+        let mut fields = base.fields()?;
+        fields.extend(self.fields()?.into_iter().filter(|(name, _)| given.contains(name)));
+        fields.try_into()
+    }
+
+    /// The options in which the two differ, as one types them: flag, our value, theirs.
+    ///
+    /// # Errors
+    /// None that the two types allow for.
+    pub fn differences(&self, other: &Self) -> Result<Vec<(String, String, String)>> {
+        let pairs = self.fields()?.into_iter().zip(other.fields()?.into_values());
+        let differing = pairs.filter(|((_, ours), theirs)| ours != theirs);
+        Ok(differing.map(|((name, ours), theirs)| (flag(&name), text(&ours), text(&theirs))).collect())
+    }
+
+    /// Every option by its name.
+    fn fields(&self) -> Result<Map<String, Value>> {
+        Ok(serde_json::from_value(serde_json::to_value(self)?)?)
+    }
+}
+
+fn flag(name: &str) -> String {
+    format!("--{}", name.replace('_', "-"))
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::Null => "none".into(),
+        Value::String(text) => text.clone(),
+        value => value.to_string(),
+    }
+}
+
+/// Parses the name of a model.
+pub fn model() -> impl TypedValueParser<Value = Model> {
+    let value = |model: Model| {
+        PossibleValue::new(model.name()).help(match model {
+            Model::Mlp => {
+                "The multilayer perceptron, MNISTModel: two hidden layers of 256 and 128 units with dropout"
+            }
+            Model::Mlr => "Multinomial logistic regression, MNIST_MLR",
+        })
+    };
+    PossibleValuesParser::new(Model::ALL.map(value)).try_map(|name| name.parse::<Model>())
+}
+
+/// Parses a whole number from 1 on.
+pub fn at_least_one(value: &str) -> Result<usize, String> {
+    // Python's and libtorch's integers are signed.
+    let number = value.parse::<i64>().ok().filter(|number| *number > 0);
+    number.map(|number| number as usize).ok_or("must be a whole number, 1 or more".into())
+}
+
+fn at_least_zero(value: &str) -> Result<usize, String> {
+    value.parse().map_err(|_| "must be a whole number, 0 or more".into())
+}
+
+fn seed(value: &str) -> Result<u64, String> {
+    value.parse().map_err(|_| format!("must be a whole number from 0 to {}", u64::MAX))
+}
+
+fn fraction(value: &str) -> Result<f64, String> {
+    let inside = |fraction: &f64| *fraction > 0.0 && *fraction < 1.0;
+    value.parse().ok().filter(inside).ok_or("must be a fraction above 0 and below 1, such as 0.2".into())
+}
+
+fn learning_rate(value: &str) -> Result<f64, String> {
+    // The parameters are f32, and PyTorch's RMSprop fails with a rate beyond their range.
+    let valid = |lr: &f64| (0.0..=f64::from(f32::MAX)).contains(lr);
+    value.parse().ok().filter(valid).ok_or("must be a number from 0 to 3.4e38, such as 0.01".into())
+}
+
+fn threads(value: &str) -> Result<i32, String> {
+    // OpenMP ends the process when it cannot start a thread, so the number is kept to what machines have.
+    value
+        .parse()
+        .ok()
+        .filter(|threads| (1..=1024).contains(threads))
+        .ok_or("must be a whole number from 1 to 1024".into())
+}
+
+fn name(value: &str) -> Result<String, String> {
+    let is_plain = !value.is_empty()
+        && !value.starts_with('.')
+        && !value.contains('/')
+        && !value.contains(char::is_control);
+    if is_plain {
+        Ok(value.into())
+    } else {
+        Err("must be the name of a folder, without '/', line breaks and the like, and '.' first".into())
+    }
+}

@@ -1,0 +1,120 @@
+//! `islp-mnist plot`: the notebook's figure of any run, or of several, from their `metrics.csv`.
+
+use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::path::{Component, Path, PathBuf, absolute};
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+use clap::builder::{PathBufValueParser, TypedValueParser};
+
+use super::{UsageError, print};
+use crate::figure::{Figure, MOST_RUNS, Metric, Run};
+use crate::util::file;
+
+const METRICS_CSV: &str = "metrics.csv";
+
+/// Plot accuracy or loss against epoch, of one run or of several in one figure.
+///
+/// Reads what Lightning's CSVLogger writes. Training is drawn as dots, validation as plus signs.
+///
+/// Example: islp-mnist plot output/MNIST/version_0 output/MNIST_MLR/version_0 --y loss -o loss.png
+#[derive(Args, Debug)]
+pub struct Options {
+    /// metrics.csv of a run, or the version folder it is in; up to 10
+    #[arg(required = true)]
+    metrics_csv: Vec<PathBuf>,
+    /// The figure, by its ending a PNG or an SVG; replaces the file there is
+    #[arg(short, long, value_name = "FILE", value_parser = PathBufValueParser::new().try_map(figure_file))]
+    output: PathBuf,
+    /// What to draw
+    #[arg(long, default_value = "accuracy")]
+    y: Metric,
+    /// Name of a run in the legend, once for each METRICS_CSV [default: the part of its path that differs]
+    #[arg(long = "label", value_name = "NAME")]
+    labels: Vec<String>,
+}
+
+fn figure_file(path: PathBuf) -> Result<PathBuf, &'static str> {
+    if has_ending(&path, "png") || has_ending(&path, "svg") {
+        Ok(path)
+    } else {
+        Err("must end in .png or .svg")
+    }
+}
+
+fn has_ending(path: &Path, ending: &str) -> bool {
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(ending))
+}
+
+pub fn run(options: &Options) -> Result<u8> {
+    let (count, labels) = (options.metrics_csv.len(), options.labels.len());
+    ensure!(
+        count <= MOST_RUNS,
+        UsageError(format!("{count} METRICS_CSV; a figure has colors for {MOST_RUNS} runs at most"))
+    );
+    ensure!(
+        labels == 0 || labels == count,
+        UsageError(format!(
+            "{labels} --label for {count} METRICS_CSV; give one for each, in their order, or none"
+        ))
+    );
+    let files = options.metrics_csv.iter().map(|path| metrics_csv(path)).collect::<Result<Vec<_>>>()?;
+    let names = match labels {
+        0 if count == 1 => vec![String::new()],
+        0 => names(&files)?,
+        _ => options.labels.clone(),
+    };
+    let runs: Vec<Run> =
+        names.into_iter().zip(files).map(|(name, metrics_csv)| Run { name, metrics_csv }).collect();
+    let figure = Figure::new(options.y, &runs)?;
+    let output = &options.output;
+    let bytes = if has_ending(output, "svg") { figure.to_svg()?.into_bytes() } else { figure.to_png()? };
+    file::write(output, &bytes)?;
+    print(&output.display().to_string())?;
+    Ok(0)
+}
+
+/// The file itself, or that in a version folder.
+fn metrics_csv(path: &Path) -> Result<PathBuf> {
+    if !path.is_dir() {
+        return Ok(path.to_owned());
+    }
+    let file = path.join(METRICS_CSV);
+    ensure!(
+        file.exists(),
+        "{}: holds no {METRICS_CSV}; a version folder such as version_0 does",
+        path.display()
+    );
+    Ok(file)
+}
+
+/// The shortest ends of the paths, as many parts of each, that tell the runs apart: `MNIST/version_0` and
+/// `MNIST_MLR/version_0`, or `version_0` and `version_1`.
+fn names(files: &[PathBuf]) -> Result<Vec<String>> {
+    let paths = files.iter().map(|file| parts(file)).collect::<Result<Vec<_>>>()?;
+    let longest = paths.iter().map(Vec::len).max().unwrap_or(0);
+    for depth in 1..=longest {
+        let end = |parts: &Vec<String>| parts[parts.len().saturating_sub(depth)..].join("/");
+        let names: Vec<String> = paths.iter().map(end).collect();
+        if names.iter().collect::<HashSet<_>>().len() == names.len() {
+            return Ok(names);
+        }
+    }
+    let mut seen = HashSet::new();
+    let twice = files.iter().zip(&paths).find(|(_, parts)| !seen.insert(*parts));
+    let twice = twice.map_or(String::new(), |(file, _)| file.display().to_string());
+    Err(UsageError(format!("{twice} is given twice; leave one out, or name both with --label")).into())
+}
+
+/// The folders of a path and its file name, unless that is the one all runs have.
+fn parts(file: &Path) -> Result<Vec<String>> {
+    let path = absolute(file).with_context(|| file.display().to_string())?;
+    let path = if path.file_name() == Some(OsStr::new(METRICS_CSV)) {
+        path.parent().unwrap_or(&path)
+    } else {
+        &path
+    };
+    let named = path.components().filter(|part| *part != Component::RootDir);
+    Ok(named.map(|part| part.as_os_str().to_string_lossy().into_owned()).collect())
+}

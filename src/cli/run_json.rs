@@ -1,0 +1,203 @@
+//! `run.json`: what a run was and what it came to. Enough to run it again.
+
+use std::collections::BTreeMap;
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf, absolute};
+use std::time::SystemTime;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::{Deserialize, Serialize};
+
+use crate::cli::options::TrainOptions;
+use crate::torch::libtorch;
+use crate::torchvision;
+use crate::util::file;
+
+const FILE: &str = "run.json";
+/// Hundreds of times as much as there is to say of a run.
+const LARGEST: u64 = 1 << 20;
+
+/// Everything that a run's bits depend on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    /// The options; of device and threads what the run took where none was asked for.
+    pub options: TrainOptions,
+    /// SHA-256 of the four files of the data set, by name.
+    pub data: BTreeMap<String, String>,
+    /// What did it, and on what.
+    pub environment: Environment,
+    /// When it began, UTC, as RFC 3339 has it.
+    pub start: String,
+}
+
+/// The program and the machine.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Environment {
+    /// libtorch's kernels for this processor, as `torch.backends.cpu.get_cpu_capability()`.
+    pub cpu_capability: String,
+    /// The version of libtorch; none if it does not say.
+    pub libtorch: Option<String>,
+    /// The version of tch.
+    pub tch: String,
+    /// The version of this crate.
+    pub islp_mnist: String,
+    /// The commit it was built from, with "-modified" where the sources were not that commit's; none outside git.
+    pub git_commit: Option<String>,
+}
+
+/// How a run ended when it last did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum End {
+    /// It did all its epochs.
+    MaxEpochs,
+    /// Its time was over.
+    MaxTime,
+    /// A signal came.
+    Interrupted,
+    /// The loss was no finite number any more.
+    Diverged,
+}
+
+/// What a run came to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// How it ended; none if version 0.1 wrote this.
+    pub end: Option<End>,
+    /// Epochs finished.
+    pub epochs: usize,
+    /// Training steps taken.
+    pub global_step: usize,
+    /// Time from the start of the program to its end, in seconds; of a resumed run the sum over those that ended.
+    pub duration_seconds: f64,
+    /// The last value of every metric; none if it was not finite.
+    pub metrics: BTreeMap<String, Option<f64>>,
+}
+
+/// The whole file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunJson {
+    /// What was run.
+    #[serde(flatten)]
+    pub run: Run,
+    /// Where the data lay, from the root; none if the path is no text, or version 0.1 wrote this.
+    pub data_dir: Option<String>,
+    /// What it came to when it last ended by itself; none if it never did.
+    pub outcome: Option<Outcome>,
+}
+
+/// What was otherwise when a run began, and may change the last digits of what it comes to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Changed {
+    what: &'static str,
+    then: Option<String>,
+    now: Option<String>,
+}
+
+impl std::fmt::Display for Changed {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        let [then, now] = [&self.then, &self.now].map(|value| value.as_deref().unwrap_or("unknown"));
+        write!(f, "{} was {then} and is {now}; the results may differ in their last digits", self.what)
+    }
+}
+
+impl Environment {
+    /// Of this process.
+    pub fn current() -> Self {
+        Self {
+            cpu_capability: libtorch::cpu_capability().into(),
+            libtorch: libtorch::version().ok(),
+            tch: env!("TCH_VERSION").into(),
+            islp_mnist: env!("CARGO_PKG_VERSION").into(),
+            git_commit: option_env!("GIT_COMMIT").map(String::from),
+        }
+    }
+}
+
+impl Run {
+    /// A run that begins now, on the data in `data_dir`.
+    ///
+    /// # Errors
+    /// Data that can't be read.
+    pub fn new(options: &TrainOptions, data_dir: &Path) -> Result<Self> {
+        let checksums = torchvision::checksums(data_dir)?.into_iter();
+        Ok(Self {
+            options: options.clone(),
+            data: checksums.map(|(file, sha256)| (file.into(), sha256)).collect(),
+            environment: Environment::current(),
+            start: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+        })
+    }
+
+    /// Makes sure that `now`, which goes on with this run or repeats it, is on the same data; and what else differs.
+    ///
+    /// # Errors
+    /// Other data; the message names the file.
+    pub fn check_same(&self, now: &Self, data_dir: &Path) -> Result<Vec<Changed>> {
+        for (file, sha256) in &now.data {
+            ensure!(
+                self.data.get(file) == Some(sha256),
+                "{}: not the file that the run was trained on; --data-dir names another folder",
+                torchvision::raw_folder(data_dir).join(file).display()
+            );
+        }
+        let (then, now) = (&self.environment, &now.environment);
+        let capability = |environment: &Environment| Some(environment.cpu_capability.clone());
+        let pairs = [
+            ("CPU capability", capability(then), capability(now)),
+            ("libtorch", then.libtorch.clone(), now.libtorch.clone()),
+        ];
+        let changed = pairs.into_iter().filter(|(_, then, now)| then != now);
+        Ok(changed.map(|(what, then, now)| Changed { what, then, now }).collect())
+    }
+}
+
+impl RunJson {
+    /// Of a run that begins or goes on, on the data in `data_dir`.
+    pub fn new(run: Run, data_dir: &Path, outcome: Option<Outcome>) -> Self {
+        let data_dir = absolute(data_dir).ok().and_then(|path| path.to_str().map(String::from));
+        Self { run, data_dir, outcome }
+    }
+
+    /// Reads a run.json, by its path or that of its folder.
+    ///
+    /// # Errors
+    /// What is no run.json. The message names the file.
+    pub fn read(path: &Path) -> Result<Self> {
+        let path = if path.is_dir() { path.join(FILE) } else { path.to_path_buf() };
+        let bytes = file::read(&path, LARGEST)?;
+        serde_json::from_slice(&bytes)
+            .with_context(|| format!("{}: not the run.json of a run", path.display()))
+    }
+
+    /// Writes run.json into the run's folder.
+    ///
+    /// # Errors
+    /// A folder that can't be written to.
+    pub fn write(&self, log_dir: &Path) -> Result<()> {
+        let text = format!("{}\n", serde_json::to_string_pretty(self)?);
+        Ok(file::write(&log_dir.join(FILE), text.as_bytes())?)
+    }
+
+    /// Where the data lay.
+    pub fn data_dir(&self) -> Option<PathBuf> {
+        self.data_dir.as_ref().map(PathBuf::from)
+    }
+}
+
+/// Keeps a run's folder to this process for as long as the file is open; the lock goes with the process, however it
+/// ends.
+///
+/// # Errors
+/// Another process has the folder.
+pub fn lock(log_dir: &Path) -> Result<File> {
+    let name = log_dir.display();
+    let folder = File::open(log_dir).with_context(|| format!("cannot open {name}"))?;
+    match folder.try_lock() {
+        Ok(()) => Ok(folder),
+        Err(TryLockError::WouldBlock) => {
+            bail!("{name}: this run is still going; wait for its end, or stop it")
+        }
+        Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("cannot lock {name}")),
+    }
+}

@@ -1,0 +1,107 @@
+//! `islp-mnist test`: a model's figures on the test images.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, ensure};
+use clap::Args;
+use serde_json::json;
+
+use super::{DataDir, print, set_up};
+use crate::cli::device::DeviceOption;
+use crate::cli::options::at_least_one;
+use crate::islp::error_tracker::Metrics;
+use crate::lightning::test_table::{terminal_width, test_list, test_table};
+use crate::lightning::trainer::evaluate;
+use crate::notebook::weights;
+use crate::torch::data::{DataLoader, Subset};
+use crate::torch::generator::Generator;
+use crate::torchvision;
+
+/// Test a trained model: the notebook's table, accuracy by digit, the confusion matrix.
+///
+/// The weights come from a .safetensors file, a checkpoint or a run's folder, whose last checkpoint then counts, or
+/// its model.safetensors if it has none; written here or in Python. A .pt or .ckpt file is a pickle, which can run any
+/// program when it is loaded: it is refused, and scripts/to_safetensors.py converts one that you trust.
+///
+/// With --json: {"model": class name, "test_loss": mean cross-entropy in nats, "test_accuracy": 0 to 1,
+/// "accuracy_by_digit": for 0 to 9 in turn the part of its images that is right, null without images,
+/// "confusion_matrix": a row for each true digit, in it a column for each digit it was taken for, numbers of images}.
+///
+/// Example: islp-mnist test --checkpoint output/MNIST/version_0
+#[derive(Args, Debug)]
+pub struct TestArgs {
+    /// The weights: a .safetensors file or the folder of a run
+    #[arg(long, value_name = "FILE_OR_VERSION_DIR")]
+    checkpoint: PathBuf,
+    #[command(flatten)]
+    data: DataDir,
+    /// Images in a batch; the last digits of the results can depend on it
+    #[arg(long, default_value = "256", value_parser = at_least_one)]
+    batch_size: usize,
+    /// Where to compute: auto, cpu, cuda, cuda:N or mps
+    #[arg(long, default_value = "auto")]
+    device: DeviceOption,
+    /// Print one JSON object instead
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+pub fn run(args: &TestArgs) -> Result<u8> {
+    let device = set_up(args.device, None)?;
+    let module = weights::load(&args.checkpoint, device)?;
+    let mnist = torchvision::load(&args.data.or(None), device)?;
+    let images = Subset::whole(&mnist.test_images, &mnist.test_labels)?;
+    let mut dataloader = DataLoader::new(&images, args.batch_size, &Generator::new(0));
+    let predictions = evaluate(&module, &mut dataloader, usize::MAX)?;
+    ensure!(
+        predictions.is_finite()?,
+        "{}: the model's outputs for the test images are not all finite; test another checkpoint",
+        args.checkpoint.display()
+    );
+    let metrics = predictions.compute(&module)?;
+    let matrix = predictions.confusion_matrix()?;
+
+    if args.json {
+        let Metrics { loss, accuracy } = metrics;
+        let by_digit: Vec<_> =
+            matrix.iter().enumerate().map(|(digit, row)| fraction(row[digit], row)).collect();
+        print(
+            &json!({
+                "model": module.model.info().class_name,
+                "test_loss": f64::from(loss),
+                "test_accuracy": f64::from(accuracy),
+                "accuracy_by_digit": by_digit,
+                "confusion_matrix": matrix,
+            })
+            .to_string(),
+        )?;
+        return Ok(0);
+    }
+    print(&test_table(&metrics, terminal_width()))?;
+    print(&test_list(&metrics))?;
+    print(&digit_table(&matrix))?;
+    Ok(0)
+}
+
+/// The part that is right of the images of one label; none if there are no such images.
+fn fraction(right: i64, row: &[i64]) -> Option<f64> {
+    let all: i64 = row.iter().sum();
+    (all > 0).then(|| right as f64 / all as f64)
+}
+
+/// A row for each digit: how many images there are, the part that is right, and what they were taken for.
+fn digit_table(matrix: &[Vec<i64>]) -> String {
+    let counts = |row: &[i64]| row.iter().map(|count| format!(" {count:>5}")).collect::<String>();
+    let digits: Vec<i64> = (0..matrix.len() as i64).collect();
+    let mut lines = vec![
+        String::new(),
+        format!("{:<6}{:>7}{:>10}   taken for", "digit", "images", "accuracy"),
+        format!("{:<23}  {}", "", counts(&digits)),
+    ];
+    for (digit, row) in matrix.iter().enumerate() {
+        let accuracy = fraction(row[digit], row).map_or("–".into(), |accuracy| format!("{accuracy:.4}"));
+        lines.push(format!("{digit:<6}{:>7}{accuracy:>10}  {}", row.iter().sum::<i64>(), counts(row)));
+    }
+    lines.join("\n")
+}

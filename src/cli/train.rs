@@ -1,0 +1,256 @@
+//! `islp-mnist train`: one model, with checkpoints, so that a run can stop and go on.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, bail};
+use clap::Args;
+use tch::nn::VarStore;
+use tch::vision::dataset::Dataset;
+
+use super::earlier::Earlier;
+use super::hints::{self, explain};
+use super::{DataDir, UsageError, check_generator, data_module, print, save_figure, say, set_up, shell_word};
+use crate::cli::device::DeviceOption;
+use crate::cli::interrupt::Interrupt;
+use crate::cli::options::TrainOptions;
+use crate::cli::run_json::{End, Outcome, Run, RunJson, lock};
+use crate::islp::data_module::SimpleDataModule;
+use crate::islp::module::SimpleModule;
+use crate::lightning::csv_logger::CsvLogger;
+use crate::lightning::model_checkpoint::ModelCheckpoint;
+use crate::lightning::trainer::{Ended, Trainer};
+use crate::notebook::weights;
+use crate::torch::generator::Generator;
+use crate::torchvision;
+use crate::util::file;
+
+/// Train one model; stop, and go on as if the run had never stopped.
+///
+/// The run's folder OUTPUT_DIR/NAME/version_N gets metrics.csv, model.safetensors, accuracy.png and .svg, run.json, and
+/// in checkpoints/ the latest and the best state by validation loss. Its path is the last line printed.
+///
+/// Ctrl-C, SIGTERM or SIGHUP stops the run after the step under way; --resume then repeats the epoch it was in. Exit code:
+/// 0 at the end or when --max-time is over, 130, 143 or 129 after Ctrl-C, SIGTERM or SIGHUP, 3 if the loss is no finite
+/// number any more, 2 if an option is wrong, 1 for any other error.
+///
+/// Examples:
+///   islp-mnist train --model mlr --epochs 5 --lr 0.001
+///   islp-mnist train --max-time 10m
+///   islp-mnist train --resume output/MNIST/version_1 --epochs 60
+///   islp-mnist train --from output/MNIST/version_1/run.json --seed 1
+#[derive(Args, Debug)]
+#[command(verbatim_doc_comment, about = "Train one model; stop, and go on as if the run had never stopped")]
+pub struct TrainArgs {
+    #[command(flatten)]
+    train: TrainOptions,
+    #[command(flatten)]
+    data: DataDir,
+    /// Folder for what the run leaves behind
+    #[arg(long, value_name = "DIR", default_value = "output")]
+    output_dir: PathBuf,
+    /// Go on with the run in this folder, after its last checkpoint; of its options only --epochs and
+    /// --checkpoint-every may be changed
+    #[arg(long, value_name = "VERSION_DIR", conflicts_with_all = ["from", "output_dir", "name"])]
+    resume: Option<PathBuf>,
+    /// Take the options that are not given here from a run.json
+    #[arg(long, value_name = "RUN_JSON")]
+    from: Option<PathBuf>,
+    /// End with the epoch in which this time is over, such as 90s, 10m or "1h 30m" [default: no limit]
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    max_time: Option<Duration>,
+    /// No progress bar even where stderr is a terminal
+    #[arg(long)]
+    no_progress: bool,
+    /// The names of the options that stand on the command line
+    #[arg(skip)]
+    pub(super) given: Vec<String>,
+}
+
+/// Runs the command.
+pub fn run(args: &TrainArgs) -> Result<u8> {
+    let start = Instant::now();
+    let earlier = args.resume.as_deref().map(Earlier::read).transpose()?;
+    let base = base(args, earlier.as_ref())?;
+    let mut options = resolve_options(args, base.as_ref(), earlier.as_ref())?;
+    let device = set_up(options.run.device, options.run.threads)?;
+    check_generator()?;
+    // From here on the options say what the run really takes.
+    options.run.device = DeviceOption::of(device);
+    options.run.threads = Some(tch::get_num_threads());
+
+    let data_dir = args.data.or(base.as_ref().and_then(RunJson::data_dir));
+    let mnist = torchvision::load(&data_dir, device)?;
+    let run = describe(&options, &data_dir, base.as_ref(), earlier.as_ref())?;
+    let generator = Generator::new(options.run.seed);
+    let data = load(&mnist, &options, &generator)?;
+    let vs = VarStore::new(device);
+    let model = options.model.build(&vs.root(), &generator)?;
+    let mut module = SimpleModule::classification(model, vs, options.run.lr)?;
+
+    let logger = open_logger(args, &options, earlier.as_ref())?;
+    let log_dir = logger.log_dir().to_path_buf();
+    let _lock = if earlier.is_none() { Some(lock(&log_dir)?) } else { None };
+    let interrupt = Interrupt::catch().context("cannot catch signals")?;
+    let mut trainer = build_trainer(args, &options, logger, &generator);
+    trainer.should_stop = interrupt.should_stop.clone();
+    trainer.checkpoint = Some(ModelCheckpoint::new(&log_dir, options.checkpoint_every, &run)?);
+    if let Some(checkpoint) = earlier.as_ref().and_then(|earlier| earlier.checkpoint.as_ref()) {
+        trainer.resume(checkpoint, &mut module)?;
+    }
+    let outcome = earlier.and_then(|earlier| earlier.outcome);
+    let run_json = RunJson::new(run, &data_dir, outcome);
+    let ended = fit_and_save(&mut trainer, &mut module, &data, run_json, start);
+    conclude(ended, &trainer, &interrupt)
+}
+
+/// The run that this one goes on with or repeats.
+fn base(args: &TrainArgs, earlier: Option<&Earlier>) -> Result<Option<RunJson>> {
+    Ok(match (earlier, &args.from) {
+        (Some(earlier), _) => {
+            let data_dir = earlier.data_dir.clone();
+            Some(RunJson { run: earlier.run.clone(), data_dir, outcome: None })
+        }
+        (None, Some(path)) => {
+            let named = || "--from takes the run.json of a run, or its folder";
+            Some(RunJson::read(path).with_context(named)?)
+        }
+        (None, None) => None,
+    })
+}
+
+/// The options given, and for the rest those of the run that is gone on with or repeated.
+fn resolve_options(
+    args: &TrainArgs,
+    base: Option<&RunJson>,
+    earlier: Option<&Earlier>,
+) -> Result<TrainOptions> {
+    let mut options = args.train.clone();
+    if let Some(base) = base {
+        // `auto` leaves it to the run.
+        let is_auto = |name: &String| name == "device" && options.run.device == DeviceOption::Auto;
+        let given: Vec<_> = args.given.iter().filter(|name| !is_auto(name)).cloned().collect();
+        options = options.over(&base.run.options, &given)?;
+    }
+    if let Some(earlier) = earlier {
+        earlier.check(&options)?;
+    }
+    Ok(options)
+}
+
+/// What run.json says of the run; warns of what is otherwise than in the run it goes on with or repeats.
+fn describe(
+    options: &TrainOptions,
+    data_dir: &Path,
+    base: Option<&RunJson>,
+    earlier: Option<&Earlier>,
+) -> Result<Run> {
+    let mut run = Run::new(options, data_dir)?;
+    if let Some(base) = base {
+        for changed in base.run.check_same(&run, data_dir)? {
+            say(&format!("warning: {changed}"));
+        }
+    }
+    if let Some(earlier) = earlier {
+        run.start.clone_from(&earlier.run.start);
+    }
+    Ok(run)
+}
+
+/// The data's split and loaders.
+fn load(mnist: &Dataset, options: &TrainOptions, generator: &Generator) -> Result<SimpleDataModule> {
+    let data = data_module(mnist, &options.run, generator)?;
+    let batches = data.train_dataloader().len();
+    if let Some(limit) = options.limit_train_batches
+        && limit.of(batches) == 0
+    {
+        bail!(UsageError(format!(
+            "--limit-train-batches {limit} leaves no batch of the {batches} in an epoch; take more"
+        )));
+    }
+    Ok(data)
+}
+
+/// A folder of the run's own, or the metrics so far of the run that goes on.
+fn open_logger(args: &TrainArgs, options: &TrainOptions, earlier: Option<&Earlier>) -> Result<CsvLogger> {
+    let Some(Earlier { log_dir, checkpoint, .. }) = earlier else {
+        let name = options.name.as_deref().unwrap_or(options.model.run_name());
+        return Ok(CsvLogger::new(&args.output_dir, name)?);
+    };
+    file::remove_temporaries(log_dir)?;
+    let state = checkpoint.as_ref().map(|checkpoint| &checkpoint.state);
+    let (epochs, sha256) = state.map_or((0, ""), |state| (state.epoch + 1, state.metrics_sha256.as_str()));
+    Ok(CsvLogger::resume(log_dir, epochs, sha256)?)
+}
+
+fn build_trainer(
+    args: &TrainArgs,
+    options: &TrainOptions,
+    logger: CsvLogger,
+    generator: &Generator,
+) -> Trainer {
+    let mut trainer = Trainer::new(options.run.epochs, logger, generator);
+    trainer.max_time = args.max_time;
+    trainer.limit_train_batches = options.limit_train_batches;
+    trainer.enable_progress_bar = !args.no_progress;
+    trainer.terminate_on_nan = true;
+    trainer
+}
+
+/// Trains, and leaves everything in the run's folder.
+fn fit_and_save(
+    trainer: &mut Trainer,
+    module: &mut SimpleModule,
+    data: &SimpleDataModule,
+    mut run_json: RunJson,
+    start: Instant,
+) -> Result<Ended> {
+    let log_dir = trainer.logger.log_dir().to_path_buf();
+    run_json.write(&log_dir)?;
+    let ended = trainer.fit(module, data).map_err(anyhow::Error::from);
+    let end = match &ended {
+        Ok(Ended::MaxEpochs) => End::MaxEpochs,
+        Ok(Ended::MaxTime) => End::MaxTime,
+        Ok(Ended::ShouldStop) => End::Interrupted,
+        Err(error) if hints::is_divergence(error) => End::Diverged,
+        Err(_) => return ended,
+    };
+    if matches!(end, End::MaxEpochs | End::MaxTime) {
+        weights::save(module, &log_dir.join(weights::FILE))?;
+        save_figure(&trainer.logger)?;
+    }
+    let before = run_json.outcome.map_or(0.0, |outcome| outcome.duration_seconds);
+    run_json.outcome = Some(Outcome {
+        end: Some(end),
+        epochs: trainer.current_epoch(),
+        global_step: trainer.global_step(),
+        duration_seconds: before + start.elapsed().as_secs_f64(),
+        metrics: trainer.logger.last_metrics(),
+    });
+    run_json.write(&log_dir)?;
+    ended
+}
+
+/// Says where the run is and, if it did not come to its end, how it goes on.
+fn conclude(ended: Result<Ended>, trainer: &Trainer, interrupt: &Interrupt) -> Result<u8> {
+    let log_dir = trainer.logger.log_dir();
+    let go_on = format!("islp-mnist train --resume {} goes on", shell_word(log_dir));
+    match ended {
+        Ok(ended) => {
+            print(&log_dir.display().to_string())?;
+            let signal = interrupt.exit_code().filter(|_| ended == Ended::ShouldStop);
+            Ok(signal.map_or(0, |exit_code| {
+                say(&format!("interrupted; {go_on}"));
+                exit_code
+            }))
+        }
+        Err(error) if hints::is_divergence(&error) => Err(error),
+        Err(error) => {
+            let error = explain(&error);
+            Err(match trainer.checkpoint.as_ref().and_then(ModelCheckpoint::last) {
+                Some(last) => anyhow!("{error}; the last checkpoint is {}, {go_on}", last.display()),
+                None => anyhow!("{error}; there is no checkpoint"),
+            })
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! `ISLP.torch.SimpleDataModule`.
+
+use tch::vision::dataset::Dataset;
+
+use crate::islp::Error;
+use crate::torch::data::{DataLoader, Subset, random_split};
+use crate::torch::generator::Generator;
+
+/// Training, validation and test data, and how they are loaded.
+#[derive(Debug)]
+pub struct SimpleDataModule {
+    /// The images to train on.
+    pub train_dataset: Subset,
+    /// The training images held back.
+    pub validation_dataset: Subset,
+    /// The test images.
+    pub test_dataset: Subset,
+    batch_size: usize,
+    num_workers: usize,
+    generator: Generator,
+}
+
+impl SimpleDataModule {
+    /// Holds the fraction `validation` of the training images back for validation. The split draws from a
+    /// generator of its own with seed 0, whatever the run's seed; the loaders draw from `generator`. Batches lie on
+    /// the device of the data.
+    ///
+    /// # Errors
+    /// The fraction leaves no image for training or none for validation, or images and labels don't go together.
+    pub fn new(
+        dataset: &Dataset,
+        validation: f64,
+        num_workers: usize,
+        batch_size: usize,
+        generator: &Generator,
+    ) -> Result<Self, Error> {
+        if batch_size == 0 {
+            return Err(Error::BatchSize);
+        }
+        let count = dataset.train_labels.numel();
+        let validation_count = (validation * count as f64) as usize;
+        if validation_count == 0 {
+            return Err(Error::NoValidation { validation, count });
+        }
+        let Some(train_count) = count.checked_sub(validation_count).filter(|&count| count > 0) else {
+            return Err(Error::NoTraining { validation, count });
+        };
+        let (images, labels) = (&dataset.train_images, &dataset.train_labels);
+        let lengths = [train_count, validation_count];
+        let [train_dataset, validation_dataset] = random_split(images, labels, lengths, &Generator::new(0))?;
+        Ok(Self {
+            train_dataset,
+            validation_dataset,
+            test_dataset: Subset::whole(&dataset.test_images, &dataset.test_labels)?,
+            batch_size,
+            num_workers,
+            generator: generator.clone(),
+        })
+    }
+
+    /// A new loader over the training images, shuffled.
+    pub fn train_dataloader(&self) -> DataLoader<'_> {
+        self.loader(&self.train_dataset, true)
+    }
+
+    /// A new loader over the validation images.
+    pub fn val_dataloader(&self) -> DataLoader<'_> {
+        self.loader(&self.validation_dataset, false)
+    }
+
+    /// A new loader over the test images.
+    pub fn test_dataloader(&self) -> DataLoader<'_> {
+        self.loader(&self.test_dataset, false)
+    }
+
+    fn loader<'a>(&self, dataset: &'a Subset, shuffle: bool) -> DataLoader<'a> {
+        let mut loader = DataLoader::new(dataset, self.batch_size, &self.generator);
+        loader.shuffle = shuffle;
+        loader.persistent_workers = self.num_workers > 0;
+        loader
+    }
+}

@@ -1,0 +1,73 @@
+//! `ISLP.torch.ErrorTracker`: predictions and targets gathered batch by batch, judged once over all of them,
+//! so that the figures are not means of batch means.
+
+use tch::{Device, Tensor};
+
+use crate::islp::Error;
+use crate::islp::module::SimpleModule;
+
+/// The logits and labels of an evaluation so far.
+#[derive(Debug, Default)]
+pub struct ErrorTracker {
+    preds: Vec<Tensor>,
+    targets: Vec<Tensor>,
+}
+
+/// The mean loss and the fraction of correct predictions over a whole data set.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Metrics {
+    /// Mean cross-entropy, in nats.
+    pub loss: f32,
+    /// From 0 to 1.
+    pub accuracy: f32,
+}
+
+impl ErrorTracker {
+    /// Takes in one batch: logits `[N, C]`, labels `[N]`.
+    pub fn update(&mut self, preds: Tensor, targets: Tensor) {
+        self.preds.push(preds);
+        self.targets.push(targets);
+    }
+
+    /// Loss and accuracy over everything taken in.
+    ///
+    /// # Errors
+    /// Nothing was taken in, or labels don't fit the logits.
+    pub fn compute(&self, module: &SimpleModule) -> Result<Metrics, Error> {
+        let (preds, targets) = self.all()?;
+        Ok(Metrics {
+            loss: f32::try_from(module.loss(&preds, &targets)?)?,
+            accuracy: f32::try_from(module.accuracy(&preds, &targets)?)?,
+        })
+    }
+
+    /// How many images of each label (the row) were taken for each class (the column), `[C][C]`;
+    /// `torchmetrics.ConfusionMatrix`.
+    ///
+    /// # Errors
+    /// As [`compute`](Self::compute), and a label beyond the C classes.
+    pub fn confusion_matrix(&self) -> Result<Vec<Vec<i64>>, Error> {
+        let (preds, targets) = self.all()?;
+        let (_, classes) = preds.size2()?;
+        let places = targets.f_mul_scalar(classes)?.f_add(&preds.f_argmax(1, false)?)?;
+        let counts = places.f_bincount::<Tensor>(None, classes * classes)?.f_to_device(Device::Cpu)?;
+        let counts = Vec::<i64>::try_from(counts)?;
+        if counts.len() as i64 != classes * classes {
+            return Err(Error::Label { classes });
+        }
+        Ok(counts.chunks(classes as usize).map(<[i64]>::to_vec).collect())
+    }
+
+    /// Whether every logit is a finite number.
+    ///
+    /// # Errors
+    /// Nothing was taken in.
+    pub fn is_finite(&self) -> Result<bool, Error> {
+        let (preds, _) = self.all()?;
+        Ok(bool::try_from(preds.f_isfinite()?.f_all()?)?)
+    }
+
+    fn all(&self) -> Result<(Tensor, Tensor), Error> {
+        Ok((Tensor::f_cat(&self.preds, 0)?, Tensor::f_cat(&self.targets, 0)?))
+    }
+}

@@ -1,0 +1,243 @@
+//! Checkpoints: everything that a run needs to go on as if it had never stopped. Lightning's lack the generator.
+//!
+//! A checkpoint is a safetensors file with the weights by their names in Python, RMSprop's `square_avg` as
+//! `optimizer.square_avg.NAME`, the generator's state as `generator.state`, as `torch.set_rng_state` takes it, and the
+//! rest as JSON in the file's metadata.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use safetensors::tensor::{Dtype, TensorView};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
+use tch::{Tensor, no_grad};
+
+use crate::islp;
+use crate::islp::module::SimpleModule;
+use crate::lightning::error::{CheckpointError, Error};
+use crate::torch::generator::Generator;
+use crate::torch::state_dict;
+use crate::util::text::{hex, shown};
+
+const METADATA: &str = "checkpoint";
+const SQUARE_AVG: &str = "optimizer.square_avg.";
+const GENERATOR: &str = "generator.state";
+/// How the tensors begin that a checkpoint holds besides the weights.
+const STATES: [&str; 2] = ["optimizer.", "generator."];
+/// The folder of a run's checkpoints, in its own.
+pub(crate) const FOLDER: &str = "checkpoints";
+/// The newest of them.
+pub(crate) const LAST: &str = "last.safetensors";
+
+/// Where a run stands after an epoch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrainerState {
+    /// The epoch just finished, from 0.
+    pub epoch: usize,
+    /// Training steps taken in all.
+    pub global_step: usize,
+    /// Validation loss after that epoch, in nats; none if it was not finite.
+    pub valid_loss: Option<f32>,
+    /// SHA-256 of metrics.csv as it was then, in hexadecimal.
+    pub metrics_sha256: String,
+}
+
+/// What a checkpoint's metadata say. The names are those of version 0.1 too, but for `run`.
+#[derive(Debug, Serialize, Deserialize)]
+struct Metadata {
+    /// The version that wrote it.
+    #[serde(default = "first_version")]
+    islp_mnist: String,
+    progress: TrainerState,
+    /// As it was written: the checksum is over its text.
+    #[serde(alias = "run")]
+    hyper_parameters: Box<RawValue>,
+    /// Of everything else in the file, see [`digest`].
+    sha256: String,
+}
+
+/// The one that did not say so.
+fn first_version() -> String {
+    "0.1".into()
+}
+
+/// A checkpoint read from disk.
+#[derive(Debug)]
+pub struct Checkpoint {
+    /// Where the run stood.
+    pub state: TrainerState,
+    /// What the run was started with, as JSON; Lightning's `hyper_parameters`.
+    pub hyper_parameters: Box<RawValue>,
+    path: PathBuf,
+    weights: BTreeMap<String, Tensor>,
+    square_avg: BTreeMap<String, Tensor>,
+    generator: Vec<u8>,
+}
+
+impl Checkpoint {
+    /// Reads a checkpoint.
+    ///
+    /// # Errors
+    /// What is no checkpoint, or one that is damaged.
+    pub fn load(path: &Path) -> Result<Self, Error> {
+        Self::parse(path, &state_dict::read(path)?)
+    }
+
+    /// The newest checkpoint of the run in `log_dir`, if it has one.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::load`].
+    pub fn last(log_dir: &Path) -> Result<Option<Self>, Error> {
+        let path = log_dir.join(FOLDER).join(LAST);
+        // A link that leads nowhere is an error, not the absence of a checkpoint.
+        if path.symlink_metadata().is_err() { Ok(None) } else { Self::load(&path).map(Some) }
+    }
+
+    /// The checkpoint in the bytes of the file `path`.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::load`].
+    pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self, Error> {
+        let path = path.to_path_buf();
+        let parse = || -> Result<_, CheckpointError> {
+            let mut views = state_dict::parse(bytes)?;
+            let metadata = metadata(bytes, &views)?;
+            let generator =
+                views.remove(GENERATOR).ok_or_else(|| CheckpointError::Lacks(GENERATOR.into()))?;
+            if generator.dtype() != Dtype::U8 {
+                let reason = format!("is of {}, not of U8", generator.dtype());
+                return Err(CheckpointError::State { name: GENERATOR.into(), reason });
+            }
+            Ok((metadata, generator.data().to_vec(), state_dict::floats(views)?))
+        };
+        let (Metadata { progress: state, hyper_parameters, .. }, generator, floats) =
+            parse().map_err(|reason| Error::Checkpoint { path: path.clone(), reason })?;
+        let (mut weights, mut square_avg) = (BTreeMap::new(), BTreeMap::new());
+        for (name, tensor) in floats {
+            match name.strip_prefix(SQUARE_AVG) {
+                Some(parameter) => square_avg.insert(parameter.to_string(), tensor),
+                None => weights.insert(name, tensor),
+            };
+        }
+        Ok(Self { state, hyper_parameters, path, weights, square_avg, generator })
+    }
+
+    /// Puts module and generator where they were.
+    ///
+    /// # Errors
+    /// A checkpoint of another model; the message names what differs.
+    pub fn restore(&self, module: &mut SimpleModule, generator: &Generator) -> Result<(), Error> {
+        let restored = self.restore_parts(module, generator);
+        restored.map_err(|reason| Error::Checkpoint { path: self.path.clone(), reason })
+    }
+
+    fn restore_parts(&self, module: &mut SimpleModule, generator: &Generator) -> Result<(), CheckpointError> {
+        let state = |name: &str, reason: String| CheckpointError::State {
+            name: format!("{SQUARE_AVG}{}", shown(name)),
+            reason,
+        };
+        module.load_state_dict(&self.weights)?;
+        if let Some(name) = self.square_avg.keys().find(|name| !self.weights.contains_key(*name)) {
+            return Err(state(name, "is of no parameter".into()));
+        }
+        for (name, square_avg) in module.optimizer.square_avg_mut() {
+            let Some(saved) = self.square_avg.get(name) else {
+                return Err(CheckpointError::Lacks(format!("{SQUARE_AVG}{name}")));
+            };
+            let (size, expected) = (saved.size(), square_avg.size());
+            if size != expected {
+                return Err(state(name, format!("is of shape {size:?}, not {expected:?}")));
+            }
+            no_grad(|| square_avg.f_copy_(saved)).map_err(islp::Error::from)?;
+        }
+        generator.set_state(&self.generator).map_err(CheckpointError::Generator)
+    }
+}
+
+/// Of the tensors in a file's `bytes` those that are weights. Of a checkpoint they are what is left without the states.
+///
+/// # Errors
+/// A damaged checkpoint.
+pub(crate) fn retain_weights(
+    bytes: &[u8],
+    tensors: &mut BTreeMap<String, TensorView>,
+) -> Result<(), CheckpointError> {
+    let is_state = |name: &str| STATES.iter().any(|state| name.starts_with(state));
+    if tensors.keys().any(|name| is_state(name)) {
+        metadata(bytes, tensors)?;
+    }
+    tensors.retain(|name, _| !is_state(name));
+    Ok(())
+}
+
+/// What a checkpoint says besides its `tensors`, both as they were written.
+fn metadata(bytes: &[u8], tensors: &BTreeMap<String, TensorView>) -> Result<Metadata, CheckpointError> {
+    let text = state_dict::metadata(bytes, METADATA)?.ok_or(CheckpointError::OnlyWeights)?;
+    let metadata: Metadata = serde_json::from_str(&text).map_err(|_| not_readable(&text))?;
+    let Metadata { progress, hyper_parameters, sha256, .. } = &metadata;
+    if digest(tensors, progress, hyper_parameters)? != *sha256 {
+        return Err(CheckpointError::Damaged("it differs from what was written".into()));
+    }
+    let TrainerState { epoch, global_step, .. } = *progress;
+    if epoch >= global_step {
+        let reason = format!("epoch {epoch} cannot end with step {global_step}");
+        return Err(CheckpointError::Damaged(reason));
+    }
+    Ok(metadata)
+}
+
+/// Why the metadata are none that this version writes.
+fn not_readable(text: &str) -> CheckpointError {
+    let fields: Value = serde_json::from_str(text).unwrap_or_default();
+    match fields["islp_mnist"].as_str() {
+        Some(version) if version != env!("CARGO_PKG_VERSION") => CheckpointError::Version(shown(version)),
+        _ => CheckpointError::Damaged("its metadata are not a checkpoint's".into()),
+    }
+}
+
+/// The bytes of a checkpoint.
+///
+/// # Errors
+/// libtorch's, when memory is short.
+pub(crate) fn serialize(
+    module: &SimpleModule,
+    generator: &Generator,
+    state: &TrainerState,
+    hyper_parameters: &RawValue,
+) -> Result<Vec<u8>, state_dict::Error> {
+    let mut tensors = module.state_dict();
+    for (name, square_avg) in module.optimizer.square_avg() {
+        tensors.insert(format!("{SQUARE_AVG}{name}"), square_avg.shallow_clone());
+    }
+    tensors.insert(GENERATOR.to_string(), Tensor::f_from_slice(&generator.get_state())?);
+    state_dict::serialize(&tensors, |views| {
+        let metadata = Metadata {
+            islp_mnist: env!("CARGO_PKG_VERSION").into(),
+            progress: state.clone(),
+            hyper_parameters: hyper_parameters.to_owned(),
+            sha256: digest(views, state, hyper_parameters)?,
+        };
+        Ok(Some((METADATA, to_json(&metadata)?)))
+    })
+}
+
+fn to_json(value: &impl Serialize) -> Result<String, state_dict::Error> {
+    serde_json::to_string(value).map_err(|error| state_dict::Error::Invalid(error.to_string()))
+}
+
+/// SHA-256 of the tensors in the order of their names and of what else the metadata say, in hexadecimal.
+fn digest(
+    tensors: &BTreeMap<String, TensorView>,
+    state: &TrainerState,
+    hyper_parameters: &RawValue,
+) -> Result<String, state_dict::Error> {
+    let mut sha256 = Sha256::new();
+    for (name, view) in tensors {
+        sha256.update(format!("{name} {} {:?}", view.dtype(), view.shape()));
+        sha256.update(view.data());
+    }
+    sha256.update(to_json(&(state, hyper_parameters))?);
+    Ok(hex(&sha256.finalize()))
+}

@@ -1,0 +1,150 @@
+//! Lightning's `CSVLogger`: metrics by epoch and step in `SAVE_DIR/NAME/version_N/metrics.csv`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use csv::{Reader, Terminator, WriterBuilder};
+use sha2::{Digest, Sha256};
+
+use crate::lightning::Error;
+use crate::lightning::repr::repr;
+use crate::util::file;
+use crate::util::text::hex;
+
+/// Of the metrics.csv of a hundred thousand epochs.
+const LARGEST: u64 = 64 << 20;
+
+/// The metrics of one run.
+#[derive(Debug)]
+pub struct CsvLogger {
+    log_dir: PathBuf,
+    rows: Vec<BTreeMap<String, String>>,
+}
+
+impl CsvLogger {
+    /// Creates the folder `save_dir/name/version_N`, N one above the highest there is, and no other run's.
+    ///
+    /// # Errors
+    /// A folder that can't be written to.
+    pub fn new(save_dir: &Path, name: &str) -> Result<Self, Error> {
+        let versions = save_dir.join(name);
+        let cannot_write = |reason| Error::OutputFolder { folder: versions.clone(), reason };
+        fs::create_dir_all(&versions).map_err(cannot_write)?;
+        let mut version = next_version(&versions).map_err(cannot_write)?;
+        loop {
+            let log_dir = versions.join(format!("version_{version}"));
+            match fs::create_dir(&log_dir) {
+                Ok(()) => return Ok(Self { log_dir, rows: vec![] }),
+                // Another run took that number in the meantime.
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => version += 1,
+                Err(reason) => return Err(cannot_write(reason)),
+            }
+        }
+    }
+
+    /// Goes on with the run in `log_dir` after its first `epochs` epochs: what its metrics.csv says of later ones is
+    /// forgotten. Without those it had the given SHA-256, see [`CsvLogger::sha256`].
+    ///
+    /// # Errors
+    /// A metrics.csv that can't be read, or is not the one that was written in those epochs.
+    pub fn resume(log_dir: &Path, epochs: usize, sha256: &str) -> Result<Self, Error> {
+        let mut logger = Self { log_dir: log_dir.to_path_buf(), rows: vec![] };
+        if epochs == 0 {
+            return Ok(logger);
+        }
+        let path = logger.metrics_file_path();
+        let bytes = file::read(&path, LARGEST)?;
+        let mut reader = Reader::from_reader(bytes.as_slice());
+        for row in reader.deserialize() {
+            let mut row: BTreeMap<String, String> =
+                row.map_err(|reason| Error::NotMetrics { path: path.clone(), reason })?;
+            // Cells without a value are not logged.
+            row.retain(|_, value| !value.is_empty());
+            if row
+                .get("epoch")
+                .and_then(|epoch| epoch.parse().ok())
+                .is_some_and(|epoch: usize| epoch < epochs)
+            {
+                logger.rows.push(row);
+            }
+        }
+        if logger.sha256() != sha256 {
+            return Err(Error::MetricsChanged { path, epoch: epochs - 1 });
+        }
+        Ok(logger)
+    }
+
+    /// The run's folder.
+    pub fn log_dir(&self) -> &Path {
+        &self.log_dir
+    }
+
+    /// Where [`save`](Self::save) writes.
+    pub fn metrics_file_path(&self) -> PathBuf {
+        self.log_dir.join("metrics.csv")
+    }
+
+    /// Adds a row.
+    pub fn log_metrics(&mut self, metrics: &[(&str, f32)], epoch: usize, step: usize) {
+        let values = metrics.iter().map(|&(name, value)| (name.to_string(), repr(value)));
+        let place =
+            [("epoch", epoch), ("step", step)].map(|(name, count)| (name.to_string(), count.to_string()));
+        self.rows.push(values.chain(place).collect());
+    }
+
+    /// The whole file: CRLF line ends, a column for every metric logged so far, sorted by name.
+    pub fn to_csv(&self) -> Vec<u8> {
+        let columns: BTreeSet<&str> =
+            self.rows.iter().flat_map(|row| row.keys().map(String::as_str)).collect();
+        let mut writer = WriterBuilder::new().terminator(Terminator::CRLF).from_writer(vec![]);
+        let in_memory = "a Vec takes every record";
+        writer.write_record(&columns).expect(in_memory);
+        for row in &self.rows {
+            let cells = columns.iter().map(|&column| row.get(column).map_or("", String::as_str));
+            writer.write_record(cells).expect(in_memory);
+        }
+        writer.into_inner().expect(in_memory)
+    }
+
+    /// The last value of every metric; none if it was not finite.
+    pub fn last_metrics(&self) -> BTreeMap<String, Option<f64>> {
+        let cells =
+            self.rows.iter().flatten().filter(|(name, _)| !["epoch", "step"].contains(&name.as_str()));
+        let value = |text: &String| text.parse().ok().filter(|value: &f64| value.is_finite());
+        cells.map(|(name, text)| (name.clone(), value(text))).collect()
+    }
+
+    /// The SHA-256 of the whole file, in hexadecimal.
+    pub fn sha256(&self) -> String {
+        hex(&Sha256::digest(self.to_csv()))
+    }
+
+    /// Puts the metrics so far on disk.
+    ///
+    /// # Errors
+    /// A disk that is full, or a folder that is gone or can't be written to.
+    pub fn save(&self) -> Result<(), Error> {
+        Ok(file::write(&self.metrics_file_path(), &self.to_csv())?)
+    }
+}
+
+/// As `_get_next_version`: one above the highest number behind `version_`, 0 where there is none.
+fn next_version(versions: &Path) -> std::io::Result<u64> {
+    let mut next = 0;
+    for entry in fs::read_dir(versions)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let number = name.to_str().and_then(|name| name.strip_prefix("version_")).and_then(|rest| {
+            // Lightning splits at every "_": version_3_old counts as 3.
+            rest.split('_').next().unwrap_or(rest).parse::<u64>().ok()
+        });
+        if let Some(number) = number
+            && entry.path().is_dir()
+        {
+            next = next.max(number.saturating_add(1));
+        }
+    }
+    Ok(next)
+}

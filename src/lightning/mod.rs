@@ -1,0 +1,19 @@
+//! `pytorch_lightning`: the trainer, its logger, its checkpoints and what it says.
+
+pub mod checkpoint;
+pub mod csv_logger;
+pub mod divergence;
+pub mod epoch_metrics;
+pub mod error;
+pub mod limit_train_batches;
+pub mod model_checkpoint;
+pub mod model_summary;
+pub mod progress_bar;
+pub mod repr;
+pub mod test_table;
+pub mod trainer;
+
+pub use csv_logger::CsvLogger;
+pub use error::Error;
+pub use model_checkpoint::ModelCheckpoint;
+pub use trainer::Trainer;

@@ -1,0 +1,135 @@
+//! `pytorch_lightning.callbacks.ModelCheckpoint`: which checkpoints of a run are kept.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
+
+use crate::islp::module::SimpleModule;
+use crate::lightning::checkpoint::{Checkpoint, FOLDER, LAST, TrainerState, serialize};
+use crate::lightning::error::{CheckpointError, Error};
+use crate::torch::generator::Generator;
+use crate::util::file;
+
+/// Leads to the checkpoint with the lowest validation loss, as `LAST` leads to the newest.
+const BEST: &str = "best.safetensors";
+
+/// `ModelCheckpoint(every_n_epochs, monitor='valid_loss', save_last='link')`: keeps the latest and the best checkpoint
+/// of a run as `checkpoints/epoch=E-step=S.safetensors`, with links `last.safetensors` and `best.safetensors` to them.
+#[derive(Debug)]
+pub struct ModelCheckpoint {
+    folder: PathBuf,
+    every_n_epochs: usize,
+    hyper_parameters: Box<RawValue>,
+    best_valid_loss: Option<f32>,
+    /// The last epoch's checkpoint, if it was not due.
+    pending: Option<(TrainerState, Vec<u8>)>,
+}
+
+impl ModelCheckpoint {
+    /// For the run in `log_dir`, which may have checkpoints from before. The `hyper_parameters` are kept in each, as
+    /// JSON.
+    ///
+    /// # Errors
+    /// A folder that can't be made, or a `best.safetensors` that can't be read.
+    ///
+    /// # Panics
+    /// If the hyper-parameters can't be written as JSON, such as a map whose keys are no text.
+    pub fn new(
+        log_dir: &Path,
+        every_n_epochs: usize,
+        hyper_parameters: &impl Serialize,
+    ) -> Result<Self, Error> {
+        let hyper_parameters = to_raw_value(hyper_parameters).expect("hyper-parameters go into JSON");
+        let folder = log_dir.join(FOLDER);
+        fs::create_dir_all(&folder).map_err(file::Error::io("make", &folder))?;
+        file::remove_temporaries(&folder)?;
+        let best = folder.join(BEST);
+        let best_valid_loss =
+            if best.symlink_metadata().is_ok() { Checkpoint::load(&best)?.state.valid_loss } else { None };
+        Ok(Self { folder, every_n_epochs, hyper_parameters, best_valid_loss, pending: None })
+    }
+
+    /// The checkpoint last saved, if there is one.
+    pub fn last(&self) -> Option<PathBuf> {
+        self.linked(LAST)
+    }
+
+    /// The checkpoint with the lowest validation loss, if there is one.
+    pub fn best(&self) -> Option<PathBuf> {
+        self.linked(BEST)
+    }
+
+    fn linked(&self, name: &str) -> Option<PathBuf> {
+        let target = fs::read_link(self.folder.join(name)).ok()?;
+        Some(self.folder.join(target)).filter(|path| path.exists())
+    }
+
+    /// Takes in where a run stands after an epoch, and saves it if a checkpoint is due, if it is the best one so far, or
+    /// at the run's end.
+    ///
+    /// # Errors
+    /// A disk that is full, or a folder that is gone or can't be written to.
+    pub fn epoch_end(
+        &mut self,
+        module: &SimpleModule,
+        generator: &Generator,
+        state: TrainerState,
+        is_end: bool,
+    ) -> Result<(), Error> {
+        let is_due = (state.epoch + 1).is_multiple_of(self.every_n_epochs);
+        let is_best = self.is_best(&state);
+        let bytes = serialize(module, generator, &state, &self.hyper_parameters).map_err(|error| {
+            Error::Checkpoint { path: self.folder.clone(), reason: CheckpointError::Tensors(error) }
+        })?;
+        self.pending = Some((state, bytes));
+        if is_due || is_end || is_best { self.save_pending() } else { Ok(()) }
+    }
+
+    /// As Lightning, which takes NaN for infinite: the first of equal ones.
+    fn is_best(&self, state: &TrainerState) -> bool {
+        match (state.valid_loss, self.best_valid_loss) {
+            (Some(loss), Some(best)) => loss < best,
+            (loss, None) => loss.is_some() || self.best().is_none(),
+            (None, Some(_)) => false,
+        }
+    }
+
+    /// Saves the checkpoint of the last epoch, if it is not saved, and removes those that are neither the latest nor
+    /// the best any more.
+    ///
+    /// # Errors
+    /// A disk that is full, or a folder that is gone or can't be written to.
+    pub fn save_pending(&mut self) -> Result<(), Error> {
+        let Some((state, bytes)) = self.pending.take() else { return Ok(()) };
+        let name = format!("epoch={}-step={}.safetensors", state.epoch, state.global_step);
+        file::write(&self.folder.join(&name), &bytes)?;
+        // The last one last: a run that dies in between goes on from the one before and comes to the same.
+        if self.is_best(&state) {
+            file::link(&self.folder.join(BEST), &name)?;
+            self.best_valid_loss = state.valid_loss;
+        }
+        file::link(&self.folder.join(LAST), &name)?;
+        Ok(self.prune().map_err(file::Error::io("remove old checkpoints in", &self.folder))?)
+    }
+
+    fn prune(&self) -> std::io::Result<()> {
+        let kept = [LAST, BEST].map(|link| fs::read_link(self.folder.join(link)).unwrap_or_default());
+        for entry in fs::read_dir(&self.folder)? {
+            let name = entry?.file_name();
+            let is_ours = name.to_str().is_some_and(is_checkpoint_name);
+            if is_ours && !kept.contains(&PathBuf::from(&name)) {
+                fs::remove_file(self.folder.join(name))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_checkpoint_name(name: &str) -> bool {
+    let numbers = name.strip_prefix("epoch=").and_then(|rest| rest.strip_suffix(".safetensors"));
+    let numbers = numbers.and_then(|numbers| numbers.split_once("-step="));
+    let is_number = |digits: &str| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    numbers.is_some_and(|(epoch, step)| is_number(epoch) && is_number(step))
+}

@@ -1,0 +1,46 @@
+//! What `Trainer.test` prints and returns in the notebook: the table of test metrics and the list with the
+//! dictionary.
+
+use crate::islp::error_tracker::Metrics;
+use crate::lightning::repr::repr;
+
+/// `_EvaluationLoop._print_results` for one dataloader, for a terminal of so many columns (at least 2).
+pub fn test_table(metrics: &Metrics, terminal_width: usize) -> String {
+    let half = terminal_width / 2;
+    let width = 25.min(half);
+    let row = |metric: &str, value: &str| format!("{metric:^width$}{value:^width$}").trim_end().to_string();
+    let bar = "─".repeat(terminal_width);
+    let mut lines = vec![bar.clone(), row("Test metric", "DataLoader 0"), bar.clone()];
+    for (metric, value) in [("test_accuracy", metrics.accuracy), ("test_loss", metrics.loss)] {
+        let value = repr(value);
+        if metric.len() <= half {
+            lines.push(row(metric, &value));
+            continue;
+        }
+        // A name too long for half the terminal is cut into pieces, as Lightning does.
+        let mut rest = metric;
+        while rest.len() > half {
+            let (piece, tail) = rest.split_at(half);
+            lines.push(row(piece, &value));
+            rest = tail;
+        }
+        lines.push(row(rest, " "));
+    }
+    lines.push(bar);
+    lines.join("\n")
+}
+
+/// The list that `Trainer.test` returns, as Python prints it.
+pub fn test_list(metrics: &Metrics) -> String {
+    format!("[{{'test_loss': {}, 'test_accuracy': {}}}]", repr(metrics.loss), repr(metrics.accuracy))
+}
+
+/// `shutil.get_terminal_size(fallback=(120, 30)).columns`: COLUMNS, or the width of the terminal that stdout
+/// is, or 120. Widths that no terminal has, on which Lightning fails, count as none.
+pub fn terminal_width() -> usize {
+    let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.trim().parse().ok());
+    let terminal =
+        || terminal_size::terminal_size_of(std::io::stdout()).map(|(width, _)| usize::from(width.0));
+    let possible = |width: &usize| (2..=100_000).contains(width);
+    columns.filter(possible).or_else(terminal).filter(possible).unwrap_or(120)
+}

@@ -1,0 +1,139 @@
+//! The notebook's two models, of the layers in [`layers`](crate::torch::nn), which stand on tch's `nn::seq_t`.
+//!
+//! Parameters are named as in Python's `state_dict()`, so the weights go by the same names. Input is
+//! `[N, 1, 28, 28]`, output the logits `[N, 10]`.
+
+use std::fmt::{self, Display, Formatter};
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use tch::Tensor;
+use tch::nn::{ModuleT, Path};
+
+use crate::torch::Error;
+use crate::torch::generator::Generator;
+use crate::torch::nn::{Flatten, Layer, LayerInfo, ReLU, Sequential, dropout, linear, sequential};
+
+/// Which of the two models.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Model {
+    /// The multilayer perceptron, [`MnistModel`].
+    Mlp,
+    /// Multinomial logistic regression, [`MnistMlr`].
+    Mlr,
+}
+
+impl Model {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Mlp, Self::Mlr];
+
+    /// The model below `vs`, initialized by draws from `generator`.
+    ///
+    /// # Errors
+    /// libtorch's, when memory is short.
+    pub fn build(self, vs: &Path, generator: &Generator) -> Result<Box<dyn Layer>, Error> {
+        Ok(match self {
+            Self::Mlp => Box::new(MnistModel::new(vs, generator)?),
+            Self::Mlr => Box::new(MnistMlr::new(vs, generator)?),
+        })
+    }
+
+    /// The short name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Mlp => "mlp",
+            Self::Mlr => "mlr",
+        }
+    }
+
+    /// The name that the notebook gives the model's runs.
+    pub fn run_name(self) -> &'static str {
+        match self {
+            Self::Mlp => "MNIST",
+            Self::Mlr => "MNIST_MLR",
+        }
+    }
+}
+
+impl Display for Model {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Model {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL.into_iter().find(|model| model.name() == text).ok_or("must be mlp or mlr")
+    }
+}
+
+/// The notebook's `MNISTModel`: two hidden layers of 256 and 128 units.
+#[derive(Debug)]
+pub struct MnistModel {
+    forward: Sequential,
+}
+
+impl MnistModel {
+    /// The model below `vs`, initialized by draws from `generator`, from which its dropout layers draw as well.
+    ///
+    /// # Errors
+    /// libtorch's, when memory is short.
+    pub fn new(vs: &Path, generator: &Generator) -> Result<Self, Error> {
+        let layer1 = sequential()
+            .add(Flatten)
+            .add(linear(vs / "layer1" / "1", 28 * 28, 256, generator)?)
+            .add(ReLU)
+            .add(dropout(0.4, generator)?);
+        let layer2 = sequential()
+            .add(linear(vs / "layer2" / "0", 256, 128, generator)?)
+            .add(ReLU)
+            .add(dropout(0.3, generator)?);
+        let forward =
+            sequential().add(layer1).add(layer2).add(linear(vs / "_forward" / "2", 128, 10, generator)?);
+        Ok(Self { forward })
+    }
+}
+
+impl ModuleT for MnistModel {
+    fn forward_t(&self, xs: &Tensor, train: bool) -> Tensor {
+        self.forward.forward_t(xs, train)
+    }
+}
+
+impl Layer for MnistModel {
+    fn info(&self) -> LayerInfo {
+        LayerInfo::container("MNISTModel", vec![self.forward.info()])
+    }
+}
+
+/// The notebook's `MNIST_MLR`, multinomial logistic regression: one linear layer.
+#[derive(Debug)]
+pub struct MnistMlr {
+    linear: Sequential,
+}
+
+impl MnistMlr {
+    /// The model below `vs`, initialized by draws from `generator`.
+    ///
+    /// # Errors
+    /// libtorch's, when memory is short.
+    pub fn new(vs: &Path, generator: &Generator) -> Result<Self, Error> {
+        let linear = sequential().add(Flatten).add(linear(vs / "linear" / "1", 784, 10, generator)?);
+        Ok(Self { linear })
+    }
+}
+
+impl ModuleT for MnistMlr {
+    fn forward_t(&self, xs: &Tensor, train: bool) -> Tensor {
+        self.linear.forward_t(xs, train)
+    }
+}
+
+impl Layer for MnistMlr {
+    fn info(&self) -> LayerInfo {
+        LayerInfo::container("MNIST_MLR", vec![self.linear.info()])
+    }
+}

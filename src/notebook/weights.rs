@@ -1,0 +1,149 @@
+//! The weights of the notebook's models on disk: which file holds which model.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use tch::nn::VarStore;
+use tch::{Device, Tensor};
+
+use crate::islp;
+use crate::islp::module::SimpleModule;
+use crate::lightning::checkpoint;
+use crate::lightning::error::CheckpointError;
+use crate::notebook::models::Model;
+use crate::torch::generator::Generator;
+use crate::torch::state_dict;
+use crate::util::text::shown;
+
+/// The weights' file in a run's folder.
+pub const FILE: &str = "model.safetensors";
+
+/// MNISTModel's `_forward` holds `layer1` and `layer2`, so Python knows their parameters by two names each, and
+/// `safetensors.torch.save_model` writes whichever it likes.
+const ALIASES: [(&str, &str); 2] = [("_forward.0.", "layer1."), ("_forward.1.", "layer2.")];
+
+/// What no model's weights can be read from.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A folder without a checkpoint or weights.
+    #[error("{}: neither {} nor {FILE} in this folder", .0.display(), last())]
+    Nothing(PathBuf),
+    /// A file that can't be read.
+    #[error(transparent)]
+    File(#[from] crate::util::file::Error),
+    /// A file that holds something else.
+    #[error("{}: {reason}", shown(&path.to_string_lossy()))]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: ContentError,
+    },
+}
+
+/// Why a file's bytes are not the weights of one of the notebook's models.
+#[derive(Debug, thiserror::Error)]
+pub enum ContentError {
+    /// A tensor with an infinite value.
+    #[error("{0} holds an infinite value")]
+    Infinite(String),
+    /// Tensors of other models.
+    #[error("holds no parameter of MNISTModel or MNIST_MLR; its tensors: {}", .0.join(", "))]
+    OtherModel(Vec<String>),
+    /// One parameter twice, with two values.
+    #[error("{alias} and {name} are one parameter, but differ")]
+    AliasesDiffer {
+        /// Its name inside `_forward`.
+        alias: String,
+        /// Its own name.
+        name: String,
+    },
+    /// No safetensors file, or one of other tensors.
+    #[error(transparent)]
+    Tensors(#[from] state_dict::Error),
+    /// A damaged checkpoint.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// Not just the parameters of one model.
+    #[error(transparent)]
+    Module(#[from] islp::Error),
+}
+
+/// Writes every parameter under its name in Python's `state_dict()`; `safetensors.torch.save_model`.
+///
+/// # Errors
+/// A file that can't be written.
+pub fn save(module: &SimpleModule, path: &Path) -> Result<(), state_dict::Error> {
+    state_dict::save(&module.state_dict(), path)
+}
+
+/// The model whose weights are in `path`, a file of weights, a checkpoint, or a run's folder with either.
+///
+/// # Errors
+/// What is no such file, or does not hold just the parameters of one model.
+pub fn load(path: &Path, device: Device) -> Result<SimpleModule, Error> {
+    let path = find(path)?;
+    let bytes = state_dict::read(&path)?;
+    module(&bytes, device).map_err(|reason| Error::Content { path, reason })
+}
+
+/// The model whose weights are in a file's bytes.
+///
+/// # Errors
+/// As [`load`], but for the file's name.
+pub fn module(bytes: &[u8], device: Device) -> Result<SimpleModule, ContentError> {
+    let mut views = state_dict::parse(bytes)?;
+    checkpoint::retain_weights(bytes, &mut views)?;
+    let mut tensors = state_dict::floats(views)?;
+    for (name, tensor) in &tensors {
+        let is_finite = tensor.f_isfinite().and_then(|finite| finite.f_all()).and_then(bool::try_from);
+        if !is_finite.map_err(state_dict::Error::from)? {
+            return Err(ContentError::Infinite(shown(name)));
+        }
+    }
+    rename_aliases(&mut tensors)?;
+    for model in Model::ALL {
+        let vs = VarStore::new(device);
+        let layers = model.build(&vs.root(), &Generator::new(0)).map_err(islp::Error::from)?;
+        if vs.variables().keys().any(|name| tensors.contains_key(name)) {
+            let mut module = SimpleModule::classification(layers, vs, 0.0)?;
+            module.load_state_dict(&tensors)?;
+            return Ok(module);
+        }
+    }
+    Err(ContentError::OtherModel(tensors.keys().take(3).map(|name| shown(name)).collect()))
+}
+
+/// The newest checkpoint, in a run's folder.
+fn last() -> String {
+    format!("{}/{}", checkpoint::FOLDER, checkpoint::LAST)
+}
+
+/// The file itself, or the newest weights in a run's folder.
+fn find(path: &Path) -> Result<PathBuf, Error> {
+    if !path.is_dir() {
+        return Ok(path.to_path_buf());
+    }
+    // The last checkpoint is never behind the weights, which a run writes at its end.
+    let files = [last().as_str(), FILE].map(|file| path.join(file));
+    files.into_iter().find(|file| file.exists()).ok_or_else(|| Error::Nothing(path.to_path_buf()))
+}
+
+fn rename_aliases(tensors: &mut BTreeMap<String, Tensor>) -> Result<(), ContentError> {
+    for (alias, name) in ALIASES {
+        let aliased: Vec<_> = tensors.keys().filter(|key| key.starts_with(alias)).cloned().collect();
+        for key in aliased {
+            let name = format!("{name}{}", &key[alias.len()..]);
+            let Some(tensor) = tensors.remove(&key) else { continue };
+            if let Some(other) = tensors.get(&name) {
+                let is_equal = other.size() == tensor.size()
+                    && other.f_equal(&tensor).map_err(state_dict::Error::from)?;
+                if !is_equal {
+                    return Err(ContentError::AliasesDiffer { alias: shown(&key), name: shown(&name) });
+                }
+            }
+            tensors.insert(name, tensor);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,131 @@
+//! libtorch's CUDA half, loaded at run time.
+//!
+//! A binary linked in the usual way loses `libtorch_cuda.so`, because no symbol of it is asked for
+//! (`--as-needed`; [pytorch#36437](https://github.com/pytorch/pytorch/issues/36437)). Linked in by force it would
+//! have every run on the CPU load a gigabyte of libraries. So it is loaded when CUDA is wanted and there is a
+//! driver, and runs on the CPU never see it.
+//!
+//! **It must come first.** libtorch looks for its CUDA half once, when it first has use for it, and then never again
+//! (`getCUDAHooks` in `ATen/detail/CUDAHooksInterface.cpp`). `tch::manual_seed`, and with it
+//! `Generator::agrees_with_libtorch`, and `backward` make it look. So [`find`] must run before them, at best before
+//! whatever else uses libtorch.
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
+use tch::{Cuda, Device};
+
+use crate::torch::libtorch;
+
+/// What CUDA lacks here.
+#[derive(Debug, thiserror::Error)]
+pub enum NoCuda {
+    /// The driver cannot be loaded, for the loader's reason: most likely there is none.
+    #[error("no NVIDIA driver ({0})")]
+    Driver(String),
+    /// libtorch, in this folder, was built without CUDA.
+    #[error("libtorch is for the CPU only, {} holds no {LIBTORCH_CUDA}", .0.display())]
+    CpuOnly(PathBuf),
+    /// libtorch's CUDA half cannot be loaded, for the loader's reason.
+    #[error("{LIBTORCH_CUDA} cannot be loaded ({0})")]
+    NotLoadable(String),
+    /// libtorch was used before its CUDA half was loaded, an error of the program.
+    #[error("libtorch was used before {LIBTORCH_CUDA} was loaded")]
+    TooLate,
+    /// There are `count` GPUs, counted from 0.
+    #[error("no GPU with index {index}, libtorch sees {count}")]
+    Index {
+        /// The GPU asked for.
+        index: usize,
+        /// How many libtorch sees.
+        count: i64,
+    },
+}
+
+const DRIVER: &str = "libcuda.so.1";
+const LIBTORCH_CUDA: &str = "libtorch_cuda.so";
+
+/// The GPU with this index, CUDA having been loaded, or what is missing for it. Must come before any other use of
+/// libtorch.
+pub fn find(index: usize) -> Result<Device, NoCuda> {
+    // Held to the process's end: libtorch keeps pointers into it.
+    static LOADED: OnceLock<Library> = OnceLock::new();
+    if LOADED.get().is_none() {
+        find_driver(DRIVER)?;
+        let folder = libtorch::folder().map_err(|error| NoCuda::NotLoadable(error.to_string()))?;
+        let _ = LOADED.set(load_from(&folder)?);
+    }
+    // Only libtorch's CUDA half says that it was compiled with CUDA's runtime.
+    if !tch::utils::has_cudart() {
+        return Err(NoCuda::TooLate);
+    }
+    find_gpu(index, Cuda::device_count())
+}
+
+fn find_driver(name: &str) -> Result<(), NoCuda> {
+    open(Path::new(name)).map(drop).map_err(NoCuda::Driver)
+}
+
+fn load_from(folder: &Path) -> Result<Library, NoCuda> {
+    let path = folder.join(LIBTORCH_CUDA);
+    if !path.exists() {
+        return Err(NoCuda::CpuOnly(folder.to_path_buf()));
+    }
+    open(&path).map_err(NoCuda::NotLoadable)
+}
+
+fn find_gpu(index: usize, count: i64) -> Result<Device, NoCuda> {
+    if i64::try_from(index).is_ok_and(|index| index < count) {
+        Ok(Device::Cuda(index))
+    } else {
+        Err(NoCuda::Index { index, count })
+    }
+}
+
+/// Loads a library with all it needs, as though it had been linked in; otherwise the loader's reason.
+#[allow(unsafe_code)]
+fn open(library: &Path) -> Result<Library, String> {
+    // SAFETY: loading runs the initializers of a library. The two that are loaded are made for that: NVIDIA's driver,
+    // which CUDA's own runtime loads in this way, and libtorch's CUDA half, from the folder of the libtorch that is
+    // loaded already, whose initializers register it with that. No symbol is looked up, so none is used wrongly.
+    let library = unsafe { Library::open(Some(library), RTLD_NOW | RTLD_GLOBAL) };
+    library.map_err(|error| error.source().unwrap_or(&error).to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use tch::Device;
+    use tempfile::tempdir;
+
+    use super::{find_driver, find_gpu, load_from};
+
+    #[test]
+    fn each_missing_part_of_cuda_is_named() {
+        let folder = tempdir().unwrap();
+        let path = folder.path().display();
+        assert_eq!(
+            find_driver("libno_such_driver.so.1").unwrap_err().to_string(),
+            "no NVIDIA driver (libno_such_driver.so.1: cannot open shared object file: No such file or directory)"
+        );
+        assert_eq!(
+            load_from(folder.path()).unwrap_err().to_string(),
+            format!("libtorch is for the CPU only, {path} holds no libtorch_cuda.so")
+        );
+        fs::write(folder.path().join("libtorch_cuda.so"), "no library\n".repeat(100)).unwrap();
+        assert_eq!(
+            load_from(folder.path()).unwrap_err().to_string(),
+            format!("libtorch_cuda.so cannot be loaded ({path}/libtorch_cuda.so: invalid ELF header)")
+        );
+        for (index, count) in [(0, 0), (2, 2), (usize::MAX, 1)] {
+            assert_eq!(
+                find_gpu(index, count).unwrap_err().to_string(),
+                format!("no GPU with index {index}, libtorch sees {count}")
+            );
+        }
+        assert_eq!(find_gpu(1, 2).unwrap(), Device::Cuda(1));
+    }
+}

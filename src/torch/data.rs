@@ -1,0 +1,149 @@
+//! `torch.utils.data`: `random_split`, `Subset` and `DataLoader`, with the seeds that PyTorch draws for them.
+//!
+//! A loader loads nothing in the background: the images are in memory, and a batch is one `index_select`.
+//! The number of workers matters all the same, because it decides when PyTorch draws.
+
+use tch::{Kind, Tensor};
+
+use crate::torch::Error;
+use crate::torch::generator::Generator;
+
+/// Some of a data set's images, in an order of their own; `torch.utils.data.Subset`.
+#[derive(Debug)]
+pub struct Subset {
+    images: Tensor,
+    labels: Tensor,
+    indices: Tensor,
+}
+
+impl Subset {
+    /// The images `[N, ...]` with these indices, and their labels `[N]`, integers from 0.
+    ///
+    /// # Errors
+    /// Not as many labels as images, labels that are no i64, or an index beyond them.
+    pub fn new(images: &Tensor, labels: &Tensor, indices: &[i64]) -> Result<Self, Error> {
+        let (size, count) = (images.size(), labels.numel() as i64);
+        if labels.size() != [count] || size.first() != Some(&count) {
+            return Err(Error::Unpaired { images: size, labels: labels.size() });
+        }
+        if labels.kind() != Kind::Int64 {
+            return Err(Error::LabelKind(labels.kind()));
+        }
+        if let Some(&index) = indices.iter().find(|index| !(0..count).contains(*index)) {
+            return Err(Error::Index { index, count });
+        }
+        Ok(Self {
+            images: images.shallow_clone(),
+            labels: labels.shallow_clone(),
+            indices: Tensor::f_from_slice(indices)?.f_to_device(images.device())?,
+        })
+    }
+
+    /// All images.
+    ///
+    /// # Errors
+    /// As [`Subset::new`].
+    pub fn whole(images: &Tensor, labels: &Tensor) -> Result<Self, Error> {
+        Self::new(images, labels, &(0..labels.numel() as i64).collect::<Vec<_>>())
+    }
+
+    /// The number of images.
+    pub fn len(&self) -> usize {
+        self.indices.size()[0] as usize
+    }
+
+    /// Whether there is no image.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Which images of the data set these are, `[len]`.
+    pub fn indices(&self) -> &Tensor {
+        &self.indices
+    }
+}
+
+/// `torch.utils.data.random_split(dataset, lengths, generator)`: two parts of these many images, which together are all.
+///
+/// # Errors
+/// As [`Subset::new`], or lengths that don't come to the number of images.
+pub fn random_split(
+    images: &Tensor,
+    labels: &Tensor,
+    lengths: [usize; 2],
+    generator: &Generator,
+) -> Result<[Subset; 2], Error> {
+    let count = labels.numel();
+    if lengths[0].checked_add(lengths[1]) != Some(count) {
+        return Err(Error::Lengths { lengths, count });
+    }
+    let permutation = generator.randperm(count);
+    let (first, second) = permutation.split_at(lengths[0]);
+    Ok([Subset::new(images, labels, first)?, Subset::new(images, labels, second)?])
+}
+
+/// Yields the batches of a data set, epoch after epoch.
+#[derive(Debug)]
+pub struct DataLoader<'a> {
+    /// Each epoch in an order of its own.
+    pub shuffle: bool,
+    /// Whether the workers that Python has stay from one epoch to the next. There are none here, but it decides when
+    /// PyTorch draws seeds for them.
+    pub persistent_workers: bool,
+    dataset: &'a Subset,
+    batch_size: usize,
+    started: bool,
+    generator: Generator,
+}
+
+impl<'a> DataLoader<'a> {
+    /// A loader that does not shuffle and has no workers, `DataLoader(dataset, batch_size)`. A batch holds one image
+    /// at least.
+    pub fn new(dataset: &'a Subset, batch_size: usize, generator: &Generator) -> Self {
+        let generator = generator.clone();
+        let batch_size = batch_size.max(1);
+        Self { shuffle: false, persistent_workers: false, dataset, batch_size, started: false, generator }
+    }
+
+    /// The number of batches in an epoch; the last may be smaller.
+    pub fn len(&self) -> usize {
+        self.dataset.len().div_ceil(self.batch_size)
+    }
+
+    /// Whether there is no image.
+    pub fn is_empty(&self) -> bool {
+        self.dataset.is_empty()
+    }
+
+    /// Goes on as after an earlier epoch: workers that persist are there already.
+    pub fn resume(&mut self) {
+        self.started = true;
+    }
+
+    /// One epoch: images `[n, ...]` and labels `[n]`, batch by batch.
+    ///
+    /// Draws what `iter(loader)` draws: a base seed for the workers, unless they persist from an earlier
+    /// epoch (`_BaseDataLoaderIter.__init__`), and, shuffling, a seed for the sampler's own generator
+    /// (`RandomSampler.__iter__`).
+    ///
+    /// # Errors
+    /// libtorch's, when memory is short.
+    pub fn iter(&mut self) -> Result<impl Iterator<Item = Result<(Tensor, Tensor), Error>> + use<'_>, Error> {
+        if !(self.persistent_workers && self.started) {
+            self.generator.random();
+        }
+        self.started = true;
+        let Subset { images, labels, indices } = self.dataset;
+        let indices = if self.shuffle {
+            let order = Generator::new(self.generator.random()).randperm(self.dataset.len());
+            indices.f_index_select(0, &Tensor::f_from_slice(&order)?.f_to_device(indices.device())?)?
+        } else {
+            indices.shallow_clone()
+        };
+        let (len, batch_size) = (self.dataset.len(), self.batch_size);
+        Ok((0..len).step_by(batch_size).map(move |start| {
+            let batch = indices.f_narrow(0, start as i64, batch_size.min(len - start) as i64)?;
+            Ok((images.f_index_select(0, &batch)?, labels.f_index_select(0, &batch)?))
+        }))
+    }
+}

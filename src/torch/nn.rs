@@ -1,0 +1,235 @@
+//! The layers of `torch.nn` that the notebook's models consist of, and `nn.Sequential` around tch's `nn::seq_t`.
+
+use tch::nn::{self, Module, ModuleT, Path};
+use tch::{TchError, Tensor};
+
+use crate::torch::Error;
+use crate::torch::generator::Generator;
+
+/// A layer that can say what it is, so that a summary need not run it.
+///
+/// `forward_t`, which tch prescribes, panics when libtorch refuses an input;
+/// [`SimpleModule::forward`](crate::islp::module::SimpleModule::forward) gives an error instead.
+pub trait Layer: ModuleT {
+    /// What kind of layer it is.
+    fn info(&self) -> LayerInfo;
+}
+
+/// A layer's class name in `torch.nn`, its parameters' shapes and the layers inside it.
+#[derive(Clone, Debug)]
+pub struct LayerInfo {
+    /// The name of the Python class.
+    pub class_name: &'static str,
+    /// The shapes of the layer's own parameters, weight first.
+    pub parameters: Vec<Vec<i64>>,
+    /// The layers inside, in the order in which they run.
+    pub children: Vec<LayerInfo>,
+    /// The shape the layer makes of an input shape; of a container, what its layers make of it in turn. An error if
+    /// the layer does not take that shape.
+    pub output_size: fn(&LayerInfo, &[i64]) -> Result<Vec<i64>, Error>,
+}
+
+impl LayerInfo {
+    /// A layer without parameters that keeps the shape.
+    fn elementwise(class_name: &'static str) -> Self {
+        Self { class_name, parameters: vec![], children: vec![], output_size: |_, input| Ok(input.to_vec()) }
+    }
+
+    /// A module that runs other modules one after the other.
+    pub fn container(class_name: &'static str, children: Vec<LayerInfo>) -> Self {
+        let output_size: fn(&LayerInfo, &[i64]) -> Result<Vec<i64>, Error> = |info, input| {
+            info.children.iter().try_fold(input.to_vec(), |size, child| child.output_size(&size))
+        };
+        Self { class_name, parameters: vec![], children, output_size }
+    }
+
+    /// The shape the layer makes of an input shape.
+    ///
+    /// # Errors
+    /// A shape that the layer does not take.
+    pub fn output_size(&self, input_size: &[i64]) -> Result<Vec<i64>, Error> {
+        (self.output_size)(self, input_size)
+    }
+
+    /// The number of parameters, the inner layers' included.
+    pub fn num_params(&self) -> i64 {
+        let own = self.parameters.iter().map(|size| size.iter().product::<i64>());
+        own.chain(self.children.iter().map(Self::num_params)).sum()
+    }
+
+    /// The number of modules, this one and the inner ones.
+    pub fn num_modules(&self) -> usize {
+        1 + self.children.iter().map(Self::num_modules).sum::<usize>()
+    }
+}
+
+/// `nn.Sequential`: tch's, which keeps its layers to itself, with what they say of themselves.
+#[derive(Debug)]
+pub struct Sequential {
+    layers: nn::SequentialT,
+    children: Vec<LayerInfo>,
+}
+
+/// An empty [`Sequential`].
+pub fn sequential() -> Sequential {
+    Sequential { layers: nn::seq_t(), children: vec![] }
+}
+
+impl Sequential {
+    /// Appends a layer.
+    #[allow(clippy::should_implement_trait)] // the name that tch's Sequential has
+    pub fn add<L: Layer + 'static>(mut self, layer: L) -> Self {
+        self.children.push(layer.info());
+        self.layers = self.layers.add(layer);
+        self
+    }
+}
+
+impl ModuleT for Sequential {
+    fn forward_t(&self, xs: &Tensor, train: bool) -> Tensor {
+        self.layers.forward_t(xs, train)
+    }
+}
+
+impl Layer for Sequential {
+    fn info(&self) -> LayerInfo {
+        LayerInfo::container("Sequential", self.children.clone())
+    }
+}
+
+/// `nn.Flatten`: `[N, ...]` to `[N, product of the rest]`.
+#[derive(Debug)]
+pub struct Flatten;
+
+impl Module for Flatten {
+    fn forward(&self, xs: &Tensor) -> Tensor {
+        xs.flatten(1, -1)
+    }
+}
+
+impl Layer for Flatten {
+    fn info(&self) -> LayerInfo {
+        LayerInfo {
+            class_name: "Flatten",
+            parameters: vec![],
+            children: vec![],
+            output_size: |_, input| {
+                let refused = || Error::Shape { layer: "Flatten", takes: "[N, ...]".into(), size: vec![] };
+                let (batch, rest) = input.split_first().ok_or_else(refused)?;
+                Ok(vec![*batch, rest.iter().product()])
+            },
+        }
+    }
+}
+
+/// `nn.Linear(in_features, out_features)` with PyTorch's initialization, `nn.Linear.reset_parameters`:
+/// the weight drawn first, `kaiming_uniform_(a=sqrt(5))`, then the bias. (`nn::linear` of tch uses another
+/// bound and draws the bias first.) The order of the f64 operations is PyTorch's too: the bounds' last bits
+/// show in the weights. `[N, in_features]` to `[N, out_features]`.
+///
+/// # Errors
+/// A number of features below 1, or libtorch's.
+pub fn linear(
+    vs: Path,
+    in_features: i64,
+    out_features: i64,
+    generator: &Generator,
+) -> Result<nn::Linear, Error> {
+    if in_features < 1 || out_features < 1 {
+        return Err(Error::Features { in_features, out_features });
+    }
+    let fan_in = in_features as f64;
+    let gain = (2.0 / (1.0 + 5f64.sqrt().powi(2))).sqrt();
+    let std = gain / fan_in.sqrt();
+    let weight_bound = 3f64.sqrt() * std;
+    let bias_bound = 1.0 / fan_in.sqrt();
+
+    let uniform = |name: &str, size: &[i64], bound: f64| -> Result<Tensor, TchError> {
+        let values = generator.uniform(size.iter().product::<i64>() as usize, -bound, bound);
+        vs.f_var_copy(name, &Tensor::f_from_slice(&values)?.f_view(size)?)
+    };
+    Ok(nn::Linear {
+        ws: uniform("weight", &[out_features, in_features], weight_bound)?,
+        bs: Some(uniform("bias", &[out_features], bias_bound)?),
+    })
+}
+
+impl Layer for nn::Linear {
+    fn info(&self) -> LayerInfo {
+        LayerInfo {
+            class_name: "Linear",
+            parameters: std::iter::once(&self.ws).chain(&self.bs).map(Tensor::size).collect(),
+            children: vec![],
+            output_size: |info, input| {
+                let [out_features, in_features] = info.parameters[0][..] else { unreachable!("a matrix") };
+                match input.split_last() {
+                    Some((&features, batch)) if features == in_features => {
+                        Ok([batch, &[out_features]].concat())
+                    }
+                    _ => {
+                        let takes = format!("[..., {in_features}]");
+                        Err(Error::Shape { layer: "Linear", takes, size: input.to_vec() })
+                    }
+                }
+            },
+        }
+    }
+}
+
+/// `nn.ReLU`.
+#[derive(Debug)]
+pub struct ReLU;
+
+impl Module for ReLU {
+    fn forward(&self, xs: &Tensor) -> Tensor {
+        xs.relu()
+    }
+}
+
+impl Layer for ReLU {
+    fn info(&self) -> LayerInfo {
+        LayerInfo::elementwise("ReLU")
+    }
+}
+
+/// `nn.Dropout(p)`, its mask drawn from a [`Generator`]: in training x · (mask / (1 - p)) with
+/// mask = `bernoulli_(1 - p)`, as `_dropout_impl` in `ATen/native/Dropout.cpp`; otherwise x.
+///
+/// The mask is drawn on the CPU whatever the device, so that it is the same on each.
+#[derive(Debug)]
+pub struct Dropout {
+    p: f64,
+    generator: Generator,
+}
+
+/// A [`Dropout`] layer that draws from `generator`.
+///
+/// # Errors
+/// A `p` that is no probability.
+pub fn dropout(p: f64, generator: &Generator) -> Result<Dropout, Error> {
+    if !(0.0..=1.0).contains(&p) {
+        return Err(Error::Probability(p));
+    }
+    Ok(Dropout { p, generator: generator.clone() })
+}
+
+impl ModuleT for Dropout {
+    fn forward_t(&self, xs: &Tensor, train: bool) -> Tensor {
+        // As ATen, which draws nothing where nothing or everything is dropped.
+        if !train || self.p == 0.0 {
+            return xs.shallow_clone();
+        }
+        if self.p == 1.0 {
+            return xs * 0.0;
+        }
+        let keep = 1.0 - self.p;
+        let mask = Tensor::from_slice(&self.generator.dropout_mask(xs.numel(), keep));
+        xs * mask.to_device(xs.device()).view_as(xs)
+    }
+}
+
+impl Layer for Dropout {
+    fn info(&self) -> LayerInfo {
+        LayerInfo::elementwise("Dropout")
+    }
+}
