@@ -32,22 +32,14 @@ const LARGEST: u64 = u32::MAX as u64 + 16;
 
 /// What MNIST can't be read from.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)] // the messages say what they are
 pub enum Error {
-    /// One of the four files is not there.
     #[error("{}: no such file", .0.display())]
     Missing(PathBuf),
-    /// A file that can't be read.
     #[error(transparent)]
     File(#[from] file::Error),
-    /// A file that is not what its name says.
     #[error("{}: {reason}", path.display())]
-    Invalid {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// Short memory.
+    Invalid { path: PathBuf, reason: String },
     #[error(transparent)]
     Torch(#[from] torch::Error),
 }

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::UsageError;
 use crate::cli::options::TrainOptions;
-use crate::cli::run_json::{Outcome, Run, RunJson, lock};
+use crate::cli::run_json::{Run, RunJson, lock};
 use crate::lightning::checkpoint::Checkpoint;
 
 /// What `--resume` may change: when the run ends and what it leaves behind, not what it computes.
@@ -16,12 +16,9 @@ const CHANGEABLE: [&str; 2] = ["--epochs", "--checkpoint-every"];
 /// The run to go on with.
 pub struct Earlier {
     pub log_dir: PathBuf,
-    pub run: Run,
-    /// Where its data lay.
-    pub data_dir: Option<String>,
+    pub run_json: RunJson,
     /// None if the run was stopped before its first checkpoint: then it begins anew.
     pub checkpoint: Option<Checkpoint>,
-    pub outcome: Option<Outcome>,
     _lock: File,
 }
 
@@ -32,31 +29,24 @@ impl Earlier {
         ensure!(log_dir.is_dir(), "--resume {name}: no such folder; name the version_N folder of a run");
         let lock = lock(log_dir)?;
         let checkpoint = Checkpoint::last(log_dir)?;
-        let run_json = RunJson::read(log_dir);
-        let (data_dir, outcome) = match &run_json {
-            Ok(RunJson { data_dir, outcome, .. }) => (data_dir.clone(), outcome.clone()),
-            Err(_) => (None, None),
-        };
-        let run = match &checkpoint {
-            None => {
-                let nothing = || format!("--resume {name}: there is no checkpoint of `train` to go on from");
-                run_json.with_context(nothing)?.run
-            }
+        let run_json = match &checkpoint {
+            None => RunJson::read(log_dir).with_context(|| {
+                format!("--resume {name}: there is no checkpoint of `train` to go on from")
+            })?,
             Some(checkpoint) => {
-                let of_checkpoint: Run = serde_json::from_str(checkpoint.hyper_parameters.get())
+                let run: Run = serde_json::from_str(checkpoint.hyper_parameters.get())
                     .with_context(|| format!("--resume {name}: its checkpoint is of no run of `train`"))?;
-                newer(run_json.ok().map(|run_json| run_json.run), of_checkpoint)?
+                newer(RunJson::read(log_dir).ok(), run)?
             }
         };
-        let earlier =
-            Self { log_dir: log_dir.to_path_buf(), run, data_dir, checkpoint, outcome, _lock: lock };
-        ensure!(
-            earlier.done() <= earlier.run.options.run.epochs,
-            "--resume {name}: damaged: {} epochs done of {}",
-            earlier.done(),
-            earlier.run.options.run.epochs
-        );
+        let earlier = Self { log_dir: log_dir.to_path_buf(), run_json, checkpoint, _lock: lock };
+        let (done, epochs) = (earlier.done(), earlier.options().run.epochs);
+        ensure!(done <= epochs, "--resume {name}: damaged: {done} epochs done of {epochs}");
         Ok(earlier)
+    }
+
+    fn options(&self) -> &TrainOptions {
+        &self.run_json.run.options
     }
 
     /// The epochs done.
@@ -67,7 +57,7 @@ impl Earlier {
     /// Makes sure that the options are those of the run.
     pub fn check(&self, options: &TrainOptions) -> Result<()> {
         let name = self.log_dir.display();
-        if let Some((flag, now, then)) = unchangeable(options, &self.run.options)? {
+        if let Some((flag, now, then)) = unchangeable(options, self.options())? {
             bail!(UsageError(format!(
                 "{flag} {now} does not go with --resume {name}, whose run has {then}: leave it out, or start a new run \
                  with --from {name}/run.json"
@@ -84,11 +74,13 @@ impl Earlier {
     }
 }
 
-/// The run of run.json, which is the newer one where a resumed run had no checkpoint yet, unless it is another run's.
-fn newer(of_run_json: Option<Run>, of_checkpoint: Run) -> Result<Run> {
-    Ok(match of_run_json {
-        Some(run) if unchangeable(&run.options, &of_checkpoint.options)?.is_none() => run,
-        _ => of_checkpoint,
+/// run.json, which is newer than the checkpoint where a resumed run had none yet; but with the checkpoint's run in it if
+/// it says otherwise what was run.
+fn newer(run_json: Option<RunJson>, run: Run) -> Result<RunJson> {
+    Ok(match run_json {
+        Some(run_json) if unchangeable(&run_json.run.options, &run.options)?.is_none() => run_json,
+        Some(run_json) => RunJson { run, ..run_json },
+        None => RunJson { run, data_dir: None, outcome: None },
     })
 }
 

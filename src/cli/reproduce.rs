@@ -13,7 +13,7 @@ use crate::cli::options::RunOptions;
 use crate::islp::data_module::SimpleDataModule;
 use crate::islp::module::SimpleModule;
 use crate::lightning::csv_logger::CsvLogger;
-use crate::lightning::test_table::{terminal_width, test_list, test_table};
+use crate::lightning::evaluation_loop::{terminal_width, test_list, test_table};
 use crate::lightning::trainer::Trainer;
 use crate::notebook::models::Model;
 use crate::notebook::print::{tensor_of_digits, torch_size};

@@ -71,7 +71,10 @@ pub struct TrainArgs {
 pub fn run(args: &TrainArgs) -> Result<u8> {
     let start = Instant::now();
     let earlier = args.resume.as_deref().map(Earlier::read).transpose()?;
-    let base = base(args, earlier.as_ref())?;
+    let base = match (&earlier, &args.from) {
+        (Some(earlier), _) => Some(earlier.run_json.clone()),
+        (None, from) => from.as_deref().map(read_from).transpose()?,
+    };
     let mut options = resolve_options(args, base.as_ref(), earlier.as_ref())?;
     let device = set_up(options.run.device, options.run.threads)?;
     check_generator()?;
@@ -98,25 +101,15 @@ pub fn run(args: &TrainArgs) -> Result<u8> {
     if let Some(checkpoint) = earlier.as_ref().and_then(|earlier| earlier.checkpoint.as_ref()) {
         trainer.resume(checkpoint, &mut module)?;
     }
-    let outcome = earlier.and_then(|earlier| earlier.outcome);
+    let outcome = earlier.and_then(|earlier| earlier.run_json.outcome);
     let run_json = RunJson::new(run, &data_dir, outcome);
     let ended = fit_and_save(&mut trainer, &mut module, &data, run_json, start);
     conclude(ended, &trainer, &interrupt)
 }
 
-/// The run that this one goes on with or repeats.
-fn base(args: &TrainArgs, earlier: Option<&Earlier>) -> Result<Option<RunJson>> {
-    Ok(match (earlier, &args.from) {
-        (Some(earlier), _) => {
-            let data_dir = earlier.data_dir.clone();
-            Some(RunJson { run: earlier.run.clone(), data_dir, outcome: None })
-        }
-        (None, Some(path)) => {
-            let named = || "--from takes the run.json of a run, or its folder";
-            Some(RunJson::read(path).with_context(named)?)
-        }
-        (None, None) => None,
-    })
+/// The run that `--from` names.
+fn read_from(path: &Path) -> Result<RunJson> {
+    RunJson::read(path).context("--from takes the run.json of a run, or its folder")
 }
 
 /// The options given, and for the rest those of the run that is gone on with or repeated.
@@ -152,7 +145,7 @@ fn describe(
         }
     }
     if let Some(earlier) = earlier {
-        run.start.clone_from(&earlier.run.start);
+        run.start.clone_from(&earlier.run_json.run.start);
     }
     Ok(run)
 }
@@ -191,7 +184,7 @@ fn build_trainer(
 ) -> Trainer {
     let mut trainer = Trainer::new(options.run.epochs, logger, generator);
     trainer.max_time = args.max_time;
-    trainer.limit_train_batches = options.limit_train_batches;
+    trainer.limit_train_batches = options.limit_train_batches.unwrap_or_default();
     trainer.enable_progress_bar = !args.no_progress;
     trainer.terminate_on_nan = true;
     trainer
@@ -222,8 +215,8 @@ fn fit_and_save(
     let before = run_json.outcome.map_or(0.0, |outcome| outcome.duration_seconds);
     run_json.outcome = Some(Outcome {
         end: Some(end),
-        epochs: trainer.current_epoch(),
-        global_step: trainer.global_step(),
+        epochs: trainer.current_epoch,
+        global_step: trainer.global_step,
         duration_seconds: before + start.elapsed().as_secs_f64(),
         metrics: trainer.logger.last_metrics(),
     });

@@ -6,73 +6,26 @@ use crate::torch;
 
 /// What is wrong with the data for a module, or with its state.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)] // the messages say what they are
 pub enum Error {
-    /// A batch size of 0.
     #[error("a batch of no images")]
     BatchSize,
-    /// A fraction that holds no image back.
     #[error(
         "a validation fraction of {validation} leaves none of the {count} training images for validation"
     )]
-    NoValidation {
-        /// The fraction for validation.
-        validation: f64,
-        /// How many images there are.
-        count: usize,
-    },
-    /// A fraction that holds all images back.
+    NoValidation { validation: f64, count: usize },
     #[error("a validation fraction of {validation} leaves none of the {count} images for training")]
-    NoTraining {
-        /// The fraction for validation.
-        validation: f64,
-        /// How many images there are.
-        count: usize,
-    },
-    /// A tensor that the module has no parameter for.
+    NoTraining { validation: f64, count: usize },
     #[error("{name} is no parameter of {model}")]
-    UnexpectedKey {
-        /// The tensor's name.
-        name: String,
-        /// The class name of the module's model.
-        model: &'static str,
-    },
-    /// A parameter without a tensor.
+    UnexpectedKey { name: String, model: &'static str },
     #[error("lacks {name} of {model}")]
-    MissingKey {
-        /// The parameter's name.
-        name: String,
-        /// The class name of the module's model.
-        model: &'static str,
-    },
-    /// A tensor of another shape than the parameter's.
+    MissingKey { name: String, model: &'static str },
     #[error("{name} is of shape {size:?}, that of {model} of {expected:?}")]
-    SizeMismatch {
-        /// The parameter's name.
-        name: String,
-        /// The class name of the module's model.
-        model: &'static str,
-        /// The tensor's shape.
-        size: Vec<i64>,
-        /// The parameter's shape.
-        expected: Vec<i64>,
-    },
-    /// An input of another kind or on another device than the parameters.
+    SizeMismatch { name: String, model: &'static str, size: Vec<i64>, expected: Vec<i64> },
     #[error("an input of {kind:?} on {device:?}, where the parameters are Float on {expected:?}")]
-    Input {
-        /// The input's kind.
-        kind: Kind,
-        /// Where the input lies.
-        device: Device,
-        /// Where the parameters lie.
-        expected: Device,
-    },
-    /// A label beyond the classes.
+    Input { kind: Kind, device: Device, expected: Device },
     #[error("a label beyond the {classes} classes")]
-    Label {
-        /// How many classes there are.
-        classes: i64,
-    },
-    /// Tensors that don't go together, or short memory.
+    Label { classes: i64 },
     #[error(transparent)]
     Torch(#[from] torch::Error),
 }

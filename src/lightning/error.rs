@@ -12,49 +12,22 @@ use crate::util::text::shown;
 
 /// An error of a run, its metrics or its checkpoints.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)] // the messages say what they are
 pub enum Error {
-    /// A folder that no run can be put into.
     #[error("cannot write to the output folder {}: {reason}", folder.display())]
-    OutputFolder {
-        /// The folder of the runs.
-        folder: PathBuf,
-        /// The system's reason.
-        reason: io::Error,
-    },
-    /// A file or folder of the run.
+    OutputFolder { folder: PathBuf, reason: io::Error },
     #[error(transparent)]
     File(#[from] file::Error),
-    /// A file that is no table of metrics.
     #[error("{}: not a metrics.csv: {reason}", path.display())]
-    NotMetrics {
-        /// The file.
-        path: PathBuf,
-        /// What the CSV reader says.
-        reason: csv::Error,
-    },
-    /// A metrics.csv that is not as the run wrote it.
+    NotMetrics { path: PathBuf, reason: csv::Error },
     #[error("{}: not as it was when the checkpoint was saved after epoch {epoch}", path.display())]
-    MetricsChanged {
-        /// The file.
-        path: PathBuf,
-        /// The checkpoint's epoch.
-        epoch: usize,
-    },
-    /// A checkpoint that can't be used.
+    MetricsChanged { path: PathBuf, epoch: usize },
     #[error("{}: {reason}", shown(&path.to_string_lossy()))]
-    Checkpoint {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: CheckpointError,
-    },
-    /// Epochs of no step.
+    Checkpoint { path: PathBuf, reason: CheckpointError },
     #[error("no training batch in an epoch")]
     NoBatch,
-    /// A loss that is no finite number.
     #[error(transparent)]
     Divergence(#[from] Divergence),
-    /// Data that the model does not take, or short memory.
     #[error(transparent)]
     Islp(#[from] islp::Error),
 }
@@ -67,34 +40,22 @@ impl From<torch::Error> for Error {
 
 /// What is wrong with a checkpoint.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)] // the messages say what they are
 pub enum CheckpointError {
-    /// A file of weights only.
     #[error("holds weights, but no checkpoint to go on from")]
     OnlyWeights,
-    /// A checkpoint that another version wrote in another way.
     #[error("written by islp-mnist {0}, whose checkpoints this version does not read")]
     Version(String),
-    /// A file that is not as it was written.
     #[error("damaged: {0}")]
     Damaged(String),
-    /// What belongs into a checkpoint and is not there.
     #[error("lacks {0}")]
     Lacks(String),
-    /// A state of no parameter, or of another shape or dtype.
     #[error("{name} {reason}")]
-    State {
-        /// The tensor's name.
-        name: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// No safetensors file, or one of other tensors.
+    State { name: String, reason: String },
     #[error(transparent)]
     Tensors(#[from] state_dict::Error),
-    /// A generator's state that is none.
     #[error("generator.state: {0}")]
     Generator(torch::Error),
-    /// Weights of another model.
     #[error(transparent)]
     Module(#[from] islp::Error),
 }

@@ -15,6 +15,13 @@ pub enum LimitTrainBatches {
     Fraction(f64),
 }
 
+/// All of them.
+impl Default for LimitTrainBatches {
+    fn default() -> Self {
+        Self::Fraction(1.0)
+    }
+}
+
 impl LimitTrainBatches {
     /// How many batches of an epoch's.
     pub fn of(self, batches: usize) -> usize {

@@ -5,12 +5,12 @@ pub mod csv_logger;
 pub mod divergence;
 pub mod epoch_metrics;
 pub mod error;
+pub mod evaluation_loop;
 pub mod limit_train_batches;
 pub mod model_checkpoint;
 pub mod model_summary;
 pub mod progress_bar;
 pub mod repr;
-pub mod test_table;
 pub mod trainer;
 
 pub use csv_logger::CsvLogger;

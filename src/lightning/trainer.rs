@@ -5,17 +5,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use log::info;
-use tch::no_grad;
 
-use crate::islp;
 use crate::islp::data_module::SimpleDataModule;
-use crate::islp::error_tracker::{ErrorTracker, Metrics};
+use crate::islp::error_tracker::Metrics;
 use crate::islp::module::SimpleModule;
 use crate::lightning::Error;
 use crate::lightning::checkpoint::{Checkpoint, TrainerState};
 use crate::lightning::csv_logger::CsvLogger;
 use crate::lightning::divergence::{Divergence, Losses};
 use crate::lightning::epoch_metrics::EpochMetrics;
+use crate::lightning::evaluation_loop::evaluate;
 use crate::lightning::limit_train_batches::LimitTrainBatches;
 use crate::lightning::model_checkpoint::ModelCheckpoint;
 use crate::lightning::model_summary;
@@ -48,7 +47,7 @@ pub struct Trainer {
     /// `fit` ends with the epoch in which this much time has passed since the trainer was made.
     pub max_time: Option<Duration>,
     /// An epoch is that part of the training batches.
-    pub limit_train_batches: Option<LimitTrainBatches>,
+    pub limit_train_batches: LimitTrainBatches,
     /// Saves what a stopped run needs to go on.
     pub checkpoint: Option<ModelCheckpoint>,
     /// `fit` ends with an error as soon as it sees that the loss is no finite number.
@@ -59,10 +58,12 @@ pub struct Trainer {
     pub enable_progress_bar: bool,
     /// What was logged so far.
     pub logger: CsvLogger,
+    /// The number of epochs finished.
+    pub current_epoch: usize,
+    /// The number of training steps taken.
+    pub global_step: usize,
     generator: Generator,
     start: Instant,
-    current_epoch: usize,
-    global_step: usize,
 }
 
 impl Trainer {
@@ -72,16 +73,16 @@ impl Trainer {
         Self {
             max_epochs,
             max_time: None,
-            limit_train_batches: None,
+            limit_train_batches: LimitTrainBatches::default(),
             checkpoint: None,
             terminate_on_nan: false,
             should_stop: Arc::default(),
             enable_progress_bar: false,
             logger,
-            generator: generator.clone(),
-            start: Instant::now(),
             current_epoch: 0,
             global_step: 0,
+            generator: generator.clone(),
+            start: Instant::now(),
         }
     }
 
@@ -96,16 +97,6 @@ impl Trainer {
         Ok(())
     }
 
-    /// The number of epochs finished.
-    pub fn current_epoch(&self) -> usize {
-        self.current_epoch
-    }
-
-    /// The number of training steps taken.
-    pub fn global_step(&self) -> usize {
-        self.global_step
-    }
-
     /// Trains up to `max_epochs` epochs. The metrics are on disk after each.
     ///
     /// # Errors
@@ -114,7 +105,10 @@ impl Trainer {
         info!("{}", model_summary::devices(module.vs.device()));
         info!("{}", model_summary::parameters(&module.model.info()));
         let (mut train_dataloader, mut val_dataloader) = (data.train_dataloader(), data.val_dataloader());
-        let batches = self.num_training_batches(&train_dataloader)?;
+        let batches = self.limit_train_batches.of(train_dataloader.len());
+        if batches == 0 {
+            return Err(Error::NoBatch);
+        }
         if self.current_epoch == 0 {
             self.sanity_check(module, &mut val_dataloader)?;
         } else {
@@ -155,12 +149,6 @@ impl Trainer {
         bar.finish();
         info!("{}", model_summary::stopped(self.max_epochs));
         Ok(Ended::MaxEpochs)
-    }
-
-    fn num_training_batches(&self, train_dataloader: &DataLoader) -> Result<usize, Error> {
-        let batches = train_dataloader.len();
-        let batches = self.limit_train_batches.map_or(batches, |limit| limit.of(batches));
-        if batches == 0 { Err(Error::NoBatch) } else { Ok(batches) }
     }
 
     /// Lightning's sanity check. What it draws is put back, but persistent workers stay.
@@ -264,23 +252,4 @@ impl Trainer {
     fn log(&mut self, metrics: &[(&str, f32)]) {
         self.logger.log_metrics(metrics, self.current_epoch, self.global_step - 1);
     }
-}
-
-/// What the module predicts for the loader's first batches, in evaluation mode.
-///
-/// # Errors
-/// Data that the model does not take, or short memory.
-pub fn evaluate(
-    module: &SimpleModule,
-    dataloader: &mut DataLoader,
-    limit_batches: usize,
-) -> Result<ErrorTracker, islp::Error> {
-    no_grad(|| {
-        let mut tracker = ErrorTracker::default();
-        for batch in dataloader.iter()?.take(limit_batches) {
-            let (images, labels) = batch?;
-            tracker.update(module.forward(&images, false)?, labels);
-        }
-        Ok(tracker)
-    })
 }

@@ -24,47 +24,30 @@ const ALIASES: [(&str, &str); 2] = [("_forward.0.", "layer1."), ("_forward.1.", 
 
 /// What no model's weights can be read from.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)] // the messages say what they are
 pub enum Error {
-    /// A folder without a checkpoint or weights.
     #[error("{}: neither {} nor {FILE} in this folder", .0.display(), last())]
     Nothing(PathBuf),
-    /// A file that can't be read.
     #[error(transparent)]
     File(#[from] crate::util::file::Error),
-    /// A file that holds something else.
     #[error("{}: {reason}", shown(&path.to_string_lossy()))]
-    Content {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: ContentError,
-    },
+    Content { path: PathBuf, reason: ContentError },
 }
 
 /// Why a file's bytes are not the weights of one of the notebook's models.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)] // the messages say what they are
 pub enum ContentError {
-    /// A tensor with an infinite value.
     #[error("{0} holds an infinite value")]
     Infinite(String),
-    /// Tensors of other models.
     #[error("holds no parameter of MNISTModel or MNIST_MLR; its tensors: {}", .0.join(", "))]
     OtherModel(Vec<String>),
-    /// One parameter twice, with two values.
     #[error("{alias} and {name} are one parameter, but differ")]
-    AliasesDiffer {
-        /// Its name inside `_forward`.
-        alias: String,
-        /// Its own name.
-        name: String,
-    },
-    /// No safetensors file, or one of other tensors.
+    AliasesDiffer { alias: String, name: String },
     #[error(transparent)]
     Tensors(#[from] state_dict::Error),
-    /// A damaged checkpoint.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
-    /// Not just the parameters of one model.
     #[error(transparent)]
     Module(#[from] islp::Error),
 }

@@ -21,27 +21,18 @@ use crate::torch::libtorch;
 
 /// What CUDA lacks here.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)] // the messages say what they are
 pub enum NoCuda {
-    /// The driver cannot be loaded, for the loader's reason: most likely there is none.
     #[error("no NVIDIA driver ({0})")]
     Driver(String),
-    /// libtorch, in this folder, was built without CUDA.
     #[error("libtorch is for the CPU only, {} holds no {LIBTORCH_CUDA}", .0.display())]
     CpuOnly(PathBuf),
-    /// libtorch's CUDA half cannot be loaded, for the loader's reason.
     #[error("{LIBTORCH_CUDA} cannot be loaded ({0})")]
     NotLoadable(String),
-    /// libtorch was used before its CUDA half was loaded, an error of the program.
     #[error("libtorch was used before {LIBTORCH_CUDA} was loaded")]
     TooLate,
-    /// There are `count` GPUs, counted from 0.
     #[error("no GPU with index {index}, libtorch sees {count}")]
-    Index {
-        /// The GPU asked for.
-        index: usize,
-        /// How many libtorch sees.
-        count: i64,
-    },
+    Index { index: usize, count: i64 },
 }
 
 const DRIVER: &str = "libcuda.so.1";

@@ -5,70 +5,33 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tch::{Kind, TchError};
 
-/// An error of libtorch, or of what is handed to the layers, loaders and files around it.
+/// An error of libtorch, which is what it said without the C++ backtrace behind it, or of what is handed to the layers and
+/// loaders here.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)] // the messages say what they are
 pub enum Error {
-    /// libtorch refused. What it said, without the C++ backtrace that it puts behind that.
     #[error("{0}")]
     Libtorch(String),
-    /// libtorch found no memory. What it said.
     #[error("{0}")]
     OutOfMemory(String),
-    /// A layer that was given a shape it does not take.
     #[error("{layer} takes {takes}, not {size:?}")]
-    Shape {
-        /// The layer's class name.
-        layer: &'static str,
-        /// The shape it takes.
-        takes: String,
-        /// The shape it was given.
-        size: Vec<i64>,
-    },
-    /// An input without a batch, or one too large for any memory.
+    Shape { layer: &'static str, takes: String, size: Vec<i64> },
     #[error("an input of shape {0:?}: it has no batch, or is larger than any memory")]
     InputSize(Vec<i64>),
-    /// `nn.Linear` of no features.
     #[error("a linear layer of {in_features} to {out_features} features: it has 1 or more of each")]
-    Features {
-        /// Of the input.
-        in_features: i64,
-        /// Of the output.
-        out_features: i64,
-    },
-    /// What is no probability.
+    Features { in_features: i64, out_features: i64 },
     #[error("dropout probability has to be between 0 and 1, but got {0}")]
     Probability(f64),
-    /// Images and labels that don't go together.
     #[error("images of shape {images:?} with labels of shape {labels:?}: [N, ...] and [N] are needed")]
-    Unpaired {
-        /// The images' shape.
-        images: Vec<i64>,
-        /// The labels' shape.
-        labels: Vec<i64>,
-    },
-    /// Labels that are no whole numbers.
+    Unpaired { images: Vec<i64>, labels: Vec<i64> },
     #[error("labels of kind {0:?}: Int64 is needed")]
     LabelKind(Kind),
-    /// An index beyond the data set.
     #[error("the index {index} of an image, where there are {count}")]
-    Index {
-        /// The index.
-        index: i64,
-        /// How many images there are.
-        count: i64,
-    },
-    /// Parts of a data set that don't come to the whole.
+    Index { index: i64, count: i64 },
     #[error("parts of {lengths:?} images, where there are {count}")]
-    Lengths {
-        /// Of the parts.
-        lengths: [usize; 2],
-        /// How many images there are.
-        count: usize,
-    },
-    /// A parameter that does not take part in the training.
+    Lengths { lengths: [usize; 2], count: usize },
     #[error("the parameter {0} is frozen, or has no part in the loss")]
     NoGradient(String),
-    /// Bytes that are no state of a `torch.Generator`.
     #[error("no state of a torch.Generator: {0}")]
     GeneratorState(String),
 }

@@ -17,14 +17,12 @@ const NAMES: [&str; 4] = ["libtorch", "libc10", "libgomp", "libcuda"];
 
 /// What can't be found out about libtorch.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)] // the messages say what they are
 pub enum Error {
-    /// The system does not say what is loaded.
     #[error("cannot read /proc/self/maps, which lists what is loaded: {0}")]
     Maps(io::Error),
-    /// libtorch is part of the program.
     #[error("no libtorch_cpu.so is loaded: this libtorch is linked statically")]
     Static,
-    /// No file says which libtorch this is.
     #[error("{}: neither build-version nor version.py there says which libtorch this is", .0.display())]
     NoVersion(PathBuf),
 }

@@ -26,41 +26,22 @@ const MOST_DIGITS: usize = 18;
 
 /// What is wrong with a file of tensors.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)] // the messages say what they are
 pub enum Error {
-    /// A file that can't be read or written.
     #[error(transparent)]
     File(#[from] file::Error),
-    /// What PyTorch's `save` and Lightning write, and what can run any program when it is loaded.
     #[error("a pickle, as torch.save and Lightning write it, which can run any program when it is loaded")]
     Pickle,
-    /// No safetensors, for this reason.
     #[error("not a valid safetensors file: {0}")]
     Invalid(String),
-    /// A tensor of another kind.
     #[error("{name} is of {dtype}, not of {expected}")]
-    Dtype {
-        /// The tensor's name.
-        name: String,
-        /// What it is of.
-        dtype: Dtype,
-        /// What it should be of.
-        expected: Dtype,
-    },
-    /// A tensor without values.
+    Dtype { name: String, dtype: Dtype, expected: Dtype },
     #[error("{0} is empty")]
     Empty(String),
-    /// A tensor with a value that is none.
     #[error("{0} holds NaN")]
     Nan(String),
-    /// A tensor of a kind that is not written.
     #[error("{name} is of kind {kind:?}, which is not saved")]
-    Kind {
-        /// The tensor's name.
-        name: String,
-        /// Its kind.
-        kind: Kind,
-    },
-    /// Short memory.
+    Kind { name: String, kind: Kind },
     #[error(transparent)]
     Torch(#[from] torch::Error),
 }

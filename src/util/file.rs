@@ -10,31 +10,14 @@ use tempfile::NamedTempFile;
 
 /// What went wrong with a file or folder, which the message names.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)] // the messages say what they are
 pub enum Error {
-    /// The system refused.
     #[error("cannot {action} {}: {reason}", path.display())]
-    Io {
-        /// What was to be done: read, write, …
-        action: &'static str,
-        /// With what.
-        path: PathBuf,
-        /// The system's reason.
-        reason: io::Error,
-    },
-    /// A folder, a FIFO or a device in a file's place.
+    Io { action: &'static str, path: PathBuf, reason: io::Error },
     #[error("{}: not a regular file", path.display())]
-    NotRegular {
-        /// What should be a file.
-        path: PathBuf,
-    },
-    /// A file too large to be what it should be.
+    NotRegular { path: PathBuf },
     #[error("{}: more than {limit} bytes long", path.display())]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-        /// The most bytes it may have.
-        limit: u64,
-    },
+    TooLarge { path: PathBuf, limit: u64 },
 }
 
 impl Error {

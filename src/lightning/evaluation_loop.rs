@@ -1,8 +1,32 @@
-//! What `Trainer.test` prints and returns in the notebook: the table of test metrics and the list with the
-//! dictionary.
+//! Lightning's `_EvaluationLoop`: what a module predicts for validation or test images, and what `Trainer.test` prints
+//! and returns of it in the notebook, the table of test metrics and the list with the dictionary.
 
-use crate::islp::error_tracker::Metrics;
+use tch::no_grad;
+
+use crate::islp;
+use crate::islp::error_tracker::{ErrorTracker, Metrics};
+use crate::islp::module::SimpleModule;
 use crate::lightning::repr::repr;
+use crate::torch::data::DataLoader;
+
+/// What the module predicts for the loader's first batches, in evaluation mode.
+///
+/// # Errors
+/// Data that the model does not take, or short memory.
+pub fn evaluate(
+    module: &SimpleModule,
+    dataloader: &mut DataLoader,
+    limit_batches: usize,
+) -> Result<ErrorTracker, islp::Error> {
+    no_grad(|| {
+        let mut tracker = ErrorTracker::default();
+        for batch in dataloader.iter()?.take(limit_batches) {
+            let (images, labels) = batch?;
+            tracker.update(module.forward(&images, false)?, labels);
+        }
+        Ok(tracker)
+    })
+}
 
 /// `_EvaluationLoop._print_results` for one dataloader, for a terminal of so many columns (at least 2).
 pub fn test_table(metrics: &Metrics, terminal_width: usize) -> String {
