@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Error, Result};
 use clap::Args;
 
 use super::{UsageError, print};
-use crate::compare::compare;
+use crate::compare::{Verdict, compare};
 
 /// Compare two runs' metrics, weights and output: identical, or where they first differ and by how much.
 ///
@@ -24,8 +24,13 @@ pub struct Options {
 /// Runs the command.
 pub fn run(options: &Options) -> Result<u8> {
     // Exit code 1 would say that something differs.
-    let cannot_compare = |error| UsageError(format!("cannot compare: {error:#}"));
-    let report = compare(&options.reference, &options.candidate).map_err(cannot_compare)?;
+    let cannot_compare = |error: Error| UsageError(format!("cannot compare: {error:#}"));
+    let report =
+        compare(&options.reference, &options.candidate).map_err(|error| cannot_compare(error.into()))?;
     print(report.to_string().trim_end()).map_err(cannot_compare)?;
-    Ok(report.outcome().exit_code())
+    Ok(match report.verdict() {
+        Verdict::Identical => 0,
+        Verdict::Different => 1,
+        Verdict::Incomparable => 2,
+    })
 }
