@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use islp_mnist::compare::{Outcome, compare_contents};
+use islp_mnist::compare::{Verdict, compare_contents};
 use islp_mnist::figure::{Figure, Metric};
 use libfuzzer_sys::fuzz_target;
 
@@ -19,6 +19,6 @@ fuzz_target!(|bytes: &[u8]| {
         }
     }
     let report = compare_contents(Path::new("metrics.csv"), reference, candidate).unwrap();
-    assert!(report.outcome() != Outcome::Identical || reference == candidate, "{report}");
+    assert!(report.verdict() != Verdict::Identical || reference == candidate, "{report}");
     assert!(report.to_string().chars().all(|character| character == '\n' || !character.is_control()));
 });

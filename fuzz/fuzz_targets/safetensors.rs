@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use islp_mnist::lightning::checkpoint::{Checkpoint, Progress};
-use islp_mnist::compare::{Outcome, compare_contents};
+use islp_mnist::compare::{Verdict, compare_contents};
 use islp_mnist::torch::generator::Generator;
 use islp_mnist::islp::module::SimpleModule;
 use islp_mnist::cli::run_json::Run;
@@ -42,7 +42,7 @@ fuzz_target!(|bytes: &[u8]| {
         let _ = checkpoint.restore(&mut module, &generator);
     }
     let with_itself = compare_contents(name, bytes, bytes).unwrap();
-    if with_itself.outcome() == Outcome::Identical {
+    if with_itself.verdict() == Verdict::Identical {
         SafeTensors::deserialize(bytes).expect("what is compared is valid");
     }
     let (left, right) = bytes.split_at(bytes.len() / 2);

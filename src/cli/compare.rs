@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Error, Result};
 use clap::Args;
 
+use super::hints::explain;
 use super::{UsageError, print};
-use crate::compare::compare;
+use crate::compare::{Verdict, compare};
 
 /// Compare two runs' metrics, weights and output: identical, or where they first differ and by how much.
 ///
@@ -14,7 +15,7 @@ use crate::compare::compare;
 ///
 /// Example: islp-mnist compare output/MNIST/version_0 output/MNIST/version_1
 #[derive(Args, Debug)]
-pub struct Options {
+pub struct CompareArgs {
     /// Output folder of the run to be compared with, or a single file of it
     reference: PathBuf,
     /// Output folder of the run that should equal it, or the same file of it
@@ -22,10 +23,14 @@ pub struct Options {
 }
 
 /// Runs the command.
-pub fn run(options: &Options) -> Result<u8> {
+pub fn run(args: &CompareArgs) -> Result<u8> {
     // Exit code 1 would say that something differs.
-    let cannot_compare = |error| UsageError(format!("cannot compare: {error:#}"));
-    let report = compare(&options.reference, &options.candidate).map_err(cannot_compare)?;
+    let cannot_compare = |error: Error| UsageError(format!("cannot compare: {}", explain(&error)));
+    let report = compare(&args.reference, &args.candidate).map_err(|error| cannot_compare(error.into()))?;
     print(report.to_string().trim_end()).map_err(cannot_compare)?;
-    Ok(report.outcome().exit_code())
+    Ok(match report.verdict() {
+        Verdict::Identical => 0,
+        Verdict::Different => 1,
+        Verdict::Incomparable => 2,
+    })
 }

@@ -3,6 +3,7 @@
 use std::fmt::{self, Display, Formatter};
 
 use crate::cli::device::NoDevice;
+use crate::compare;
 use crate::islp;
 use crate::lightning;
 use crate::lightning::error::CheckpointError;
@@ -59,6 +60,7 @@ fn hint(error: &anyhow::Error) -> Option<&'static str> {
         .or_else(|| torch(error.downcast_ref()?))
         .or_else(|| data(error.downcast_ref()?))
         .or_else(|| weights(error.downcast_ref()?))
+        .or_else(|| comparison(error.downcast_ref()?))
         .or_else(|| device(error.downcast_ref()?))
         .or_else(|| cuda(error.downcast_ref()?))
         .or_else(|| error.downcast_ref::<libtorch::Error>().map(|_| REFETCH_LIBTORCH))
@@ -124,6 +126,15 @@ fn weights(error: &weights::Error) -> Option<&'static str> {
         weights::Error::Content { reason: ContentError::Tensors(state_dict::Error::Pickle), .. } => {
             Some("scripts/to_safetensors.py makes a safetensors file of one that you trust")
         }
+        _ => None,
+    }
+}
+
+fn comparison(error: &compare::Error) -> Option<&'static str> {
+    match error {
+        compare::Error::TwoKinds(..) => Some("name two folders, or two files of one kind"),
+        compare::Error::NoFiles(..) => Some("name two folders that `reproduce` or `train` wrote to"),
+        compare::Error::TooDeep(_) => Some("name the output folder itself"),
         _ => None,
     }
 }

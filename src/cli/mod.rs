@@ -58,7 +58,7 @@ enum Command {
     Predict(predict::Options),
     Summary(summary::SummaryArgs),
     Plot(plot::Options),
-    Compare(compare::Options),
+    Compare(compare::CompareArgs),
     Doctor(doctor::DoctorArgs),
     Completions(completions::CompletionsArgs),
 }

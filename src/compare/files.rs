@@ -1,12 +1,14 @@
-//! Which files are compared, and how they are found and read.
+//! Which files are compared, and how they are found.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use super::Error;
+use crate::util::file;
 
 /// Deeper than any output folder; a link that leads back to its own folder ends here instead of never.
-const DEEPEST: usize = 8;
+pub const DEEPEST: usize = 8;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -16,45 +18,49 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub fn of(path: &Path) -> Option<Kind> {
-        match path.extension()?.to_str()? {
-            "csv" => Some(Kind::Metrics),
-            "safetensors" => Some(Kind::Tensors),
-            "txt" => Some(Kind::Text),
-            _ => None,
+    pub fn of(path: &Path) -> Result<Kind, Error> {
+        match path.extension().and_then(|extension| extension.to_str()) {
+            Some("csv") => Ok(Kind::Metrics),
+            Some("safetensors") => Ok(Kind::Tensors),
+            Some("txt") => Ok(Kind::Text),
+            _ => Err(Error::UnknownKind(path.to_owned())),
+        }
+    }
+
+    /// The most bytes that a file may have. The notebook's have 10 KB, 1 MB and 3 KB.
+    pub fn limit(self) -> u64 {
+        match self {
+            Kind::Metrics | Kind::Text => 64 << 20,
+            Kind::Tensors => 1 << 30,
         }
     }
 }
 
-/// Collects what is comparable in `root/below`, by path below `root`. A folder named like a file is listed as well:
-/// reading it then says what it is.
-pub fn list(root: &Path, below: &Path, files: &mut Vec<(PathBuf, Kind)>) -> Result<()> {
+/// What is comparable in a folder, by path below it.
+pub fn list(folder: &Path) -> Result<BTreeSet<PathBuf>, Error> {
+    let mut files = BTreeSet::new();
+    list_below(folder, Path::new(""), &mut files)?;
+    Ok(files)
+}
+
+/// A folder named like a file is listed as one: reading it then says what it is.
+fn list_below(root: &Path, below: &Path, files: &mut BTreeSet<PathBuf>) -> Result<(), Error> {
     let folder = root.join(below);
-    let name = folder.display();
-    ensure!(below.components().count() <= DEEPEST, "{name} lies too deep: name the output folder itself");
-    for entry in fs::read_dir(&folder).with_context(|| format!("cannot list {name}"))? {
-        let file_name = entry.with_context(|| format!("cannot list {name}"))?.file_name();
-        let file = below.join(&file_name);
-        match Kind::of(&file) {
-            Some(Kind::Tensors) => files.push((file, Kind::Tensors)),
-            Some(kind) if file_name == "metrics.csv" || file_name == "stdout.txt" => files.push((file, kind)),
-            _ if file_name != "checkpoints" && root.join(&file).is_dir() => list(root, &file, files)?,
-            _ => {}
+    if below.components().count() > DEEPEST {
+        return Err(Error::TooDeep(folder));
+    }
+    for entry in fs::read_dir(&folder).map_err(file::Error::io("list", &folder))? {
+        let name = entry.map_err(file::Error::io("list", &folder))?.file_name();
+        let path = below.join(&name);
+        if name == "metrics.csv" || name == "stdout.txt" || matches!(Kind::of(&path), Ok(Kind::Tensors)) {
+            files.insert(path);
+        } else if name != "checkpoints" && root.join(&path).is_dir() {
+            list_below(root, &path, files)?;
         }
     }
     Ok(())
 }
 
-pub fn is_folder(path: &Path) -> Result<bool> {
-    let metadata = fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
-    Ok(metadata.is_dir())
-}
-
-/// Only regular files: a FIFO would wait for a writer, `/dev/zero` would never end.
-pub fn read(path: &Path) -> Result<Vec<u8>> {
-    let name = path.display();
-    let metadata = fs::metadata(path).with_context(|| format!("cannot read {name}"))?;
-    ensure!(!metadata.is_dir(), "{name} is a folder, not a file");
-    ensure!(metadata.is_file(), "{name} is not a regular file");
-    fs::read(path).with_context(|| format!("cannot read {name}"))
+pub fn is_folder(path: &Path) -> Result<bool, Error> {
+    Ok(fs::metadata(path).map_err(file::Error::io("read", path))?.is_dir())
 }

@@ -1,110 +1,66 @@
 //! `*.safetensors`, tensor by tensor and bit by bit: -0.0 is not 0.0, and a NaN is identical to itself.
 
 use std::collections::BTreeSet;
-use std::fmt;
 
-use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
 
-use super::value::Value;
-use super::{Side, count, differ};
+use super::differences::{Differences, apart};
+use super::{count, differ};
 use crate::util::text::shown;
 
-#[derive(Debug)]
-pub struct Tensors {
-    tensors: Vec<Tensor>,
-    same_bytes: bool,
+/// Of values further apart than one power of two is from the next, a relative difference says more.
+const MOST_ULPS: u32 = 1 << 23;
+
+/// How many tensors two files hold, how many of those differ, and a line on each.
+pub struct TensorsDiff {
+    pub all: usize,
+    pub differing: usize,
+    pub lines: String,
 }
 
-#[derive(Debug)]
-struct Tensor {
-    name: String,
-    shape: Vec<usize>,
-    finding: Finding,
-}
-
-#[derive(Debug)]
-enum Finding {
-    Identical,
-    OnlyIn(Side),
-    /// Dtype or shape, in the reference and in the candidate.
-    Layout(String, String),
-    Values {
-        differing: usize,
-        all: usize,
-        first: Difference,
-        largest: Difference,
-    },
-}
-
-#[derive(Clone, Debug)]
-struct Difference {
-    index: Vec<usize>,
-    reference: Value,
-    candidate: Value,
-}
-
-impl Tensors {
-    pub fn compare(reference: &SafeTensors, candidate: &SafeTensors, same_bytes: bool) -> Tensors {
+impl TensorsDiff {
+    pub fn between(reference: &SafeTensors, candidate: &SafeTensors) -> TensorsDiff {
         let names: BTreeSet<&str> = reference.names().into_iter().chain(candidate.names()).collect();
-        let tensor = |name: &str| {
+        let mut diff = TensorsDiff { all: names.len(), differing: 0, lines: String::new() };
+        for name in names {
             let (left, right) = (reference.tensor(name).ok(), candidate.tensor(name).ok());
-            let shape = left.as_ref().or(right.as_ref()).map_or(Vec::new(), |tensor| tensor.shape().to_vec());
-            let finding = match (left, right) {
-                (Some(left), Some(right)) => Finding::of(&left, &right),
-                (Some(_), None) => Finding::OnlyIn(Side::Reference),
-                _ => Finding::OnlyIn(Side::Candidate),
+            let shape = left.as_ref().or(right.as_ref()).map(TensorView::shape).unwrap_or_default();
+            let difference = match (&left, &right) {
+                (Some(left), Some(right)) => difference(left, right),
+                (Some(_), None) => Some("only in the reference".to_owned()),
+                _ => Some("only in the candidate".to_owned()),
             };
-            Tensor { name: shown(name), shape, finding }
-        };
-        Tensors { tensors: names.into_iter().map(tensor).collect(), same_bytes }
-    }
-
-    pub fn len(&self) -> usize {
-        self.tensors.len()
-    }
-
-    pub fn differing(&self) -> usize {
-        self.tensors.iter().filter(|tensor| !matches!(tensor.finding, Finding::Identical)).count()
+            diff.differing += usize::from(difference.is_some());
+            let difference = difference.as_deref().unwrap_or("identical");
+            diff.lines += &format!("\n    {} {shape:?}: {difference}", shown(name));
+        }
+        diff
     }
 }
 
-impl Finding {
-    fn of(reference: &TensorView, candidate: &TensorView) -> Finding {
-        if reference.dtype() != candidate.dtype() {
-            return Finding::Layout(reference.dtype().to_string(), candidate.dtype().to_string());
-        }
-        if reference.shape() != candidate.shape() {
-            return Finding::Layout(format!("{:?}", reference.shape()), format!("{:?}", candidate.shape()));
-        }
-        let dtype = reference.dtype();
-        // Two elements of a 4-bit dtype share a byte, four of a 6-bit one share three: those are compared as bytes.
-        let (width, shape) = match dtype.bitsize() {
-            bits if bits % 8 == 0 => (bits / 8, reference.shape()),
-            _ => (1, &[reference.data().len()][..]),
-        };
-        let elements = reference.data().chunks_exact(width).zip(candidate.data().chunks_exact(width));
-        let (mut differing, mut largest_distance) = (0, -1.0);
-        let (mut first, mut largest) = (None, None);
-        for (i, (left, right)) in elements.enumerate().filter(|(_, (left, right))| left != right) {
-            differing += 1;
-            let (reference, candidate) = (Value::read(dtype, left), Value::read(dtype, right));
-            let distance = reference.distance(candidate);
-            first.get_or_insert((i, reference, candidate));
-            if distance > largest_distance {
-                (largest_distance, largest) = (distance, Some((i, reference, candidate)));
-            }
-        }
-        let difference =
-            |(i, reference, candidate)| Difference { index: unravel(i, shape), reference, candidate };
-        match (first.map(difference), largest.map(difference)) {
-            (Some(first), Some(largest)) => {
-                let all = reference.data().len() / width;
-                Finding::Values { differing, all, first, largest }
-            }
-            _ => Finding::Identical,
-        }
+fn difference(reference: &TensorView, candidate: &TensorView) -> Option<String> {
+    let [(dtype, shape), other] = [reference, candidate].map(|tensor| (tensor.dtype(), tensor.shape()));
+    if (dtype, shape) != other {
+        return Some(format!("reference {dtype} {shape:?}, candidate {} {:?}", other.0, other.1));
     }
+    let (left, right) = (reference.data(), candidate.data());
+    let byte = left.iter().zip(right).position(|(left, right)| left != right)?;
+    if dtype != Dtype::F32 {
+        return Some(format!("the bytes differ, first at byte {byte}"));
+    }
+    let (left, right) = (left.as_chunks().0, right.as_chunks().0);
+    let mut differences = Differences::default();
+    for (i, (a, b)) in left.iter().zip(right).enumerate().filter(|(_, (a, b))| a != b) {
+        let (a, b) = (f32::from_le_bytes(*a), f32::from_le_bytes(*b));
+        differences.add(Some(apart(a.into(), b.into())), (i, a, b));
+    }
+    let mut told = differ(differences.count, left.len(), "value");
+    for (which, (i, a, b)) in differences.named() {
+        let (index, distance) = (unravel(i, shape), distance(a, b));
+        told += &format!("; {which} at {index:?}: reference {}, candidate {}{distance}", value(a), value(b));
+    }
+    Some(told)
 }
 
 /// The index in each dimension of the `i`-th element, the last dimension running fastest.
@@ -117,39 +73,25 @@ fn unravel(mut i: usize, shape: &[usize]) -> Vec<usize> {
     index
 }
 
-impl fmt::Display for Tensors {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (all, differing) = (count(self.len(), "tensor"), self.differing());
-        match (differing, self.same_bytes) {
-            (0, true) => write!(f, "identical ({all})")?,
-            (0, false) => write!(f, "identical ({all}; same tensors, another header)")?,
-            _ => write!(f, "{differing} of {all} {}", differ(differing))?,
-        }
-        self.tensors.iter().try_for_each(|tensor| write!(f, "\n    {tensor}"))
+/// In ULPs, the steps to the next representable number that lead from one value to the other; -0.0 and 0.0 are one step
+/// apart. Nothing if one of them is NaN or infinite.
+fn distance(left: f32, right: f32) -> String {
+    if !left.is_finite() || !right.is_finite() {
+        return String::new();
     }
+    let step = |value: f32| {
+        let magnitude = value.abs().to_bits() as i32;
+        if value.is_sign_negative() { -1 - magnitude } else { magnitude }
+    };
+    let ulps = step(left).abs_diff(step(right));
+    if ulps <= MOST_ULPS {
+        return format!(" ({})", count(ulps as usize, "ULP"));
+    }
+    let largest = f64::from(left.abs().max(right.abs()));
+    format!(" (relative difference {:.2})", apart(left.into(), right.into()) / largest)
 }
 
-impl fmt::Display for Tensor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {:?}: ", self.name, self.shape)?;
-        match &self.finding {
-            Finding::Identical => write!(f, "identical"),
-            Finding::OnlyIn(side) => write!(f, "only in the {side}"),
-            Finding::Layout(reference, candidate) => {
-                write!(f, "reference {reference}, candidate {candidate}")
-            }
-            Finding::Values { differing, all, first, largest } => {
-                write!(f, "{differing} of {} {}", count(*all, "value"), differ(*differing))?;
-                write!(f, "; first at {first}; largest at {largest}")
-            }
-        }
-    }
-}
-
-impl fmt::Display for Difference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Difference { index, reference, candidate } = self;
-        write!(f, "{index:?}: reference {reference}, candidate {candidate}")?;
-        reference.ulps(*candidate).map_or(Ok(()), |ulps| write!(f, " ({})", count(ulps, "ULP")))
-    }
+/// As Rust writes it; with its bits if it is a NaN, which can differ from another.
+fn value(value: f32) -> String {
+    if value.is_nan() { format!("NaN {:#010x}", value.to_bits()) } else { format!("{value:?}") }
 }
