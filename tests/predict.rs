@@ -81,7 +81,7 @@ fn pictures() -> TempDir {
     let folder = tempdir().unwrap();
     fs::copy(checkout().join("docs/four.png"), folder.path().join("four.png")).unwrap();
     GrayImage::new(30, 20).save(folder.path().join("blank.png")).unwrap();
-    fs::write(folder.path().join("text.png"), "no picture").unwrap();
+    fs::write(folder.path().join("two\nlines.png"), "no picture").unwrap();
     fs::create_dir(folder.path().join("folder.png")).unwrap();
     folder
 }
@@ -89,7 +89,8 @@ fn pictures() -> TempDir {
 #[test]
 fn a_picture_that_cannot_be_read_is_an_error_line_and_the_others_are_read() {
     let folder = pictures();
-    let pictures = ["four.png", "blank.png", "four.png", "text.png", "folder.png", "missing.png", "four.png"];
+    let pictures =
+        ["four.png", "blank.png", "four.png", "two\nlines.png", "folder.png", "missing.png", "four.png"];
     let command = predict(folder.path(), &pictures);
     // Both streams into one pipe, for their order.
     let mut both = Command::new("sh");
@@ -105,7 +106,7 @@ fn a_picture_that_cannot_be_read_is_an_error_line_and_the_others_are_read() {
         "error: blank.png: shows no digit, or too faint a one; take a picture with more contrast"
     );
     assert_eq!(lines[2], four);
-    assert_eq!(lines[3], "error: text.png: neither PNG nor JPEG; convert it to one of them");
+    assert_eq!(lines[3], r"error: two\nlines.png: neither PNG nor JPEG; convert it to one of them");
     assert_eq!(lines[4], "error: folder.png: not a regular file; name a PNG or JPEG picture of a digit");
     // The system's reason is in between.
     assert!(lines[5].starts_with("error: cannot read missing.png: "), "{text}");

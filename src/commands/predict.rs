@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Result, anyhow, ensure};
 use clap::Args;
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
@@ -64,8 +64,9 @@ pub fn run(options: &Options) -> Result<u8> {
     let mut json = vec![];
     for (name, digit) in test_image.into_iter().map(|(name, digit)| (name, Ok(digit))).chain(pictures) {
         let predicted = digit.and_then(|digit| {
-            let probabilities = probabilities(&module, &digit, &options.checkpoint);
-            Ok((digit, probabilities.with_context(|| name.clone())?))
+            let probabilities = probabilities(&module, &digit, &options.checkpoint)
+                .map_err(|error| anyhow!("{name}: {}", without_backtrace(&format!("{error:#}"))))?;
+            Ok((digit, probabilities))
         });
         match predicted {
             Ok((_, probabilities)) if options.json => {
@@ -79,7 +80,7 @@ pub fn run(options: &Options) -> Result<u8> {
                 }
             }
             Err(error) => {
-                let error = shown(without_backtrace(&format!("{error:#}")));
+                let error = shown(&format!("{error:#}"));
                 banner::print(&format!("error: {error}"));
                 json.push(json!({ "image": name, "error": error }));
                 exit_code = 1;
