@@ -8,8 +8,9 @@ use std::process::Command;
 
 use common::{checkout, data_dir, error_of, islp_mnist, stdout_of};
 use image::{GrayImage, Luma, imageops};
-use serde_json::Value;
-use tempfile::tempdir;
+use serde_json::{Value, json};
+use tch::Tensor;
+use tempfile::{TempDir, tempdir};
 
 fn predict(folder: &Path, options: &[&str]) -> Command {
     let mut command = islp_mnist();
@@ -65,22 +66,100 @@ fn what_is_shown_of_a_test_image_is_read_as_the_same_digit_from_a_file() {
 }
 
 #[test]
-fn what_cannot_be_read_is_one_line_that_names_it() {
+fn the_four_that_the_readme_shows_is_read_as_one_by_both_models() {
+    for run in ["output/MNIST/version_0", "output/MNIST_MLR/version_0"] {
+        let mut command = islp_mnist();
+        command.current_dir(checkout()).args(["predict", "--json", "docs/four.png", "--checkpoint", run]);
+        let json: Value = serde_json::from_str(&stdout_of(&mut command)).unwrap();
+        assert_eq!(json[0]["digit"], 4, "{json}");
+        assert!(json[0]["probabilities"][4].as_f64().unwrap() > 0.9, "{json}");
+    }
+}
+
+/// A folder with a picture of a four and files that are none.
+fn pictures() -> TempDir {
     let folder = tempdir().unwrap();
-    let refused = |options: &[&str], code| error_of(&mut predict(folder.path(), options), code);
+    fs::copy(checkout().join("docs/four.png"), folder.path().join("four.png")).unwrap();
+    GrayImage::new(30, 20).save(folder.path().join("blank.png")).unwrap();
+    fs::write(folder.path().join("two\nlines.png"), "no picture").unwrap();
+    fs::create_dir(folder.path().join("folder.png")).unwrap();
+    folder
+}
+
+#[test]
+fn a_picture_that_cannot_be_read_is_an_error_line_and_the_others_are_read() {
+    let folder = pictures();
+    let pictures =
+        ["four.png", "blank.png", "four.png", "two\nlines.png", "folder.png", "missing.png", "four.png"];
+    let command = predict(folder.path(), &pictures);
+    // Both streams into one pipe, for their order.
+    let mut both = Command::new("sh");
+    both.current_dir(folder.path()).args(["-c", "exec \"$0\" \"$@\" 2>&1"]);
+    let output = both.arg(command.get_program()).args(command.get_args()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    let four = "four.png: 4   (4 1.0000, 9 0.0000, 7 0.0000)";
+    assert_eq!(lines[0], four);
     assert_eq!(
-        refused(&["--index", "10000"], 2),
+        lines[1],
+        "error: blank.png: shows no digit, or too faint a one; take a picture with more contrast"
+    );
+    assert_eq!(lines[2], four);
+    assert_eq!(lines[3], r"error: two\nlines.png: neither PNG nor JPEG; convert it to one of them");
+    assert_eq!(lines[4], "error: folder.png: not a regular file; name a PNG or JPEG picture of a digit");
+    // The system's reason is in between.
+    assert!(lines[5].starts_with("error: cannot read missing.png: "), "{text}");
+    assert!(lines[5].ends_with("; name a PNG or JPEG picture of a digit"), "{text}");
+    assert_eq!(lines[6..], [four]);
+}
+
+#[test]
+fn json_has_an_error_in_the_place_of_a_picture_that_cannot_be_read() {
+    let folder = pictures();
+    let mut command = predict(folder.path(), &["--json", "blank.png", "four.png"]);
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let error = "blank.png: shows no digit, or too faint a one; take a picture with more contrast";
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), format!("error: {error}\n"));
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json.as_array().unwrap().len(), 2, "{json}");
+    assert_eq!(json[0], json!({ "image": "blank.png", "error": error }));
+    assert_eq!((&json[1]["image"], &json[1]["digit"]), (&json!("four.png"), &json!(4)));
+
+    let help = stdout_of(islp_mnist().args(["predict", "--help"]));
+    let (_, help) = help.split_once("--json").unwrap();
+    for field in ["image", "digit", "probabilities", "error"] {
+        assert!(help.contains(field), "{field} is not in the help:\n{help}");
+    }
+}
+
+#[test]
+fn a_model_whose_outputs_are_not_finite_gives_an_error_that_names_it() {
+    let folder = pictures();
+    let file = checkout().join("output/MNIST_MLR/version_0/model.safetensors");
+    // The weights are finite, as they must be, but what comes of them is not: for one digit, or for all ten.
+    for digits in [1, 10] {
+        let weights = common::tensors(&file);
+        let weight = weights.values().find(|tensor| tensor.dim() == 2).unwrap();
+        let _ = weight.narrow(0, 0, digits).fill_(-3e38);
+        Tensor::write_safetensors(&Vec::from_iter(weights), folder.path().join("large.safetensors")).unwrap();
+        let mut command = islp_mnist();
+        command.current_dir(folder.path()).args(["predict", "four.png", "--checkpoint", "large.safetensors"]);
+        assert_eq!(
+            error_of(&mut command, 1),
+            "error: four.png: the outputs of the model in large.safetensors are not finite"
+        );
+    }
+}
+
+#[test]
+fn wrong_options_are_one_line_that_names_them() {
+    let folder = tempdir().unwrap();
+    let refused = |options: &[&str]| error_of(&mut predict(folder.path(), options), 2);
+    assert_eq!(
+        refused(&["--index", "10000"]),
         "error: --index 10000: there are 10000 test images, 0 to 9999"
     );
-    assert_eq!(
-        refused(&[], 2),
-        "error: the following required arguments were not provided: <IMAGE>...; try '--help'"
-    );
-    fs::write(folder.path().join("text.png"), "no picture").unwrap();
-    let error = refused(&["text.png"], 1);
-    assert!(error.starts_with("error: text.png: "), "{error}");
-    assert_eq!(
-        refused(&["nowhere.jpg"], 1),
-        "error: nowhere.jpg: no such file; name a PNG or JPEG picture of a digit"
-    );
+    assert!(refused(&[]).contains("<IMAGE>"));
 }

@@ -4,6 +4,8 @@ use std::fmt::{self, Display, Formatter};
 
 use crate::cli::device::NoDevice;
 use crate::compare;
+use crate::digit;
+use crate::digit::PictureError;
 use crate::islp;
 use crate::lightning;
 use crate::lightning::error::CheckpointError;
@@ -61,6 +63,7 @@ fn hint(error: &anyhow::Error) -> Option<&'static str> {
         .or_else(|| data(error.downcast_ref()?))
         .or_else(|| weights(error.downcast_ref()?))
         .or_else(|| comparison(error.downcast_ref()?))
+        .or_else(|| picture(error.downcast_ref()?))
         .or_else(|| device(error.downcast_ref()?))
         .or_else(|| cuda(error.downcast_ref()?))
         .or_else(|| error.downcast_ref::<libtorch::Error>().map(|_| REFETCH_LIBTORCH))
@@ -136,6 +139,21 @@ fn comparison(error: &compare::Error) -> Option<&'static str> {
         compare::Error::NoFiles(..) => Some("name two folders that `reproduce` or `train` wrote to"),
         compare::Error::TooDeep(_) => Some("name the output folder itself"),
         _ => None,
+    }
+}
+
+fn picture(error: &digit::Error) -> Option<&'static str> {
+    const SMALLER: &str = "take a smaller picture, a few hundred pixels will do";
+    match error {
+        digit::Error::File(file::Error::TooLarge { .. }) => Some(SMALLER),
+        digit::Error::File(file::Error::NotRegular { .. }) => Some("name a PNG or JPEG picture of a digit"),
+        digit::Error::File(error) => error.is_not_found().then_some("name a PNG or JPEG picture of a digit"),
+        digit::Error::Picture { reason, .. } => Some(match reason {
+            PictureError::UnknownFormat => "convert it to one of them",
+            PictureError::Unreadable { .. } => "save the picture again as a plain PNG or JPEG",
+            PictureError::TooLarge { .. } => SMALLER,
+            PictureError::NoDigit => "take a picture with more contrast",
+        }),
     }
 }
 

@@ -55,7 +55,7 @@ enum Command {
     Reproduce(reproduce::ReproduceArgs),
     Train(train::TrainArgs),
     Test(test::TestArgs),
-    Predict(predict::Options),
+    Predict(predict::PredictArgs),
     Summary(summary::SummaryArgs),
     Plot(plot::Options),
     Compare(compare::CompareArgs),

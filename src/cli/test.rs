@@ -56,7 +56,7 @@ pub fn run(args: &TestArgs) -> Result<u8> {
     let predictions = evaluate(&module, &mut dataloader, usize::MAX)?;
     ensure!(
         predictions.is_finite()?,
-        "{}: the model's outputs for the test images are not all finite; test another checkpoint",
+        "the outputs of the model in {} are not all finite; take another checkpoint",
         args.checkpoint.display()
     );
     let metrics = predictions.compute(&module)?;

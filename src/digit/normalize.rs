@@ -7,7 +7,9 @@
 
 use std::collections::VecDeque;
 
-use image::{GrayImage, Luma};
+use image::imageops::{self, FilterType};
+use image::math::Rect;
+use image::{DynamicImage, GrayImage};
 
 use super::{Digit, SIDE};
 
@@ -27,8 +29,7 @@ pub(super) fn normalize(picture: GrayImage) -> Option<Digit> {
     }
     stretch(&mut ink, paper.noise)?;
     drop_specks(&mut ink);
-    let digit = scaled(&ink, bounds(&ink)?);
-    Some(centred(&digit))
+    Some(centred(&scaled(ink)?))
 }
 
 /// What the digit is written on, judged by the picture's border.
@@ -71,14 +72,13 @@ fn quantile(mut values: Vec<u8>, part: f64) -> Option<u8> {
 
 /// The image itself if it is laid out as MNIST's are: scaling it once more could only blur it.
 fn mnists_own(ink: &GrayImage) -> Option<Digit> {
-    let side = SIDE as u32;
-    let bounds = bounds(ink).filter(|_| ink.dimensions() == (side, side))?;
+    let image = Digit::try_from(ink.as_raw().as_slice()).ok().filter(|_| ink.width() == ink.height())?;
+    let bounds = bounds(ink)?;
     let (x, y) = centre_of_mass(ink);
     let in_the_middle = |centre: f64| (centre - MIDDLE).abs() <= 0.52;
     let fits = [BOX - 1, BOX].contains(&bounds.width.max(bounds.height));
     let stretched = *ink.iter().max()? >= 254;
-    let is_mnists = fits && stretched && in_the_middle(x) && in_the_middle(y);
-    ink.as_raw().as_slice().try_into().ok().filter(|_| is_mnists)
+    (fits && stretched && in_the_middle(x) && in_the_middle(y)).then_some(image)
 }
 
 /// Stretches the ink to 0..=255, with 0 for whatever may be the paper's texture, shade or a JPEG's noise.
@@ -91,105 +91,71 @@ fn stretch(ink: &mut GrayImage, noise: u8) -> Option<()> {
     // Most of the ink, not the darkest speck, decides what is full ink.
     let full = quantile(ink.iter().copied().filter(|&value| value > floor).collect(), 0.75)?;
     for value in ink.iter_mut() {
-        let stretched = (u32::from(*value) * 255 / u32::from(full)).min(255) as u8;
-        *value = if *value > floor { stretched } else { 0 };
+        *value = if *value > floor { times_255(*value, full) } else { 0 };
     }
     Some(())
+}
+
+/// The value as a part of the full one.
+fn times_255(value: u8, full: u8) -> u8 {
+    ((u32::from(value) * 255 + u32::from(full) / 2) / u32::from(full)).min(255) as u8
 }
 
 /// Wipes out patches that have less than a fiftieth of the largest one's ink.
 fn drop_specks(ink: &mut GrayImage) {
     let (width, height) = (ink.width() as usize, ink.height() as usize);
-    let pixels: &mut [u8] = ink;
-    let mut seen = vec![false; pixels.len()];
-    let mut patches = vec![];
-    for start in 0..pixels.len() {
-        let mut mass = 0;
-        flood(width, height, start, |pixel| {
-            let is_new = pixels[pixel] > 0 && !seen[pixel];
-            if is_new {
-                seen[pixel] = true;
-                mass += u64::from(pixels[pixel]);
-            }
-            is_new
-        });
-        if mass > 0 {
-            patches.push((start, mass));
+    let ink: &mut [u8] = ink;
+    // The number of each pixel's patch. 0 stands for the paper, and for ink that was not reached yet.
+    let mut patch_of = vec![0u32; ink.len()];
+    let mut masses = vec![0u64];
+    let mut reached = VecDeque::new();
+    for start in 0..ink.len() {
+        if ink[start] == 0 || patch_of[start] > 0 {
+            continue;
         }
-    }
-    let largest = patches.iter().map(|&(_, mass)| mass).max().unwrap_or(0);
-    for (start, _) in patches.into_iter().filter(|&(_, mass)| mass < largest / 50) {
-        flood(width, height, start, |pixel| std::mem::take(&mut pixels[pixel]) > 0);
-    }
-}
-
-/// Goes from pixel to neighbouring pixel as long as `take`, which must take each but once, takes them.
-fn flood(width: usize, height: usize, start: usize, mut take: impl FnMut(usize) -> bool) {
-    let mut next: VecDeque<usize> = take(start).then_some(start).into_iter().collect();
-    while let Some(pixel) = next.pop_front() {
-        let (x, y) = (pixel % width, pixel / width);
-        for y in y.saturating_sub(1)..(y + 2).min(height) {
-            for x in x.saturating_sub(1)..(x + 2).min(width) {
-                if take(y * width + x) {
-                    next.push_back(y * width + x);
+        let patch = masses.len();
+        masses.push(0);
+        patch_of[start] = patch as u32;
+        reached.push_back(start);
+        while let Some(pixel) = reached.pop_front() {
+            masses[patch] += u64::from(ink[pixel]);
+            let (x, y) = (pixel % width, pixel / width);
+            for y in y.saturating_sub(1)..(y + 2).min(height) {
+                for pixel in y * width + x.saturating_sub(1)..y * width + (x + 2).min(width) {
+                    if ink[pixel] > 0 && patch_of[pixel] == 0 {
+                        patch_of[pixel] = patch as u32;
+                        reached.push_back(pixel);
+                    }
                 }
             }
         }
     }
-}
-
-/// A box of pixels.
-struct Bounds {
-    left: u32,
-    top: u32,
-    width: u32,
-    height: u32,
+    let largest = masses.iter().copied().max().unwrap_or(0);
+    for (value, patch) in ink.iter_mut().zip(patch_of) {
+        if masses[patch as usize] < largest / 50 {
+            *value = 0;
+        }
+    }
 }
 
 /// The smallest box that holds all ink; `None` if there is none.
-fn bounds(ink: &GrayImage) -> Option<Bounds> {
+fn bounds(ink: &GrayImage) -> Option<Rect> {
     let (mut left, mut right, mut top, mut bottom) = (u32::MAX, 0, u32::MAX, 0);
     for (x, y, _) in ink.enumerate_pixels().filter(|(_, _, value)| value.0[0] > 0) {
         (left, right, top, bottom) = (left.min(x), right.max(x), top.min(y), bottom.max(y));
     }
     let (width, height) = (right.checked_sub(left)? + 1, bottom.checked_sub(top)? + 1);
-    Some(Bounds { left, top, width, height })
+    Some(Rect { x: left, y: top, width, height })
 }
 
-/// The digit within the bounds, its longer side scaled to [`BOX`] and its darkest pixel to 255.
-fn scaled(ink: &GrayImage, bounds: Bounds) -> GrayImage {
-    let Bounds { left, top, width, height } = bounds;
-    let ratio = f64::from(BOX) / f64::from(width.max(height));
-    let [new_width, new_height] =
-        [width, height].map(|side| ((f64::from(side) * ratio).round() as u32).max(1));
-
-    let value = |x: u32, y: u32| f32::from(ink.get_pixel(left + x, top + y).0[0]);
-    let narrow: Vec<f32> =
-        (0..height).flat_map(|y| resampled(width, new_width, move |x| value(x, y))).collect();
-    let narrow = |x: u32, y: u32| narrow[y as usize * new_width as usize + x as usize];
-    let columns: Vec<f32> =
-        (0..new_width).flat_map(|x| resampled(height, new_height, move |y| narrow(x, y))).collect();
-
-    let darkest = columns.iter().copied().fold(0.0, f32::max);
-    GrayImage::from_fn(new_width, new_height, |x, y| {
-        let value = columns[(x * new_height + y) as usize];
-        Luma([(value / darkest * 255.0).round() as u8])
-    })
-}
-
-/// A line of `length` values as one of `new_length`: each the mean over the stretch it covers, which is at least one
-/// value long. That is area averaging for a shorter line and interpolation for a longer one.
-fn resampled(length: u32, new_length: u32, value: impl Fn(u32) -> f32) -> impl Iterator<Item = f32> {
-    let ratio = f64::from(length) / f64::from(new_length);
-    let stretch = ratio.max(1.0);
-    (0..new_length).map(move |i| {
-        let middle = (f64::from(i) + 0.5) * ratio;
-        let (start, end) = (middle - stretch / 2.0, middle + stretch / 2.0);
-        let covered = |j: u32| end.min(f64::from(j + 1)) - start.max(f64::from(j));
-        // What lies outside is paper; a cast takes what is below 0 for 0.
-        let touched = start as u32..(end.ceil() as u32).min(length);
-        touched.map(|j| value(j) * (covered(j) / stretch) as f32).sum()
-    })
+/// The digit without the paper around it, its longer side scaled to [`BOX`] and its darkest pixel to 255.
+fn scaled(ink: GrayImage) -> Option<GrayImage> {
+    let Rect { x, y, width, height } = bounds(&ink)?;
+    let digit = DynamicImage::from(ink).crop_imm(x, y, width, height);
+    let mut digit = digit.resize(BOX, BOX, FilterType::CatmullRom).into_luma8();
+    let darkest = *digit.iter().max()?;
+    digit.iter_mut().for_each(|value| *value = times_255(*value, darkest));
+    Some(digit)
 }
 
 /// Column and row of the centre of mass, counted from the middle of the first pixel.
@@ -206,12 +172,11 @@ fn centre_of_mass(ink: &GrayImage) -> (f64, f64) {
 fn centred(digit: &GrayImage) -> Digit {
     let (x, y) = centre_of_mass(digit);
     let margin = |centre: f64, length: u32| {
-        (MIDDLE - centre).round().clamp(0.0, f64::from(SIDE as u32 - length)) as usize
+        (MIDDLE - centre).round().clamp(0.0, f64::from(SIDE as u32 - length)) as i64
     };
-    let (left, top) = (margin(x, digit.width()), margin(y, digit.height()));
-    let mut image = [0; SIDE * SIDE];
-    for (x, y, value) in digit.enumerate_pixels() {
-        image[(top + y as usize) * SIDE + left + x as usize] = value.0[0];
-    }
-    image
+    let mut image = GrayImage::new(SIDE as u32, SIDE as u32);
+    imageops::replace(&mut image, digit, margin(x, digit.width()), margin(y, digit.height()));
+    let mut values = [0; SIDE * SIDE];
+    values.copy_from_slice(&image);
+    values
 }

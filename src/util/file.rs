@@ -91,7 +91,7 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
 /// Has the link at `path` lead to `target` in the same folder, whatever it led to before.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn link(path: &Path, target: &str) -> Result<(), Error> {
     replace(path, |folder, temporary| temporary.make_in(folder, |link| symlink(target, link)))
 }
