@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use common::{assert_same_bits, data_dir, python, stdout_of, tensors};
 use islp_mnist::islp::module::SimpleModule;
 use islp_mnist::notebook::models::Model;
-use islp_mnist::torch::data::SimpleDataModule;
+use islp_mnist::islp::data_module::SimpleDataModule;
 use islp_mnist::torch::generator::Generator;
 use islp_mnist::torch::optim::RmsProp;
 use islp_mnist::torchvision;
@@ -64,7 +64,7 @@ fn one_differing_bit_is_seen() {
 }
 
 #[test]
-#[ignore = "needs the Python reference, which scripts/test.sh sets up and runs this with"]
+#[ignore = "needs the Python reference"]
 fn every_stage_of_the_first_steps_is_pythons() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("stages.safetensors");

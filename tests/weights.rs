@@ -24,7 +24,7 @@ fn test_json(checkpoint: &Path) -> Value {
 }
 
 #[test]
-#[ignore = "needs the Python reference, which scripts/test.sh sets up and runs this with"]
+#[ignore = "needs the Python reference"]
 fn weights_trained_here_load_in_python_and_give_the_same_logits() {
     let images = torchvision::load(&data_dir(), Device::Cpu).unwrap().test_images.narrow(0, 0, 256);
     for model in ["mlp", "mlr"] {
@@ -39,7 +39,7 @@ fn weights_trained_here_load_in_python_and_give_the_same_logits() {
 }
 
 #[test]
-#[ignore = "needs the Python reference, which scripts/test.sh sets up and runs this with"]
+#[ignore = "needs the Python reference"]
 fn weights_saved_in_python_give_the_same_test_metrics_here() {
     for model in ["mlp", "mlr"] {
         let folder = tempfile::tempdir().unwrap();
