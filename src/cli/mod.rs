@@ -38,6 +38,7 @@ use crate::islp::data_module::SimpleDataModule;
 use crate::lightning::csv_logger::CsvLogger;
 use crate::torch::error::panic_message;
 use crate::torch::generator::Generator;
+use crate::torch::libtorch;
 use crate::util::file;
 use hints::UsageError;
 use output::{print, say};
@@ -177,10 +178,11 @@ fn set_up(option: DeviceOption, threads: Option<i32>) -> Result<Device> {
 /// Warns if libtorch draws otherwise than [`Generator`].
 fn check_generator() -> Result<()> {
     if !Generator::agrees_with_libtorch()? {
-        say(
-            "warning: this libtorch draws random numbers otherwise than the one that Python's torch 2.13.0 brings \
-             along; the results will not equal Python's",
-        );
+        let torch = libtorch::EXPECTED_VERSION;
+        say(&format!(
+            "warning: this libtorch draws random numbers otherwise than the one that Python's torch {torch} brings along; \
+             the results will not equal Python's"
+        ));
     }
     Ok(())
 }
