@@ -3,6 +3,7 @@
 #![warn(missing_docs)]
 
 pub mod banner;
+pub mod chart;
 pub mod checkpoint;
 pub mod commands;
 pub mod compare;
@@ -13,7 +14,7 @@ pub mod digit;
 pub mod divergence;
 pub mod epoch_metrics;
 pub mod error_tracker;
-pub mod figure;
+
 pub mod file;
 pub mod generator;
 pub mod interrupt;

@@ -25,7 +25,7 @@ use crate::data::SimpleDataModule;
 use crate::device::{self, DeviceOption};
 use crate::generator::Generator;
 use crate::options::RunOptions;
-use crate::{banner, figure, file};
+use crate::{banner, chart, file};
 
 /// The MNIST notebook of ISLP in Rust: the same seed gives the same bits as Python.
 #[derive(Debug, Parser)]
@@ -128,7 +128,7 @@ fn data_module(mnist: &Dataset, options: &RunOptions, generator: &Generator) -> 
 
 /// The accuracy figure, beside the metrics.csv that it is of.
 fn save_figure(logger: &CsvLogger) -> Result<()> {
-    let figure = figure::accuracy(&logger.metrics_file_path())?;
+    let figure = chart::accuracy(&logger.metrics_file_path())?;
     file::write(&logger.log_dir().join("accuracy.png"), &figure.to_png()?)?;
     Ok(file::write(&logger.log_dir().join("accuracy.svg"), figure.to_svg()?.as_bytes())?)
 }

@@ -5,11 +5,11 @@ use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf, absolute};
 
 use anyhow::{Context, Result, ensure};
-use clap::Args;
 use clap::builder::{PathBufValueParser, TypedValueParser};
+use clap::{Args, ValueEnum};
 
 use super::{UsageError, print};
-use crate::figure::{Figure, MOST_RUNS, Metric, Run};
+use crate::chart::{self, Figure, Metric, Name, Source};
 use crate::file;
 
 const METRICS_CSV: &str = "metrics.csv";
@@ -29,10 +29,18 @@ pub struct Options {
     output: PathBuf,
     /// What to draw
     #[arg(long, default_value = "accuracy")]
-    y: Metric,
+    y: Y,
     /// Name of a run in the legend, once for each METRICS_CSV [default: the part of its path that differs]
     #[arg(long = "label", value_name = "NAME")]
     labels: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Y {
+    /// train_accuracy_epoch and valid_accuracy
+    Accuracy,
+    /// train_loss and valid_loss
+    Loss,
 }
 
 fn figure_file(path: PathBuf) -> Result<PathBuf, &'static str> {
@@ -50,24 +58,31 @@ fn has_ending(path: &Path, ending: &str) -> bool {
 pub fn run(options: &Options) -> Result<u8> {
     let (count, labels) = (options.metrics_csv.len(), options.labels.len());
     ensure!(
-        count <= MOST_RUNS,
-        UsageError(format!("{count} METRICS_CSV; a figure has colors for {MOST_RUNS} runs at most"))
-    );
-    ensure!(
         labels == 0 || labels == count,
         UsageError(format!(
             "{labels} --label for {count} METRICS_CSV; give one for each, in their order, or none"
         ))
     );
+    let unfit = |label: &&String| label.trim().is_empty() || label.contains(char::is_control);
+    if let Some(label) = options.labels.iter().find(unfit) {
+        return Err(UsageError(format!("--label {label:?} is blank or holds control characters")).into());
+    }
     let files = options.metrics_csv.iter().map(|path| metrics_csv(path)).collect::<Result<Vec<_>>>()?;
     let names = match labels {
-        0 if count == 1 => vec![String::new()],
-        0 => names(&files)?,
-        _ => options.labels.clone(),
+        0 if count == 1 => vec![Name::Given(String::new())],
+        0 => names(&files)?.into_iter().map(Name::Path).collect(),
+        _ => options.labels.iter().cloned().map(Name::Given).collect(),
     };
-    let runs: Vec<Run> =
-        names.into_iter().zip(files).map(|(name, metrics_csv)| Run { name, metrics_csv }).collect();
-    let figure = Figure::new(options.y, &runs)?;
+    let sources = names.into_iter().zip(files).map(|(name, metrics_csv)| Source { name, metrics_csv });
+    let metric = match options.y {
+        Y::Accuracy => Metric::Accuracy,
+        Y::Loss => Metric::Loss,
+    };
+    let figure = Figure::new(metric, &sources.collect::<Vec<_>>()).map_err(|error| match error {
+        chart::Error::SameName { .. } => UsageError(format!("{error}; tell them apart with --label")).into(),
+        chart::Error::TooManyRuns { .. } => UsageError(error.to_string()).into(),
+        error => anyhow::Error::from(error),
+    })?;
     let output = &options.output;
     let bytes = if has_ending(output, "svg") { figure.to_svg()?.into_bytes() } else { figure.to_png()? };
     file::write(output, &bytes)?;
