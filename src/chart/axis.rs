@@ -44,7 +44,7 @@ impl Ranged for Axis {
     type FormatOption = NoDefaultFormatting;
     type ValueType = f64;
 
-    /// To the middle of a whole pixel, as matplotlib snaps its marks and ticks.
+    /// To the middle of a whole pixel, rounded as matplotlib does.
     fn map(&self, value: &f64, limit: (i32, i32)) -> i32 {
         let (from, to) = (f64::from(limit.0.div_euclid(FINE)), f64::from(limit.1.div_euclid(FINE)));
         let pixel = from + (to - from) * ((value - self.low) / (self.high - self.low));

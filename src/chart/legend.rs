@@ -8,7 +8,7 @@ use plotters_backend::BackendCoord;
 
 use super::Error;
 use super::axes::Chart;
-use super::page::{Drawn, FINE, Page, text_width};
+use super::page::{Drawn, FINE, Page, text_width, whole_pixel};
 
 /// matplotlib's `o` and `+` at their default size: 6 pt, and 1 pt of outline.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -73,6 +73,7 @@ pub fn legend<'a, DB: DrawingBackend + 'a>(
 ) -> Result<(), Error> {
     const MARGIN: i32 = 32;
     const SAMPLE: i32 = 191;
+    let (left, top) = chart.plotting_area().get_base_pixel();
     let mut text = MultiLineText::<_, String>::new((0, 0), &page.text);
     let mut width = 0;
     for Line { text: line, color, marker } in lines {
@@ -82,13 +83,12 @@ pub fn legend<'a, DB: DrawingBackend + 'a>(
         series.label(line).legend(move |(x, y)| {
             // Without a mark on it a line needs more ink to show its color.
             let line = (146, if marker.is_some() { 11 } else { 31 });
-            let at = (x + 66, (y - 6) / FINE * FINE + FINE / 2);
+            let at = (whole_pixel(left + x + 66) - left, whole_pixel(top + y - 6) - top);
             Mark { at, color, marker, line }
         });
     }
     let height = text.estimate_dimension().map_err(Error::drawing)?.1 + 2 * MARGIN;
 
-    let (left, top) = chart.plotting_area().get_base_pixel();
     let (across, down) = chart.plotting_area().dim_in_pixel();
     let inset = 7 * FINE;
     let (right, bottom) = (across as i32 - inset - width, down as i32 - inset - height);

@@ -14,6 +14,11 @@ use super::Error;
 /// Units of a page per pixel; odd, so that a pixel has a middle unit.
 pub const FINE: i32 = 5;
 
+/// The middle of the pixel that a unit belongs to; matplotlib snaps marks and ticks to pixels.
+pub fn whole_pixel(unit: i32) -> i32 {
+    unit.div_euclid(FINE) * FINE + FINE / 2
+}
+
 /// SVG reads this name as a list, so a viewer without DejaVu has something to fall back on.
 const FONT: &str = "DejaVu Sans, Verdana, sans-serif";
 const FONT_FILE: &[u8] = include_bytes!("../fonts/DejaVuSans.ttf");
