@@ -53,7 +53,7 @@ pub enum Error {
     /// Two runs that the legend can't tell apart, given the room there is for a name.
     #[error("{} and {} would both be {shown} in the legend", names[0], names[1])]
     SameName {
-        /// What the runs are called.
+        /// What the runs are called, fit for a terminal.
         names: [String; 2],
         /// What the legend would show of either.
         shown: String,

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::Error;
 use super::page::{FINE, text_width};
+use crate::shown::shown as printable;
 
 /// The most units that a run's name takes, a good third of the axes' width.
 const ROOM: i32 = 170 * FINE;
@@ -32,7 +33,7 @@ pub fn names(sources: &[Source]) -> Result<Vec<String>, Error> {
     for (i, name) in shown.iter().enumerate() {
         if let Some(other) = shown[..i].iter().position(|other| other == name) {
             let names = [other, i].map(|i| match &sources[i].name {
-                Name::Given(name) | Name::Path(name) => name.clone(),
+                Name::Given(name) | Name::Path(name) => printable(name),
             });
             return Err(Error::SameName { names, shown: name.clone() });
         }
@@ -50,7 +51,7 @@ fn shortened(name: &Name) -> String {
     }
     let places = text.char_indices().map(|(place, _)| place);
     let longest = match name {
-        Name::Given(_) => places.map(|end| format!("{}…", &text[..end])).take_while(fits).last(),
+        Name::Given(_) => places.map(|end| format!("{}…", text[..end].trim_end())).take_while(fits).last(),
         Name::Path(_) => places.rev().map(|start| format!("…{}", &text[start..])).take_while(fits).last(),
     };
     longest.unwrap_or_default()
