@@ -29,10 +29,10 @@ use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand}
 use tch::Device;
 use tch::vision::dataset::Dataset;
 
+use crate::chart;
 use crate::cli::device::DeviceOption;
 use crate::cli::interrupt::survive_file_size_limit;
 use crate::cli::options::RunOptions;
-use crate::figure;
 use crate::islp;
 use crate::islp::data_module::SimpleDataModule;
 use crate::lightning::csv_logger::CsvLogger;
@@ -58,7 +58,7 @@ enum Command {
     Test(test::TestArgs),
     Predict(predict::PredictArgs),
     Summary(summary::SummaryArgs),
-    Plot(plot::Options),
+    Plot(plot::PlotArgs),
     Compare(compare::CompareArgs),
     Doctor(doctor::DoctorArgs),
     Completions(completions::CompletionsArgs),
@@ -199,7 +199,7 @@ fn data_module(
 
 /// The accuracy figure, beside the metrics.csv that it is of.
 fn save_figure(logger: &CsvLogger) -> Result<()> {
-    let figure = figure::accuracy(&logger.metrics_file_path())?;
+    let figure = chart::accuracy(&logger.metrics_file_path())?;
     let beside = |name: &str| logger.log_dir().join(name);
     file::write(&beside("accuracy.png"), &figure.to_png()?)?;
     file::write(&beside("accuracy.svg"), figure.to_svg()?.as_bytes())?;
