@@ -19,9 +19,18 @@ fn main() {
     println!("cargo::rustc-link-arg=-Wl,--disable-new-dtags");
 
     println!("cargo::rustc-env=TCH_VERSION={}", tch_version());
+    println!("cargo::rustc-env=TORCH_VERSION={}", torch_version());
     if let Some(commit) = git_commit() {
         println!("cargo::rustc-env=GIT_COMMIT={commit}");
     }
+}
+
+/// The Python reference's list of packages is the one place that says it.
+fn torch_version() -> String {
+    println!("cargo::rerun-if-changed=scripts/requirements.txt");
+    let requirements = fs::read_to_string("scripts/requirements.txt").unwrap_or_default();
+    let version = requirements.lines().find_map(|line| line.strip_prefix("torch=="));
+    version.unwrap_or("unknown").trim().into()
 }
 
 /// tch does not say its version itself.

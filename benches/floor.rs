@@ -138,7 +138,7 @@ impl WrittenOut {
         }
     }
 
-    /// As in src/rmsprop.rs.
+    /// As in src/torch/optim.rs.
     fn rmsprop(&mut self) {
         let Self { lr, theta, grad, square_avg, avg, weight, .. } = self;
         let weighted = grad.mul_out(avg, weight);

@@ -13,7 +13,8 @@ set -euo pipefail
 
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." >/dev/null && pwd)
 python=${PYTHON:-python3}
-torch=2.13.0 # what tch 0.26 expects
+# The one place that says it; Cargo.toml names the tch that goes with it.
+torch=$(sed -n 's/^torch==//p' "$root/scripts/requirements.txt")
 libtorch=$root/.libtorch venv=$root/.venv raw=$root/data/MNIST/raw
 mirrors=${ISLP_MNIST_MIRRORS:-https://ossci-datasets.s3.amazonaws.com/mnist http://yann.lecun.com/exdb/mnist}
 mnist_sums='ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db train-images-idx3-ubyte

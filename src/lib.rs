@@ -1,11 +1,10 @@
 #![doc = include_str!("../README.md")]
-#![deny(unsafe_code)] // torch::cuda has the one exception
 #![warn(missing_docs)]
 
+pub mod chart;
 pub mod cli;
 pub mod compare;
 pub mod digit;
-pub mod figure;
 pub mod islp;
 pub mod lightning;
 pub mod notebook;

@@ -12,6 +12,17 @@ const BYTES_PER_VALUE: i64 = 4;
 
 /// A model's layers with the shapes an input takes on its way through them. Displays as torchinfo's table,
 /// without a final line end.
+///
+/// ```
+/// use islp_mnist::{notebook::models::MnistMlr, torch::Generator, torchinfo::summary};
+/// use tch::{Device, nn::VarStore};
+///
+/// let vs = VarStore::new(Device::Cpu);
+/// let summary = summary(&MnistMlr::new(&vs.root(), &Generator::new(0))?, &[256, 1, 28, 28])?;
+/// assert_eq!(summary.total_params(), 7850);
+/// assert!(summary.to_string().contains("Linear"));
+/// # Ok::<(), islp_mnist::torch::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Summary {
     input_size: Vec<i64>,

@@ -29,15 +29,16 @@ use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand}
 use tch::Device;
 use tch::vision::dataset::Dataset;
 
+use crate::chart;
 use crate::cli::device::DeviceOption;
 use crate::cli::interrupt::survive_file_size_limit;
 use crate::cli::options::RunOptions;
-use crate::figure;
 use crate::islp;
 use crate::islp::data_module::SimpleDataModule;
 use crate::lightning::csv_logger::CsvLogger;
 use crate::torch::error::panic_message;
 use crate::torch::generator::Generator;
+use crate::torch::libtorch;
 use crate::util::file;
 use hints::UsageError;
 use output::{print, say};
@@ -57,7 +58,7 @@ enum Command {
     Test(test::TestArgs),
     Predict(predict::PredictArgs),
     Summary(summary::SummaryArgs),
-    Plot(plot::Options),
+    Plot(plot::PlotArgs),
     Compare(compare::CompareArgs),
     Doctor(doctor::DoctorArgs),
     Completions(completions::CompletionsArgs),
@@ -177,10 +178,11 @@ fn set_up(option: DeviceOption, threads: Option<i32>) -> Result<Device> {
 /// Warns if libtorch draws otherwise than [`Generator`].
 fn check_generator() -> Result<()> {
     if !Generator::agrees_with_libtorch()? {
-        say(
-            "warning: this libtorch draws random numbers otherwise than the one that Python's torch 2.13.0 brings \
-             along; the results will not equal Python's",
-        );
+        let torch = libtorch::EXPECTED_VERSION;
+        say(&format!(
+            "warning: this libtorch draws random numbers otherwise than the one that Python's torch {torch} brings along; \
+             the results will not equal Python's"
+        ));
     }
     Ok(())
 }
@@ -197,7 +199,7 @@ fn data_module(
 
 /// The accuracy figure, beside the metrics.csv that it is of.
 fn save_figure(logger: &CsvLogger) -> Result<()> {
-    let figure = figure::accuracy(&logger.metrics_file_path())?;
+    let figure = chart::accuracy(&logger.metrics_file_path())?;
     let beside = |name: &str| logger.log_dir().join(name);
     file::write(&beside("accuracy.png"), &figure.to_png()?)?;
     file::write(&beside("accuracy.svg"), figure.to_svg()?.as_bytes())?;

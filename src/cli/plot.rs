@@ -5,11 +5,11 @@ use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf, absolute};
 
 use anyhow::{Context, Result, ensure};
-use clap::Args;
 use clap::builder::{PathBufValueParser, TypedValueParser};
+use clap::{Args, ValueEnum};
 
 use super::{UsageError, print};
-use crate::figure::{Figure, MOST_RUNS, Metric, Run};
+use crate::chart::{self, Figure, Metric, Name, Source};
 use crate::util::file;
 
 const METRICS_CSV: &str = "metrics.csv";
@@ -20,7 +20,7 @@ const METRICS_CSV: &str = "metrics.csv";
 ///
 /// Example: islp-mnist plot output/MNIST/version_0 output/MNIST_MLR/version_0 --y loss -o loss.png
 #[derive(Args, Debug)]
-pub struct Options {
+pub struct PlotArgs {
     /// metrics.csv of a run, or the version folder it is in; up to 10
     #[arg(required = true)]
     metrics_csv: Vec<PathBuf>,
@@ -29,10 +29,18 @@ pub struct Options {
     output: PathBuf,
     /// What to draw
     #[arg(long, default_value = "accuracy")]
-    y: Metric,
+    y: Y,
     /// Name of a run in the legend, once for each METRICS_CSV [default: the part of its path that differs]
     #[arg(long = "label", value_name = "NAME")]
     labels: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Y {
+    /// train_accuracy_epoch and valid_accuracy
+    Accuracy,
+    /// train_loss and valid_loss
+    Loss,
 }
 
 fn figure_file(path: PathBuf) -> Result<PathBuf, &'static str> {
@@ -47,28 +55,35 @@ fn has_ending(path: &Path, ending: &str) -> bool {
     path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(ending))
 }
 
-pub fn run(options: &Options) -> Result<u8> {
-    let (count, labels) = (options.metrics_csv.len(), options.labels.len());
-    ensure!(
-        count <= MOST_RUNS,
-        UsageError(format!("{count} METRICS_CSV; a figure has colors for {MOST_RUNS} runs at most"))
-    );
+pub fn run(args: &PlotArgs) -> Result<u8> {
+    let (count, labels) = (args.metrics_csv.len(), args.labels.len());
     ensure!(
         labels == 0 || labels == count,
         UsageError(format!(
             "{labels} --label for {count} METRICS_CSV; give one for each, in their order, or none"
         ))
     );
-    let files = options.metrics_csv.iter().map(|path| metrics_csv(path)).collect::<Result<Vec<_>>>()?;
+    let unfit = |label: &&String| label.trim().is_empty() || label.contains(char::is_control);
+    if let Some(label) = args.labels.iter().find(unfit) {
+        return Err(UsageError(format!("--label {label:?} is blank or holds control characters")).into());
+    }
+    let files = args.metrics_csv.iter().map(|path| metrics_csv(path)).collect::<Result<Vec<_>>>()?;
     let names = match labels {
-        0 if count == 1 => vec![String::new()],
-        0 => names(&files)?,
-        _ => options.labels.clone(),
+        0 if count == 1 => vec![Name::Given(String::new())],
+        0 => names(&files)?.into_iter().map(Name::Path).collect(),
+        _ => args.labels.iter().cloned().map(Name::Given).collect(),
     };
-    let runs: Vec<Run> =
-        names.into_iter().zip(files).map(|(name, metrics_csv)| Run { name, metrics_csv }).collect();
-    let figure = Figure::new(options.y, &runs)?;
-    let output = &options.output;
+    let sources = names.into_iter().zip(files).map(|(name, metrics_csv)| Source { name, metrics_csv });
+    let metric = match args.y {
+        Y::Accuracy => Metric::Accuracy,
+        Y::Loss => Metric::Loss,
+    };
+    let figure = Figure::new(metric, &sources.collect::<Vec<_>>()).map_err(|error| match error {
+        chart::Error::SameName { .. } => UsageError(format!("{error}; tell them apart with --label")).into(),
+        chart::Error::TooManyRuns { .. } => UsageError(error.to_string()).into(),
+        error => anyhow::Error::from(error),
+    })?;
+    let output = &args.output;
     let bytes = if has_ending(output, "svg") { figure.to_svg()?.into_bytes() } else { figure.to_png()? };
     file::write(output, &bytes)?;
     print(&output.display().to_string())?;

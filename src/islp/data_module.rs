@@ -7,6 +7,17 @@ use crate::torch::data::{DataLoader, Subset, random_split};
 use crate::torch::generator::Generator;
 
 /// Training, validation and test data, and how they are loaded.
+///
+/// ```
+/// use islp_mnist::{islp::SimpleDataModule, torch::Generator, torchvision};
+/// use tch::Device;
+///
+/// let mnist = torchvision::load("tests/data/fashion-mnist".as_ref(), Device::Cpu)?;
+/// let data = SimpleDataModule::new(&mnist, 0.2, 4, 16, &Generator::new(0))?;
+/// assert_eq!((data.train_dataset.len(), data.validation_dataset.len()), (80, 20));
+/// assert_eq!(data.train_dataloader().len(), 5);
+/// # Ok::<(), anyhow::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct SimpleDataModule {
     /// The images to train on.

@@ -7,6 +7,17 @@ use crate::islp::Error;
 use crate::islp::module::SimpleModule;
 
 /// The logits and labels of an evaluation so far.
+///
+/// ```
+/// use islp_mnist::islp::ErrorTracker;
+/// use tch::Tensor;
+///
+/// let mut tracker = ErrorTracker::default();
+/// let logits = Tensor::from_slice(&[2f32, 1.0, 0.0, 3.0]).view([2, 2]);
+/// tracker.update(logits, Tensor::from_slice(&[0i64, 0]));
+/// assert_eq!(tracker.confusion_matrix()?, [[1, 1], [0, 0]]);
+/// # Ok::<(), islp_mnist::islp::Error>(())
+/// ```
 #[derive(Debug, Default)]
 pub struct ErrorTracker {
     preds: Vec<Tensor>,

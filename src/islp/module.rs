@@ -11,6 +11,24 @@ use crate::torch::nn::{Layer, LayerInfo};
 use crate::torch::optim::RmsProp;
 
 /// What Lightning calls a module: everything a training step needs besides the data.
+///
+/// ```
+/// use islp_mnist::{islp::SimpleModule, notebook::models::MnistMlr, torch::Generator};
+/// use tch::{Device, Kind, Tensor, nn::VarStore};
+///
+/// let vs = VarStore::new(Device::Cpu);
+/// let model = MnistMlr::new(&vs.root(), &Generator::new(0))?;
+/// let mut module = SimpleModule::classification(Box::new(model), vs, 0.01)?;
+/// let images = Tensor::rand([8, 1, 28, 28], (Kind::Float, Device::Cpu));
+/// let labels = Tensor::from_slice(&[0i64, 1, 2, 3, 4, 5, 6, 7]);
+///
+/// let loss = module.loss(&module.forward(&images, true)?, &labels)?;
+/// let gradients = module.optimizer.gradients(&loss)?;
+/// module.optimizer.step(&gradients)?;
+/// let after = module.loss(&module.forward(&images, false)?, &labels)?;
+/// assert!(after.double_value(&[]) < loss.double_value(&[]));
+/// # Ok::<(), islp_mnist::islp::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct SimpleModule {
     /// The layers.

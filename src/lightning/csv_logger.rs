@@ -17,6 +17,18 @@ use crate::util::text::hex;
 const LARGEST: u64 = 64 << 20;
 
 /// The metrics of one run.
+///
+/// ```
+/// use islp_mnist::lightning::CsvLogger;
+///
+/// let folder = tempfile::tempdir()?;
+/// let mut logger = CsvLogger::new(folder.path(), "MNIST")?;
+/// logger.log_metrics(&[("valid_loss", 0.25)], 0, 187);
+/// logger.save()?;
+/// let csv = std::fs::read_to_string(folder.path().join("MNIST/version_0/metrics.csv"))?;
+/// assert_eq!(csv, "epoch,step,valid_loss\r\n0,187,0.25\r\n");
+/// # Ok::<(), anyhow::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct CsvLogger {
     log_dir: PathBuf,

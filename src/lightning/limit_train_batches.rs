@@ -6,6 +6,14 @@ use std::str::FromStr;
 use serde::Serialize;
 
 /// `limit_train_batches`: a number of batches, or with a decimal point a fraction of them.
+///
+/// ```
+/// use islp_mnist::lightning::LimitTrainBatches;
+///
+/// assert_eq!("20".parse::<LimitTrainBatches>()?.of(188), 20);
+/// assert_eq!("0.5".parse::<LimitTrainBatches>()?.of(188), 94);
+/// # Ok::<(), &'static str>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum LimitTrainBatches {

@@ -13,7 +13,11 @@ pub mod progress_bar;
 pub mod repr;
 pub mod trainer;
 
+pub use checkpoint::{Checkpoint, TrainerState};
 pub use csv_logger::CsvLogger;
-pub use error::Error;
+pub use divergence::Divergence;
+pub use error::{CheckpointError, Error};
+pub use evaluation_loop::evaluate;
+pub use limit_train_batches::LimitTrainBatches;
 pub use model_checkpoint::ModelCheckpoint;
-pub use trainer::Trainer;
+pub use trainer::{Ended, Trainer};

@@ -17,6 +17,20 @@ const BEST: &str = "best.safetensors";
 
 /// `ModelCheckpoint(every_n_epochs, monitor='valid_loss', save_last='link')`: keeps the latest and the best checkpoint
 /// of a run as `checkpoints/epoch=E-step=S.safetensors`, with links `last.safetensors` and `best.safetensors` to them.
+///
+/// ```
+/// use islp_mnist::lightning::{Checkpoint, CsvLogger, ModelCheckpoint, Trainer};
+/// use islp_mnist::torch::Generator;
+///
+/// let folder = tempfile::tempdir()?;
+/// let logger = CsvLogger::new(folder.path(), "run")?;
+/// let log_dir = logger.log_dir().to_path_buf();
+/// let mut trainer = Trainer::new(30, logger, &Generator::new(0));
+/// trainer.checkpoint = Some(ModelCheckpoint::new(&log_dir, 5, &"what the run was started with")?);
+/// // trainer.fit(…)?; and to go on later, with a logger from CsvLogger::resume:
+/// assert!(Checkpoint::last(&log_dir)?.is_none());
+/// # Ok::<(), anyhow::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct ModelCheckpoint {
     folder: PathBuf,

@@ -40,6 +40,27 @@ pub enum Ended {
 
 /// Trains and tests one module, logging as Lightning does. What Lightning says besides goes to the `log` crate, as
 /// information.
+///
+/// ```
+/// use islp_mnist::islp::{SimpleDataModule, SimpleModule};
+/// use islp_mnist::lightning::{CsvLogger, Ended, Trainer};
+/// use islp_mnist::{notebook::models::MnistMlr, torch::Generator, torchvision};
+/// use tch::{Device, nn::VarStore};
+///
+/// let generator = Generator::new(0);
+/// let mnist = torchvision::load("tests/data/fashion-mnist".as_ref(), Device::Cpu)?;
+/// let data = SimpleDataModule::new(&mnist, 0.2, 4, 16, &generator)?;
+/// let vs = VarStore::new(Device::Cpu);
+/// let model = MnistMlr::new(&vs.root(), &generator)?;
+/// let mut module = SimpleModule::classification(Box::new(model), vs, 0.01)?;
+///
+/// let folder = tempfile::tempdir()?;
+/// let mut trainer = Trainer::new(2, CsvLogger::new(folder.path(), "run")?, &generator);
+/// assert_eq!(trainer.fit(&mut module, &data)?, Ended::MaxEpochs);
+/// let metrics = trainer.test(&module, &data)?;
+/// assert!(metrics.accuracy > 0.1, "better than guessing");
+/// # Ok::<(), anyhow::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Trainer {
     /// `fit` ends after so many epochs.

@@ -15,6 +15,16 @@ use crate::torch::generator::Generator;
 use crate::torch::nn::{Flatten, Layer, LayerInfo, ReLU, Sequential, dropout, linear, sequential};
 
 /// Which of the two models.
+///
+/// ```
+/// use islp_mnist::{notebook::models::Model, torch::Generator};
+/// use tch::{Device, nn::VarStore};
+///
+/// let vs = VarStore::new(Device::Cpu);
+/// let model = "mlp".parse::<Model>().unwrap().build(&vs.root(), &Generator::new(0))?;
+/// assert_eq!(model.info().num_params(), 235_146);
+/// # Ok::<(), islp_mnist::torch::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Model {

@@ -9,6 +9,16 @@ use crate::torch::Error;
 use crate::torch::generator::Generator;
 
 /// Some of a data set's images, in an order of their own; `torch.utils.data.Subset`.
+///
+/// ```
+/// use islp_mnist::torch::data::Subset;
+/// use tch::Tensor;
+///
+/// let (images, labels) = (Tensor::from_slice(&[0f32, 0.1, 0.2]), Tensor::from_slice(&[0i64, 1, 0]));
+/// let subset = Subset::new(&images, &labels, &[2, 0])?;
+/// assert_eq!(subset.len(), 2);
+/// # Ok::<(), islp_mnist::torch::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Subset {
     images: Tensor,
@@ -83,6 +93,19 @@ pub fn random_split(
 }
 
 /// Yields the batches of a data set, epoch after epoch.
+///
+/// ```
+/// use islp_mnist::torch::{Generator, data::{DataLoader, Subset}};
+/// use tch::Tensor;
+///
+/// let (images, labels) = (Tensor::from_slice(&[0f32, 0.1, 0.2]), Tensor::from_slice(&[0i64, 1, 0]));
+/// let dataset = Subset::whole(&images, &labels)?;
+/// let mut loader = DataLoader::new(&dataset, 2, &Generator::new(0));
+/// loader.shuffle = true;
+/// let sizes = loader.iter()?.map(|batch| Ok(batch?.1.size()[0]));
+/// assert_eq!(sizes.collect::<Result<Vec<_>, islp_mnist::torch::Error>>()?, [2, 1]);
+/// # Ok::<(), islp_mnist::torch::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct DataLoader<'a> {
     /// Each epoch in an order of its own.

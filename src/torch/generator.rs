@@ -22,6 +22,18 @@ use crate::torch::libtorch::cpu_capability;
 
 /// A handle to one stream of random numbers. As with two Python names of one `torch.Generator`, clones
 /// share the stream: a draw from either advances both.
+///
+/// ```
+/// use islp_mnist::torch::Generator;
+///
+/// let generator = Generator::new(0);
+/// assert_eq!(generator.randperm(5), [4, 0, 1, 3, 2]); // torch.randperm(5)
+/// let state = generator.get_state(); // what torch.set_rng_state takes
+/// let drawn = generator.uniform(3, 0.0, 1.0);
+/// generator.set_state(&state)?;
+/// assert_eq!(generator.uniform(3, 0.0, 1.0), drawn);
+/// # Ok::<(), islp_mnist::torch::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Generator(Arc<Mutex<Mt19937>>);
 

@@ -9,8 +9,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-/// The libtorch that tch 0.26 expects and that `scripts/setup.sh` fetches.
-pub const EXPECTED_VERSION: &str = "2.13.0";
+/// The libtorch that `scripts/setup.sh` fetches, the version of the Python reference.
+pub const EXPECTED_VERSION: &str = env!("TORCH_VERSION");
 
 /// Libraries that are libtorch's, or decide what it computes: the start of their file names.
 const NAMES: [&str; 4] = ["libtorch", "libc10", "libgomp", "libcuda"];

@@ -10,12 +10,48 @@ use crate::torch::generator::Generator;
 ///
 /// `forward_t`, which tch prescribes, panics when libtorch refuses an input;
 /// [`SimpleModule::forward`](crate::islp::module::SimpleModule::forward) gives an error instead.
+///
+/// ```
+/// use islp_mnist::torch::{Generator, nn::{Layer, LayerInfo, Sequential, linear, sequential}};
+/// use tch::{Device, Tensor, nn::{ModuleT, VarStore}};
+///
+/// /// A Python class that wraps other layers.
+/// #[derive(Debug)]
+/// struct Classifier(Sequential);
+///
+/// impl ModuleT for Classifier {
+///     fn forward_t(&self, xs: &Tensor, train: bool) -> Tensor {
+///         self.0.forward_t(xs, train)
+///     }
+/// }
+///
+/// impl Layer for Classifier {
+///     fn info(&self) -> LayerInfo {
+///         LayerInfo::container("Classifier", vec![self.0.info()])
+///     }
+/// }
+///
+/// let vs = VarStore::new(Device::Cpu);
+/// let layers = sequential().add(linear(vs.root() / "0", 4, 2, &Generator::new(0))?);
+/// assert_eq!(Classifier(layers).info().output_size(&[7, 4])?, [7, 2]);
+/// # Ok::<(), islp_mnist::torch::Error>(())
+/// ```
 pub trait Layer: ModuleT {
     /// What kind of layer it is.
     fn info(&self) -> LayerInfo;
 }
 
 /// A layer's class name in `torch.nn`, its parameters' shapes and the layers inside it.
+///
+/// ```
+/// use islp_mnist::torch::nn::{Flatten, Layer};
+///
+/// let info = Flatten.info();
+/// assert_eq!((info.class_name, info.num_params()), ("Flatten", 0));
+/// assert_eq!(info.output_size(&[256, 1, 28, 28])?, [256, 784]);
+/// assert!(info.output_size(&[]).is_err());
+/// # Ok::<(), islp_mnist::torch::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct LayerInfo {
     /// The name of the Python class.
@@ -64,6 +100,20 @@ impl LayerInfo {
 }
 
 /// `nn.Sequential`: tch's, which keeps its layers to itself, with what they say of themselves.
+///
+/// ```
+/// use islp_mnist::torch::{Generator, nn::{Flatten, Layer, ReLU, dropout, linear, sequential}};
+/// use tch::{Device, nn::VarStore};
+///
+/// let (vs, generator) = (VarStore::new(Device::Cpu), Generator::new(0));
+/// let layers = sequential()
+///     .add(Flatten)
+///     .add(linear(vs.root() / "1", 784, 256, &generator)?)
+///     .add(ReLU)
+///     .add(dropout(0.4, &generator)?);
+/// assert_eq!(layers.info().num_params(), 200_960);
+/// # Ok::<(), islp_mnist::torch::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Sequential {
     layers: nn::SequentialT,
@@ -98,6 +148,14 @@ impl Layer for Sequential {
 }
 
 /// `nn.Flatten`: `[N, ...]` to `[N, product of the rest]`.
+///
+/// ```
+/// use islp_mnist::torch::nn::Flatten;
+/// use tch::{Device, Kind, Tensor, nn::Module};
+///
+/// let images = Tensor::zeros([256, 1, 28, 28], (Kind::Float, Device::Cpu));
+/// assert_eq!(Flatten.forward(&images).size(), [256, 784]);
+/// ```
 #[derive(Debug)]
 pub struct Flatten;
 
@@ -177,6 +235,14 @@ impl Layer for nn::Linear {
 }
 
 /// `nn.ReLU`.
+///
+/// ```
+/// use islp_mnist::torch::nn::ReLU;
+/// use tch::{Tensor, nn::Module};
+///
+/// let xs = Tensor::from_slice(&[-1f32, 0.5]);
+/// assert!(ReLU.forward(&xs) == Tensor::from_slice(&[0f32, 0.5]));
+/// ```
 #[derive(Debug)]
 pub struct ReLU;
 
@@ -196,6 +262,18 @@ impl Layer for ReLU {
 /// mask = `bernoulli_(1 - p)`, as `_dropout_impl` in `ATen/native/Dropout.cpp`; otherwise x.
 ///
 /// The mask is drawn on the CPU whatever the device, so that it is the same on each.
+///
+/// ```
+/// use islp_mnist::torch::{Generator, nn::dropout};
+/// use tch::{Tensor, nn::ModuleT};
+///
+/// let layer = dropout(0.5, &Generator::new(0))?;
+/// let xs = Tensor::from_slice(&[1f32; 4]);
+/// assert!(layer.forward_t(&xs, false) == xs);
+/// let kept = Vec::<f32>::try_from(layer.forward_t(&xs, true)).unwrap();
+/// assert!(kept.iter().all(|&x| x == 0.0 || x == 2.0));
+/// # Ok::<(), islp_mnist::torch::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Dropout {
     p: f64,

@@ -20,6 +20,19 @@ const EPS: f64 = 1e-8;
 const NEGLIGIBLE: f64 = 1e-36;
 
 /// The optimizer of a model's parameters, with α = 0.99 and ε = 1e-8, PyTorch's defaults.
+///
+/// ```
+/// use islp_mnist::torch::optim::RmsProp;
+/// use tch::{Device, Kind, Tensor, nn::VarStore};
+///
+/// let vs = VarStore::new(Device::Cpu);
+/// let x = vs.root().var_copy("x", &Tensor::from_slice(&[1f32, -1.0]));
+/// let mut optimizer = RmsProp::new(&vs, 0.01)?;
+/// let gradients = optimizer.gradients(&x.square().sum(Kind::Float))?;
+/// optimizer.step(&gradients)?;
+/// assert!(f32::try_from(x.get(0)).unwrap() < 1.0);
+/// # Ok::<(), islp_mnist::torch::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct RmsProp {
     lr: f64,

@@ -1,0 +1,60 @@
+//! Pictures out of numbers, as matplotlib draws them, on plotters' `ChartBuilder`.
+//!
+//! [`Figure`] is the notebook's: accuracy or loss against epoch. What any other chart needs as well is apart from it:
+//! a page that becomes a PNG or an SVG, matplotlib's limits and ticks of an axis, a pair of such axes, and a legend.
+
+mod accuracy;
+mod axes;
+mod axis;
+mod legend;
+mod names;
+mod page;
+mod series;
+
+use std::fmt::Display;
+use std::path::PathBuf;
+
+use plotters::drawing::DrawingAreaErrorKind;
+
+use accuracy::MOST_RUNS;
+pub use accuracy::{Figure, Metric, accuracy};
+pub use names::{Name, Source};
+pub use series::CsvError;
+
+use crate::util::file;
+
+/// Why there is no figure.
+///
+/// ```
+/// use islp_mnist::chart::{self, Error};
+///
+/// let error = chart::accuracy("no/metrics.csv".as_ref()).unwrap_err();
+/// assert!(matches!(error, Error::File(error) if error.is_not_found()));
+/// ```
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)] // the messages say what they are
+pub enum Error {
+    #[error(transparent)]
+    File(#[from] file::Error),
+    #[error("{}: {reason}", path.display())]
+    Csv { path: PathBuf, reason: CsvError },
+    #[error("{count} runs; a figure has colors for {MOST_RUNS} at most")]
+    TooManyRuns { count: usize },
+    #[error("{} and {} would both be {shown} in the legend", names[0], names[1])]
+    SameName { names: [String; 2], shown: String },
+    #[error("cannot draw the figure: {0}")]
+    Drawing(String),
+}
+
+impl Error {
+    /// For `map_err`: plotters' errors carry the type of what they draw on, and some borrow from it.
+    fn drawing(error: impl Display) -> Self {
+        Self::Drawing(error.to_string())
+    }
+}
+
+impl<E: std::error::Error + Send + Sync> From<DrawingAreaErrorKind<E>> for Error {
+    fn from(error: DrawingAreaErrorKind<E>) -> Self {
+        Self::drawing(error)
+    }
+}

@@ -1,0 +1,58 @@
+//! What the legend calls the runs.
+
+use std::path::PathBuf;
+
+use super::Error;
+use super::page::{FINE, text_width};
+use crate::util::text::shown as printable;
+
+/// The most units that a run's name takes, a good third of the axes' width.
+const ROOM: i32 = 170 * FINE;
+
+/// What the legend calls a run. A name that is long it cuts.
+#[derive(Clone, Debug)]
+pub enum Name {
+    /// Of a name that a person gave the beginning says most: "long na…". May be empty.
+    Given(String),
+    /// Of a path the end: "…/version_0".
+    Path(String),
+}
+
+/// A run to be drawn.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// What the legend calls it.
+    pub name: Name,
+    /// As Lightning's `CSVLogger` writes it, at most 16 MiB.
+    pub metrics_csv: PathBuf,
+}
+
+/// What the legend shows of the runs' names.
+pub fn names(sources: &[Source]) -> Result<Vec<String>, Error> {
+    let shown: Vec<String> = sources.iter().map(|source| shortened(&source.name)).collect();
+    for (i, name) in shown.iter().enumerate() {
+        if let Some(other) = shown[..i].iter().position(|other| other == name) {
+            let names = [other, i].map(|i| match &sources[i].name {
+                Name::Given(name) | Name::Path(name) => printable(name),
+            });
+            return Err(Error::SameName { names, shown: name.clone() });
+        }
+    }
+    Ok(shown)
+}
+
+/// Of a long name as much as there is room for.
+fn shortened(name: &Name) -> String {
+    let fits = |text: &String| text_width(text).is_ok_and(|width| width <= ROOM);
+    let (Name::Given(text) | Name::Path(text)) = name;
+    let text = text.replace(char::is_control, "\u{fffd}");
+    if fits(&text) {
+        return text;
+    }
+    let places = text.char_indices().map(|(place, _)| place);
+    let longest = match name {
+        Name::Given(_) => places.map(|end| format!("{}…", text[..end].trim_end())).take_while(fits).last(),
+        Name::Path(_) => places.rev().map(|start| format!("…{}", &text[start..])).take_while(fits).last(),
+    };
+    longest.unwrap_or_default()
+}
