@@ -1,12 +1,12 @@
 //! Everything the program reads, damaged in every way that came to mind: each damage is refused in one line that says
-//! where it is, or accepted only where what it leaves is valid. The counts are in the README.
+//! where it is, or accepted only where what it leaves is valid. A sample of the tries is made at every run, all of them
+//! by the slow tests, which count them for docs/robustness.md.
 
 mod checkpoints;
 #[path = "../common/mod.rs"]
 mod common;
 mod idx;
 mod metrics_csv;
-mod options;
 mod tensors;
 mod weights;
 
@@ -14,42 +14,59 @@ use std::fmt::Display;
 use std::fs;
 use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
-use islp_mnist::torch::generator::Generator;
+use islp_mnist::torch::Generator;
 
-/// Whether a try held, or what went wrong.
+/// Whether a try came out as it should, or what went wrong.
 type Verdict = Result<(), String>;
 
-/// Counts the tries of one kind.
+/// Makes the tries of one kind, and counts them.
 struct Tries {
-    kind: &'static str,
+    every: usize,
+    seen: usize,
     tried: usize,
     held: usize,
 }
 
 impl Tries {
-    fn new(kind: &'static str) -> Self {
+    /// Of the tries only every so many.
+    fn sample(every: usize) -> Self {
         // The tests run at the same time.
         tch::set_num_threads(1);
-        Self { kind, tried: 0, held: 0 }
+        Self { every, seen: 0, tried: 0, held: 0 }
     }
 
-    /// A panic does not hold.
+    fn all() -> Self {
+        Self::sample(1)
+    }
+
+    /// A panic is wrong too.
     fn check(&mut self, what: impl Display, verdict: impl FnOnce() -> Verdict) {
+        self.seen += 1;
+        if !self.seen.is_multiple_of(self.every) {
+            return;
+        }
         self.tried += 1;
         let panicked = |_| Err("panicked".to_string());
         match catch_unwind(AssertUnwindSafe(verdict)).unwrap_or_else(panicked) {
             Ok(()) => self.held += 1,
             // The first few will do.
-            Err(wrong) if self.tried - self.held <= 20 => eprintln!("{}: {what}: {wrong}", self.kind),
+            Err(wrong) if self.tried - self.held <= 20 => eprintln!("{what}: {wrong}"),
             Err(_) => {}
         }
     }
 
+    /// Of a sample.
     fn end(self) {
-        common::tally(self.kind, self.tried, self.held);
+        assert!(self.tried >= 50, "only {} tries are no sample", self.tried);
+        assert_eq!(self.held, self.tried, "see above");
+    }
+
+    /// Of all tries of this kind.
+    fn tally(self, kind: &str) {
+        common::tally(kind, self.tried, self.held);
     }
 }
 
@@ -74,10 +91,10 @@ impl Random {
     }
 }
 
-/// Holds if it is an error of one line that says all `parts`.
+/// Right if it is an error of one line that says all `parts`.
 fn refused<T, E: Display>(result: Result<T, E>, parts: &[&str]) -> Verdict {
     let Err(error) = result else { return Err("accepted".into()) };
-    let message = format!("{error:#}");
+    let message = error.to_string();
     if message.contains(char::is_control) {
         return Err(format!("control characters in {message:?}"));
     }
@@ -120,16 +137,12 @@ fn put_no_file(path: &Path, what: &str) {
 }
 
 /// The program in 2 GiB of address space, of which libtorch alone takes 0.6. Who asks for more is aborted.
-fn limited() -> Command {
-    let mut command = Command::new("sh");
+fn limited(folder: &Path, arguments: &str) -> assert_cmd::Command {
+    let mut command = assert_cmd::Command::new("sh");
     command.args(["-c", "ulimit -v 2097152 && exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_islp-mnist")]);
-    command.env("OMP_NUM_THREADS", "1");
+    command.args(arguments.split_whitespace()).current_dir(folder);
+    command.env("OMP_NUM_THREADS", "1").env_remove("ISLP_MNIST_DATA_DIR");
     command
-}
-
-/// 200 real images in MNIST's format, of which each set has 100.
-fn fashion_mnist() -> PathBuf {
-    common::checkout().join("tests/data/fashion-mnist")
 }
 
 fn gzipped(path: &Path) -> Vec<u8> {

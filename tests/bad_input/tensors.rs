@@ -3,27 +3,25 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
-use islp_mnist::islp::module::SimpleModule;
+use islp_mnist::islp::SimpleModule;
+use islp_mnist::notebook::models::Model;
 use islp_mnist::notebook::weights;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView, serialize};
 use tch::{Device, Tensor};
 use tempfile::{TempDir, tempdir};
 
-use super::common::{islp_mnist, stdout_of};
-use super::{Random, Tries, Verdict, fashion_mnist, refused, replace};
+use super::common::{fashion_mnist, program};
+use super::{Random, Tries, Verdict, refused};
 
-/// Each model and its run's name.
-const RUNS: [(&str, &str); 2] = [("mlr", "MNIST_MLR"), ("mlp", "MNIST")];
-
-/// Trains one epoch of both models and gives their folders; they vanish with the first value.
-pub fn trained() -> (TempDir, [PathBuf; 2]) {
+/// Trains one epoch of both models, logistic regression first, and gives their folders; they vanish with the first
+/// value.
+pub fn trained() -> (TempDir, [(Model, PathBuf); 2]) {
     let folder = tempdir().unwrap();
-    let runs = RUNS.map(|(model, name)| {
-        let mut command = islp_mnist();
-        command.args(["train", "--epochs", "1", "--model", model, "--data-dir"]).arg(fashion_mnist());
-        stdout_of(command.arg("--output-dir").arg(folder.path()).env("OMP_NUM_THREADS", "1"));
-        folder.path().join(name).join("version_0")
+    let runs = [Model::Mlr, Model::Mlp].map(|model| {
+        let mut command = program(&folder, &format!("train --epochs 1 --model {model} --output-dir . --data-dir"));
+        command.arg(fashion_mnist()).assert().success();
+        (model, folder.path().join(model.run_name()).join("version_0"))
     });
     (folder, runs)
 }
@@ -57,12 +55,12 @@ pub fn bits(tensor: &Tensor) -> Vec<u8> {
     values.into_iter().flat_map(f32::to_le_bytes).collect()
 }
 
-pub fn bits_of_module(module: &SimpleModule) -> BTreeMap<String, Vec<u8>> {
+pub fn bits_of_module(module: &SimpleModule) -> Weights {
     module.vs.variables().iter().map(|(name, tensor)| (name.clone(), bits(tensor))).collect()
 }
 
 /// The weights that a file holds, past whatever else is in it.
-pub fn bits_of_file(bytes: &[u8]) -> BTreeMap<String, Vec<u8>> {
+pub fn bits_of_file(bytes: &[u8]) -> Weights {
     let is_weight = |name: &str| !name.starts_with("optimizer.") && !name.starts_with("generator.");
     entries(bytes)
         .into_iter()
@@ -71,34 +69,24 @@ pub fn bits_of_file(bytes: &[u8]) -> BTreeMap<String, Vec<u8>> {
         .collect()
 }
 
-/// Puts bytes in a file's place, and the file in the place of the bytes.
-pub struct Place(pub PathBuf);
+pub type Weights = BTreeMap<String, Vec<u8>>;
 
-impl Place {
-    pub fn named(&self) -> String {
-        format!("{}: ", self.0.display())
-    }
+/// Right if these bytes are refused with that said.
+pub fn are_refused(bytes: &[u8], part: &str) -> Verdict {
+    refused(weights::module(bytes, Device::Cpu), &[part])
+}
 
-    pub fn load(&self, bytes: &[u8]) -> anyhow::Result<SimpleModule> {
-        replace(&self.0, bytes);
-        weights::load(&self.0, Device::Cpu)
-    }
+/// Right if a module has just these weights.
+pub fn are_loaded(bytes: &[u8], expected: &Weights) -> Verdict {
+    let module = weights::module(bytes, Device::Cpu).map_err(|error| format!("refused: {error}"))?;
+    if bits_of_module(&module) == *expected { Ok(()) } else { Err("other weights".into()) }
+}
 
-    pub fn is_refused(&self, bytes: &[u8], part: &str) -> Verdict {
-        refused(self.load(bytes), &[&self.named(), part])
-    }
-
-    pub fn is_loaded(&self, bytes: &[u8], expected: &BTreeMap<String, Vec<u8>>) -> Verdict {
-        let module = self.load(bytes).map_err(|error| format!("refused: {error:#}"))?;
-        if bits_of_module(&module) == *expected { Ok(()) } else { Err("other weights".into()) }
-    }
-
-    pub fn is_loaded_or_refused(&self, bytes: &[u8], expected: &BTreeMap<String, Vec<u8>>) -> Verdict {
-        match self.load(bytes) {
-            Ok(module) if bits_of_module(&module) != *expected => Err("other weights".into()),
-            Ok(_) => Ok(()),
-            error => refused(error, &[&self.named()]),
-        }
+pub fn are_loaded_or_refused(bytes: &[u8], expected: &Weights) -> Verdict {
+    match weights::module(bytes, Device::Cpu) {
+        Ok(module) if bits_of_module(&module) != *expected => Err("other weights".into()),
+        Ok(_) => Ok(()),
+        error => refused(error, &[]),
     }
 }
 
