@@ -145,14 +145,14 @@ pip_install() {
 
 # --- libtorch
 
+nvidia_driver_is_there() {
+  [[ -e /proc/driver/nvidia/version ]] ||
+    PATH=$PATH:/sbin:/usr/sbin ldconfig -p 2>/dev/null | grep -F libcuda.so.1 >/dev/null
+}
+
 # `all` or `cpu`: CUDA's libraries are 2.5 GB, of use only to an NVIDIA driver.
 libtorch_kind() {
-  if [[ $cuda || -e /proc/driver/nvidia/version ]] ||
-    PATH=$PATH:/sbin:/usr/sbin ldconfig -p 2>/dev/null | grep -F libcuda.so.1 >/dev/null; then
-    echo all
-  else
-    echo cpu
-  fi
+  if [[ $cuda ]] || nvidia_driver_is_there; then echo all; else echo cpu; fi
 }
 
 # The Python, as 3.11, whose wheel libtorch comes from. Each Python's wheel holds another build, and the program

@@ -3,6 +3,7 @@
 use tch::{Device, Kind, TchError};
 
 use crate::torch;
+use crate::util::text::shown;
 
 /// What is wrong with the data for a module, or with its state.
 #[derive(Debug, thiserror::Error)]
@@ -16,7 +17,7 @@ pub enum Error {
     NoValidation { validation: f64, count: usize },
     #[error("a validation fraction of {validation} leaves none of the {count} images for training")]
     NoTraining { validation: f64, count: usize },
-    #[error("{name} is no parameter of {model}")]
+    #[error("{} is no parameter of {model}", shown(name))]
     UnexpectedKey { name: String, model: &'static str },
     #[error("lacks {name} of {model}")]
     MissingKey { name: String, model: &'static str },

@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Tries all that the tests know to break the program, which takes some minutes, and puts what came of it into
+# docs/robustness.md.
+#
+#   scripts/robustness.sh
+
+source "$(dirname -- "${BASH_SOURCE[0]}")/setup.sh"
+read_options "$@"
+[[ ! ${options[*]} && ! -v data_dir && ! -v output_dir ]] || failure=2 die "takes no options"
+
+set_up libtorch mnist
+cd -- "$root"
+# Each kind of tries leaves its row there, see tests/common/mod.rs.
+rows=$target/tmp/robustness page=docs/robustness.md
+rm -rf -- "$rows"
+run cargo test --release --test bad_input --test digit --test interruption -- --include-ignored --skip needs_root ||
+  die "something did break, see above; $page stays as it was"
+
+table() {
+  echo '| what | tried | as it should be |'
+  echo '|---|---|---|'
+  LC_ALL=C sort -- "$rows"/*.md
+}
+{
+  sed '/<!-- tries/q' "$page"
+  table
+  sed -n '/<!-- end of tries/,$p' "$page"
+} >"$page.new"
+mv -- "$page.new" "$page"
