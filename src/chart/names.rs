@@ -17,7 +17,7 @@ const ROOM: i32 = 170 * FINE;
 /// let name = Name::Given("the first of many runs, with RMSprop".into());
 /// let source = Source { name, metrics_csv: "output/MNIST/version_0/metrics.csv".into() };
 /// let svg = Figure::new(Metric::Loss, &[source])?.to_svg()?;
-/// assert!(svg.contains("the first of many… Training"));
+/// assert!(svg.contains("the first of many runs… Training"));
 /// # Ok::<(), islp_mnist::chart::Error>(())
 /// ```
 #[derive(Clone, Debug)]
