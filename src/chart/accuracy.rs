@@ -38,10 +38,17 @@ const TAB10: [RGBColor; MOST_RUNS] = [
 /// The most lines of a legend that names run and set in each; twice as many would cover the axes from top to bottom.
 const MOST_LINES: usize = 10;
 
-/// 300,000 rows or more. A file of commas alone takes 64 times its size in memory.
+/// Some 300,000 rows. To read a file of nothing but commas takes almost 60 times its size in memory.
 const LARGEST_CSV: u64 = 16 << 20;
 
 /// What the y axis shows.
+///
+/// ```
+/// use islp_mnist::chart::{Figure, Metric};
+///
+/// let figure = Figure::from_csv(Metric::Loss, b"epoch,train_loss\n0,1.5\n").unwrap();
+/// assert!(figure.to_svg().unwrap().contains("Loss"));
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub enum Metric {
     /// `train_accuracy_epoch` and `valid_accuracy`.

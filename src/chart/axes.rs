@@ -56,6 +56,7 @@ pub fn axes<'a, DB: DrawingBackend>(
         .y_label_area_size(beside)
         .x_label_area_size(below)
         .build_cartesian_2d(x, y)?;
+    // The offsets have the labels where matplotlib's hinting leaves them.
     let mut mesh = chart.configure_mesh();
     mesh.disable_mesh().axis_style(page.line).label_style(page.text.clone());
     mesh.set_tick_mark_size(Bottom, TICK).set_tick_mark_size(Left, TICK).x_label_offset(4).y_label_offset(4);

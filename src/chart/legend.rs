@@ -64,6 +64,10 @@ pub struct Line {
     pub marker: Option<Marker>,
 }
 
+/// Units between the legend's box and what is in it, and those that a sample takes with the gap up to its text.
+const MARGIN: i32 = 32;
+const SAMPLE: i32 = 191;
+
 /// Lower right, as in the notebook; in another corner if that hides fewer of the `marks`, which are in the page's units.
 pub fn legend<'a, DB: DrawingBackend + 'a>(
     chart: &mut Chart<'a, DB>,
@@ -71,8 +75,6 @@ pub fn legend<'a, DB: DrawingBackend + 'a>(
     lines: Vec<Line>,
     marks: &[BackendCoord],
 ) -> Result<(), Error> {
-    const MARGIN: i32 = 32;
-    const SAMPLE: i32 = 191;
     let (left, top) = chart.plotting_area().get_base_pixel();
     let mut text = MultiLineText::<_, String>::new((0, 0), &page.text);
     let mut width = 0;

@@ -10,6 +10,16 @@ use crate::util::text::shown as printable;
 const ROOM: i32 = 170 * FINE;
 
 /// What the legend calls a run. A name that is long it cuts.
+///
+/// ```
+/// use islp_mnist::chart::{Figure, Metric, Name, Source};
+///
+/// let name = Name::Given("the first of many runs, with RMSprop".into());
+/// let source = Source { name, metrics_csv: "output/MNIST/version_0/metrics.csv".into() };
+/// let svg = Figure::new(Metric::Loss, &[source])?.to_svg()?;
+/// assert!(svg.contains("the first of many runs… Training"));
+/// # Ok::<(), islp_mnist::chart::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub enum Name {
     /// Of a name that a person gave the beginning says most: "long na…". May be empty.
@@ -18,7 +28,7 @@ pub enum Name {
     Path(String),
 }
 
-/// A run to be drawn.
+/// A run to be drawn; [`Figure`](super::Figure) and [`Name`] have examples.
 #[derive(Clone, Debug)]
 pub struct Source {
     /// What the legend calls it.

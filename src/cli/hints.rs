@@ -9,6 +9,7 @@ use crate::digit::PictureError;
 use crate::islp;
 use crate::lightning;
 use crate::lightning::error::CheckpointError;
+use crate::notebook;
 use crate::notebook::weights::{self, ContentError};
 use crate::torch;
 use crate::torch::cuda::NoCuda;
@@ -42,7 +43,11 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
     let is_usage = |error: &islp::Error| {
         matches!(error, islp::Error::NoValidation { .. } | islp::Error::NoTraining { .. })
     };
-    if error.is::<UsageError>() || error.downcast_ref().is_some_and(is_usage) {
+    let islp = match error.downcast_ref() {
+        Some(notebook::Error::Lightning(lightning::Error::Islp(error))) => Some(error),
+        _ => error.downcast_ref(),
+    };
+    if error.is::<UsageError>() || islp.is_some_and(is_usage) {
         2
     } else if is_divergence(error) {
         3
@@ -57,7 +62,8 @@ pub fn is_divergence(error: &anyhow::Error) -> bool {
 }
 
 fn hint(error: &anyhow::Error) -> Option<&'static str> {
-    None.or_else(|| lightning(error.downcast_ref()?))
+    None.or_else(|| notebook(error.downcast_ref()?))
+        .or_else(|| lightning(error.downcast_ref()?))
         .or_else(|| islp(error.downcast_ref()?))
         .or_else(|| torch(error.downcast_ref()?))
         .or_else(|| data(error.downcast_ref()?))
@@ -75,6 +81,13 @@ pub(super) const REFETCH_LIBTORCH: &str =
 fn torch(error: &torch::Error) -> Option<&'static str> {
     match error {
         torch::Error::OutOfMemory(_) => Some("a smaller --batch-size takes less memory"),
+        _ => None,
+    }
+}
+
+fn notebook(error: &notebook::Error) -> Option<&'static str> {
+    match error {
+        notebook::Error::Lightning(error) => lightning(error),
         _ => None,
     }
 }

@@ -27,19 +27,12 @@ use anyhow::Result;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use tch::Device;
-use tch::vision::dataset::Dataset;
 
-use crate::chart;
 use crate::cli::device::DeviceOption;
 use crate::cli::interrupt::survive_file_size_limit;
-use crate::cli::options::RunOptions;
-use crate::islp;
-use crate::islp::data_module::SimpleDataModule;
-use crate::lightning::csv_logger::CsvLogger;
 use crate::torch::error::panic_message;
 use crate::torch::generator::Generator;
 use crate::torch::libtorch;
-use crate::util::file;
 use hints::UsageError;
 use output::{print, say};
 
@@ -184,25 +177,6 @@ fn check_generator() -> Result<()> {
              the results will not equal Python's"
         ));
     }
-    Ok(())
-}
-
-/// The data's split and loaders.
-fn data_module(
-    mnist: &Dataset,
-    options: &RunOptions,
-    generator: &Generator,
-) -> Result<SimpleDataModule, islp::Error> {
-    let RunOptions { validation, num_workers, batch_size, .. } = *options;
-    SimpleDataModule::new(mnist, validation, num_workers, batch_size, generator)
-}
-
-/// The accuracy figure, beside the metrics.csv that it is of.
-fn save_figure(logger: &CsvLogger) -> Result<()> {
-    let figure = chart::accuracy(&logger.metrics_file_path())?;
-    let beside = |name: &str| logger.log_dir().join(name);
-    file::write(&beside("accuracy.png"), &figure.to_png()?)?;
-    file::write(&beside("accuracy.svg"), figure.to_svg()?.as_bytes())?;
     Ok(())
 }
 

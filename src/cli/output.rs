@@ -1,17 +1,22 @@
 //! What the program says: results on stdout, everything else on stderr.
 
-use std::io::{ErrorKind, Write, stderr, stdout};
+use std::io::{self, ErrorKind, Write, stderr, stdout};
 
 use anyhow::{Context, Result};
 use log::{LevelFilter, Log, Metadata, Record};
 
 /// Prints a line or several to stdout. That nobody reads them any more, as behind `| head`, is no error, and no reason
 /// to end a run.
-pub fn print(text: &str) -> Result<()> {
+pub fn print_line(text: &str) -> io::Result<()> {
     match writeln!(stdout(), "{text}") {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        printed => printed.context("cannot write to stdout"),
+        printed => printed,
     }
+}
+
+/// As [`print_line`], for commands.
+pub fn print(text: &str) -> Result<()> {
+    print_line(text).context("cannot write to stdout")
 }
 
 /// Says something on stderr, where nobody need be listening.

@@ -10,17 +10,17 @@ use tch::vision::dataset::Dataset;
 
 use super::earlier::Earlier;
 use super::hints::{self, explain};
-use super::{DataDir, UsageError, check_generator, data_module, print, save_figure, say, set_up, shell_word};
+use super::{DataDir, UsageError, check_generator, print, say, set_up, shell_word};
 use crate::cli::device::DeviceOption;
 use crate::cli::interrupt::Interrupt;
-use crate::cli::options::TrainOptions;
+use crate::cli::options::{RunOptions, TrainOptions};
 use crate::cli::run_json::{End, Outcome, Run, RunJson, lock};
 use crate::islp::data_module::SimpleDataModule;
 use crate::islp::module::SimpleModule;
 use crate::lightning::csv_logger::CsvLogger;
 use crate::lightning::model_checkpoint::ModelCheckpoint;
 use crate::lightning::trainer::{Ended, Trainer};
-use crate::notebook::weights;
+use crate::notebook::{save_figure, weights};
 use crate::torch::generator::Generator;
 use crate::torchvision;
 use crate::util::file;
@@ -152,7 +152,8 @@ fn describe(
 
 /// The data's split and loaders.
 fn load(mnist: &Dataset, options: &TrainOptions, generator: &Generator) -> Result<SimpleDataModule> {
-    let data = data_module(mnist, &options.run, generator)?;
+    let RunOptions { validation, num_workers, batch_size, .. } = options.run;
+    let data = SimpleDataModule::new(mnist, validation, num_workers, batch_size, generator)?;
     let batches = data.train_dataloader().len();
     if let Some(limit) = options.limit_train_batches
         && limit.of(batches) == 0

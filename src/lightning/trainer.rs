@@ -1,4 +1,5 @@
-//! `pytorch_lightning.Trainer`: the one training loop, and the evaluation after it.
+//! `pytorch_lightning.Trainer`: the one training loop. The file is longer than others so that all of a training run is in
+//! one place.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -4,6 +4,7 @@ pub mod cuda;
 pub mod data;
 pub mod error;
 pub mod generator;
+mod layer;
 pub mod libtorch;
 mod mt19937;
 pub mod nn;
