@@ -179,7 +179,9 @@ fn the_first_signal_stops_a_run_at_any_file_and_it_then_goes_on_to_the_same_byte
     let whole = lab.train(&format!("{LONG} --name whole"));
     let mut tried = 0;
     for name in ["INT", "TERM"] {
-        for until in ["run.json", "metrics.csv", "checkpoints/best.safetensors", "checkpoints/last.safetensors"] {
+        for until in
+            ["run.json", "metrics.csv", "checkpoints/best.safetensors", "checkpoints/last.safetensors"]
+        {
             stop_and_resume(&lab, &whole, name, until);
             tried += 1;
         }
@@ -223,7 +225,7 @@ fn assert_loses_nothing(lab: &Lab, name: &str, error: &str) {
     let run = format!("output/{name}/version_0");
     assert!(error.starts_with(&format!("error: cannot write {run}/")), "{error}");
     assert!(error.contains(&format!("islp-mnist train --resume {run} ")), "{error}");
-    let last = error.split([' ', ',']).filter(|word| word.contains("/epoch=")).last().expect(error);
+    let last = error.split([' ', ',']).rfind(|word| word.contains("/epoch=")).expect(error);
     assert!(lab.path().join(last).is_file(), "{last} is not there");
     assert_no_temporaries(&lab.path().join(&run));
     let done: usize = last.split_once("epoch=").unwrap().1.split_once('-').unwrap().0.parse().unwrap();
@@ -237,7 +239,8 @@ fn assert_loses_nothing(lab: &Lab, name: &str, error: &str) {
 fn a_file_size_limit_that_is_reached_is_an_error_and_no_end_by_a_signal() {
     let lab = Lab::new();
     let error = failing(&lab, "limited", |child, _| {
-        let limit = Command::new("prlimit").args(["--fsize=100000", "--pid", &child.id().to_string()]).status();
+        let limit =
+            Command::new("prlimit").args(["--fsize=100000", "--pid", &child.id().to_string()]).status();
         assert!(limit.unwrap().success());
     });
     assert_loses_nothing(&lab, "limited", &error);
@@ -250,7 +253,10 @@ impl Disk {
     fn mount(path: PathBuf) -> Self {
         fs::create_dir(&path).unwrap();
         let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=12m", "none"]).arg(&path).status();
-        assert!(mount.unwrap().success(), "this test needs root, to mount a tmpfs; scripts/test.sh skips it without");
+        assert!(
+            mount.unwrap().success(),
+            "this test needs root, to mount a tmpfs; scripts/test.sh skips it without"
+        );
         Self(path)
     }
 }

@@ -16,8 +16,8 @@ use tch::nn::VarStore;
 
 use super::common::{assert_refused, fashion_mnist};
 use super::tensors::{
-    Entry, Weights, are_loaded_or_refused, are_refused, bits, bits_of_module, cut_or_longer, entries, file_of,
-    trained, values_at, wrong,
+    Entry, Weights, are_loaded_or_refused, are_refused, bits, bits_of_module, cut_or_longer, entries,
+    file_of, trained, values_at, wrong,
 };
 use super::{Random, Tries, Verdict, limited, refused, replace};
 
@@ -157,9 +157,7 @@ fn states(tries: &mut Tries, entries: &[Entry], model: Model, good: &Content) {
     let most = usize::MAX;
     for (epoch, global_step) in [(most, most), (most, 1), (0, 0), (1, 1), (5, 5)] {
         let lying = TrainerState { epoch, global_step, valid_loss: None, metrics_sha256: String::new() };
-        tries.check(format!("{lying:?}"), || {
-            is_refused(&sealed(entries, &lying, &good.1), model, "damaged")
-        });
+        tries.check(format!("{lying:?}"), || is_refused(&sealed(entries, &lying, &good.1), model, "damaged"));
     }
 }
 
@@ -167,7 +165,9 @@ fn metadata(tries: &mut Tries, entries: &[Entry], model: Model) {
     for text in ["", "{}", "[]", "null", "{\"progress\":", "\u{1b}"] {
         let file = file_of(entries, Some(HashMap::from([("checkpoint".to_string(), text.to_string())])));
         tries.check(format!("{text:?} as metadata"), || is_refused(&file, model, "not a checkpoint"));
-        tries.check(format!("{text:?} as metadata, for its weights"), || are_refused(&file, "not a checkpoint"));
+        tries.check(format!("{text:?} as metadata, for its weights"), || {
+            are_refused(&file, "not a checkpoint")
+        });
     }
     let bare = file_of(entries, None);
     tries.check("no metadata", || is_refused(&bare, model, "no checkpoint"));

@@ -19,7 +19,8 @@ use super::{Random, Tries, Verdict, refused};
 pub fn trained() -> (TempDir, [(Model, PathBuf); 2]) {
     let folder = tempdir().unwrap();
     let runs = [Model::Mlr, Model::Mlp].map(|model| {
-        let mut command = program(&folder, &format!("train --epochs 1 --model {model} --output-dir . --data-dir"));
+        let mut command =
+            program(&folder, &format!("train --epochs 1 --model {model} --output-dir . --data-dir"));
         command.arg(fashion_mnist()).assert().success();
         (model, folder.path().join(model.run_name()).join("version_0"))
     });

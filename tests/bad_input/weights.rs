@@ -57,9 +57,7 @@ fn load_as_they_are_or_refuse_by_tensor(tries: &mut Tries) {
             });
         }
         let both = [&good[..], &others].concat();
-        tries.check("both models", || {
-            are_refused(&file_of(&both, None), "is no parameter of MNISTModel")
-        });
+        tries.check("both models", || are_refused(&file_of(&both, None), "is no parameter of MNISTModel"));
         let mut others = others;
         for (entry, (name, ..)) in others.iter_mut().zip(&good) {
             entry.0.clone_from(name);
@@ -132,8 +130,7 @@ fn other_headers(tries: &mut Tries, bytes: &[u8]) {
             let mut fields = fields.clone();
             fields[name]["shape"] = lie;
             let lying = with(&serde_json::to_string(&fields).unwrap());
-            tries
-                .check(format!("{name} of shape {}", fields[name]["shape"]), || are_refused(&lying, ""));
+            tries.check(format!("{name} of shape {}", fields[name]["shape"]), || are_refused(&lying, ""));
         }
         for lie in ["F16", "F64", "I8", "F4", "F33", "", "pickle"] {
             let mut fields = fields.clone();
