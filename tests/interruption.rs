@@ -24,7 +24,7 @@ use tch::nn::VarStore;
 /// Some hundred steps in a second or so; the checkpoints' epochs are not the last one's.
 const OPTIONS: &str = "--epochs 8 --batch-size 8 --checkpoint-every 3";
 /// So many that a signal comes long before the end, also on a busy machine.
-const LONG: &str = "--epochs 40 --batch-size 8 --checkpoint-every 7";
+const LONG: &str = "--epochs 24 --batch-size 8 --checkpoint-every 7";
 /// Without an end.
 const ENDLESS: &str = "--epochs 1000000 --batch-size 8";
 
@@ -155,11 +155,9 @@ fn stop_and_resume(lab: &Lab, whole: &str, name: &str, until: &str) {
     // The epochs that were finished are saved, also those in which no checkpoint was due.
     let outcome = &lab.run_json(&run)["outcome"];
     assert_eq!(outcome["end"], "interrupted");
-    let epochs = outcome["epochs"].as_u64().unwrap();
-    assert!(epochs < 40, "{outcome}");
-    if let Some(last) = epochs.checked_sub(1) {
+    if let Some(last) = outcome["epochs"].as_u64().unwrap().checked_sub(1) {
         let link = fs::read_link(version_dir.join("checkpoints/last.safetensors")).unwrap();
-        assert!(link.to_str().unwrap().starts_with(&format!("epoch={last}-")), "{link:?} after {epochs}");
+        assert!(link.to_str().unwrap().starts_with(&format!("epoch={last}-")), "{link:?}: {outcome}");
     }
     assert_goes_on(lab, &run, whole, &format!("{name} at {until}"));
 }

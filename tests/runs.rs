@@ -62,8 +62,8 @@ fn runs_on_a_small_data_set_are_pythons() {
     assert_parity(folder.path(), "--epochs 1 --batch-size 1 --num-workers 0 --validation 0.5");
 }
 
-/// The bounds hold for any seed and processor: of some fifty seeds each with AVX-512, AVX2 and neither, the test
-/// accuracies lie between 0.945 and 0.970 for the MLP, and between 0.897 and 0.925 for logistic regression.
+/// With room for any seed and processor. Of some twenty seeds, each with AVX-512, AVX2 and neither, the test accuracies
+/// lie between 0.932 and 0.970 for the MLP, for most above 0.96, and between 0.897 and 0.925 for logistic regression.
 #[test]
 #[ignore = "slow"]
 fn thirty_epochs_come_to_the_accuracy_that_seeds_give() {
@@ -75,6 +75,6 @@ fn thirty_epochs_come_to_the_accuracy_that_seeds_give() {
     let lines = stdout.lines().filter_map(|line| line.trim().strip_prefix("test_accuracy"));
     let accuracies: Vec<f64> = lines.map(|value| value.trim().parse().unwrap()).collect();
     let [mlp, mlr] = accuracies[..] else { panic!("two test tables expected:\n{stdout}") };
-    assert!((0.93..=0.98).contains(&mlp), "the MLP's test accuracy is {mlp}");
-    assert!((0.88..=0.935).contains(&mlr), "the test accuracy of logistic regression is {mlr}");
+    assert!((0.9..=0.98).contains(&mlp), "the MLP's test accuracy is {mlp}");
+    assert!((0.87..=0.94).contains(&mlr), "the test accuracy of logistic regression is {mlr}");
 }

