@@ -6,7 +6,6 @@ mod checkpoints;
 mod common;
 mod idx;
 mod metrics_csv;
-mod options;
 mod tensors;
 mod weights;
 

@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use predicates::prelude::predicate;
 use tch::{Kind, Tensor};
 use tempfile::{TempDir, tempdir};
 
@@ -25,7 +26,33 @@ pub fn data_dir() -> PathBuf {
 }
 
 pub fn islp_mnist() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_islp-mnist"))
+    let mut command = Command::new(env!("CARGO_BIN_EXE_islp-mnist"));
+    // Whoever runs the tests may have set it.
+    command.env_remove("ISLP_MNIST_DATA_DIR");
+    command
+}
+
+/// The program in a folder, with its arguments as one types them, but for quotes. One thread, as the tests run at the
+/// same time.
+pub fn program(folder: impl AsRef<Path>, arguments: &str) -> assert_cmd::Command {
+    let mut command = islp_mnist();
+    command.current_dir(folder).args(arguments.split_whitespace()).env("OMP_NUM_THREADS", "1");
+    assert_cmd::Command::from_std(command)
+}
+
+/// Fails unless the program ends with this exit code, prints nothing, and says in one error line something that
+/// contains each of `names`.
+pub fn assert_refused(command: &mut assert_cmd::Command, code: i32, names: &[&str]) {
+    let a_line = predicate::str::is_match(r"\Aerror: [^[:cntrl:]]+\n\z").unwrap();
+    let mut assert = command.assert().code(code).stdout("").stderr(a_line);
+    for name in names {
+        assert = assert.stderr(predicate::str::contains(*name));
+    }
+}
+
+/// 200 real images in MNIST's format, of which each set has 100.
+pub fn fashion_mnist() -> PathBuf {
+    checkout().join("tests/data/fashion-mnist")
 }
 
 /// `train` in a folder, with one thread, as the tests run at the same time.
