@@ -181,7 +181,6 @@ fn the_checksums_are_those_of_the_set_up_and_of_the_data_it_fetched() {
     for (name, checksum) in torchvision::CHECKSUMS {
         assert!(setup.contains(&format!("{checksum} {name}")), "{name}");
     }
-    assert!(setup.contains(&format!("\ntorch={} ", libtorch::EXPECTED_VERSION)));
     let expected = torchvision::CHECKSUMS.map(|(name, checksum)| (name, checksum.to_string()));
     assert_eq!(torchvision::checksums(&data_dir()).unwrap(), expected.into());
 }

@@ -23,7 +23,9 @@ fn fresh_checkout() -> TempDir {
     let folder = tempdir().unwrap();
     fs::create_dir_all(folder.path().join("scripts")).unwrap();
     fs::create_dir_all(folder.path().join("bin")).unwrap();
-    fs::copy(checkout().join("scripts/setup.sh"), folder.path().join("scripts/setup.sh")).unwrap();
+    for script in ["scripts/setup.sh", "scripts/requirements.txt"] {
+        fs::copy(checkout().join(script), folder.path().join(script)).unwrap();
+    }
     let npm = folder.path().join("bin/npm");
     fs::write(&npm, "#!/bin/sh\nexit 1\n").unwrap();
     fs::set_permissions(&npm, fs::Permissions::from_mode(0o755)).unwrap();
