@@ -6,11 +6,11 @@ use std::fs;
 
 use common::{checkout, python, stdout_of};
 use insta::assert_snapshot;
+use islp_mnist::internals::repr;
+use islp_mnist::internals::{tensor_of_digits, torch_size};
+use islp_mnist::internals::{test_list, test_table};
 use islp_mnist::islp::Metrics;
-use islp_mnist::lightning::evaluation_loop::{test_list, test_table};
-use islp_mnist::lightning::repr::repr;
 use islp_mnist::notebook::models::{MnistMlr, MnistModel};
-use islp_mnist::notebook::print::{tensor_of_digits, torch_size};
 use islp_mnist::torch::Generator;
 use islp_mnist::torch::nn::Layer;
 use islp_mnist::torchinfo::summary;

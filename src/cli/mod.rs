@@ -2,21 +2,21 @@
 
 mod compare;
 mod completions;
-pub mod device;
+mod device;
 mod doctor;
 mod earlier;
 mod hints;
-pub mod interrupt;
-pub mod options;
+mod interrupt;
+mod options;
 mod output;
 mod plot;
 mod predict;
 mod reproduce;
-pub mod run_json;
+mod run_json;
 mod summary;
 mod test;
 mod train;
-pub(crate) mod usage;
+mod usage;
 
 use std::any::Any;
 use std::cell::RefCell;
