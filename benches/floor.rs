@@ -7,7 +7,7 @@ mod common;
 use common::{BATCH_SIZE, gradients, module};
 use criterion::{Criterion, criterion_group, criterion_main};
 use islp_mnist::notebook::models::Model;
-use islp_mnist::torch::generator::Generator;
+use islp_mnist::torch::Generator;
 use tch::{Device, Kind, Reduction, Tensor, no_grad};
 
 const LR: f64 = 0.01;

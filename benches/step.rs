@@ -8,7 +8,7 @@ use std::hint::black_box;
 use common::{BATCH_SIZE, gradients, module};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use islp_mnist::notebook::models::Model;
-use islp_mnist::torch::generator::Generator;
+use islp_mnist::torch::Generator;
 use islp_mnist::torch::nn::dropout;
 use tch::Tensor;
 use tch::nn::ModuleT;

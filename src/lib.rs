@@ -49,6 +49,7 @@
 #![warn(missing_docs)]
 
 pub mod chart;
+#[doc(hidden)]
 pub mod cli;
 pub mod compare;
 pub mod digit;
@@ -58,4 +59,22 @@ pub mod notebook;
 pub mod torch;
 pub mod torchinfo;
 pub mod torchvision;
-pub mod util;
+mod util;
+
+pub use util::file::Error as FileError;
+
+/// For the tests, the fuzz targets and the benchmarks of this package; it may change without notice.
+#[doc(hidden)]
+pub mod internals {
+    pub use crate::compare::compare_contents;
+    pub use crate::lightning::epoch_metrics::EpochMetrics;
+    pub use crate::lightning::evaluation_loop::{test_list, test_table};
+    pub use crate::lightning::repr::repr;
+    pub use crate::notebook::print::{tensor_of_digits, torch_size};
+    pub use crate::torch::cuda::find as find_cuda;
+    pub use crate::torchvision::dimensions;
+
+    pub mod libtorch {
+        pub use crate::torch::libtorch::{EXPECTED_VERSION, cpu_capability, files, folder, version};
+    }
+}

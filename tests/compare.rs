@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use insta::assert_snapshot;
-use islp_mnist::compare::{Verdict, compare, compare_contents};
+use islp_mnist::compare::{Verdict, compare};
+use islp_mnist::internals::compare_contents;
 use safetensors::Dtype;
 use safetensors::tensor::{TensorView, serialize};
 use tempfile::TempDir;

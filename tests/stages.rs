@@ -6,10 +6,10 @@ mod common;
 use std::collections::BTreeMap;
 
 use common::{assert_same_bits, data_dir, python, stdout_of, tensors};
-use islp_mnist::islp::data_module::SimpleDataModule;
-use islp_mnist::islp::module::SimpleModule;
+use islp_mnist::islp::SimpleDataModule;
+use islp_mnist::islp::SimpleModule;
 use islp_mnist::notebook::models::Model;
-use islp_mnist::torch::generator::Generator;
+use islp_mnist::torch::Generator;
 use islp_mnist::torch::optim::RmsProp;
 use islp_mnist::torchvision;
 use tch::nn::{OptimizerConfig, VarStore, rms_prop};

@@ -1,8 +1,8 @@
 //! What the benchmarks share.
 
-use islp_mnist::islp::module::SimpleModule;
+use islp_mnist::islp::SimpleModule;
 use islp_mnist::notebook::models::Model;
-use islp_mnist::torch::generator::Generator;
+use islp_mnist::torch::Generator;
 use tch::nn::VarStore;
 use tch::{Device, Tensor};
 

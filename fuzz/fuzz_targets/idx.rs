@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use islp_mnist::torchvision;
+use islp_mnist::{internals, torchvision};
 use libfuzzer_sys::fuzz_target;
 use tch::Device;
 
@@ -13,8 +13,8 @@ fuzz_target!(|bytes: &[u8]| {
     let Some((images, labels)) = rest.split_at_checked(rest.len().saturating_sub(length.into())) else {
         return;
     };
-    let image_dimensions = torchvision::dimensions::<3>(images, images.len() as u64);
-    let label_dimensions = torchvision::dimensions::<1>(labels, labels.len() as u64);
+    let image_dimensions = internals::dimensions::<3>(images, images.len() as u64);
+    let label_dimensions = internals::dimensions::<1>(labels, labels.len() as u64);
     let product = |header: &[u8]| {
         let words =
             header.chunks_exact(4).map(|word| u128::from(u32::from_be_bytes(word.try_into().unwrap())));

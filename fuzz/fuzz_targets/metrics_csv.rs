@@ -4,7 +4,8 @@
 use std::path::Path;
 
 use islp_mnist::chart::{Figure, Metric};
-use islp_mnist::compare::{Verdict, compare_contents};
+use islp_mnist::compare::Verdict;
+use islp_mnist::internals::compare_contents;
 use libfuzzer_sys::fuzz_target;
 
 // Two files with the byte 0xFF between, which no text has.

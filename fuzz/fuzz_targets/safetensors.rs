@@ -4,10 +4,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
-use islp_mnist::compare::{Verdict, compare_contents};
+use islp_mnist::compare::Verdict;
+use islp_mnist::internals::compare_contents;
 use islp_mnist::islp::SimpleModule;
-use islp_mnist::lightning::checkpoint::{Checkpoint, TrainerState};
-use islp_mnist::lightning::error::CheckpointError;
+use islp_mnist::lightning::{Checkpoint, TrainerState};
+use islp_mnist::lightning::CheckpointError;
 use islp_mnist::notebook::models::Model;
 use islp_mnist::notebook::weights::{self, ContentError};
 use islp_mnist::torch::Generator;

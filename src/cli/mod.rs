@@ -2,26 +2,27 @@
 
 mod compare;
 mod completions;
-pub mod device;
+mod device;
 mod doctor;
 mod earlier;
 mod hints;
-pub mod interrupt;
-pub mod options;
+mod interrupt;
+mod options;
 mod output;
 mod plot;
 mod predict;
 mod reproduce;
-pub mod run_json;
+mod run_json;
 mod summary;
 mod test;
 mod train;
-pub(crate) mod usage;
+mod usage;
 
+use std::any::Any;
+use std::cell::RefCell;
 use std::io::{Write, stdout};
 use std::panic::{self, PanicHookInfo};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 
 use anyhow::Result;
 use clap::parser::ValueSource;
@@ -86,23 +87,27 @@ fn run() -> u8 {
             hints::exit_code(&error)
         }
         Err(payload) => {
-            let place = PANIC_PLACE.lock().map(|place| place.clone()).unwrap_or_default();
-            let message = panic_message(&*payload);
-            say(&format!(
-                "error: internal error at {place}, please report it with the command line: {message}"
-            ));
+            say(&format!("error: {}", internal_error(&*payload)));
             1
         }
     }
 }
 
-/// Where the last panic was, as file:line:column.
-static PANIC_PLACE: Mutex<String> = Mutex::new(String::new());
+thread_local! {
+    /// Where this thread's last panic was, as file:line:column.
+    static PANIC_PLACE: RefCell<String> = const { RefCell::new(String::new()) };
+}
 
 fn remember_place(panic: &PanicHookInfo) {
-    if let (Some(location), Ok(mut place)) = (panic.location(), PANIC_PLACE.lock()) {
-        *place = location.to_string();
+    if let Some(location) = panic.location() {
+        PANIC_PLACE.set(location.to_string());
     }
+}
+
+/// What to say of a panic that was caught in this thread.
+fn internal_error(payload: &(dyn Any + Send)) -> String {
+    let (place, message) = (PANIC_PLACE.take(), panic_message(payload));
+    format!("internal error at {place}, please report it with the command line: {message}")
 }
 
 impl Cli {
@@ -185,4 +190,25 @@ fn shell_word(path: &Path) -> String {
     let text = path.display().to_string();
     let is_plain = |c: char| c.is_alphanumeric() || "/._-+=,@%".contains(c);
     if text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic;
+
+    use super::{internal_error, remember_place};
+
+    #[test]
+    fn an_internal_error_says_where_it_happened_and_what() {
+        let others = panic::take_hook();
+        panic::set_hook(Box::new(move |panic| {
+            remember_place(panic);
+            others(panic);
+        }));
+        let line = line!() + 1;
+        let payload = panic::catch_unwind(|| panic!("C:\\new is no number")).unwrap_err();
+        let message = internal_error(&*payload);
+        assert!(message.contains(&format!("{}:{line}:", file!())), "{message}");
+        assert!(message.ends_with("C:\\new is no number"), "{message}");
+    }
 }

@@ -184,3 +184,59 @@ fn name(value: &str) -> Result<String, String> {
         Err("must be the name of a folder, without '/', line breaks and the like, and '.' first".into())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use crate::cli::{Cli, usage};
+
+    /// What no option takes that takes a number.
+    const NO_NUMBERS: [&str; 15] = [
+        "",
+        " ",
+        "x",
+        "-1",
+        "-1e-3",
+        "-inf",
+        "NaN",
+        "inf",
+        "1e400",
+        "0x10",
+        "1,5",
+        "1_000",
+        " 1",
+        "½",
+        "\u{1b}[31m",
+    ];
+
+    #[test]
+    fn what_an_option_does_not_take_is_refused_in_a_line_that_names_it() {
+        for (option, beyond) in [
+            ("--epochs", &["0", "9223372036854775808", "0.5"][..]),
+            ("--batch-size", &["0", "9223372036854775808", "1e3"]),
+            ("--validation", &["0", "1", "1.0000001", "1e-400"]),
+            ("--seed", &["18446744073709551616", "0.0"]),
+            ("--num-workers", &["18446744073709551616", "4.0"]),
+            ("--lr", &["3.5e38", "1e308"]),
+            ("--threads", &["0", "1025", "4294967297"]),
+            ("--limit-train-batches", &["0", "0.0", "1.1", "9223372036854775808"]),
+            ("--checkpoint-every", &["0", "9223372036854775808"]),
+            ("--max-time", &["10", "m", "99999999999999999999s", "1h 30x"]),
+        ] {
+            assert_refused(option, NO_NUMBERS.iter().chain(beyond));
+        }
+        assert_refused("--name", &["", ".", "..", "/", "a/b", "/a", "a/", ".a", "a\nb", "a\u{7f}"]);
+        assert_refused("--model", &["", "MLP", "mlp ", "cnn", "mlp,mlr"]);
+    }
+
+    fn assert_refused<'a>(option: &str, values: impl IntoIterator<Item = &'a &'a str>) {
+        for value in values {
+            let parsed = Cli::try_parse_from(["islp-mnist", "train", &format!("{option}={value}")]);
+            let error = parsed.expect_err(&format!("{option}={value:?}"));
+            let message = usage::message(&error);
+            assert_eq!(error.exit_code(), 2, "{message}");
+            assert!(message.contains(option) && !message.contains(char::is_control), "{message:?}");
+        }
+    }
+}

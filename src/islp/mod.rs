@@ -1,9 +1,9 @@
 //! `ISLP.torch`: the data module, the module and the error tracker of the lab.
 
-pub mod data_module;
-pub mod error;
-pub mod error_tracker;
-pub mod module;
+pub(crate) mod data_module;
+mod error;
+pub(crate) mod error_tracker;
+pub(crate) mod module;
 
 pub use data_module::SimpleDataModule;
 pub use error::Error;

@@ -1,17 +1,17 @@
 //! `pytorch_lightning`: the trainer, its logger, its checkpoints and what it says.
 
-pub mod checkpoint;
-pub mod csv_logger;
-pub mod divergence;
-pub mod epoch_metrics;
-pub mod error;
-pub mod evaluation_loop;
-pub mod limit_train_batches;
-pub mod model_checkpoint;
-pub mod model_summary;
-pub mod progress_bar;
-pub mod repr;
-pub mod trainer;
+pub(crate) mod checkpoint;
+pub(crate) mod csv_logger;
+pub(crate) mod divergence;
+pub(crate) mod epoch_metrics;
+pub(crate) mod error;
+pub(crate) mod evaluation_loop;
+pub(crate) mod limit_train_batches;
+pub(crate) mod model_checkpoint;
+pub(crate) mod model_summary;
+mod progress_bar;
+pub(crate) mod repr;
+pub(crate) mod trainer;
 
 pub use checkpoint::{Checkpoint, TrainerState};
 pub use csv_logger::CsvLogger;

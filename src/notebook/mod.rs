@@ -1,7 +1,7 @@
 //! The lab: the notebook's cells in their order, its two models, and which file holds which model's weights.
 
 pub mod models;
-pub mod print;
+pub(crate) mod print;
 pub mod weights;
 
 use std::fs;

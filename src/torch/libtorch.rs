@@ -97,7 +97,7 @@ pub fn cpu_capability() -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, io};
+    use std::fs;
 
     use super::version_in;
 

@@ -1,11 +1,12 @@
-//! What tch lacks of `torch`.
+//! What tch lacks of `torch`: its random generator as a value, layers with PyTorch's initialization, RMSprop with a state
+//! one can read, data sets and their loaders, tensors in files.
 
-pub mod cuda;
+pub(crate) mod cuda;
 pub mod data;
-pub mod error;
-pub mod generator;
+pub(crate) mod error;
+pub(crate) mod generator;
 mod layer;
-pub mod libtorch;
+pub(crate) mod libtorch;
 mod mt19937;
 pub mod nn;
 pub mod optim;

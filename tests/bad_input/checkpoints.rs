@@ -6,7 +6,7 @@ use std::path::Path;
 
 use islp_mnist::islp::SimpleModule;
 use islp_mnist::lightning;
-use islp_mnist::lightning::checkpoint::{Checkpoint, TrainerState};
+use islp_mnist::lightning::{Checkpoint, TrainerState};
 use islp_mnist::notebook::models::Model;
 use islp_mnist::torch::Generator;
 use safetensors::tensor::Dtype;

@@ -11,11 +11,11 @@ use std::sync::LazyLock;
 use image::codecs::jpeg::JpegEncoder;
 use image::imageops::{rotate90, rotate180, rotate270};
 use image::{DynamicImage, GrayImage, ImageEncoder, Luma, Rgba, RgbaImage};
+use islp_mnist::FileError;
 use islp_mnist::digit::{self, Digit, Error, PictureError, from_bytes};
 use islp_mnist::notebook::weights;
-use islp_mnist::torch::generator::Generator;
+use islp_mnist::torch::Generator;
 use islp_mnist::torchvision;
-use islp_mnist::util::file;
 use tch::{Device, Kind, Tensor};
 
 use pictures::*;
@@ -219,9 +219,9 @@ fn a_file_that_cannot_be_read_is_refused_by_its_path() {
         let error = digit::read(&path(name)).unwrap_err();
         assert!(error.to_string().contains(&path(name).display().to_string()), "{error}");
         let is_expected = match &error {
-            Error::Picture { source, .. } => name == "text.png" && *source == PictureError::UnknownFormat,
-            Error::File(file::Error::NotRegular { .. }) => name == "folder.png",
-            Error::File(file::Error::TooLarge { .. }) => name == "endless.png",
+            Error::Picture { reason, .. } => name == "text.png" && *reason == PictureError::UnknownFormat,
+            Error::File(FileError::NotRegular { .. }) => name == "folder.png",
+            Error::File(FileError::TooLarge { .. }) => name == "endless.png",
             Error::File(error) => name == "missing.png" && error.is_not_found(),
         };
         assert!(is_expected, "{name}: {error:?}");

@@ -6,7 +6,7 @@ use image::codecs::jpeg::JpegEncoder;
 use image::imageops::{self, FilterType};
 use image::{DynamicImage, GrayImage, ImageFormat, Luma, Rgb};
 use islp_mnist::digit::Digit;
-use islp_mnist::torch::generator::Generator;
+use islp_mnist::torch::Generator;
 
 /// The image as a picture, light on dark.
 pub fn grey(digit: &Digit) -> GrayImage {
