@@ -17,9 +17,9 @@ run cargo test --release --test bad_input --test digit --test interruption -- --
   die "something did break, see above; $page stays as it was"
 
 table() {
-  echo '| what | tried | as it should be |'
-  echo '|---|---|---|'
+  printf '\n| what | tried | as it should be |\n|---|---|---|\n'
   LC_ALL=C sort -- "$rows"/*.md
+  echo
 }
 {
   sed '/<!-- tries/q' "$page"
