@@ -7,7 +7,7 @@ use crate::torch::Error;
 /// A layer that can say what it is, so that a summary need not run it.
 ///
 /// `forward_t`, which tch prescribes, panics when libtorch refuses an input;
-/// [`SimpleModule::forward`](crate::islp::module::SimpleModule::forward) gives an error instead.
+/// `islp::SimpleModule::forward` gives an error instead.
 ///
 /// ```
 /// use islp_mnist::torch::{Generator, nn::{Layer, LayerInfo, Sequential, linear, sequential}};
