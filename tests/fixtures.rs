@@ -568,7 +568,10 @@ impl Setting {
                 Model::Mlr => set("linear.1.weight", &(scores * 128.0)),
                 Model::Mlp => {
                     set("layer1.1.weight", &(scores * 4096.0));
-                    set("layer2.0.weight", &Tensor::eye(10, float));
+                    set(
+                        "layer2.0.weight",
+                        &Tensor::from_slice(&[[1f32; 7].as_slice(), &[-1.0; 3]].concat()).diag(0),
+                    );
                     set("_forward.2.weight", &Tensor::eye(10, float));
                     set("_forward.2.bias", &(Tensor::arange(10, float) * 128.0));
                 }
