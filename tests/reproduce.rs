@@ -251,10 +251,10 @@ fn on_a_terminal(folder: &Path, options: &str) -> String {
 fn a_progress_bar_shows_on_a_terminal_unless_told_not_to() {
     let folder = small_mnist();
     // Its first loss is read after 50 steps.
-    let shown = on_a_terminal(folder.path(), "reproduce --epochs 40 --batch-size 8");
+    let shown = on_a_terminal(folder.path(), "reproduce --epochs 10 --batch-size 8");
     let drawn = |pattern: &str| predicate::str::is_match(pattern).unwrap().eval(&shown);
-    assert!(drawn(r"epoch 1/40 .* step \d+/1600, \d+\w+ left"), "before the first loss: {shown:?}");
-    assert!(drawn(r"step \d+/1600, loss \d+\.\d{4}, valid_accuracy 0\.\d{4}, \d+\w+ left"), "{shown:?}");
+    assert!(drawn(r"epoch 1/10 .* step \d+/400, \d+\w+ left"), "before the first loss: {shown:?}");
+    assert!(drawn(r"step \d+/400, loss \d+\.\d{4}, valid_accuracy 0\.\d{4}, \d+\w+ left"), "{shown:?}");
     assert!(!shown.contains(", ,"), "{shown:?}");
     assert!(!on_a_terminal(folder.path(), "reproduce --epochs 1 --no-progress").contains("step "));
     let log = reproduce(&folder, "--epochs 1").assert().success();
