@@ -10,7 +10,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use common::{checkout, data_dir, fashion_mnist, program, train};
+use common::{checkout, data_dir, fashion_mnist, program};
 use serde_json::Value;
 use tempfile::tempdir;
 
@@ -21,10 +21,19 @@ fn train_mlr(folder: impl AsRef<Path>, options: &str) -> assert_cmd::Command {
     command
 }
 
-/// The same without an end, to be stopped.
+/// The same with SIGHUP as a terminal has it: whoever runs the tests may have it ignored, as `nohup` does.
+fn train_on_a_terminal(folder: &Path, options: &[&str]) -> Command {
+    let mut command = Command::new("env");
+    command.args(["--default-signal=HUP", env!("CARGO_BIN_EXE_islp-mnist"), "train"]).args(options);
+    command.current_dir(folder).env("OMP_NUM_THREADS", "1").env_remove("ISLP_MNIST_DATA_DIR");
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// A run without an end, to be stopped.
 fn start(folder: &Path) -> Child {
     let options = ["--model", "mlr", "--batch-size", "8", "--epochs", "1000000", "--data-dir"];
-    train(folder, &options).arg(fashion_mnist()).spawn().unwrap()
+    train_on_a_terminal(folder, &options).arg(fashion_mnist()).spawn().unwrap()
 }
 
 const RUN: &str = "output/MNIST_MLR/version_0";
@@ -82,7 +91,7 @@ fn a_terminal_that_is_closed_may_say_so_twice() {
     let folder = tempdir().unwrap();
     // A step takes a good part of a second.
     let options = ["--epochs", "1000", "--batch-size", "48000", "--data-dir"];
-    let child = train(&folder, &options).arg(data_dir()).spawn().unwrap();
+    let child = train_on_a_terminal(folder.path(), &options).arg(data_dir()).spawn().unwrap();
     wait_until("run.json", || folder.path().join("output/MNIST/version_0/run.json").exists());
     send(&child, "HUP");
     // Two signals that wait together are one.
