@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use crate::cli::device::DeviceOption;
 use crate::cli::usage::message;
 use crate::lightning::limit_train_batches::LimitTrainBatches;
+use crate::notebook;
 use crate::notebook::models::Model;
 
 /// What every run has; the defaults are the notebook's values.
@@ -16,22 +17,22 @@ use crate::notebook::models::Model;
 #[command(allow_negative_numbers = true)] // so that the message on one names the option
 pub struct RunOptions {
     /// Passes over the training images
-    #[arg(long, default_value = "30", value_parser = at_least_one)]
+    #[arg(long, default_value_t = notebook().epochs, value_parser = at_least_one)]
     pub epochs: usize,
     /// Images in a training step
-    #[arg(long, default_value = "256", value_parser = at_least_one)]
+    #[arg(long, default_value_t = notebook().batch_size, value_parser = at_least_one)]
     pub batch_size: usize,
     /// Fraction of the training images held back for validation, between 0 and 1
-    #[arg(long, default_value = "0.2", value_parser = fraction, allow_hyphen_values = true)]
+    #[arg(long, default_value_t = notebook().validation, value_parser = fraction, allow_hyphen_values = true)]
     pub validation: f64,
     /// Seed of everything random but the split; as in PyTorch only its low 32 bits count
-    #[arg(long, default_value = "0", value_parser = seed)]
+    #[arg(long, default_value_t = notebook().seed, value_parser = seed)]
     pub seed: u64,
     /// Workers that Python's data loaders would have: changes which seeds are drawn when, nothing else
-    #[arg(long, default_value = "4", value_parser = at_least_zero)]
+    #[arg(long, default_value_t = notebook().num_workers, value_parser = at_least_zero)]
     pub num_workers: usize,
     /// Learning rate of RMSprop
-    #[arg(long, default_value = "0.01", value_parser = learning_rate, allow_hyphen_values = true)]
+    #[arg(long, default_value_t = notebook().lr, value_parser = learning_rate, allow_hyphen_values = true)]
     pub lr: f64,
     /// Threads of libtorch [default: libtorch's, one a physical core]
     #[arg(long, value_parser = threads)]
@@ -111,6 +112,10 @@ impl TrainOptions {
     fn fields(&self) -> Result<Map<String, Value>> {
         Ok(serde_json::from_value(serde_json::to_value(self)?)?)
     }
+}
+
+fn notebook() -> notebook::Options {
+    notebook::Options::default()
 }
 
 fn flag(name: &str) -> String {

@@ -91,8 +91,8 @@ impl Layer for Flatten {
 
 /// `nn.Linear(in_features, out_features)` with PyTorch's initialization, `nn.Linear.reset_parameters`:
 /// the weight drawn first, `kaiming_uniform_(a=sqrt(5))`, then the bias. (`nn::linear` of tch uses another
-/// bound and draws the bias first.) The order of the f64 operations is PyTorch's too: the bounds' last bits
-/// show in the weights. `[N, in_features]` to `[N, out_features]`.
+/// bound and draws the bias first.) The order of the f64 operations is PyTorch's
+/// too. `[N, in_features]` to `[N, out_features]`.
 ///
 /// # Errors
 /// A number of features below 1, or libtorch's.
