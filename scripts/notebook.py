@@ -18,10 +18,13 @@ parser.add_argument("--data-dir", default="data")
 parser.add_argument("--output-dir", default="output")
 parser.add_argument("--threads", type=int, help="default: libtorch's")
 parser.add_argument("--no-progress", action="store_true", help="accepted and ignored: the notebook has no progress bar")
+parser.add_argument("--trace", help="write down in this new file what every training step comes to")
+parser.add_argument("--trace-steps", help="keep the tensors themselves of these steps, such as 130..140")
 args = parser.parse_args()
 
 import multiprocessing
 import os
+import sys
 
 import pandas as pd
 import matplotlib
@@ -48,6 +51,12 @@ torch.manual_seed(args.seed)
 # one may get a coarser kernel, and one run in twenty differs from the others (pytorch/pytorch#188792). One element
 # is one thread's.
 torch.ones(1).sqrt()
+
+# The isolated interpreter of scripts/parity.sh has not even the script's own folder.
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from parity_trace import Trace, steps
+
+traces = [Trace(args.trace, steps(args.trace_steps))] if args.trace else []
 
 # %%
 from torchvision.datasets import MNIST
@@ -126,7 +135,7 @@ mnist_trainer = Trainer(deterministic=True,
                         max_epochs=args.epochs,
                         logger=mnist_logger,
                         enable_progress_bar=False,
-                        callbacks=[ErrorTracker()])
+                        callbacks=[ErrorTracker()] + traces)
 mnist_trainer.fit(mnist_module, datamodule=mnist_dataModule)
 
 
@@ -168,7 +177,7 @@ mlr_trainer = Trainer(deterministic=True,
                       max_epochs=args.epochs,
                       logger=mlr_logger,
                       enable_progress_bar=False,
-                      callbacks=[ErrorTracker()])
+                      callbacks=[ErrorTracker()] + traces)
 mlr_trainer.fit(mlr_module, datamodule=mnist_dataModule)
 
 # %%

@@ -14,8 +14,8 @@
 //! | `matplotlib` | [`chart`] |
 //! | the notebook itself | [`notebook`] |
 //!
-//! Besides there are [`compare`], which holds two runs against each other, and [`digit`], which makes one of MNIST's
-//! images of a picture.
+//! Besides there are [`trace`], which writes down what every step of a training comes to, [`compare`], which holds two runs
+//! or two traces against each other, and [`digit`], which makes one of MNIST's images of a picture.
 //!
 //! A training run, as the notebook has it, on the 200 images that the tests bring along:
 //!
@@ -59,6 +59,7 @@ pub mod notebook;
 pub mod torch;
 pub mod torchinfo;
 pub mod torchvision;
+pub mod trace;
 mod util;
 
 pub use util::file::Error as FileError;

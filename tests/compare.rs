@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use insta::assert_snapshot;
-use islp_mnist::compare::{Verdict, compare};
+use islp_mnist::compare::{Options, Verdict, compare};
 use islp_mnist::internals::compare_contents;
 use safetensors::Dtype;
 use safetensors::tensor::{TensorView, serialize};
@@ -58,10 +58,11 @@ impl Pair {
     }
 
     fn report_on(&self, reference: &str, candidate: &str) -> String {
-        let report = compare(&self.path(reference), &self.path(candidate)).unwrap();
+        let report = compare(&self.path(reference), &self.path(candidate), &Options::default()).unwrap();
         let text = report.to_string();
         let verdict = match report.verdict() {
             Verdict::Identical => "identical: ",
+            Verdict::Close => "close, not identical: ",
             Verdict::Different => "different: ",
             Verdict::Incomparable => "could not compare: ",
         };
@@ -171,8 +172,8 @@ fn tensors_report_the_first_and_the_largest_difference_with_index_values_and_dis
     candidate[last_but_one].copy_from_slice(&(-4f32).to_le_bytes());
     assert_snapshot!(Pair::of("m.safetensors", reference, candidate).report(), @"
     m.safetensors: 2 of 2 tensors differ
-        0.bias [4]: 2 of 4 values differ; first at [1]: reference 0.25, candidate 0.25000003 (1 ULP); largest at [3]: reference 0.5, candidate 0.50000024 (4 ULPs)
-        0.weight [2, 3]: 1 of 6 values differs; first at [1, 1]: reference 4.0, candidate -4.0 (relative difference 2.00); largest at [1, 1]: reference 4.0, candidate -4.0 (relative difference 2.00)
+        0.bias [4]: 2 of 4 values differ, by 4 ULPs at most; first at [1]: reference 0.25, candidate 0.25000003 (1 ULP); largest at [3]: reference 0.5, candidate 0.50000024 (4 ULPs)
+        0.weight [2, 3]: 1 of 6 values differs; first at [1, 1]: reference 4.0, candidate -4.0 (relative difference 2.00)
     different: 1 of 1 file, 2 of 2 tensors
     ");
 }
@@ -356,7 +357,7 @@ fn what_cannot_be_compared_at_all_is_an_error_that_names_the_paths() {
         ("reference", "deep"),
     ];
     let errors = pairs.map(|(reference, candidate)| {
-        let error = compare(&pair.path(reference), &pair.path(candidate)).unwrap_err();
+        let error = compare(&pair.path(reference), &pair.path(candidate), &Options::default()).unwrap_err();
         error.to_string().replace(pair.0.path().to_str().unwrap(), "DIR")
     });
     // What follows is the system's.
@@ -366,7 +367,7 @@ fn what_cannot_be_compared_at_all_is_an_error_that_names_the_paths() {
     DIR/reference and DIR/a.csv are of two kinds
     DIR/a.csv and DIR/reference are of two kinds
     DIR/a.csv and DIR/a.safetensors are of two kinds
-    DIR/a.png: expected a .csv, a .safetensors or a .txt file
+    DIR/a.png: expected a .csv, a .safetensors, a .trace or a .txt file
     no metrics.csv, *.safetensors or stdout.txt in DIR/reference and DIR/candidate
     DIR/deep/1/2/3/4/5/6/7/8/9 lies more than 8 folders deep
     ");
@@ -436,7 +437,8 @@ fn the_program_prints_the_report_and_says_the_verdict_by_its_exit_code() {
         let output =
             command.arg("compare").args([reference, candidate]).current_dir(&pair.0).output().unwrap();
         assert_eq!(output.status.code(), Some(code), "{reference} and {candidate}");
-        let report = compare(&pair.path(reference), &pair.path(candidate)).unwrap().to_string();
+        let report =
+            compare(&pair.path(reference), &pair.path(candidate), &Options::default()).unwrap().to_string();
         let stdout = String::from_utf8(output.stdout).unwrap();
         assert_eq!(stdout, report.replace(&format!("{}/", pair.0.path().display()), ""));
     }

@@ -11,13 +11,14 @@ const FLOORS: [&[&str]; 8] = [
     &["compare", "chart", "digit"],
     &["lightning"],
     &["islp"],
-    &["torchvision", "torchinfo"],
+    &["torchvision", "torchinfo", "trace"],
     &["torch"],
     &["util"],
 ];
 
 /// What these import is even less: two runs and pictures of numbers need no libtorch.
-const ONLY: [(&str, &[&str]); 2] = [("compare", &["util", "torch::state_dict"]), ("chart", &["util"])];
+const ONLY: [(&str, &[&str]); 2] =
+    [("compare", &["util", "torch::state_dict", "trace"]), ("chart", &["util"])];
 
 /// The `use crate::` lines below a path, each with its file.
 fn imports(path: &Path) -> Vec<(String, String)> {

@@ -5,31 +5,60 @@ use std::path::PathBuf;
 use anyhow::{Error, Result};
 use clap::Args;
 
-use super::hints::explain;
-use super::{UsageError, print};
-use crate::compare::{Verdict, compare};
+use super::hints::{self, explain};
+use super::{UsageError, print, say};
+use crate::compare::{Options, Tolerance, Verdict, compare};
+use crate::notebook::weights;
 
-/// Compare two runs' metrics, weights and output: identical, or where they first differ and by how much.
+/// Compare two runs or two traces: identical, or where they first differ and by how much.
 ///
-/// Exits with 0 only if everything is identical, with 1 if something differs, with 2 if it could not compare.
+/// Compares the metrics, weights, printed output and traces of two runs. Exits with 0 only if everything is identical, or
+/// close where --atol or --rtol allow for it, with 1 if something differs, with 2 if it could not compare.
 ///
-/// Example: islp-mnist compare output/MNIST/version_0 output/MNIST/version_1
+/// Examples:
+///   islp-mnist compare output/MNIST/version_0 output/MNIST/version_1
+///   islp-mnist compare python.trace rust.trace
+///   islp-mnist compare --rtol 1e-5 --atol 1e-8 python.safetensors rust.safetensors
 #[derive(Args, Debug)]
+#[command(
+    verbatim_doc_comment,
+    about = "Compare two runs or two traces: where do they first differ, and by how much?"
+)]
 pub struct CompareArgs {
     /// Output folder of the run to be compared with, or a single file of it
     reference: PathBuf,
     /// Output folder of the run that should equal it, or the same file of it
     candidate: PathBuf,
+    /// Allow numbers to differ by so much, for ports that do not promise the same bits [default: none]
+    #[arg(long, value_parser = tolerance, allow_hyphen_values = true)]
+    atol: Option<f64>,
+    /// Allow numbers to differ by so much times the reference's [default: none]
+    #[arg(long, value_parser = tolerance, allow_hyphen_values = true)]
+    rtol: Option<f64>,
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+fn tolerance(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number: &f64| number.is_finite() && *number >= 0.0);
+    number.ok_or_else(|| "must be a number, 0 or above".into())
 }
 
 /// Runs the command.
 pub fn run(args: &CompareArgs) -> Result<u8> {
+    let CompareArgs { atol, rtol, .. } = *args;
+    let tolerance = atol.or(rtol).map(|_| Tolerance { atol: atol.unwrap_or(0.0), rtol: rtol.unwrap_or(0.0) });
+    let options = Options { tolerance, rename: weights::canonical_name };
     // Exit code 1 would say that something differs.
     let cannot_compare = |error: Error| UsageError(format!("cannot compare: {}", explain(&error)));
-    let report = compare(&args.reference, &args.candidate).map_err(|error| cannot_compare(error.into()))?;
-    print(report.to_string().trim_end()).map_err(cannot_compare)?;
+    let report =
+        compare(&args.reference, &args.candidate, &options).map_err(|error| cannot_compare(error.into()))?;
+    let text = if args.json { report.to_json() } else { report.to_string() };
+    print(text.trim_end()).map_err(cannot_compare)?;
+    hints::on_comparison(&report).iter().for_each(|hint| say(hint));
     Ok(match report.verdict() {
-        Verdict::Identical => 0,
+        Verdict::Identical | Verdict::Close => 0,
         Verdict::Different => 1,
         Verdict::Incomparable => 2,
     })

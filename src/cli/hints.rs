@@ -4,6 +4,7 @@ use std::fmt::{self, Display, Formatter};
 
 use crate::cli::device::NoDevice;
 use crate::compare;
+use crate::compare::Report;
 use crate::digit;
 use crate::digit::PictureError;
 use crate::islp;
@@ -16,6 +17,7 @@ use crate::torch::cuda::NoCuda;
 use crate::torch::libtorch;
 use crate::torch::state_dict;
 use crate::torchvision;
+use crate::trace;
 use crate::util::file;
 
 /// Marks an error that lies in the options given: exit code 2 instead of 1.
@@ -113,6 +115,7 @@ fn lightning(error: &lightning::Error) -> Option<&'static str> {
         lightning::Error::Checkpoint { .. } => Some("start a new run with --from and its run.json"),
         lightning::Error::Divergence(_) => Some("take a smaller --lr"),
         lightning::Error::Islp(error) => islp(error),
+        lightning::Error::Trace(trace::Error::Exists(_)) => Some("--trace names another, or remove it"),
         _ => None,
     }
 }
@@ -153,6 +156,22 @@ fn comparison(error: &compare::Error) -> Option<&'static str> {
         compare::Error::TooDeep(_) => Some("name the output folder itself"),
         _ => None,
     }
+}
+
+/// What to do next about two runs that were compared.
+pub fn on_comparison(report: &Report) -> Vec<String> {
+    let mut hints = vec![];
+    if let Some((from, to)) = report.steps_to_keep() {
+        hints.push(format!(
+            "note: traces of both sides with --trace-steps {from}..{to} keep the tensors around this step"
+        ));
+    }
+    if report.has_pickle() {
+        hints.push(
+            "note: scripts/to_safetensors.py makes a model.safetensors of a .ckpt that you trust".into(),
+        );
+    }
+    hints
 }
 
 fn picture(error: &digit::Error) -> Option<&'static str> {

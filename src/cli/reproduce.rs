@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::output::{print_line, say};
 use super::{DataDir, check_generator, set_up};
-use crate::cli::options::RunOptions;
+use crate::cli::options::{RunOptions, TraceOptions};
 use crate::lightning::evaluation_loop::terminal_width;
 use crate::notebook;
 use crate::notebook::weights;
@@ -27,6 +27,8 @@ pub struct ReproduceArgs {
     /// Folder for what the run leaves behind
     #[arg(long, value_name = "DIR", default_value = "output")]
     output_dir: PathBuf,
+    #[command(flatten)]
+    trace: TraceOptions,
     /// No progress bar even where stderr is a terminal
     #[arg(long)]
     no_progress: bool,
@@ -49,7 +51,7 @@ pub fn run(args: &ReproduceArgs) -> Result<u8> {
         enable_progress_bar: !args.no_progress,
         terminal_width: terminal_width(),
     };
-    for log_dir in notebook::run(&mnist, &options, &mut print_line)? {
+    for log_dir in notebook::run(&mnist, &options, args.trace.create()?, &mut print_line)? {
         let files = format!("metrics.csv, {}, accuracy.png and accuracy.svg", weights::FILE);
         say(&format!("{files} are in {}", log_dir.display()));
     }

@@ -13,7 +13,7 @@ use super::hints::{self, explain};
 use super::{DataDir, UsageError, check_generator, print, say, set_up, shell_word};
 use crate::cli::device::DeviceOption;
 use crate::cli::interrupt::Interrupt;
-use crate::cli::options::{RunOptions, TrainOptions};
+use crate::cli::options::{RunOptions, TraceOptions, TrainOptions};
 use crate::cli::run_json::{End, Outcome, Run, RunJson, lock};
 use crate::islp::data_module::SimpleDataModule;
 use crate::islp::module::SimpleModule;
@@ -59,6 +59,8 @@ pub struct TrainArgs {
     /// End with the epoch in which this time is over, such as 90s, 10m or "1h 30m" [default: no limit]
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     max_time: Option<Duration>,
+    #[command(flatten)]
+    trace: TraceOptions,
     /// No progress bar even where stderr is a terminal
     #[arg(long)]
     no_progress: bool,
@@ -91,11 +93,13 @@ pub fn run(args: &TrainArgs) -> Result<u8> {
     let model = options.model.build(&vs.root(), &generator)?;
     let mut module = SimpleModule::classification(model, vs, options.run.lr)?;
 
+    let trace = args.trace.create()?;
     let logger = open_logger(args, &options, earlier.as_ref())?;
     let log_dir = logger.log_dir().to_path_buf();
     let _lock = if earlier.is_none() { Some(lock(&log_dir)?) } else { None };
     let interrupt = Interrupt::catch().context("cannot catch signals")?;
     let mut trainer = build_trainer(args, &options, logger, &generator);
+    trainer.trace = trace;
     trainer.should_stop = interrupt.should_stop.clone();
     trainer.checkpoint = Some(ModelCheckpoint::new(&log_dir, options.checkpoint_every, &run)?);
     if let Some(checkpoint) = earlier.as_ref().and_then(|earlier| earlier.checkpoint.as_ref()) {

@@ -1,29 +1,57 @@
-//! How many values differ, which of them first and which most.
+//! How many values differ, which of them first and which most, and by how much.
+
+use super::Tolerance;
 
 /// `D` is one difference: where it is, and both values.
-#[derive(Default)]
 pub struct Differences<D> {
+    tolerance: Option<Tolerance>,
+    /// How many differ.
     pub count: usize,
-    first: Option<D>,
-    /// Beside by how much; none if no two of the differing values are numbers.
-    largest: Option<(f64, D)>,
+    /// How many of those by more than the tolerance allows; all where there is none.
+    pub beyond: usize,
+    /// The first of those.
+    pub first: Option<D>,
+    /// The largest of those; none if no two of the values are numbers.
+    pub largest: Option<D>,
+    largest_beyond: f64,
+    /// The largest absolute difference, whatever the tolerance.
+    pub max_abs: f64,
+    /// The sum of the absolute differences.
+    pub sum_abs: f64,
 }
 
 impl<D: Copy> Differences<D> {
-    pub fn add(&mut self, apart: Option<f64>, difference: D) {
-        self.count += 1;
-        self.first.get_or_insert(difference);
-        if let Some(apart) = apart
-            && self.largest.is_none_or(|(largest, _)| apart > largest)
-        {
-            self.largest = Some((apart, difference));
+    pub fn new(tolerance: Option<Tolerance>) -> Self {
+        Self {
+            tolerance,
+            count: 0,
+            beyond: 0,
+            first: None,
+            largest: None,
+            largest_beyond: 0.0,
+            max_abs: 0.0,
+            sum_abs: 0.0,
         }
     }
 
-    /// The first and the largest, as far as there are any.
-    pub fn named(&self) -> impl Iterator<Item = (&'static str, D)> {
-        let largest = self.largest.map(|(_, largest)| ("largest", largest));
-        self.first.map(|first| ("first", first)).into_iter().chain(largest)
+    /// Takes in a difference, with the reference's and the candidate's value if both are numbers.
+    pub fn add(&mut self, numbers: Option<(f64, f64)>, difference: D) {
+        self.count += 1;
+        let apart = numbers.map(|(reference, candidate)| apart(reference, candidate));
+        self.max_abs = self.max_abs.max(apart.unwrap_or_default());
+        self.sum_abs += apart.unwrap_or_default();
+        if let (Some(tolerance), Some((reference, candidate))) = (self.tolerance, numbers)
+            && tolerance.allows(reference, candidate)
+        {
+            return;
+        }
+        self.beyond += 1;
+        self.first.get_or_insert(difference);
+        if let Some(apart) = apart
+            && (self.largest.is_none() || apart > self.largest_beyond)
+        {
+            (self.largest, self.largest_beyond) = (Some(difference), apart);
+        }
     }
 }
 

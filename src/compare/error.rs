@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::files::DEEPEST;
 use crate::torch::state_dict;
+use crate::trace;
 use crate::util::file;
 
 /// Why there was nothing to compare, or why one file could not be.
@@ -14,7 +15,7 @@ pub enum Error {
     File(#[from] file::Error),
     #[error("{} and {} are of two kinds", .0.display(), .1.display())]
     TwoKinds(PathBuf, PathBuf),
-    #[error("{}: expected a .csv, a .safetensors or a .txt file", .0.display())]
+    #[error("{}: expected a .csv, a .safetensors, a .trace or a .txt file", .0.display())]
     UnknownKind(PathBuf),
     #[error("no metrics.csv, *.safetensors or stdout.txt in {} and {}", .0.display(), .1.display())]
     NoFiles(PathBuf, PathBuf),
@@ -22,6 +23,8 @@ pub enum Error {
     TooDeep(PathBuf),
     #[error("{}: the file is empty, without even a header", .0.display())]
     Empty(PathBuf),
+    #[error(transparent)]
+    Trace(#[from] trace::Error),
     #[error("{}: {}", .0.display(), .1)]
     Safetensors(PathBuf, state_dict::Error),
 }

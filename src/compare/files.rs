@@ -15,6 +15,7 @@ pub enum Kind {
     Metrics,
     Tensors,
     Text,
+    Trace,
 }
 
 impl Kind {
@@ -23,15 +24,16 @@ impl Kind {
             Some("csv") => Ok(Kind::Metrics),
             Some("safetensors") => Ok(Kind::Tensors),
             Some("txt") => Ok(Kind::Text),
+            Some("trace") => Ok(Kind::Trace),
             _ => Err(Error::UnknownKind(path.to_owned())),
         }
     }
 
-    /// The most bytes that a file may have. The notebook's have 10 KB, 1 MB and 3 KB.
+    /// The most bytes that a file may have that is read at once. The notebook's have 10 KB, 1 MB and 3 KB.
     pub fn limit(self) -> u64 {
         match self {
             Kind::Metrics | Kind::Text => 64 << 20,
-            Kind::Tensors => 1 << 30,
+            Kind::Tensors | Kind::Trace => 1 << 30,
         }
     }
 }
@@ -52,7 +54,8 @@ fn list_below(root: &Path, below: &Path, files: &mut BTreeSet<PathBuf>) -> Resul
     for entry in fs::read_dir(&folder).map_err(file::Error::io("list", &folder))? {
         let name = entry.map_err(file::Error::io("list", &folder))?.file_name();
         let path = below.join(&name);
-        if name == "metrics.csv" || name == "stdout.txt" || matches!(Kind::of(&path), Ok(Kind::Tensors)) {
+        let is_of_run = matches!(Kind::of(&path), Ok(Kind::Tensors | Kind::Trace));
+        if name == "metrics.csv" || name == "stdout.txt" || is_of_run {
             files.insert(path);
         } else if name != "checkpoints" && root.join(&path).is_dir() {
             list_below(root, &path, files)?;
@@ -63,4 +66,20 @@ fn list_below(root: &Path, below: &Path, files: &mut BTreeSet<PathBuf>) -> Resul
 
 pub fn is_folder(path: &Path) -> Result<bool, Error> {
     Ok(fs::metadata(path).map_err(file::Error::io("read", path))?.is_dir())
+}
+
+/// The run.json files in a folder, by path below it.
+pub fn list_run_json(folder: &Path, files: &BTreeSet<PathBuf>) -> BTreeSet<PathBuf> {
+    let parents = files.iter().filter_map(|file| file.parent());
+    parents.map(|parent| parent.join("run.json")).filter(|path| folder.join(path).is_file()).collect()
+}
+
+/// Lightning's own checkpoint beside where a file would be, by path below the folder.
+pub fn pickle_beside(folder: &Path, file: &Path) -> Option<PathBuf> {
+    let checkpoints = file.parent()?.join("checkpoints");
+    let entries = fs::read_dir(folder.join(&checkpoints)).ok()?;
+    let names = entries.filter_map(|entry| Some(entry.ok()?.file_name()));
+    let pickles =
+        names.filter(|name| Path::new(name).extension().is_some_and(|extension| extension == "ckpt"));
+    Some(checkpoints.join(pickles.max()?))
 }

@@ -1,69 +1,145 @@
 //! `metrics.csv` by cells. They are compared as they are written, because the file promises Python's `repr` of each
-//! value; as numbers only to find the largest difference.
+//! value; as numbers only for the size of a difference.
 
-use super::differ;
+use std::fmt;
+
+use serde::Serialize;
+
 use super::differences::{Differences, apart};
+use super::{Tolerance, differ};
 use crate::util::text::excerpt;
 
-/// In which cells two tables differ, and in how many rows. None if that does not tell them apart: the header is another
-/// one, rows are ragged, or only line ends differ.
-pub fn difference(reference: &[u8], candidate: &[u8]) -> Option<String> {
-    let (mut left, mut right) = (rows(reference), rows(candidate));
-    let header = left.next()?;
-    let columns = cells(header).count();
-    if right.next()? != header {
-        return None;
-    }
-    let (mut both, mut differences) = (0, Differences::default());
-    let surplus = loop {
-        match (left.next(), right.next()) {
-            (Some(a), Some(b)) if [a, b].iter().all(|row| cells(row).count() == columns) => {
-                both += 1;
-                compare_rows(both, [a, b], &mut differences);
-            }
-            (Some(_), Some(_)) => return None,
-            (Some(_), None) => break Some(("reference", both + 1 + left.count(), both)),
-            (None, Some(_)) => break Some(("candidate", both, both + 1 + right.count())),
-            (None, None) => break None,
+/// In which cells two tables differ, and in how many rows.
+#[derive(Debug, Serialize)]
+pub struct MetricsDifference {
+    /// The cells of the rows that both have.
+    pub cells: usize,
+    pub differing: usize,
+    /// By more than the tolerance allows.
+    pub beyond_tolerance: usize,
+    pub first: Option<Cell>,
+    pub largest: Option<Cell>,
+    /// The rows of the reference, and of the candidate.
+    pub rows: [usize; 2],
+    pub max_abs_difference: f64,
+    #[serde(skip)]
+    pub sum_abs: f64,
+}
+
+/// A cell by its row, counted from 1, and its column; with the row's epoch and step, where the table has them.
+#[derive(Debug, Serialize)]
+pub struct Cell {
+    pub row: usize,
+    pub epoch: Option<String>,
+    pub step: Option<String>,
+    pub column: String,
+    pub reference: String,
+    pub candidate: String,
+    /// None if one of them is no number.
+    pub apart: Option<f64>,
+}
+
+impl MetricsDifference {
+    /// None if cells do not tell the tables apart: the header is another one, rows are ragged, or only line ends differ.
+    pub fn between(reference: &[u8], candidate: &[u8], tolerance: Option<Tolerance>) -> Option<Self> {
+        let (mut left, mut right) = (rows(reference), rows(candidate));
+        let header = left.next()?;
+        let columns = cells(header).count();
+        if right.next()? != header {
+            return None;
         }
-    };
-    let mut told = match (differences.count, surplus) {
-        (0, None) => return None,
-        (0, _) => "no difference in the rows that both have".to_owned(),
-        (count, _) => differ(count, both * columns, "cell"),
-    };
-    for (which, cell) in differences.named() {
-        told += &format!("\n    {which} in {}", tell(header, cell));
+        let (mut both, mut differences) = (0, Differences::new(tolerance));
+        let rows = loop {
+            match (left.next(), right.next()) {
+                (Some(a), Some(b)) if [a, b].iter().all(|row| cells(row).count() == columns) => {
+                    both += 1;
+                    let pairs = cells(a).zip(cells(b)).enumerate();
+                    for (column, (x, y)) in pairs.filter(|(_, (x, y))| x != y) {
+                        differences.add(number(x).zip(number(y)), (both, [a, b], column));
+                    }
+                }
+                (Some(_), Some(_)) => return None,
+                (Some(_), None) => break [both + 1 + left.count(), both],
+                (None, Some(_)) => break [both, both + 1 + right.count()],
+                (None, None) => break [both; 2],
+            }
+        };
+        if differences.count == 0 && rows[0] == rows[1] {
+            return None;
+        }
+        let cell = |(row, rows, column)| Cell::new(header, row, rows, column);
+        Some(Self {
+            cells: both * columns,
+            differing: differences.count,
+            beyond_tolerance: differences.beyond,
+            first: differences.first.map(cell),
+            largest: differences.largest.map(cell),
+            rows,
+            max_abs_difference: differences.max_abs,
+            sum_abs: differences.sum_abs,
+        })
     }
-    if let Some((side, rows, others)) = surplus {
-        told += &format!("\n    from row {} on only in the {side}: {rows} and {others} rows", both + 1);
+
+    /// Whether the tolerance allows for every difference.
+    pub fn is_close(&self) -> bool {
+        self.beyond_tolerance == 0 && self.rows[0] == self.rows[1]
     }
-    Some(told)
 }
 
-/// A cell by the number and the content of its row, on either side, and by its column.
-type Cell<'a> = (usize, [&'a [u8]; 2], usize);
-
-fn compare_rows<'a>(number: usize, rows: [&'a [u8]; 2], differences: &mut Differences<Cell<'a>>) {
-    let pairs = cells(rows[0]).zip(cells(rows[1])).enumerate();
-    for (column, (left, right)) in pairs.filter(|(_, (left, right))| left != right) {
-        differences.add(distance(left, right), (number, rows, column));
+impl Cell {
+    fn new(header: &[u8], row: usize, rows: [&[u8]; 2], column: usize) -> Self {
+        let named = |name: &[u8]| {
+            let column = cells(header).position(|column| column == name)?;
+            Some(shown(cells(rows[0]).nth(column)?))
+        };
+        let cell = |row| cells(row).nth(column).unwrap_or_default();
+        let [reference, candidate] = rows.map(cell);
+        Self {
+            row,
+            epoch: named(b"epoch"),
+            step: named(b"step"),
+            column: shown(cell(header)),
+            reference: shown(reference),
+            candidate: shown(candidate),
+            apart: number(reference).zip(number(candidate)).map(|(a, b)| apart(a, b)),
+        }
     }
 }
 
-fn tell(header: &[u8], (number, rows, column): Cell) -> String {
-    let cell = |row| cells(row).nth(column).unwrap_or_default();
-    let [left, right] = rows.map(cell);
-    let apart = distance(left, right).map_or(String::new(), |apart| format!(" ({apart:?} apart)"));
-    let (place, column) = (place(header, rows[0]), shown(cell(header)));
-    let (left, right) = (shown(left), shown(right));
-    format!("row {number}{place}, {column}: reference {left}, candidate {right}{apart}")
+impl fmt::Display for MetricsDifference {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let [left, right] = self.rows;
+        match self.beyond_tolerance {
+            0 if left == right => f.write_str(&differ(self.differing, self.cells, "cell"))?,
+            0 => f.write_str("no difference in the rows that both have")?,
+            count => f.write_str(&differ(count, self.cells, "cell"))?,
+        }
+        for (which, cell) in [("first", &self.first), ("largest", &self.largest)] {
+            if let Some(cell) = cell {
+                write!(f, "\n    {which} in {cell}")?;
+            }
+        }
+        if left != right {
+            let (both, side) = (left.min(right), if left > right { "reference" } else { "candidate" });
+            write!(f, "\n    from row {} on only in the {side}: {left} and {right} rows", both + 1)?;
+        }
+        Ok(())
+    }
 }
 
-/// None if one of the cells is no number, an empty one for instance.
-fn distance(left: &[u8], right: &[u8]) -> Option<f64> {
-    let number = |cell| str::from_utf8(cell).ok()?.parse().ok();
-    Some(apart(number(left)?, number(right)?))
+impl fmt::Display for Cell {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let Self { row, column, reference, candidate, .. } = self;
+        write!(f, "row {row}")?;
+        let place = [("epoch", &self.epoch), ("step", &self.step)];
+        let place: Vec<_> =
+            place.iter().filter_map(|(name, cell)| Some(format!("{name} {}", (*cell).as_ref()?))).collect();
+        if !place.is_empty() {
+            write!(f, " ({})", place.join(", "))?;
+        }
+        write!(f, ", {column}: reference {reference}, candidate {candidate}")?;
+        self.apart.map_or(Ok(()), |apart| write!(f, " ({apart:?} apart)"))
+    }
 }
 
 /// The header and the rows below it, all without their line ends.
@@ -76,12 +152,8 @@ fn cells(row: &[u8]) -> impl Iterator<Item = &[u8]> {
     row.split(|&byte| byte == b',')
 }
 
-/// The epoch and step of a row, where the table has them: what one searches the log for.
-fn place(header: &[u8], row: &[u8]) -> String {
-    let named = cells(header).zip(cells(row)).filter(|(name, _)| [&b"epoch"[..], b"step"].contains(name));
-    let place: Vec<_> =
-        named.take(2).map(|(name, cell)| format!("{} {}", shown(name), shown(cell))).collect();
-    if place.is_empty() { String::new() } else { format!(" ({})", place.join(", ")) }
+fn number(cell: &[u8]) -> Option<f64> {
+    str::from_utf8(cell).ok()?.parse().ok()
 }
 
 fn shown(cell: &[u8]) -> String {

@@ -1,21 +1,21 @@
 //! `islp-mnist compare`: are two runs identical, and if not, where do they part?
 //!
 //! Two output folders, two version folders or two files of one kind go in, a [`Report`] comes out. Bytes decide about
-//! `metrics.csv` and `stdout.txt`, and about every tensor of a `*.safetensors`, whose header may be written in another
-//! way. Files of two folders are paired by their path below the folder. Pictures are left out, and so are folders named
+//! `metrics.csv` and `stdout.txt`, about every tensor of a `*.safetensors`, whose header may be written in another way, and
+//! about every step of a `*.trace`. Files of two folders are paired by their path below the folder. Pictures are left out, and so are folders named
 //! `checkpoints` (Lightning fills them with pickles), unless they are what is compared.
 //!
 //! The comparison proves parity, so whatever it cannot read counts as [`Verdict::Incomparable`] and never as equal.
 //!
 //! ```
-//! use islp_mnist::compare::{Report, Verdict, compare};
+//! use islp_mnist::compare::{Options, Report, Verdict, compare};
 //!
 //! let folder = tempfile::tempdir()?;
 //! let (reference, candidate) = (folder.path().join("python.csv"), folder.path().join("rust.csv"));
 //! std::fs::write(&reference, "epoch,step,valid_loss\r\n0,187,0.25\r\n1,375,0.125\r\n")?;
 //! std::fs::write(&candidate, "epoch,step,valid_loss\r\n0,187,0.25\r\n1,375,0.5\r\n")?;
 //!
-//! let report: Report = compare(&reference, &candidate)?;
+//! let report: Report = compare(&reference, &candidate, &Options::default())?;
 //! assert_eq!(report.verdict(), Verdict::Different);
 //! let first = "first in row 2 (epoch 1, step 375), valid_loss: reference 0.125, candidate 0.5 (0.375 apart)";
 //! assert!(report.to_string().contains(first));
@@ -26,16 +26,36 @@ mod differences;
 mod error;
 mod files;
 mod metrics;
+mod options;
 mod report;
 mod tensors;
 mod text;
+mod tolerance;
+mod trace;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 pub use error::Error;
-use files::{Kind, is_folder, list};
+use files::{Kind, is_folder, list, list_run_json, pickle_beside};
 use report::FileReport;
 pub use report::{Report, Verdict};
+pub use tolerance::Tolerance;
+
+/// How to compare.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// For ports that do not promise the same bits. None, the default, asks for them.
+    pub tolerance: Option<Tolerance>,
+    /// The name that counts of a tensor that has several; by default every name is its own.
+    pub rename: fn(&str) -> String,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { tolerance: None, rename: str::to_owned }
+    }
+}
 
 /// Compares two folders or two files. A single file that could not be compared is an entry of the report, beside those
 /// that could.
@@ -43,35 +63,55 @@ pub use report::{Report, Verdict};
 /// # Errors
 /// There was nothing to compare: a path can't be read, the two are of different kinds or of one that is not known, or
 /// the folders hold no such file.
-pub fn compare(reference: &Path, candidate: &Path) -> Result<Report, Error> {
-    let files = match (is_folder(reference)?, is_folder(candidate)?) {
-        (true, true) => compare_folders(reference, candidate)?,
+pub fn compare(reference: &Path, candidate: &Path, options: &Options) -> Result<Report, Error> {
+    match (is_folder(reference)?, is_folder(candidate)?) {
+        (true, true) => compare_folders(reference, candidate, options),
         (false, false) if Kind::of(reference)? == Kind::of(candidate)? => {
             let name = match (reference.file_name(), candidate.file_name()) {
                 (Some(left), Some(right)) if left == right => left.to_string_lossy().into_owned(),
                 _ => format!("{} and {}", reference.display(), candidate.display()),
             };
-            vec![FileReport::of_files(Kind::of(reference)?, &name, reference, candidate)]
+            let file = FileReport::of_files(Kind::of(reference)?, &name, reference, candidate, options);
+            Ok(Report::new(vec![file], options))
         }
-        _ => return Err(Error::TwoKinds(reference.to_owned(), candidate.to_owned())),
-    };
-    Ok(Report { files })
+        _ => Err(Error::TwoKinds(reference.to_owned(), candidate.to_owned())),
+    }
 }
 
-fn compare_folders(reference: &Path, candidate: &Path) -> Result<Vec<FileReport>, Error> {
+fn compare_folders(reference: &Path, candidate: &Path, options: &Options) -> Result<Report, Error> {
     let (left, right) = (list(reference)?, list(candidate)?);
     if left.is_empty() && right.is_empty() {
         return Err(Error::NoFiles(reference.to_owned(), candidate.to_owned()));
     }
+    let only = |file: &Path, side: &str, other: &Path| {
+        let pickle = pickle_beside(other, file).filter(|_| matches!(Kind::of(file), Ok(Kind::Tensors)));
+        FileReport::incomparable_beside(&file.to_string_lossy(), &format!("only in the {side}"), pickle)
+    };
     let report = |file: &PathBuf| {
-        let name = file.to_string_lossy();
         Ok(match (left.contains(file), right.contains(file)) {
-            (true, false) => FileReport::incomparable(&name, "only in the reference"),
-            (false, true) => FileReport::incomparable(&name, "only in the candidate"),
-            _ => FileReport::of_files(Kind::of(file)?, &name, &reference.join(file), &candidate.join(file)),
+            (true, false) => only(file, "reference", candidate),
+            (false, true) => only(file, "candidate", reference),
+            _ => {
+                let name = file.to_string_lossy();
+                FileReport::of_files(
+                    Kind::of(file)?,
+                    &name,
+                    &reference.join(file),
+                    &candidate.join(file),
+                    options,
+                )
+            }
         })
     };
-    left.union(&right).map(report).collect()
+    let files = left.union(&right).map(report).collect::<Result<Vec<_>, Error>>()?;
+    let mut report = Report::new(files, options);
+    let [left, right] =
+        [(reference, &left), (candidate, &right)].map(|(folder, files)| list_run_json(folder, files));
+    let both: BTreeSet<&PathBuf> = left.intersection(&right).collect();
+    for file in both {
+        report.options.extend(options::differences(file, &reference.join(file), &candidate.join(file)));
+    }
+    Ok(report)
 }
 
 /// Compares the contents of two files of one name, whose ending says their kind.
@@ -79,9 +119,9 @@ fn compare_folders(reference: &Path, candidate: &Path) -> Result<Vec<FileReport>
 /// # Errors
 /// A name with another ending.
 pub fn compare_contents(name: &Path, reference: &[u8], candidate: &[u8]) -> Result<Report, Error> {
-    let (kind, shown) = (Kind::of(name)?, name.to_string_lossy());
-    let file = FileReport::of_contents(kind, &shown, (name, reference), (name, candidate));
-    Ok(Report { files: vec![file] })
+    let (kind, shown, options) = (Kind::of(name)?, name.to_string_lossy(), Options::default());
+    let file = FileReport::of_contents(kind, &shown, (name, reference), (name, candidate), &options);
+    Ok(Report::new(vec![file], &options))
 }
 
 /// `1 file`, `2 files`.

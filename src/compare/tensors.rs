@@ -1,66 +1,145 @@
 //! `*.safetensors`, tensor by tensor and bit by bit: -0.0 is not 0.0, and a NaN is identical to itself.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
+use serde::Serialize;
 
 use super::differences::{Differences, apart};
-use super::{count, differ};
+use super::{Options, Tolerance, count, differ};
 use crate::util::text::shown;
 
 /// Of values further apart than one power of two is from the next, a relative difference says more.
 const MOST_ULPS: u32 = 1 << 23;
 
-/// How many tensors two files hold, how many of those differ, and a line on each.
-pub struct TensorsDiff {
-    pub all: usize,
+/// A tensor that both sides have, or one of them.
+#[derive(Debug, Serialize)]
+pub struct TensorReport {
+    pub name: String,
+    pub shape: Vec<usize>,
+    /// None if it is identical.
+    pub difference: Option<TensorDifference>,
+}
+
+/// How a tensor differs.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TensorDifference {
+    OnlyInReference,
+    OnlyInCandidate,
+    /// Another dtype or shape: the reference's and the candidate's.
+    Layout(String, String),
+    /// The first byte of those that differ, in a tensor of no f32.
+    Bytes(usize),
+    Values(ValuesDifference),
+}
+
+/// In which values two f32 tensors differ.
+#[derive(Debug, Serialize)]
+pub struct ValuesDifference {
+    pub values: usize,
     pub differing: usize,
-    pub lines: String,
+    /// By more than the tolerance allows.
+    pub beyond_tolerance: usize,
+    /// None if two values are further apart than one power of two is from the next.
+    pub max_ulps: Option<u32>,
+    pub first: Option<Value>,
+    pub largest: Option<Value>,
+    pub max_abs_difference: f64,
+    pub mean_abs_difference: f64,
+    #[serde(skip)]
+    pub sum_abs: f64,
 }
 
-impl TensorsDiff {
-    pub fn between(reference: &SafeTensors, candidate: &SafeTensors) -> TensorsDiff {
-        let names: BTreeSet<&str> = reference.names().into_iter().chain(candidate.names()).collect();
-        let mut diff = TensorsDiff { all: names.len(), differing: 0, lines: String::new() };
-        for name in names {
-            let (left, right) = (reference.tensor(name).ok(), candidate.tensor(name).ok());
-            let shape = left.as_ref().or(right.as_ref()).map(TensorView::shape).unwrap_or_default();
-            let difference = match (&left, &right) {
-                (Some(left), Some(right)) => difference(left, right),
-                (Some(_), None) => Some("only in the reference".to_owned()),
-                _ => Some("only in the candidate".to_owned()),
-            };
-            diff.differing += usize::from(difference.is_some());
-            let difference = difference.as_deref().unwrap_or("identical");
-            diff.lines += &format!("\n    {} {shape:?}: {difference}", shown(name));
+/// A value on both sides.
+#[derive(Debug, Serialize)]
+pub struct Value {
+    pub index: Vec<usize>,
+    pub reference: f32,
+    pub candidate: f32,
+}
+
+/// The tensors of two files. Those that the reference knows by another name count as the same.
+pub fn between(reference: &SafeTensors, candidate: &SafeTensors, options: &Options) -> Vec<TensorReport> {
+    let (left, right) = (named(reference, options.rename), named(candidate, options.rename));
+    let names: BTreeSet<&String> = left.keys().chain(right.keys()).collect();
+    let report = |name: &String| {
+        let (left, right) = (left.get(name), right.get(name));
+        let shape = left.or(right).map(TensorView::shape).unwrap_or_default().to_vec();
+        let difference = match (left, right) {
+            (Some(left), Some(right)) => difference_of_views(left, right, options.tolerance),
+            (Some(_), None) => Some(TensorDifference::OnlyInReference),
+            _ => Some(TensorDifference::OnlyInCandidate),
+        };
+        TensorReport { name: shown(name), shape, difference }
+    };
+    names.into_iter().map(report).collect()
+}
+
+/// The tensors by the names that count. Two names of one tensor count once, if they have the same bytes.
+fn named<'a>(tensors: &SafeTensors<'a>, rename: fn(&str) -> String) -> BTreeMap<String, TensorView<'a>> {
+    let mut named: BTreeMap<String, TensorView> = BTreeMap::new();
+    for (name, view) in tensors.iter() {
+        let new = rename(name);
+        let is_free = new == name || tensors.tensor(&new).is_err_and(|_| !named.contains_key(&new));
+        let is_same = |other: TensorView| {
+            (other.dtype(), other.shape(), other.data()) == (view.dtype(), view.shape(), view.data())
+        };
+        if is_free {
+            named.insert(new, view);
+        } else if !tensors.tensor(&new).is_ok_and(is_same) {
+            named.insert(name.to_string(), view);
         }
-        diff
     }
+    named
 }
 
-fn difference(reference: &TensorView, candidate: &TensorView) -> Option<String> {
+fn difference_of_views(
+    reference: &TensorView,
+    candidate: &TensorView,
+    tolerance: Option<Tolerance>,
+) -> Option<TensorDifference> {
     let [(dtype, shape), other] = [reference, candidate].map(|tensor| (tensor.dtype(), tensor.shape()));
     if (dtype, shape) != other {
-        return Some(format!("reference {dtype} {shape:?}, candidate {} {:?}", other.0, other.1));
+        let layout = |(dtype, shape)| format!("{dtype} {shape:?}");
+        return Some(TensorDifference::Layout(layout((dtype, shape)), layout(other)));
     }
-    let (left, right) = (reference.data(), candidate.data());
-    let byte = left.iter().zip(right).position(|(left, right)| left != right)?;
-    if dtype != Dtype::F32 {
-        return Some(format!("the bytes differ, first at byte {byte}"));
+    difference(dtype == Dtype::F32, shape, reference.data(), candidate.data(), tolerance)
+}
+
+/// Of two tensors of one shape and dtype.
+pub fn difference(
+    is_f32: bool,
+    shape: &[usize],
+    reference: &[u8],
+    candidate: &[u8],
+    tolerance: Option<Tolerance>,
+) -> Option<TensorDifference> {
+    let byte = reference.iter().zip(candidate).position(|(left, right)| left != right)?;
+    if !is_f32 {
+        return Some(TensorDifference::Bytes(byte));
     }
-    let (left, right) = (left.as_chunks().0, right.as_chunks().0);
-    let mut differences = Differences::default();
+    let (left, right) = (reference.as_chunks().0, candidate.as_chunks().0);
+    let (mut differences, mut max_ulps) = (Differences::new(tolerance), Some(0));
     for (i, (a, b)) in left.iter().zip(right).enumerate().filter(|(_, (a, b))| a != b) {
         let (a, b) = (f32::from_le_bytes(*a), f32::from_le_bytes(*b));
-        differences.add(Some(apart(a.into(), b.into())), (i, a, b));
+        differences.add(Some((a.into(), b.into())), (i, a, b));
+        max_ulps = max_ulps.and_then(|max| Some(ulps(a, b)?.max(max)));
     }
-    let mut told = differ(differences.count, left.len(), "value");
-    for (which, (i, a, b)) in differences.named() {
-        let (index, distance) = (unravel(i, shape), distance(a, b));
-        told += &format!("; {which} at {index:?}: reference {}, candidate {}{distance}", value(a), value(b));
-    }
-    Some(told)
+    let value = |(i, reference, candidate)| Value { index: unravel(i, shape), reference, candidate };
+    Some(TensorDifference::Values(ValuesDifference {
+        values: left.len(),
+        differing: differences.count,
+        beyond_tolerance: differences.beyond,
+        max_ulps,
+        first: differences.first.map(value),
+        largest: differences.largest.map(value),
+        max_abs_difference: differences.max_abs,
+        mean_abs_difference: differences.sum_abs / left.len() as f64,
+        sum_abs: differences.sum_abs,
+    }))
 }
 
 /// The index in each dimension of the `i`-th element, the last dimension running fastest.
@@ -73,25 +152,94 @@ fn unravel(mut i: usize, shape: &[usize]) -> Vec<usize> {
     index
 }
 
-/// In ULPs, the steps to the next representable number that lead from one value to the other; -0.0 and 0.0 are one step
-/// apart. Nothing if one of them is NaN or infinite.
-fn distance(left: f32, right: f32) -> String {
-    if !left.is_finite() || !right.is_finite() {
-        return String::new();
-    }
+/// The steps to the next representable number that lead from one value to the other; -0.0 and 0.0 are one step apart.
+/// None if it is many, or one of them is NaN or infinite.
+fn ulps(left: f32, right: f32) -> Option<u32> {
     let step = |value: f32| {
         let magnitude = value.abs().to_bits() as i32;
         if value.is_sign_negative() { -1 - magnitude } else { magnitude }
     };
-    let ulps = step(left).abs_diff(step(right));
-    if ulps <= MOST_ULPS {
-        return format!(" ({})", count(ulps as usize, "ULP"));
+    let is_finite = left.is_finite() && right.is_finite();
+    is_finite.then(|| step(left).abs_diff(step(right))).filter(|&ulps| ulps <= MOST_ULPS)
+}
+
+impl TensorDifference {
+    /// Whether the tolerance allows for every difference.
+    pub fn is_close(&self) -> bool {
+        matches!(self, Self::Values(values) if values.beyond_tolerance == 0)
     }
-    let largest = f64::from(left.abs().max(right.abs()));
-    format!(" (relative difference {:.2})", apart(left.into(), right.into()) / largest)
+}
+
+impl fmt::Display for TensorReport {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{} {:?}: ", self.name, self.shape)?;
+        match &self.difference {
+            None => f.write_str("identical"),
+            Some(difference) => write!(f, "{difference}"),
+        }
+    }
+}
+
+impl fmt::Display for TensorDifference {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Self::OnlyInReference => f.write_str("only in the reference"),
+            Self::OnlyInCandidate => f.write_str("only in the candidate"),
+            Self::Layout(reference, candidate) => write!(f, "reference {reference}, candidate {candidate}"),
+            Self::Bytes(first) => write!(f, "the bytes differ, first at byte {first}"),
+            Self::Values(values) => write!(f, "{values}"),
+        }
+    }
+}
+
+impl fmt::Display for ValuesDifference {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let Self { values, differing, beyond_tolerance, max_abs_difference, mean_abs_difference, .. } = self;
+        if *beyond_tolerance < *differing {
+            let what = if *beyond_tolerance == 0 { "close" } else { "not close" };
+            write!(f, "{what}: {}, ", differ(*differing, *values, "value"))?;
+            if *beyond_tolerance > 0 {
+                write!(f, "{beyond_tolerance} by more than the tolerance, ")?;
+            }
+            write!(f, "by {max_abs_difference:.3e} at most, {mean_abs_difference:.3e} on average")?;
+        } else {
+            f.write_str(&differ(*differing, *values, "value"))?;
+        }
+        if *beyond_tolerance == 0 {
+            return Ok(());
+        }
+        if let Some(max_ulps) = self.max_ulps
+            && *differing > 1
+        {
+            write!(f, ", by {} at most", count(max_ulps as usize, "ULP"))?;
+        }
+        if let Some(first) = &self.first {
+            write!(f, "; first {first}")?;
+        }
+        match &self.largest {
+            Some(largest) if *beyond_tolerance > 1 => write!(f, "; largest {largest}"),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let Self { index, reference, candidate } = self;
+        let (left, right) = (*reference, *candidate);
+        write!(f, "at {index:?}: reference {}, candidate {}", exactly(left), exactly(right))?;
+        match ulps(left, right) {
+            Some(ulps) => write!(f, " ({})", count(ulps as usize, "ULP")),
+            None if left.is_finite() && right.is_finite() => {
+                let largest = f64::from(left.abs().max(right.abs()));
+                write!(f, " (relative difference {:.2})", apart(left.into(), right.into()) / largest)
+            }
+            None => Ok(()),
+        }
+    }
 }
 
 /// As Rust writes it; with its bits if it is a NaN, which can differ from another.
-fn value(value: f32) -> String {
+fn exactly(value: f32) -> String {
     if value.is_nan() { format!("NaN {:#010x}", value.to_bits()) } else { format!("{value:?}") }
 }

@@ -1,22 +1,85 @@
-//! Any two texts, by their first differing line.
+//! Any two texts: by their first differing line, or word by word where numbers may differ.
 
+use std::fmt;
+
+use serde::Serialize;
+
+use super::Tolerance;
+use super::differences::Differences;
 use crate::util::text::{LONGEST_SHOWN, excerpt};
 
-/// Where two texts part that are not the same; lines and the bytes of a line count from 1.
-pub fn difference(reference: &[u8], candidate: &[u8]) -> String {
-    let same = reference.iter().zip(candidate).take_while(|(left, right)| left == right).count();
-    let before = &reference[..same];
-    let start = before.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
-    // Of a long line only the part where it changes.
-    let within = same - start;
-    let from = if within > LONGEST_SHOWN / 2 { within - LONGEST_SHOWN / 4 } else { 0 };
-    // With its end, which may be all that differs; in quotes, as the tables of torchinfo have spaces at the ends of their
-    // lines.
-    let shown = |text: &[u8]| match text[start..].split_inclusive(|&byte| byte == b'\n').next() {
-        Some(line) => format!("\"{}\"", excerpt(line, from)),
-        None => "(ends before this line)".to_owned(),
-    };
-    let (line, byte) = (before.iter().filter(|&&byte| byte == b'\n').count() + 1, within + 1);
-    let (left, right) = (shown(reference), shown(candidate));
-    format!("first difference in line {line}, byte {byte}\n    reference: {left}\n    candidate: {right}")
+/// Where two texts part; lines and the bytes of a line count from 1.
+#[derive(Debug, Serialize)]
+pub struct TextDifference {
+    pub line: usize,
+    pub byte: usize,
+    /// The line, or a part of it; none if the text ends before it.
+    pub reference: Option<String>,
+    pub candidate: Option<String>,
+}
+
+impl TextDifference {
+    /// Of two texts that are not the same.
+    pub fn between(reference: &[u8], candidate: &[u8]) -> Self {
+        let same = reference.iter().zip(candidate).take_while(|(left, right)| left == right).count();
+        let before = &reference[..same];
+        let start = before.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
+        // Of a long line only the part where it changes.
+        let within = same - start;
+        let from = if within > LONGEST_SHOWN / 2 { within - LONGEST_SHOWN / 4 } else { 0 };
+        // With its end, which may be all that differs.
+        let shown = |text: &[u8]| {
+            text[start..].split_inclusive(|&byte| byte == b'\n').next().map(|line| excerpt(line, from))
+        };
+        Self {
+            line: before.iter().filter(|&&byte| byte == b'\n').count() + 1,
+            byte: within + 1,
+            reference: shown(reference),
+            candidate: shown(candidate),
+        }
+    }
+}
+
+impl fmt::Display for TextDifference {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        // In quotes, as the tables of torchinfo have spaces at the ends of their lines.
+        let quoted = |line: &Option<String>| match line {
+            Some(line) => format!("\"{line}\""),
+            None => "(ends before this line)".to_owned(),
+        };
+        let Self { line, byte, reference, candidate } = self;
+        write!(f, "first difference in line {line}, byte {byte}")?;
+        write!(f, "\n    reference: {}\n    candidate: {}", quoted(reference), quoted(candidate))
+    }
+}
+
+/// How far the numbers in two texts are apart, which have the same words otherwise and all of whose numbers are close
+/// enough. None if that is not so.
+pub fn close(reference: &[u8], candidate: &[u8], tolerance: Tolerance) -> Option<(usize, f64, f64)> {
+    let (left, right) = (str::from_utf8(reference).ok()?, str::from_utf8(candidate).ok()?);
+    let (mut left, mut right) = (left.split_whitespace(), right.split_whitespace());
+    let mut differences = Differences::new(Some(tolerance));
+    loop {
+        match (left.next(), right.next()) {
+            (None, None) => break,
+            (Some(a), Some(b)) if a == b => {}
+            (Some(a), Some(b)) => {
+                let (a, b) = (number(a), number(b));
+                let same_around = a.0 == b.0 && a.2 == b.2;
+                let numbers = a.1.zip(b.1).filter(|_| same_around)?;
+                differences.add(Some(numbers), ());
+            }
+            _ => return None,
+        }
+    }
+    (differences.beyond == 0).then_some((differences.count, differences.max_abs, differences.sum_abs))
+}
+
+/// The number in a word such as `0.34},`, and what is around it.
+fn number(word: &str) -> (&str, Option<f64>, &str) {
+    let is_digit = |c: char| c.is_ascii_digit();
+    let Some(first) = word.find(is_digit) else { return (word, None, "") };
+    let start = if word[..first].ends_with(['-', '+']) { first - 1 } else { first };
+    let end = word.rfind(is_digit).map_or(word.len(), |last| last + 1);
+    (&word[..start], word[start..end].parse().ok(), &word[end..])
 }

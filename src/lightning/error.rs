@@ -7,6 +7,7 @@ use crate::islp;
 use crate::lightning::divergence::Divergence;
 use crate::torch;
 use crate::torch::state_dict;
+use crate::trace;
 use crate::util::file;
 use crate::util::text::shown;
 
@@ -30,6 +31,8 @@ pub enum Error {
     Divergence(#[from] Divergence),
     #[error(transparent)]
     Islp(#[from] islp::Error),
+    #[error(transparent)]
+    Trace(#[from] trace::Error),
 }
 
 impl From<torch::Error> for Error {

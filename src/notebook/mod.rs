@@ -24,6 +24,7 @@ use crate::torch;
 use crate::torch::generator::Generator;
 use crate::torch::state_dict;
 use crate::torchinfo::summary;
+use crate::trace::Trace;
 use crate::util::file;
 use models::Model;
 use print::{tensor_of_digits, torch_size};
@@ -112,11 +113,16 @@ impl From<TchError> for Error {
 type Print<'a> = &'a mut dyn FnMut(&str) -> io::Result<()>;
 
 /// Runs every cell on the device of the data, and prints what the notebook prints. Metrics, weights and figures of both
-/// models are in the two folders that are returned.
+/// models are in the two folders that are returned, both trainings in the trace, if there is one.
 ///
 /// # Errors
 /// Data that can't be split or trained on, files that can't be written, short memory, and what `print` returns.
-pub fn run(mnist: &Dataset, options: &Options, print: Print) -> Result<[PathBuf; 2], Error> {
+pub fn run(
+    mnist: &Dataset,
+    options: &Options,
+    mut trace: Option<Trace>,
+    print: Print,
+) -> Result<[PathBuf; 2], Error> {
     let Options { batch_size, validation, num_workers, .. } = *options;
     let generator = Generator::new(options.seed);
     let data = SimpleDataModule::new(mnist, validation, num_workers, batch_size, &generator)?;
@@ -146,12 +152,12 @@ pub fn run(mnist: &Dataset, options: &Options, print: Print) -> Result<[PathBuf;
     let mnist_module = SimpleModule::classification(mnist_model, vs, options.lr)?;
     print(&torch_size(&mnist_module.forward(&x, true)?.size()))?;
     print(&summary(&*mnist_module.model, &x.size())?.to_string())?;
-    let mnist = fit_and_test(mnist_module, mnist_logger, &data, &generator, options, print)?;
+    let mnist = fit_and_test(mnist_module, mnist_logger, &data, &generator, options, &mut trace, print)?;
 
     let vs = VarStore::new(x.device());
     let mlr_model = Model::Mlr.build(&vs.root(), &generator)?;
     let mlr_module = SimpleModule::classification(mlr_model, vs, options.lr)?;
-    let mlr = fit_and_test(mlr_module, mlr_logger, &data, &generator, options, print)?;
+    let mlr = fit_and_test(mlr_module, mlr_logger, &data, &generator, options, &mut trace, print)?;
     Ok([mnist, mlr])
 }
 
@@ -162,11 +168,14 @@ fn fit_and_test(
     data: &SimpleDataModule,
     generator: &Generator,
     options: &Options,
+    trace: &mut Option<Trace>,
     print: &mut dyn FnMut(&str) -> Result<(), Error>,
 ) -> Result<PathBuf, Error> {
     let mut trainer = Trainer::new(options.epochs, logger, generator);
     trainer.enable_progress_bar = options.enable_progress_bar;
+    trainer.trace = trace.take();
     trainer.fit(&mut module, data)?;
+    *trace = trainer.trace.take();
     let log_dir = trainer.logger.log_dir().to_path_buf();
     weights::save(&module, &log_dir.join(weights::FILE))?;
     save_figure(&trainer.logger)?;

@@ -112,21 +112,25 @@ fn find(path: &Path) -> Result<PathBuf, Error> {
     files.into_iter().find(|file| file.exists()).ok_or_else(|| Error::Nothing(path.to_path_buf()))
 }
 
+/// The name that counts of a parameter that Python knows by two.
+pub fn canonical_name(name: &str) -> String {
+    let renamed = ALIASES.iter().find_map(|(alias, to)| Some(format!("{to}{}", name.strip_prefix(alias)?)));
+    renamed.unwrap_or_else(|| name.to_owned())
+}
+
 fn rename_aliases(tensors: &mut BTreeMap<String, Tensor>) -> Result<(), ContentError> {
-    for (alias, name) in ALIASES {
-        let aliased: Vec<_> = tensors.keys().filter(|key| key.starts_with(alias)).cloned().collect();
-        for key in aliased {
-            let name = format!("{name}{}", &key[alias.len()..]);
-            let Some(tensor) = tensors.remove(&key) else { continue };
-            if let Some(other) = tensors.get(&name) {
-                let is_equal = other.size() == tensor.size()
-                    && other.f_equal(&tensor).map_err(state_dict::Error::from)?;
-                if !is_equal {
-                    return Err(ContentError::AliasesDiffer { alias: shown(&key), name: shown(&name) });
-                }
+    let aliased: Vec<_> = tensors.keys().filter(|key| canonical_name(key) != **key).cloned().collect();
+    for key in aliased {
+        let name = canonical_name(&key);
+        let Some(tensor) = tensors.remove(&key) else { continue };
+        if let Some(other) = tensors.get(&name) {
+            let is_equal =
+                other.size() == tensor.size() && other.f_equal(&tensor).map_err(state_dict::Error::from)?;
+            if !is_equal {
+                return Err(ContentError::AliasesDiffer { alias: shown(&key), name: shown(&name) });
             }
-            tensors.insert(name, tensor);
         }
+        tensors.insert(name, tensor);
     }
     Ok(())
 }

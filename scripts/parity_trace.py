@@ -1,0 +1,195 @@
+"""What every step of a training comes to, in a file that `islp-mnist compare` reads.
+
+`Trace` is a Lightning callback for any LightningModule and any optimizer:
+
+    from parity_trace import Trace
+    Trainer(callbacks=[ErrorTracker(), Trace("python.trace")]).fit(module, datamodule=data)
+
+The format is described in docs/trace.md. It needs torch, pytorch-lightning and xxhash.
+"""
+
+import base64
+import json
+import math
+
+import torch
+import xxhash
+from pytorch_lightning import Callback
+
+FORMAT = 1
+SKETCH_LENGTH = 64
+
+
+class Trace(Callback):
+    """Writes down what every training step comes to.
+
+    Of a step, in this order: what of the state is otherwise than the step before left it; `input` and `target`, the two
+    parts of the batch; `logits`, what the module's `forward` returned; `loss`; the gradients as `grad.NAME`, in the order
+    in which backward comes to them; the optimizer's state as `optimizer.STATE.NAME`; parameters and buffers by their
+    names; and the generator as `generator.state`. NAME is the parameter's name in the module, without `model.` if every
+    one begins with it, as in ISLP's SimpleModule.
+
+    Args:
+        path: A new file. One Trace can follow several fits, one after the other, into the same file.
+        steps: The steps, counted from 0, of which the tensors themselves are kept; a range, for instance.
+    """
+
+    def __init__(self, path, steps=()):
+        self.steps = steps
+        self.file = open(path, "xb")
+        self.fits = 0
+        self.signs = None
+        self._write({"trace": FORMAT, "written_by": f"parity_trace.py with torch {torch.__version__}"})
+
+    def on_train_start(self, trainer, pl_module):
+        self.names = _Names(pl_module)
+        self.model = type(pl_module.model if self.names.prefix else pl_module).__name__
+        self.hashes = {}
+        self.fit, self.fits = self.fits, self.fits + 1
+        self.begin = lambda: None
+        # What training_step calls is `forward`, or parts of the module. What `forward` returns comes last and counts.
+        parts = [child for child in pl_module.children() if any(True for _ in child.parameters())]
+        self.hooks = [part.register_forward_pre_hook(lambda *_: self.begin()) for part in parts]
+        self.hooks += [part.register_forward_hook(self._hook) for part in parts]
+        forward = pl_module.forward
+
+        def traced(*args, **kwargs):
+            self.begin()
+            self.output = forward(*args, **kwargs)
+            return self.output
+
+        pl_module.forward = traced
+
+    def _hook(self, module, args, output):
+        self.output = output
+
+    def on_train_end(self, trainer, pl_module):
+        del pl_module.forward
+        for hook in self.hooks:
+            hook.remove()
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        self.epoch, self.step = trainer.current_epoch, trainer.global_step
+        self.before, self.quantities, self.output = [], [], None
+
+        def begin():
+            # At the last moment before the forward pass, so that what other callbacks change is seen.
+            self.begin = lambda: None
+            self.before = [self._quantity(name, tensor, content)
+                           for name, tensor, content in self._state(trainer, pl_module)
+                           if self.hashes.get(name) != xxhash.xxh3_64_digest(content)]
+            names = ["input", "target"] if isinstance(batch, (tuple, list)) and len(batch) == 2 else []
+            for name, part in zip(names, batch) if names else [("input", batch)]:
+                self._record(name, part)
+
+        self.begin = begin
+
+    def on_before_backward(self, trainer, pl_module, loss):
+        self.begin()
+        self._record("logits", self.output)
+        self._record("loss", loss)
+
+    def on_before_optimizer_step(self, trainer, pl_module, optimizer):
+        for name, parameter in reversed(list(self.names.parameters(pl_module))):
+            if parameter.grad is not None:
+                self._record(f"grad.{name}", parameter.grad)
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        for name, tensor, content in self._state(trainer, pl_module):
+            self.hashes[name] = xxhash.xxh3_64_digest(content)
+            self.quantities.append(self._quantity(name, tensor, content))
+        self._write({"fit": self.fit, "model": self.model, "epoch": self.epoch, "step": self.step, "before": self.before,
+                     "quantities": self.quantities, "sketch": self._sketch(pl_module)})
+
+    def _state(self, trainer, pl_module):
+        """Optimizer states, parameters, buffers and the generator, each with its name and its bytes."""
+        names = {parameter: name for name, parameter in self.names.parameters(pl_module)}
+        for optimizer in trainer.optimizers:
+            for key in sorted({key for state in optimizer.state.values() for key in state}):
+                for parameter, name in names.items():
+                    tensor = optimizer.state.get(parameter, {}).get(key)
+                    # How many steps there were says the step's number.
+                    if isinstance(tensor, torch.Tensor) and key != "step":
+                        yield f"optimizer.{key}.{name}", tensor, _bytes(tensor)
+        for parameter, name in names.items():
+            yield name, parameter, _bytes(parameter)
+        for name, buffer in self.names.buffers(pl_module):
+            yield name, buffer, _bytes(buffer)
+        generator = torch.get_rng_state()
+        yield "generator.state", generator, _bytes(generator)
+
+    def _record(self, name, value):
+        if isinstance(value, torch.Tensor):
+            self.quantities.append(self._quantity(name, value, _bytes(value)))
+        elif isinstance(value, dict):
+            for key, part in value.items():
+                self._record(f"{name}.{key}", part)
+        elif isinstance(value, (tuple, list)):
+            for i, part in enumerate(value):
+                self._record(f"{name}.{i}", part)
+
+    def _quantity(self, name, tensor, content):
+        minimum, maximum, mean = _statistics(tensor.detach())
+        quantity = {"name": name, "kind": str(tensor.dtype).removeprefix("torch."), "shape": list(tensor.shape),
+                    "xxh3": xxhash.xxh3_64_hexdigest(content),
+                    "min": _number(minimum), "max": _number(maximum), "mean": _number(mean)}
+        if self.step in self.steps:
+            quantity["data"] = base64.b64encode(content).decode()
+        return quantity
+
+    def _sketch(self, pl_module):
+        """The parameters by name, each times a sign, and the sum of every 64th."""
+        parameters = sorted(self.names.parameters(pl_module))
+        flat = torch.cat([torch.zeros(0, dtype=torch.float64)] +
+                         [parameter.detach().cpu().double().reshape(-1) for _, parameter in parameters])
+        if self.signs is None or len(self.signs) != len(flat):
+            drawn = torch.empty(len(flat)).bernoulli_(0.5, generator=torch.Generator().manual_seed(0))
+            self.signs = drawn.double().mul_(2).sub_(1)
+        padded = torch.nn.functional.pad(flat * self.signs, (0, -len(flat) % SKETCH_LENGTH))
+        return base64.b64encode(_bytes(padded.view(-1, SKETCH_LENGTH).sum(0))).decode()
+
+    def _write(self, line):
+        # At once, so that what is on disk of a process that was killed are whole lines, but for the last.
+        self.file.write(json.dumps(line, separators=(",", ":"), allow_nan=False).encode() + b"\n")
+        self.file.flush()
+
+
+def steps(text):
+    """The steps of `--trace-steps FROM..TO`, both included; none of None."""
+    if text is None:
+        return ()
+    start, end = map(int, text.split(".."))
+    return range(start, end + 1)
+
+
+class _Names:
+    """The names of a module's parameters and buffers, as the network alone would have them."""
+
+    def __init__(self, pl_module):
+        names = [name for name, _ in pl_module.named_parameters()]
+        self.prefix = "model." if names and all(name.startswith("model.") for name in names) else ""
+
+    def parameters(self, pl_module):
+        return [(name.removeprefix(self.prefix), parameter) for name, parameter in pl_module.named_parameters()]
+
+    def buffers(self, pl_module):
+        return [(name.removeprefix(self.prefix), buffer) for name, buffer in pl_module.named_buffers()]
+
+
+def _bytes(tensor):
+    tensor = tensor.detach().cpu().contiguous()
+    return tensor.reshape(-1).view(torch.uint8).numpy().data
+
+
+def _statistics(tensor):
+    """Minimum, maximum and mean; the mean of integers in f64. NaN if there are none."""
+    if tensor.numel() == 0:
+        return math.nan, math.nan, math.nan
+    minimum, maximum = torch.aminmax(tensor)
+    mean = tensor.mean(dtype=None if tensor.is_floating_point() else torch.float64)
+    return minimum.item(), maximum.item(), mean.item()
+
+
+def _number(value):
+    # JSON lacks NaN and the infinities.
+    return value if math.isfinite(value) else str(value)

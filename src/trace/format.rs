@@ -1,0 +1,110 @@
+//! The lines of a trace, as JSON. docs/trace.md describes them.
+
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::de::{Error as _, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// What this version writes.
+pub const FORMAT: u32 = 1;
+
+/// The first line.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Header {
+    pub trace: u32,
+    pub written_by: String,
+}
+
+impl Default for Header {
+    fn default() -> Self {
+        Self { trace: FORMAT, written_by: concat!("islp-mnist ", env!("CARGO_PKG_VERSION")).into() }
+    }
+}
+
+/// Any other line: a step of a training.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Step {
+    /// Which training of the file it is, from 0.
+    pub fit: usize,
+    /// The class of the model that is trained.
+    pub model: String,
+    pub epoch: usize,
+    /// Counted over all epochs, from 0.
+    pub step: usize,
+    /// What of the state was otherwise than the step before had left it.
+    pub before: Vec<Quantity>,
+    /// What came about in the step, and the state in which it left the training.
+    pub quantities: Vec<Quantity>,
+    /// Of the parameters, see `Signs`; in base64.
+    pub sketch: String,
+}
+
+/// A tensor by its hash and some numbers.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Quantity {
+    pub name: String,
+    /// The dtype's name in Python.
+    pub kind: String,
+    pub shape: Vec<usize>,
+    /// XXH3, 64 bits, of the bytes, in hexadecimal.
+    pub xxh3: String,
+    pub min: Number,
+    pub max: Number,
+    pub mean: Number,
+    /// The bytes themselves, in base64, where they are kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<String>,
+}
+
+impl Quantity {
+    /// The bytes, where they are kept. None too if they are not what shape and kind say.
+    pub fn bytes(&self) -> Option<Vec<u8>> {
+        STANDARD.decode(self.data.as_ref()?).ok()
+    }
+}
+
+/// A number as JSON has it, or the words `nan`, `inf` and `-inf`, which it lacks.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Number(pub f64);
+
+impl Serialize for Number {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.0.is_finite() {
+            serializer.serialize_f64(self.0)
+        } else {
+            serializer.collect_str(&self.0.to_string().to_lowercase())
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Number {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+        impl Visitor<'_> for Either {
+            type Value = f64;
+
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("a number, \"nan\", \"inf\" or \"-inf\"")
+            }
+
+            fn visit_f64<E>(self, value: f64) -> Result<f64, E> {
+                Ok(value)
+            }
+
+            fn visit_i64<E>(self, value: i64) -> Result<f64, E> {
+                Ok(value as f64)
+            }
+
+            fn visit_u64<E>(self, value: u64) -> Result<f64, E> {
+                Ok(value as f64)
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<f64, E> {
+                text.parse().map_err(|_| E::custom("not a number"))
+            }
+        }
+        deserializer.deserialize_any(Either).map(Self).map_err(D::Error::custom)
+    }
+}

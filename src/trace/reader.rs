@@ -1,0 +1,92 @@
+//! Traces from disk, step by step: they may be larger than the memory.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::trace::Error;
+use crate::trace::format::{FORMAT, Header, Step};
+use crate::util::file;
+use crate::util::text::excerpt;
+
+/// Hundreds of times as much as a step of the notebook's larger model takes with its tensors.
+const LONGEST_LINE: u64 = 1 << 30;
+
+/// The steps of a trace. It ends with the last whole one.
+pub struct Reader<R> {
+    path: PathBuf,
+    input: R,
+    line: usize,
+    /// Whether the last line is only a part of one, because the run was stopped while it wrote.
+    pub is_cut: bool,
+}
+
+impl Reader<BufReader<File>> {
+    /// Opens a file.
+    ///
+    /// # Errors
+    /// What is no trace, or one of another format.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        if !path.metadata().map_err(file::Error::io("read", path))?.is_file() {
+            return Err(file::Error::NotRegular { path: path.to_path_buf() }.into());
+        }
+        let file = File::open(path).map_err(file::Error::io("read", path))?;
+        Self::new(path, BufReader::new(file))
+    }
+}
+
+impl<R: BufRead> Reader<R> {
+    /// Reads the first line of a trace; errors name `path`.
+    ///
+    /// # Errors
+    /// As [`Reader::open`].
+    pub fn new(path: &Path, input: R) -> Result<Self, Error> {
+        let mut reader = Self { path: path.to_path_buf(), input, line: 0, is_cut: false };
+        let not_a_trace = |reason| Error::NotATrace { path: path.to_path_buf(), reason };
+        let Some(line) = reader.next_line()? else {
+            return Err(not_a_trace("its first line is not whole".into()));
+        };
+        // Of another format perhaps only this holds.
+        let format =
+            serde_json::from_slice::<Value>(&line).ok().and_then(|header| header.get("trace")?.as_u64());
+        match (format, serde_json::from_slice::<Header>(&line)) {
+            (_, Ok(Header { trace: FORMAT, .. })) => Ok(reader),
+            (Some(format), _) if format != u64::from(FORMAT) => {
+                Err(Error::Format { path: path.to_path_buf(), format })
+            }
+            _ => Err(not_a_trace(format!("it begins with {}", excerpt(&line, 0)))),
+        }
+    }
+
+    /// The next step, if there is another whole one.
+    ///
+    /// # Errors
+    /// A line that is no step.
+    pub fn next_step(&mut self) -> Result<Option<Step>, Error> {
+        let Some(line) = self.next_line()? else { return Ok(None) };
+        serde_json::from_slice(&line).map(Some).map_err(|error| Error::Line {
+            path: self.path.clone(),
+            line: self.line,
+            // The line number in it is always 1.
+            reason: excerpt(error.to_string().split(" at line ").next().unwrap_or_default().as_bytes(), 0),
+        })
+    }
+
+    fn next_line(&mut self) -> Result<Option<Vec<u8>>, Error> {
+        let mut line = vec![];
+        let mut bounded = (&mut self.input).take(LONGEST_LINE);
+        bounded.read_until(b'\n', &mut line).map_err(file::Error::io("read", &self.path))?;
+        self.line += 1;
+        if line.pop_if(|&mut last| last == b'\n').is_some() {
+            return Ok(Some(line));
+        }
+        if line.len() as u64 == LONGEST_LINE {
+            let reason = format!("more than {LONGEST_LINE} bytes long");
+            return Err(Error::Line { path: self.path.clone(), line: self.line, reason });
+        }
+        self.is_cut = !line.is_empty();
+        Ok(None)
+    }
+}

@@ -1,0 +1,253 @@
+//! Traces: what is in them, and that `compare` finds where two trainings part.
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+use std::process::Output;
+
+use common::{assert_refused, islp_mnist, program, python, small_mnist, stdout_of, train};
+use insta::assert_snapshot;
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// `compare` with these arguments.
+fn compare(folder: &TempDir, arguments: &[&str]) -> Output {
+    islp_mnist().current_dir(folder).arg("compare").args(arguments).output().expect("the program starts")
+}
+
+/// What `compare` says of two traces.
+fn told(folder: &TempDir, reference: &str, candidate: &str) -> String {
+    String::from_utf8(compare(folder, &[reference, candidate]).stdout).unwrap()
+}
+
+/// The first difference between two traces, as JSON.
+fn first_difference(folder: &TempDir, reference: &str, candidate: &str) -> Value {
+    let json: Value =
+        serde_json::from_slice(&compare(folder, &["--json", reference, candidate]).stdout).unwrap();
+    json["files"][0]["first_difference"].clone()
+}
+
+/// Two epochs of seven steps, as tests/partings.py has them; the folder of the run.
+fn trace(folder: impl AsRef<Path>, file: &str, options: &[&str]) -> String {
+    let fixed = ["--seed", "3", "--batch-size", "48", "--num-workers", "0", "--no-progress", "--trace", file];
+    stdout_of(&mut train(folder, &[&fixed[..], options].concat())).trim_end().to_string()
+}
+
+/// The lines of a trace.
+fn lines(folder: &TempDir, file: &str) -> Vec<String> {
+    fs::read_to_string(folder.path().join(file)).unwrap().lines().map(String::from).collect()
+}
+
+const KEEP: [&str; 4] = ["--epochs", "2", "--trace-steps", "0..13"];
+
+#[test]
+#[ignore = "needs the Python reference"]
+fn where_a_training_parts_from_pythons_is_found_at_its_step_and_quantity() {
+    let folder = small_mnist();
+    trace(&folder, "rust.trace", &KEEP);
+    let mut command = python("tests/partings.py");
+    stdout_of(command.current_dir(&folder).args(["data", "."]).env("OMP_NUM_THREADS", "1"));
+    assert_snapshot!(told(&folder, "same.trace", "rust.trace"), @"
+    same.trace and rust.trace: identical (14 steps)
+    identical: 1 file, 0 tensors, 14 steps traced, 0 differences
+    ");
+    let beginning = |name: &str, lines: usize| {
+        let told = told(&folder, &format!("{name}.trace"), "rust.trace");
+        let lines: Vec<_> = told.lines().skip(1).take(lines).map(str::trim_start).collect();
+        lines.join("\n")
+    };
+    assert_snapshot!(beginning("flip", 3).split("reference 0").next().unwrap(), @"
+    first difference in fit 0 (MNISTModel), epoch 1, step 9: layer2.0.weight, as it was before the step
+    something else than a step changed it since the step before, in the reference only
+    1 of 32768 values differs; first at [3, 5]:
+    ");
+    assert_snapshot!(beginning("flip_gradient", 2).split(": reference").next().unwrap(), @"
+    first difference in fit 0 (MNISTModel), epoch 0, step 4: grad.layer1.1.bias
+    1 of 256 values differs; first at [7]
+    ");
+    assert_snapshot!(beginning("swap", 2), @"
+    first difference in fit 0 (MNISTModel), epoch 1, step 8: generator.state, as it was before the step
+    something else than a step changed it since the step before, in the reference only
+    ");
+    assert_snapshot!(beginning("swap_inside", 1), @"
+    first difference in fit 0 (SwapInside), epoch 0, step 0: logits
+    ");
+    assert_snapshot!(beginning("drop_last", 2), @"
+    first difference in fit 0 (MNISTModel), epoch 1, step 6, which is in epoch 0 in the candidate: their epochs have not the same steps
+    only in the candidate: steps 12 to 13 of fit 0 (MNISTModel)
+    ");
+    assert_snapshot!(beginning("bound", 1), @"
+    first difference in fit 0 (OtherBound), epoch 0, step 0: _forward.2.weight, as it was before the step
+    ");
+    assert_snapshot!(beginning("momentum", 2), @"
+    first difference in fit 0 (MNISTModel), epoch 0, step 0: optimizer.momentum_buffer.layer1.1.weight
+    only in the reference
+    ");
+
+    // Which weights another eps moves depends on the processor; it moves nothing else.
+    let eps = first_difference(&folder, "eps.trace", "rust.trace");
+    assert_eq!((&eps["at"]["step"], &eps["is_before"]), (&0.into(), &false.into()), "{eps}");
+    let same: Vec<&str> = eps["same"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+    for same_as_ever in
+        ["loss", "grad.layer1.1.weight", "optimizer.square_avg.layer1.1.weight", "generator.state"]
+    {
+        assert!(same.contains(&same_as_ever), "{eps}");
+    }
+    let moved = eps["quantity"].as_str().unwrap();
+    assert!(moved.starts_with("layer") || moved.starts_with("_forward"), "{eps}");
+}
+
+#[test]
+fn a_trace_changes_nothing_of_a_run_and_two_runs_alike_leave_the_same_trace() {
+    let folder = small_mnist();
+    let traced = trace(&folder, "a.trace", &KEEP);
+    trace(&folder, "b.trace", &KEEP);
+    let plain = ["--seed", "3", "--batch-size", "48", "--num-workers", "0", "--no-progress", "--epochs", "2"];
+    let plain = stdout_of(&mut train(&folder, &plain)).trim_end().to_string();
+    assert_eq!(
+        fs::read(folder.path().join("a.trace")).unwrap(),
+        fs::read(folder.path().join("b.trace")).unwrap()
+    );
+    for file in ["metrics.csv", "model.safetensors"] {
+        let bytes = |run: &str| fs::read(folder.path().join(run).join(file)).unwrap();
+        assert_eq!(bytes(&traced), bytes(&plain), "{file}");
+    }
+}
+
+#[test]
+fn a_step_holds_every_quantity_in_the_order_in_which_they_come_about() {
+    let folder = small_mnist();
+    trace(&folder, "mlr.trace", &["--model", "mlr", "--epochs", "1"]);
+    let names = |list: &Value| {
+        let names: Vec<_> =
+            list.as_array().unwrap().iter().map(|quantity| quantity["name"].as_str().unwrap()).collect();
+        names.join(" ")
+    };
+    let steps: Vec<Value> =
+        lines(&folder, "mlr.trace")[1..].iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(steps.len(), 7);
+    assert_eq!(names(&steps[0]["before"]), "linear.1.weight linear.1.bias generator.state");
+    let quantities = "input target logits loss grad.linear.1.bias grad.linear.1.weight \
+                      optimizer.square_avg.linear.1.weight optimizer.square_avg.linear.1.bias \
+                      linear.1.weight linear.1.bias generator.state";
+    for (step, line) in steps.iter().enumerate() {
+        assert_eq!((&line["fit"], &line["epoch"], &line["step"]), (&0.into(), &0.into(), &step.into()));
+        assert_eq!(names(&line["quantities"]), quantities);
+        assert_eq!(line["before"].as_array().unwrap().is_empty(), step > 0);
+    }
+    let rows: usize =
+        steps.iter().map(|step| step["quantities"][0]["shape"][0].as_u64().unwrap() as usize).sum();
+    assert_eq!(rows, 320, "every training image once");
+}
+
+#[test]
+fn of_a_trace_that_was_cut_off_the_whole_steps_count() {
+    let folder = small_mnist();
+    trace(&folder, "whole.trace", &["--epochs", "1"]);
+    let whole = lines(&folder, "whole.trace");
+    let cut = format!("{}\n{}", whole[..4].join("\n"), &whole[4][..100]);
+    fs::write(folder.path().join("cut.trace"), cut).unwrap();
+    assert_snapshot!(told(&folder, "whole.trace", "cut.trace"), @"
+    whole.trace and cut.trace: the same in the 3 steps that both have
+        only in the reference: steps 3 to 6 of fit 0 (MNISTModel)
+        the candidate ends within a step: the run was stopped while it wrote
+    different: 1 of 1 file, 0 of 0 tensors
+    ");
+}
+
+#[test]
+fn the_trace_of_a_run_that_goes_on_is_compared_from_where_it_begins() {
+    let folder = small_mnist();
+    trace(&folder, "whole.trace", &["--epochs", "2"]);
+    let run = trace(&folder, "first.trace", &["--epochs", "1"]);
+    stdout_of(&mut train(
+        &folder,
+        &["--resume", &run, "--epochs", "2", "--trace", "rest.trace", "--no-progress"],
+    ));
+    assert_snapshot!(told(&folder, "whole.trace", "rest.trace"), @"
+    whole.trace and rest.trace: the same in the 7 steps that both have
+        only in the reference: steps 0 to 6 of fit 0 (MNISTModel)
+    different: 1 of 1 file, 0 of 0 tensors
+    ");
+}
+
+#[test]
+fn another_model_parts_in_what_it_has() {
+    let folder = small_mnist();
+    trace(&folder, "mlp.trace", &["--epochs", "1"]);
+    trace(&folder, "mlr.trace", &["--epochs", "1", "--model", "mlr"]);
+    let told = told(&folder, "mlp.trace", "mlr.trace");
+    assert!(told.contains("epoch 0, step 0: layer1.1.weight, as it was before the step"), "{told}");
+    assert!(told.contains("in the reference only\n    only in the reference\n"), "{told}");
+}
+
+#[test]
+fn tensors_that_were_not_kept_are_told_by_their_numbers_and_how_to_keep_them() {
+    let folder = small_mnist();
+    trace(&folder, "a.trace", &["--epochs", "1"]);
+    trace(&folder, "b.trace", &["--epochs", "1", "--lr", "0.02"]);
+    let output = compare(&folder, &["a.trace", "b.trace"]);
+    let (told, hint) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(told.contains("epoch 0, step 0: layer1.1.weight\n    reference: from "), "{told}");
+    assert_eq!(
+        hint,
+        "note: traces of both sides with --trace-steps 0..2 keep the tensors around this step\n"
+    );
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn a_trace_goes_into_a_new_file_that_can_be_written() {
+    let folder = small_mnist();
+    fs::write(folder.path().join("old.trace"), "mine").unwrap();
+    for command in ["train", "reproduce"] {
+        assert_refused(
+            &mut program(&folder, &format!("{command} --trace old.trace")),
+            1,
+            &["old.trace", "--trace"],
+        );
+        assert_refused(&mut program(&folder, &format!("{command} --trace no/a.trace")), 1, &["no/a.trace"]);
+        assert_refused(&mut program(&folder, &format!("{command} --trace-steps 1..2")), 2, &["--trace"]);
+    }
+    assert_eq!(fs::read_to_string(folder.path().join("old.trace")).unwrap(), "mine");
+    assert!(!folder.path().join("output").exists(), "nothing else was begun");
+}
+
+#[test]
+fn what_is_no_trace_is_not_compared() {
+    let folder = small_mnist();
+    trace(&folder, "a.trace", &["--epochs", "1"]);
+    let whole = lines(&folder, "a.trace").join("\n") + "\n";
+    let written = |content: &str| {
+        fs::write(folder.path().join("b.trace"), content).unwrap();
+        let output = compare(&folder, &["a.trace", "b.trace"]);
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        let told = String::from_utf8(output.stdout).unwrap();
+        told.lines().next().unwrap().rsplit_once("b.trace").unwrap().1.to_string()
+    };
+    let header = "{\"trace\":1,\"written_by\":\"me\"}\n";
+    let told = [
+        written(""),
+        written("{\"trace\":1"),
+        written("epoch,step\r\n"),
+        written("{\"trace\":2,\"new\":true}\n"),
+        written(&format!("{header}{{}}\n")),
+        written(&format!("{header}\u{1b}[31m\n")),
+        written(&whole.replacen("\"min\":", "\"min\":\"x\",\"m\":", 1)),
+    ];
+    assert_snapshot!(told.join("\n"), @r"
+    : not a trace: its first line is not whole
+    : not a trace: its first line is not whole
+    : not a trace: it begins with epoch,step\r
+    : a trace of format 2, which this version does not read
+    , line 2: missing field `fit`
+    , line 2: expected value
+    , line 2: not a number
+    ");
+    for name in ["a.trace", "b.trace"] {
+        fs::write(folder.path().join(name), header).unwrap();
+    }
+    let empty = compare(&folder, &["a.trace", "b.trace"]);
+    assert_eq!(empty.status.code(), Some(2), "without a step nothing is proved: {empty:?}");
+}
