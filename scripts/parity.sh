@@ -1,20 +1,27 @@
 #!/usr/bin/env bash
 # Runs the notebook in Python and in Rust with the same options and compares every file and tensor they write.
 #
-#   scripts/parity.sh [--cuda] [OPTIONS]
+#   scripts/parity.sh [--cuda] [--trace] [OPTIONS]
 #
-# OPTIONS are those of `islp-mnist reproduce`. The results go to OUTPUT/reference and OUTPUT/candidate, with stdout
-# as stdout.txt in them and stderr beside them; OUTPUT is --output-dir, which must hold no older results, or
-# target/parity, which is emptied first. Exit code: 0 identical, 1 something differs, 2 could not compare.
+# With --trace both sides write down what every training step comes to; where they part, both run once more and keep the
+# tensors around that step.
+#
+# OPTIONS are those of `islp-mnist reproduce`. The results go to OUTPUT/reference and OUTPUT/candidate, with stdout as
+# stdout.txt in them, the trace as run.trace, and stderr beside them. OUTPUT is --output-dir, which must hold no older
+# results, or target/parity, which is emptied first. Exit code: 0 identical, 1 something differs, 2 could not compare.
 
 source "$(dirname -- "${BASH_SOURCE[0]}")/setup.sh"
 # Whatever ends the script before the comparison does, apart from --help and signals, is a "could not compare".
 trap 'status=$?; stop || true; ((status == 0 || status > 128)) || status=2; exit "$status"' EXIT
-read_options "$@"
+trace='' arguments=()
+for argument; do
+  if [[ $argument == --trace ]]; then trace=1; else arguments+=("$argument"); fi
+done
+read_options "${arguments[@]}"
 
 output=${output_dir-$target/parity}
 if [[ -v output_dir ]]; then
-  for side in reference candidate; do
+  for side in reference candidate first; do
     [[ ! -e $output/$side ]] || die "$output/$side is there already: remove it, or name another --output-dir"
   done
 fi
@@ -35,7 +42,7 @@ if [[ ! -v output_dir ]]; then
     exec 8>"$output/lock"
     flock -n 8 || die "another parity run is using $output: give this one an --output-dir"
   fi
-  rm -rf -- "$output"/{reference,candidate}{,.log}
+  rm -rf -- "$output"/{reference,candidate}{,.log} "$output/first"
 fi
 
 # run_side NAME COMMAND... sets `tenths`, the time taken in tenths of a second.
@@ -43,8 +50,8 @@ run_side() {
   local folder=$output/$1 log=$output/$1.log start=${EPOCHREALTIME/[.,]/}
   mkdir -- "$folder"
   say "$1: running (log in $log)"
-  run "${@:2}" --data-dir "${data_dir-$root/data}" --output-dir "$folder" "${options[@]}" \
-    >"$folder/stdout.txt" 2>"$log" || {
+  run "${@:2}" ${trace:+--trace "$folder/run.trace" "${kept[@]}"} \
+    --data-dir "${data_dir-$root/data}" --output-dir "$folder" "${options[@]}" >"$folder/stdout.txt" 2>"$log" || {
     tail -n 3 -- "$log" >&2
     die "the $1 run failed, its log is $log"
   }
@@ -53,8 +60,25 @@ run_side() {
 }
 
 # Both on the CPU, and the program first: it refuses wrong options at once.
-run_side candidate "$program" reproduce --device cpu
-# Isolated (-I): no PYTHONPATH or other Python setting of the user's has a part in it. Lightning would take a GPU.
-CUDA_VISIBLE_DEVICES='' run_side reference "$venv/bin/python" -I -X utf8 "$root/scripts/notebook.py"
+run_both() {
+  run_side candidate "$program" reproduce --device cpu
+  # Isolated (-I): no PYTHONPATH or other Python setting of the user's has a part in it. Lightning would take a GPU.
+  CUDA_VISIBLE_DEVICES='' run_side reference "$venv/bin/python" -I -X utf8 "$root/scripts/notebook.py"
+}
+
+kept=()
+run_both
+if [[ $trace ]]; then
+  # FROM..TO around the first difference; nothing if there is none that tensors would explain.
+  steps=$({ "$program" compare --json "$output/reference" "$output/candidate" 2>/dev/null || true; } | "$python" -c \
+    'import json, sys; steps = json.load(sys.stdin)["steps_to_keep"]; print("{}..{}".format(*steps) if steps else "")')
+  if [[ $steps ]]; then
+    say "the traces part; once more, with the tensors of steps $steps (the first results are in $output/first)"
+    mkdir -- "$output/first"
+    mv -- "$output"/{reference,candidate}{,.log} "$output/first"
+    kept=(--trace-steps "$steps")
+    run_both
+  fi
+fi
 
 exec "$program" compare "$output/reference" "$output/candidate"

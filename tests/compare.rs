@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use insta::assert_snapshot;
-use islp_mnist::compare::{Options, Verdict, compare};
+use islp_mnist::compare::{Options, Tolerance, Verdict, compare};
 use islp_mnist::internals::compare_contents;
 use safetensors::Dtype;
 use safetensors::tensor::{TensorView, serialize};
@@ -173,23 +173,26 @@ fn tensors_report_the_first_and_the_largest_difference_with_index_values_and_dis
     assert_snapshot!(Pair::of("m.safetensors", reference, candidate).report(), @"
     m.safetensors: 2 of 2 tensors differ
         0.bias [4]: 2 of 4 values differ, by 4 ULPs at most; first at [1]: reference 0.25, candidate 0.25000003 (1 ULP); largest at [3]: reference 0.5, candidate 0.50000024 (4 ULPs)
-        0.weight [2, 3]: 1 of 6 values differs; first at [1, 1]: reference 4.0, candidate -4.0 (relative difference 2.00)
+        0.weight [2, 3]: 1 of 6 values differs; first at [1, 1]: reference 4.0, candidate -4.0 (relative difference 2.0e0)
     different: 1 of 1 file, 2 of 2 tensors
     ");
 }
 
 #[test]
-fn a_distance_is_in_ulps_up_to_a_power_of_two_and_relative_beyond() {
+fn a_distance_is_in_ulps_up_to_four_digits_and_relative_beyond() {
     let distance = |left, right| {
         let report = Pair::of("m.safetensors", model(&[left]), model(&[right])).report();
         let line = report.lines().find(|line| line.contains("0.bias")).unwrap();
         line.rsplit_once("candidate ").unwrap().1.to_owned()
     };
-    assert_eq!(distance(1.0, 2.0), "2.0 (8388608 ULPs)");
-    assert_eq!(distance(1.0, f32::from_bits(2f32.to_bits() + 1)), "2.0000002 (relative difference 0.50)");
-    assert_eq!(distance(-1.0, 1e-30), "1e-30 (relative difference 1.00)");
-    assert_eq!(distance(0.0, 3.0), "3.0 (relative difference 1.00)");
-    assert_eq!(distance(f32::MAX, f32::MIN), "-3.4028235e38 (relative difference 2.00)");
+    assert_eq!(distance(1.0, f32::from_bits(1f32.to_bits() + 9999)), "1.001192 (9999 ULPs)");
+    assert_eq!(
+        distance(1.0, f32::from_bits(1f32.to_bits() + 10000)),
+        "1.0011921 (relative difference 1.2e-3)"
+    );
+    assert_eq!(distance(-1.0, 1e-30), "1e-30 (relative difference 1.0e0)");
+    assert_eq!(distance(0.0, 3.0), "3.0 (relative difference 1.0e0)");
+    assert_eq!(distance(f32::MAX, f32::MIN), "-3.4028235e38 (relative difference 2.0e0)");
     assert_eq!(distance(f32::MAX, f32::INFINITY), "inf");
 }
 
@@ -470,4 +473,240 @@ fn no_truncated_or_altered_file_passes_for_the_original_or_crashes() {
         }
         assert!(is_identical(good), "{file} itself");
     }
+}
+
+/// The report with a tolerance.
+fn within(pair: &Pair, atol: f64, rtol: f64) -> String {
+    let options = Options { tolerance: Some(Tolerance { atol, rtol }), ..Options::default() };
+    compare(&pair.path("reference"), &pair.path("candidate"), &options).unwrap().to_string()
+}
+
+#[test]
+fn with_a_tolerance_numbers_may_differ_and_the_report_says_by_how_much() {
+    let pair = Pair::of("m.safetensors", model(&[0.5, 0.25, f32::NAN]), model(&[0.5, 0.2501, f32::NAN]))
+        .with("reference/metrics.csv", METRICS)
+        .with("candidate/metrics.csv", METRICS.replace("0.39", "0.3901"))
+        .with("reference/stdout.txt", "loss: [{'test_loss': 0.39}]\n")
+        .with("candidate/stdout.txt", "loss:  [{'test_loss': 0.3901}]\n");
+    assert_snapshot!(within(&pair, 0.0, 1e-3), @"
+    m.safetensors: close: 1 of 2 tensors differs
+        0.bias [3]: close: 1 of 3 values differs, by 9.999e-5 at most, 3.333e-5 on average
+        0.weight [2, 3]: identical
+    metrics.csv: close: 1 of 12 cells differs, by 1.000e-4 at most
+    stdout.txt: close: 1 number differs by 1.000e-4 at most
+    close, not identical: 3 files, 2 tensors; 3 numbers differ, by 1.000e-4 at most and 1.000e-4 on average (atol 0.0, rtol 0.001)
+    ");
+    assert!(within(&pair, 1.1e-4, 0.0).ends_with("(atol 0.00011, rtol 0.0)\n"));
+    assert_snapshot!(within(&pair, 1e-5, 0.0), @r#"
+    m.safetensors: 1 of 2 tensors differs
+        0.bias [3]: 1 of 3 values differs; first at [1]: reference 0.25, candidate 0.2501 (3355 ULPs)
+        0.weight [2, 3]: identical
+    metrics.csv: 1 of 12 cells differs
+        first in row 3 (epoch 1, step 375), train_loss: reference 0.39, candidate 0.3901 (9.999999999998899e-5 apart)
+        largest in row 3 (epoch 1, step 375), train_loss: reference 0.39, candidate 0.3901 (9.999999999998899e-5 apart)
+    stdout.txt: first difference in line 1, byte 7
+        reference: "loss: [{'test_loss': 0.39}]\n"
+        candidate: "loss:  [{'test_loss': 0.3901}]\n"
+    different: 3 of 3 files, 1 of 2 tensors
+    "#);
+    let same = Pair::new().both("metrics.csv", METRICS).both("stdout.txt", "x\n");
+    assert!(
+        within(&same, 1.0, 1.0).ends_with("identical: 2 files, 0 tensors, 0 differences\n"),
+        "as without one"
+    );
+}
+
+#[test]
+fn no_tolerance_covers_words_missing_values_or_what_is_not_finite() {
+    for (reference, candidate) in
+        [("loss 1", "loss x"), ("loss 1", "lost 1"), ("1 2", "1"), ("1 2", "1 2 3"), ("1%", "1")]
+    {
+        let told = within(&Pair::of("stdout.txt", reference, candidate), 1e9, 1e9);
+        assert!(told.ends_with("different: 1 of 1 file, 0 of 0 tensors\n"), "{told}");
+    }
+    for (left, right) in [(1.0, f32::NAN), (f32::INFINITY, 1.0), (f32::INFINITY, f32::NEG_INFINITY)] {
+        let told = within(&Pair::of("m.safetensors", model(&[left]), model(&[right])), 1e9, 1e9);
+        assert!(told.ends_with("different: 1 of 1 file, 1 of 2 tensors\n"), "{told}");
+    }
+    let told = within(&Pair::of("metrics.csv", METRICS, METRICS.replace("0.39", "")), 1e9, 1e9);
+    assert!(told.ends_with("different: 1 of 1 file, 0 of 0 tensors\n"), "{told}");
+}
+
+#[test]
+fn options_in_which_two_runs_differ_are_told_and_decide_nothing() {
+    let run = |seed: u64, capability: &str, commit: &str| {
+        format!(
+            r#"{{"options":{{"model":"mlp","seed":{seed},"num_workers":4,"name":null}},"data":{{"train-labels":"0f"}},
+            "environment":{{"cpu_capability":"{capability}","git_commit":"{commit}"}},"start":"{commit}"}}"#
+        )
+    };
+    let pair = Pair::new()
+        .both("MNIST/version_0/metrics.csv", METRICS)
+        .with("reference/MNIST/version_0/run.json", run(0, "AVX512", "a"))
+        .with("candidate/MNIST/version_0/run.json", run(1, "AVX2", "b"));
+    assert_snapshot!(pair.report(), @"
+    MNIST/version_0/metrics.csv: identical (3 rows)
+    MNIST/version_0/run.json: --seed: reference 0, candidate 1
+    MNIST/version_0/run.json: environment cpu_capability: reference AVX512, candidate AVX2
+    identical: 1 file, 0 tensors, 0 differences
+    ");
+    let broken = pair.with("candidate/MNIST/version_0/run.json", "{");
+    assert!(broken.report().ends_with("(3 rows)\nidentical: 1 file, 0 tensors, 0 differences\n"));
+}
+
+#[test]
+fn a_log_folder_of_lightning_is_compared_as_far_as_it_goes() {
+    let pair = Pair::new()
+        .both("metrics.csv", METRICS)
+        .with("reference/checkpoints/epoch=1-step=376.ckpt", "PK")
+        .with("reference/hparams.yaml", "{}")
+        .with("candidate/model.safetensors", model(&[1.0]));
+    assert_snapshot!(pair.report(), @"
+    metrics.csv: identical (3 rows)
+    model.safetensors: could not compare: only in the candidate; the other's weights are in checkpoints/epoch=1-step=376.ckpt, a pickle
+    could not compare: 1 of 2 files; identical: 1 of 2 files, 0 tensors
+    ");
+    let mut command = islp_mnist();
+    command.arg("compare").args([pair.path("reference"), pair.path("candidate")]);
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let hint = String::from_utf8(output.stderr).unwrap();
+    assert!(hint.starts_with("note: scripts/") && hint.lines().count() == 1, "{hint}");
+}
+
+#[test]
+fn weights_under_pythons_other_names_are_the_same_weights() {
+    let values = || f32s(&[1.0, 2.0]);
+    let ours = safetensors(&[("layer1.1.bias", Dtype::F32, &[2], values())]);
+    let aliased = safetensors(&[("_forward.0.1.bias", Dtype::F32, &[2], values())]);
+    let both = safetensors(&[
+        ("_forward.0.1.bias", Dtype::F32, &[2], values()),
+        ("layer1.1.bias", Dtype::F32, &[2], values()),
+    ]);
+    let other = safetensors(&[
+        ("_forward.0.1.bias", Dtype::F32, &[2], f32s(&[1.0, 3.0])),
+        ("layer1.1.bias", Dtype::F32, &[2], values()),
+    ]);
+    let code = |reference: &[u8], candidate: &[u8]| {
+        let pair = Pair::of("m.safetensors", reference, candidate);
+        let mut command = islp_mnist();
+        command.arg("compare").args([pair.path("reference"), pair.path("candidate")]);
+        command.output().unwrap().status.code()
+    };
+    assert_eq!(code(&ours, &aliased), Some(0));
+    assert_eq!(code(&both, &ours), Some(0));
+    assert_eq!(code(&aliased, &both), Some(0));
+    assert_eq!(code(&ours, &other), Some(1), "two names, two tensors");
+}
+
+#[test]
+fn json_has_all_that_the_text_has() {
+    let candidate = METRICS.replace("0.26", "0.27");
+    let pair = Pair::of("metrics.csv", METRICS, candidate)
+        .both("stdout.txt", "a\n")
+        .with("reference/m.safetensors", model(&[0.5, 0.25]))
+        .with("candidate/m.safetensors", model(&[0.5, f32::NAN]));
+    let mut command = islp_mnist();
+    command.args(["compare", "--json"]).args([pair.path("reference"), pair.path("candidate")]);
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert_snapshot!(String::from_utf8(output.stdout).unwrap(), @r#"
+    {
+      "verdict": "different",
+      "tolerance": null,
+      "options": [],
+      "steps_to_keep": null,
+      "files": [
+        {
+          "name": "m.safetensors",
+          "verdict": "different",
+          "kind": "tensors",
+          "is_other_header": true,
+          "tensors": [
+            {
+              "name": "0.bias",
+              "shape": [
+                2
+              ],
+              "difference": {
+                "values": {
+                  "values": 2,
+                  "differing": 1,
+                  "beyond_tolerance": 1,
+                  "max_ulps": null,
+                  "first": {
+                    "index": [
+                      1
+                    ],
+                    "reference": 0.25,
+                    "candidate": null
+                  },
+                  "largest": {
+                    "index": [
+                      1
+                    ],
+                    "reference": 0.25,
+                    "candidate": null
+                  },
+                  "max_abs_difference": null,
+                  "mean_abs_difference": null
+                }
+              }
+            },
+            {
+              "name": "0.weight",
+              "shape": [
+                2,
+                3
+              ],
+              "difference": null
+            }
+          ]
+        },
+        {
+          "name": "metrics.csv",
+          "verdict": "different",
+          "kind": "metrics",
+          "rows": 3,
+          "difference": {
+            "cells": 12,
+            "differing": 1,
+            "beyond_tolerance": 1,
+            "first": {
+              "row": 2,
+              "epoch": "0",
+              "step": "187",
+              "column": "valid_loss",
+              "reference": "0.26",
+              "candidate": "0.27",
+              "apart": 0.010000000000000009
+            },
+            "largest": {
+              "row": 2,
+              "epoch": "0",
+              "step": "187",
+              "column": "valid_loss",
+              "reference": "0.26",
+              "candidate": "0.27",
+              "apart": 0.010000000000000009
+            },
+            "rows": [
+              3,
+              3
+            ],
+            "max_abs_difference": 0.010000000000000009
+          },
+          "first_line": null
+        },
+        {
+          "name": "stdout.txt",
+          "verdict": "identical",
+          "kind": "text",
+          "lines": 1,
+          "close": null,
+          "first_line": null
+        }
+      ]
+    }
+    "#);
 }

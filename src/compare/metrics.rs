@@ -110,7 +110,10 @@ impl fmt::Display for MetricsDifference {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let [left, right] = self.rows;
         match self.beyond_tolerance {
-            0 if left == right => f.write_str(&differ(self.differing, self.cells, "cell"))?,
+            0 if left == right => {
+                let (told, by) = (differ(self.differing, self.cells, "cell"), self.max_abs_difference);
+                write!(f, "{told}, by {by:.3e} at most")?;
+            }
             0 => f.write_str("no difference in the rows that both have")?,
             count => f.write_str(&differ(count, self.cells, "cell"))?,
         }

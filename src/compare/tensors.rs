@@ -11,8 +11,8 @@ use super::differences::{Differences, apart};
 use super::{Options, Tolerance, count, differ};
 use crate::util::text::shown;
 
-/// Of values further apart than one power of two is from the next, a relative difference says more.
-const MOST_ULPS: u32 = 1 << 23;
+/// Of values further apart than this a relative difference says more.
+const MOST_ULPS: u32 = 9_999;
 
 /// A tensor that both sides have, or one of them.
 #[derive(Debug, Serialize)]
@@ -43,7 +43,7 @@ pub struct ValuesDifference {
     pub differing: usize,
     /// By more than the tolerance allows.
     pub beyond_tolerance: usize,
-    /// None if two values are further apart than one power of two is from the next.
+    /// None if it is many, or a value is not finite.
     pub max_ulps: Option<u32>,
     pub first: Option<Value>,
     pub largest: Option<Value>,
@@ -232,7 +232,7 @@ impl fmt::Display for Value {
             Some(ulps) => write!(f, " ({})", count(ulps as usize, "ULP")),
             None if left.is_finite() && right.is_finite() => {
                 let largest = f64::from(left.abs().max(right.abs()));
-                write!(f, " (relative difference {:.2})", apart(left.into(), right.into()) / largest)
+                write!(f, " (relative difference {:.1e})", apart(left.into(), right.into()) / largest)
             }
             None => Ok(()),
         }
