@@ -15,6 +15,7 @@ mod reproduce;
 mod run_json;
 mod summary;
 mod test;
+mod trace_options;
 mod train;
 mod usage;
 

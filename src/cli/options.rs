@@ -1,8 +1,5 @@
 //! What decides a run's results: the options of the command line, saved with the results.
 
-use std::ops::RangeInclusive;
-use std::path::PathBuf;
-
 use anyhow::{Result, anyhow, bail};
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser};
@@ -11,11 +8,9 @@ use serde_json::{Map, Value};
 
 use crate::cli::device::DeviceOption;
 use crate::cli::usage::message;
-use crate::lightning;
 use crate::lightning::limit_train_batches::LimitTrainBatches;
 use crate::notebook;
 use crate::notebook::models::Model;
-use crate::trace::Trace;
 
 /// What every run has; the defaults are the notebook's values.
 #[derive(Args, Clone, Debug, PartialEq, Serialize)]
@@ -45,30 +40,6 @@ pub struct RunOptions {
     /// Where to train: auto, cpu, cuda, cuda:N or mps; auto takes a GPU where libtorch can use one
     #[arg(long, default_value = "auto")]
     pub device: DeviceOption,
-}
-
-/// A trace of what every step comes to. It changes nothing of what a run computes.
-#[derive(Args, Clone, Debug)]
-pub struct TraceOptions {
-    /// Write down in this new file what every training step comes to, for `compare`
-    #[arg(long, value_name = "FILE")]
-    pub trace: Option<PathBuf>,
-    /// Keep the tensors themselves of these steps, such as 130..140; the first is 0, the last is included
-    #[arg(long, value_name = "FROM..TO", requires = "trace", value_parser = steps)]
-    pub trace_steps: Option<RangeInclusive<usize>>,
-}
-
-impl TraceOptions {
-    /// The trace that is asked for, in a new file.
-    pub fn create(&self) -> Result<Option<Trace>, lightning::Error> {
-        Ok(self.trace.as_deref().map(|path| Trace::create(path, self.trace_steps.clone())).transpose()?)
-    }
-}
-
-fn steps(text: &str) -> Result<RangeInclusive<usize>, String> {
-    let range = text.split_once("..").and_then(|(from, to)| Some((from.parse().ok()?, to.parse().ok()?)));
-    let range = range.filter(|(from, to)| from <= to);
-    range.map(|(from, to)| from..=to).ok_or_else(|| "must be two steps, such as 130..140".into())
 }
 
 /// The options of a single model's run. Read from a file they are held to the same rules as on the command line.

@@ -7,7 +7,8 @@ use clap::Args;
 
 use super::output::{print_line, say};
 use super::{DataDir, check_generator, set_up};
-use crate::cli::options::{RunOptions, TraceOptions};
+use crate::cli::options::RunOptions;
+use crate::cli::trace_options::TraceOptions;
 use crate::lightning::evaluation_loop::terminal_width;
 use crate::notebook;
 use crate::notebook::weights;

@@ -13,8 +13,9 @@ use super::hints::{self, explain};
 use super::{DataDir, UsageError, check_generator, print, say, set_up, shell_word};
 use crate::cli::device::DeviceOption;
 use crate::cli::interrupt::Interrupt;
-use crate::cli::options::{RunOptions, TraceOptions, TrainOptions};
+use crate::cli::options::{RunOptions, TrainOptions};
 use crate::cli::run_json::{End, Outcome, Run, RunJson, lock};
+use crate::cli::trace_options::TraceOptions;
 use crate::islp::data_module::SimpleDataModule;
 use crate::islp::module::SimpleModule;
 use crate::lightning::csv_logger::CsvLogger;
@@ -75,7 +76,10 @@ pub fn run(args: &TrainArgs) -> Result<u8> {
     let earlier = args.resume.as_deref().map(Earlier::read).transpose()?;
     let base = match (&earlier, &args.from) {
         (Some(earlier), _) => Some(earlier.run_json.clone()),
-        (None, from) => from.as_deref().map(read_from).transpose()?,
+        (None, Some(from)) => {
+            Some(RunJson::read(from).context("--from takes the run.json of a run, or its folder")?)
+        }
+        (None, None) => None,
     };
     let mut options = resolve_options(args, base.as_ref(), earlier.as_ref())?;
     let device = set_up(options.run.device, options.run.threads)?;
@@ -109,11 +113,6 @@ pub fn run(args: &TrainArgs) -> Result<u8> {
     let run_json = RunJson::new(run, &data_dir, outcome);
     let ended = fit_and_save(&mut trainer, &mut module, &data, run_json, start);
     conclude(ended, &trainer, &interrupt)
-}
-
-/// The run that `--from` names.
-fn read_from(path: &Path) -> Result<RunJson> {
-    RunJson::read(path).context("--from takes the run.json of a run, or its folder")
 }
 
 /// The options given, and for the rest those of the run that is gone on with or repeated.

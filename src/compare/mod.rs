@@ -25,6 +25,7 @@
 mod differences;
 mod error;
 mod files;
+mod found;
 mod metrics;
 mod options;
 mod report;
@@ -38,7 +39,7 @@ use std::path::{Path, PathBuf};
 
 pub use error::Error;
 use files::{Kind, is_folder, list, list_run_json, pickle_beside};
-use report::FileReport;
+use found::FileReport;
 pub use report::{Report, Verdict};
 pub use tolerance::Tolerance;
 

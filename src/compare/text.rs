@@ -4,8 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::Tolerance;
 use super::differences::Differences;
+use super::{Tolerance, count};
 use crate::util::text::{LONGEST_SHOWN, excerpt};
 
 /// Where two texts part; lines and the bytes of a line count from 1.
@@ -53,9 +53,24 @@ impl fmt::Display for TextDifference {
     }
 }
 
-/// How far the numbers in two texts are apart, which have the same words otherwise and all of whose numbers are close
-/// enough. None if that is not so.
-pub fn close(reference: &[u8], candidate: &[u8], tolerance: Tolerance) -> Option<(usize, f64, f64)> {
+/// Numbers that differ in two texts which have the same words otherwise.
+#[derive(Debug, Serialize)]
+pub struct Close {
+    pub differing: usize,
+    pub max_abs_difference: f64,
+    #[serde(skip)]
+    pub sum_abs: f64,
+}
+
+impl fmt::Display for Close {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let verb = if self.differing == 1 { "differs" } else { "differ" };
+        write!(f, "{} {verb} by {:.3e} at most", count(self.differing, "number"), self.max_abs_difference)
+    }
+}
+
+/// The numbers that differ in two texts; none if a word or more than the tolerance differs.
+pub fn close(reference: &[u8], candidate: &[u8], tolerance: Tolerance) -> Option<Close> {
     let (left, right) = (str::from_utf8(reference).ok()?, str::from_utf8(candidate).ok()?);
     let (mut left, mut right) = (left.split_whitespace(), right.split_whitespace());
     let mut differences = Differences::new(Some(tolerance));
@@ -72,7 +87,11 @@ pub fn close(reference: &[u8], candidate: &[u8], tolerance: Tolerance) -> Option
             _ => return None,
         }
     }
-    (differences.beyond == 0).then_some((differences.count, differences.max_abs, differences.sum_abs))
+    (differences.beyond == 0).then_some(Close {
+        differing: differences.count,
+        max_abs_difference: differences.max_abs,
+        sum_abs: differences.sum_abs,
+    })
 }
 
 /// The number in a word such as `0.34},`, and what is around it.

@@ -1,13 +1,11 @@
 //! `pytorch_lightning.Trainer`: the one training loop. The file is longer than others so that all of a training run is in
 //! one place.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use log::info;
-use tch::Tensor;
 
 use crate::islp::data_module::SimpleDataModule;
 use crate::islp::error_tracker::Metrics;
@@ -22,9 +20,10 @@ use crate::lightning::limit_train_batches::LimitTrainBatches;
 use crate::lightning::model_checkpoint::ModelCheckpoint;
 use crate::lightning::model_summary;
 use crate::lightning::progress_bar::ProgressBar;
+use crate::lightning::trace;
 use crate::torch::data::DataLoader;
 use crate::torch::generator::Generator;
-use crate::trace::{State, Trace};
+use crate::trace::Trace;
 
 /// A row of `train_accuracy_step` is logged every so many steps; Lightning's `log_every_n_steps`.
 const LOG_EVERY_N_STEPS: usize = 50;
@@ -89,7 +88,7 @@ pub struct Trainer {
     pub current_epoch: usize,
     /// The number of training steps taken.
     pub global_step: usize,
-    generator: Generator,
+    pub(super) generator: Generator,
     start: Instant,
 }
 
@@ -155,14 +154,14 @@ impl Trainer {
             let mut metrics = EpochMetrics::default();
             for batch in train_dataloader.iter()?.take(batches) {
                 let (images, labels) = batch?;
-                self.trace_start(module)?;
+                trace::start_step(self, module)?;
                 let logits = module.forward(&images, true)?;
                 let loss = module.loss(&logits, &labels)?;
                 let gradients = module.optimizer.gradients(&loss)?;
                 module.optimizer.step(&gradients)?;
 
                 self.global_step += 1;
-                self.trace_end(module, [&images, &labels, &logits, &loss], &gradients)?;
+                trace::end_step(self, module, [&images, &labels, &logits, &loss], &gradients)?;
                 metrics.update(&loss, &logits, labels);
                 self.step_end(module, &mut metrics, &mut losses, &bar)?;
                 if self.should_stop.load(Ordering::Relaxed) {
@@ -188,55 +187,6 @@ impl Trainer {
     fn sanity_check(&self, module: &SimpleModule, val_dataloader: &mut DataLoader) -> Result<(), Error> {
         self.generator.isolate(|| evaluate(module, val_dataloader, NUM_SANITY_VAL_STEPS))?.compute(module)?;
         Ok(())
-    }
-
-    /// Writes down where a step begins.
-    fn trace_start(&mut self, module: &SimpleModule) -> Result<(), Error> {
-        let state = self.trace.is_some().then(|| self.state(module));
-        if let (Some(trace), Some(state)) = (&mut self.trace, state) {
-            trace.start_step(self.current_epoch, self.global_step, &state)?;
-        }
-        Ok(())
-    }
-
-    /// Writes down what a step came to. The optimizer has left the gradients as they were.
-    fn trace_end(
-        &mut self,
-        module: &SimpleModule,
-        step: [&Tensor; 4],
-        gradients: &[Tensor],
-    ) -> Result<(), Error> {
-        let state = self.trace.is_some().then(|| self.state(module));
-        if let (Some(trace), Some(state)) = (&mut self.trace, state) {
-            for (name, tensor) in ["input", "target", "logits", "loss"].into_iter().zip(step) {
-                trace.record(name, tensor)?;
-            }
-            let names = module.optimizer.square_avg().map(|(name, _)| name);
-            let gradients: BTreeMap<&str, &Tensor> = names.zip(gradients).collect();
-            // In the order in which backward comes to them.
-            for (name, _) in state.parameters.iter().rev() {
-                trace.record(&format!("grad.{name}"), gradients[name.as_str()])?;
-            }
-            trace.end_step(&state)?;
-        }
-        Ok(())
-    }
-
-    fn state(&self, module: &SimpleModule) -> State {
-        let parameters = module.named_parameters();
-        let by_name: BTreeMap<&str, &Tensor> = module.optimizer.square_avg().collect();
-        let square_avg =
-            parameters.iter().map(|(name, _)| (name.clone(), by_name[name.as_str()].shallow_clone()));
-        State {
-            // As in PyTorch, whose optimizer has none before its first step.
-            optimizer: if self.global_step == 0 {
-                vec![]
-            } else {
-                vec![("square_avg", square_avg.collect())]
-            },
-            parameters,
-            generator: self.generator.get_state(),
-        }
     }
 
     /// Every [`LOG_EVERY_N_STEPS`] steps reads what they came to, and logs the last one's accuracy.

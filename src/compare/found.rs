@@ -1,0 +1,247 @@
+//! What was found in one file.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use safetensors::SafeTensors;
+use serde::Serialize;
+
+use super::files::Kind;
+use super::metrics::MetricsDifference;
+use super::report::Verdict;
+use super::tensors::{TensorDifference, TensorReport};
+use super::text::{Close, TextDifference};
+use super::trace::TraceReport;
+use super::{Error, Options, count, differ, metrics, tensors, text};
+use crate::torch::state_dict;
+use crate::util::file;
+use crate::util::text::shown;
+
+#[derive(Debug, Serialize)]
+pub struct FileReport {
+    pub(super) name: String,
+    pub(super) verdict: Verdict,
+    #[serde(flatten)]
+    pub(super) found: Found,
+}
+
+/// What was found in a file of a kind.
+#[derive(Debug, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Found {
+    Incomparable {
+        reason: String,
+        /// Lightning's checkpoint that holds the weights which are missing here.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pickle: Option<PathBuf>,
+    },
+    Metrics {
+        rows: usize,
+        difference: Option<MetricsDifference>,
+        first_line: Option<TextDifference>,
+    },
+    Tensors {
+        is_other_header: bool,
+        tensors: Vec<TensorReport>,
+    },
+    Text {
+        lines: usize,
+        close: Option<Close>,
+        first_line: Option<TextDifference>,
+    },
+    Trace(TraceReport),
+}
+
+impl FileReport {
+    pub fn incomparable(name: &str, reason: &str) -> FileReport {
+        FileReport::incomparable_beside(name, reason, None)
+    }
+
+    /// Of a file that only one side has; the other's weights may lie in a pickle.
+    pub fn incomparable_beside(name: &str, reason: &str, pickle: Option<PathBuf>) -> FileReport {
+        let found = Found::Incomparable { reason: shown(reason), pickle };
+        FileReport { name: shown(name), verdict: Verdict::Incomparable, found }
+    }
+
+    pub fn of_files(
+        kind: Kind,
+        name: &str,
+        reference: &Path,
+        candidate: &Path,
+        options: &Options,
+    ) -> FileReport {
+        if kind == Kind::Trace {
+            return FileReport::of_traces(name, TraceReport::of_files(reference, candidate));
+        }
+        let [left, right] = [reference, candidate].map(|path| Ok(file::read(path, kind.limit())?));
+        match both(left, right) {
+            Ok((left, right)) => {
+                FileReport::of_contents(kind, name, (reference, &left), (candidate, &right), options)
+            }
+            Err(reason) => FileReport::incomparable(name, &reason),
+        }
+    }
+
+    /// Of two files' contents; an error names the file.
+    pub fn of_contents(
+        kind: Kind,
+        name: &str,
+        reference: (&Path, &[u8]),
+        candidate: (&Path, &[u8]),
+        options: &Options,
+    ) -> FileReport {
+        let found = match kind {
+            Kind::Metrics => both(not_empty(reference), not_empty(candidate))
+                .map(|_| Found::of_metrics(reference.1, candidate.1, options)),
+            Kind::Tensors => {
+                both(safetensors(reference), safetensors(candidate)).map(|(a, b)| Found::Tensors {
+                    is_other_header: reference.1 != candidate.1,
+                    tensors: tensors::between(&a, &b, options),
+                })
+            }
+            Kind::Text => Ok(Found::of_texts(reference.1, candidate.1, options)),
+            Kind::Trace => {
+                return FileReport::of_traces(name, TraceReport::of_contents(reference, candidate));
+            }
+        };
+        match found {
+            Ok(found) => FileReport { name: shown(name), verdict: found.verdict(), found },
+            Err(reason) => FileReport::incomparable(name, &reason),
+        }
+    }
+
+    fn of_traces(name: &str, report: Result<TraceReport, Error>) -> FileReport {
+        match report {
+            Ok(report) => {
+                FileReport { name: shown(name), verdict: report.verdict(), found: Found::Trace(report) }
+            }
+            Err(error) => FileReport::incomparable(name, &error.to_string()),
+        }
+    }
+
+    pub fn tensors(&self) -> &[TensorReport] {
+        if let Found::Tensors { tensors, .. } = &self.found { tensors } else { &[] }
+    }
+}
+
+impl Found {
+    fn of_metrics(reference: &[u8], candidate: &[u8], options: &Options) -> Found {
+        let rows = metrics::rows(reference).count() - 1;
+        let difference = MetricsDifference::between(reference, candidate, options.tolerance);
+        let is_told = reference == candidate || difference.is_some();
+        let first_line = (!is_told).then(|| TextDifference::between(reference, candidate));
+        Found::Metrics { rows, difference, first_line }
+    }
+
+    fn of_texts(reference: &[u8], candidate: &[u8], options: &Options) -> Found {
+        let lines = reference.split_inclusive(|&byte| byte == b'\n').count();
+        if reference == candidate {
+            return Found::Text { lines, close: None, first_line: None };
+        }
+        let close = options.tolerance.and_then(|tolerance| text::close(reference, candidate, tolerance));
+        Found::Text { lines, close, first_line: Some(TextDifference::between(reference, candidate)) }
+    }
+
+    fn verdict(&self) -> Verdict {
+        match self {
+            Self::Incomparable { .. } => Verdict::Incomparable,
+            Self::Metrics { difference: None, first_line: None, .. }
+            | Self::Text { first_line: None, .. } => Verdict::Identical,
+            Self::Metrics { difference: Some(difference), .. } if difference.is_close() => Verdict::Close,
+            Self::Text { close: Some(_), .. } => Verdict::Close,
+            Self::Metrics { .. } | Self::Text { .. } => Verdict::Different,
+            Self::Tensors { tensors, .. } => {
+                let differences = tensors.iter().filter_map(|tensor| tensor.difference.as_ref());
+                let verdict = |difference: &TensorDifference| {
+                    if difference.is_close() { Verdict::Close } else { Verdict::Different }
+                };
+                differences.map(verdict).max().unwrap_or(Verdict::Identical)
+            }
+            Self::Trace(report) => report.verdict(),
+        }
+    }
+
+    /// The largest absolute difference, and the sum and the number of them.
+    pub fn size(&self) -> (f64, f64, usize) {
+        match self {
+            Self::Metrics { difference: Some(difference), .. } => {
+                (difference.max_abs_difference, difference.sum_abs, difference.differing)
+            }
+            Self::Text { close: Some(close), .. } => {
+                (close.max_abs_difference, close.sum_abs, close.differing)
+            }
+            Self::Tensors { tensors, .. } => {
+                let values = tensors.iter().filter_map(|tensor| match &tensor.difference {
+                    Some(TensorDifference::Values(values)) => Some(values),
+                    _ => None,
+                });
+                values.fold((0.0, 0.0, 0), |(max, sum, count), values| {
+                    (values.max_abs_difference.max(max), sum + values.sum_abs, count + values.differing)
+                })
+            }
+            _ => (0.0, 0.0, 0),
+        }
+    }
+}
+
+fn not_empty((path, table): (&Path, &[u8])) -> Result<(), Error> {
+    if table.trim_ascii().is_empty() { Err(Error::Empty(path.to_owned())) } else { Ok(()) }
+}
+
+fn safetensors<'a>((path, bytes): (&Path, &'a [u8])) -> Result<SafeTensors<'a>, Error> {
+    state_dict::open(bytes).map_err(|error| Error::Safetensors(path.to_owned(), error))
+}
+
+/// Both values, or what is wrong with both: who has two broken files should not learn of them one by one.
+fn both<T>(reference: Result<T, Error>, candidate: Result<T, Error>) -> Result<(T, T), String> {
+    match (reference, candidate) {
+        (Ok(left), Ok(right)) => Ok((left, right)),
+        (left, right) => {
+            let errors = [left.err(), right.err()].into_iter().flatten();
+            Err(errors.map(|error| error.to_string()).collect::<Vec<_>>().join("; "))
+        }
+    }
+}
+
+impl fmt::Display for Found {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Self::Incomparable { reason, pickle } => {
+                write!(f, "could not compare: {reason}")?;
+                match pickle {
+                    Some(pickle) => write!(
+                        f,
+                        "; the other's weights are in {}, a pickle",
+                        shown(&pickle.to_string_lossy())
+                    ),
+                    None => Ok(()),
+                }
+            }
+            Self::Metrics { difference: Some(difference), .. } => {
+                if difference.is_close() {
+                    f.write_str("close: ")?;
+                }
+                write!(f, "{difference}")
+            }
+            Self::Text { close: Some(close), .. } => write!(f, "close: {close}"),
+            Self::Metrics { first_line: Some(text), .. } | Self::Text { first_line: Some(text), .. } => {
+                write!(f, "{text}")
+            }
+            Self::Metrics { rows, .. } => write!(f, "identical ({})", count(*rows, "row")),
+            Self::Text { lines, .. } => write!(f, "identical ({})", count(*lines, "line")),
+            Self::Tensors { is_other_header, tensors } => {
+                let differing = tensors.iter().filter(|tensor| tensor.difference.is_some()).count();
+                let header = if *is_other_header { "; same tensors, another header" } else { "" };
+                match self.verdict() {
+                    Verdict::Identical => {
+                        write!(f, "identical ({}{header})", count(tensors.len(), "tensor"))?
+                    }
+                    Verdict::Close => write!(f, "close: {}", differ(differing, tensors.len(), "tensor"))?,
+                    _ => f.write_str(&differ(differing, tensors.len(), "tensor"))?,
+                }
+                tensors.iter().try_for_each(|tensor| write!(f, "\n    {tensor}"))
+            }
+            Self::Trace(report) => write!(f, "{report}"),
+        }
+    }
+}

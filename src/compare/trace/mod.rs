@@ -1,0 +1,204 @@
+//! Two traces, step by step: where they first part, and how the difference grows from there.
+
+mod display;
+mod parting;
+
+use std::io::BufRead;
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::Error;
+use super::report::Verdict;
+use crate::trace::{Reader, Step, distance};
+use crate::util::text::shown;
+use parting::{Parting, What, parting};
+
+/// How many steps around the parting are worth keeping with their tensors.
+const AROUND: usize = 2;
+
+/// What two traces say together.
+#[derive(Debug, Serialize)]
+pub struct TraceReport {
+    /// The steps that both have.
+    pub steps: usize,
+    /// Of those the ones before the first difference.
+    pub identical_steps: usize,
+    /// None if there is none.
+    pub first_difference: Option<Parting>,
+    /// From the first difference on, at steps further and further apart.
+    pub growth: Vec<Growth>,
+    /// Steps that only one side has.
+    pub surplus: Vec<Surplus>,
+    /// Whether the last step of the reference's trace, of the candidate's, is cut off.
+    pub is_cut: [bool; 2],
+}
+
+/// A step of one of the trainings in a trace, both counted from 0.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Place {
+    pub fit: usize,
+    pub model: String,
+    pub epoch: usize,
+    pub step: usize,
+}
+
+/// One of the two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Side {
+    Reference,
+    Candidate,
+}
+
+/// How far the two are apart at a step.
+#[derive(Debug, Serialize)]
+pub struct Growth {
+    pub epoch: usize,
+    pub step: usize,
+    /// The reference's, and the candidate's.
+    pub loss: [Option<f64>; 2],
+    /// Euclidean, of all parameters, estimated from their sketches; none if they can't be compared.
+    pub parameter_distance: Option<f64>,
+}
+
+/// Steps in a row that only one side has.
+#[derive(Debug, Serialize)]
+pub struct Surplus {
+    pub side: Side,
+    pub from: Place,
+    pub to: Place,
+}
+
+impl TraceReport {
+    pub fn of_files(reference: &Path, candidate: &Path) -> Result<Self, Error> {
+        Self::between(Reader::open(reference)?, Reader::open(candidate)?)
+    }
+
+    pub fn of_contents(reference: (&Path, &[u8]), candidate: (&Path, &[u8])) -> Result<Self, Error> {
+        Self::between(Reader::new(reference.0, reference.1)?, Reader::new(candidate.0, candidate.1)?)
+    }
+
+    fn between<R: BufRead>(mut left: Reader<R>, mut right: Reader<R>) -> Result<Self, Error> {
+        let mut report = Self {
+            steps: 0,
+            identical_steps: 0,
+            first_difference: None,
+            growth: vec![],
+            surplus: vec![],
+            is_cut: [false; 2],
+        };
+        let mut steps = (left.next_step()?, right.next_step()?);
+        let (mut before, mut last) = ([None, None], None);
+        loop {
+            match &mut steps {
+                (Some(a), Some(b)) if key(a) == key(b) => {
+                    report.step([a, b], &before, &mut last);
+                    before = [Some(std::mem::take(a)), Some(std::mem::take(b))];
+                    steps = (left.next_step()?, right.next_step()?);
+                }
+                (Some(a), b) if b.as_ref().is_none_or(|b| key(a) < key(b)) => {
+                    report.surplus(Side::Reference, a);
+                    before[0] = Some(std::mem::take(a));
+                    steps.0 = left.next_step()?;
+                }
+                (_, Some(b)) => {
+                    report.surplus(Side::Candidate, b);
+                    before[1] = Some(std::mem::take(b));
+                    steps.1 = right.next_step()?;
+                }
+                (_, None) => break,
+            }
+        }
+        report.growth.extend(last);
+        report.is_cut = [left.is_cut, right.is_cut];
+        Ok(report)
+    }
+
+    /// Takes in a step that both have, behind the one before on each side. `last` is how far apart they are at the last step that is not
+    /// in the table.
+    fn step(&mut self, steps: [&Step; 2], before: &[Option<Step>; 2], last: &mut Option<Growth>) {
+        let [reference, candidate] = steps;
+        self.steps += 1;
+        if self.first_difference.is_none() {
+            self.first_difference = parting(reference, candidate, before);
+            if self.first_difference.is_none() {
+                self.identical_steps += 1;
+                return;
+            }
+        }
+        let Some(Parting { at, .. }) = &self.first_difference else { return };
+        if at.fit != reference.fit {
+            return;
+        }
+        let growth = Growth::between(reference, candidate);
+        *last = None;
+        if is_row(reference.step.saturating_sub(at.step)) {
+            self.growth.push(growth);
+        } else {
+            *last = Some(growth);
+        }
+    }
+
+    fn surplus(&mut self, side: Side, step: &Step) {
+        let place = Place::of(step);
+        match self.surplus.last_mut() {
+            Some(last) if last.side == side && last.to.fit == place.fit && last.to.step + 1 == place.step => {
+                last.to = place;
+            }
+            _ => self.surplus.push(Surplus { side, from: place.clone(), to: place }),
+        }
+    }
+
+    pub fn verdict(&self) -> Verdict {
+        match self.first_difference {
+            Some(_) => Verdict::Different,
+            None if !self.surplus.is_empty() => Verdict::Different,
+            // Without a step nothing is proved.
+            None if self.steps == 0 => Verdict::Incomparable,
+            None => Verdict::Identical,
+        }
+    }
+
+    /// The steps around the first difference, if it is one of values that were not kept.
+    pub fn steps_to_keep(&self) -> Option<(usize, usize)> {
+        match &self.first_difference {
+            Some(Parting { at, what: What::Values { tensor: None, .. }, .. }) => {
+                Some((at.step.saturating_sub(AROUND), at.step + AROUND))
+            }
+            _ => None,
+        }
+    }
+}
+
+fn key(step: &Step) -> (usize, usize) {
+    (step.fit, step.step)
+}
+
+/// Whether a step so many after the first difference has a row: 0, 1, 2, 5, 10, 20, 50 and so on.
+fn is_row(mut after: usize) -> bool {
+    while after >= 10 && after.is_multiple_of(10) {
+        after /= 10;
+    }
+    [0, 1, 2, 5].contains(&after)
+}
+
+impl Place {
+    fn of(step: &Step) -> Self {
+        Self { fit: step.fit, model: shown(&step.model), epoch: step.epoch, step: step.step }
+    }
+}
+
+impl Growth {
+    fn between(reference: &Step, candidate: &Step) -> Self {
+        let loss = |step: &Step| {
+            step.quantities.iter().find(|quantity| quantity.name == "loss").map(|loss| loss.mean.0)
+        };
+        Self {
+            epoch: reference.epoch,
+            step: reference.step,
+            loss: [loss(reference), loss(candidate)],
+            parameter_distance: distance(&reference.sketch, &candidate.sketch),
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! In what two records of one step part.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use super::{Place, Side};
+use crate::compare::tensors::{TensorDifference, difference};
+use crate::trace::{Number, Quantity, Step};
+use crate::util::text::shown;
+
+/// Where two traces part.
+#[derive(Debug, Serialize)]
+pub struct Parting {
+    pub at: Place,
+    /// None if they are in different epochs.
+    pub quantity: Option<String>,
+    /// Whether it was so before the step began.
+    pub is_before: bool,
+    /// The only side on which something between the steps has changed it, if it was one.
+    pub changed_in: Option<Side>,
+    pub what: What,
+    /// The quantities of the step that are the same on both sides.
+    pub same: Vec<String>,
+    /// Those that differ besides.
+    pub also: Vec<String>,
+}
+
+/// How two traces part.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum What {
+    /// The candidate is in this epoch at the step.
+    OtherEpoch(usize),
+    /// A quantity that only one side has.
+    Only(Side),
+    /// Another kind or shape.
+    Layout {
+        reference: String,
+        candidate: String,
+    },
+    Values {
+        reference: Numbers,
+        candidate: Numbers,
+        tensor: Option<TensorDifference>,
+    },
+}
+
+/// What is known of a tensor that was not kept.
+#[derive(Debug, Serialize)]
+pub struct Numbers {
+    pub xxh3: String,
+    pub min: Number,
+    pub max: Number,
+    pub mean: Number,
+}
+
+/// Where two records of one step part, if they do, behind the step before.
+pub fn parting(reference: &Step, candidate: &Step, before: &[Option<Step>; 2]) -> Option<Parting> {
+    let at = Place::of(reference);
+    if reference.epoch != candidate.epoch {
+        let what = What::OtherEpoch(candidate.epoch);
+        let (same, also) = (vec![], vec![]);
+        return Some(Parting { at, quantity: None, is_before: false, changed_in: None, what, same, also });
+    }
+    let (mut first, mut same, mut also) = (None, vec![], BTreeSet::new());
+    for (name, left, right) in pairs(&reference.before, &candidate.before) {
+        // What only one side has changed is on the other as the step before left it.
+        let was = |side: usize| {
+            let before = before[side].as_ref().filter(|before| before.fit == reference.fit)?;
+            before.quantities.iter().find(|quantity| quantity.name == name)
+        };
+        let changed_in = match (left, right) {
+            (Some(_), None) => Some(Side::Reference),
+            (None, Some(_)) => Some(Side::Candidate),
+            _ => None,
+        };
+        match what(left.or_else(|| was(0)), right.or_else(|| was(1))) {
+            Some(what) if first.is_none() => first = Some((shown(name), true, changed_in, what)),
+            Some(_) => {
+                also.insert(shown(name));
+            }
+            None => {}
+        }
+    }
+    for (name, left, right) in pairs(&reference.quantities, &candidate.quantities) {
+        match what(left, right) {
+            None => same.push(shown(name)),
+            Some(what) if first.is_none() => first = Some((shown(name), false, None, what)),
+            Some(_) => {
+                also.insert(shown(name));
+            }
+        }
+    }
+    let (name, is_before, changed_in, what) = first?;
+    also.remove(&name);
+    let also = also.into_iter().collect();
+    Some(Parting { at, quantity: Some(name), is_before, changed_in, what, same, also })
+}
+
+type Pair<'a> = (&'a str, Option<&'a Quantity>, Option<&'a Quantity>);
+
+/// By name, in the reference's order; then what only the candidate has.
+fn pairs<'a>(reference: &'a [Quantity], candidate: &'a [Quantity]) -> Vec<Pair<'a>> {
+    let mut right: BTreeMap<&str, &Quantity> =
+        candidate.iter().map(|quantity| (quantity.name.as_str(), quantity)).collect();
+    let mut pairs: Vec<Pair> = reference
+        .iter()
+        .map(|left| (left.name.as_str(), Some(left), right.remove(left.name.as_str())))
+        .collect();
+    let rest = candidate.iter().filter(|quantity| right.contains_key(quantity.name.as_str()));
+    pairs.extend(rest.map(|quantity| (quantity.name.as_str(), None, Some(quantity))));
+    pairs
+}
+
+fn what(reference: Option<&Quantity>, candidate: Option<&Quantity>) -> Option<What> {
+    let (left, right) = match (reference, candidate) {
+        (Some(left), Some(right)) => (left, right),
+        (Some(_), None) => return Some(What::Only(Side::Reference)),
+        _ => return Some(What::Only(Side::Candidate)),
+    };
+    if (&left.kind, &left.shape) != (&right.kind, &right.shape) {
+        let layout = |quantity: &Quantity| format!("{} {:?}", shown(&quantity.kind), quantity.shape);
+        return Some(What::Layout { reference: layout(left), candidate: layout(right) });
+    }
+    if left.xxh3 == right.xxh3 {
+        return None;
+    }
+    let tensor = left
+        .bytes()
+        .zip(right.bytes())
+        .and_then(|(a, b)| difference(left.kind == "float32", &left.shape, &a, &b, None));
+    Some(What::Values { reference: Numbers::of(left), candidate: Numbers::of(right), tensor })
+}
+
+impl Numbers {
+    fn of(quantity: &Quantity) -> Self {
+        let Quantity { xxh3, min, max, mean, .. } = quantity;
+        Self { xxh3: shown(xxh3), min: *min, max: *max, mean: *mean }
+    }
+}
