@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Coverage-guided fuzzing of what reads files: idx, safetensors (weights and checkpoints) and metrics_csv.
+# Coverage-guided fuzzing of what reads files: idx, safetensors (weights and checkpoints),
+# metrics_csv and trace.
 #
 #   scripts/fuzz.sh [SECONDS]
 #
-# Each of the three runs for so many seconds (20 if none are given), on from what earlier runs found in fuzz/corpus/.
+# Each of the four runs for so many seconds (20 if none are given), on from what earlier runs found in fuzz/corpus/.
 # An input that crashes it, hangs it or makes it allocate more than 64 MB is left in fuzz/artifacts/, and the exit code
 # is 1. cargo-fuzz is fetched into .cargo-fuzz/.
 
@@ -31,7 +32,7 @@ part() { dd if="$1" bs=1 skip="$2" count="$3" status=none; }
 # What the fuzzer starts from: real files, as small as they come.
 seeds() {
   local raw=tests/data/fashion-mnist/MNIST/raw count run
-  mkdir -p fuzz/corpus/{idx,safetensors,metrics_csv}
+  mkdir -p fuzz/corpus/{idx,safetensors,metrics_csv,trace}
   for count in 1 2; do
     {
       printf "\\x$(printf '%02x' $((8 + count)))"
@@ -42,7 +43,7 @@ seeds() {
     } >fuzz/corpus/idx/$count-images
   done
   run=$("$program" train --model mlr --epochs 1 --no-progress --threads 1 --data-dir tests/data/fashion-mnist \
-    --output-dir fuzz/corpus/run 2>/dev/null)
+    --output-dir fuzz/corpus/run --trace fuzz/corpus/run.trace --trace-steps 0..0 --batch-size 40 2>/dev/null)
   cp "$run/model.safetensors" fuzz/corpus/safetensors/weights
   cp -L "$run/checkpoints/last.safetensors" fuzz/corpus/safetensors/checkpoint
   local header='{"linear.1.bias":{"dtype":"F32","shape":[10],"data_offsets":[0,40]}}'
@@ -53,14 +54,18 @@ seeds() {
   { head -n 9 "$run/metrics.csv" && printf '\xff' && head -n 8 "$run/metrics.csv"; } >fuzz/corpus/metrics_csv/run
   { head -n 12 output/MNIST/version_0/metrics.csv && printf '\xff' && head -n 12 output/MNIST_MLR/version_0/metrics.csv; } \
     >fuzz/corpus/metrics_csv/reference
-  rm -rf fuzz/corpus/run
+  # Without the largest tensors, which would make every input slow.
+  {
+    sed -E 's/"data":"[^"]{2000,}"/"data":""/g' fuzz/corpus/run.trace && printf '\xff' && sed -E '2s/[0-9a-f]{16}/0&/2; s/"data":"[^"]{2000,}"/"data":""/g' fuzz/corpus/run.trace
+  } >fuzz/corpus/trace/run
+  rm -rf fuzz/corpus/run fuzz/corpus/run.trace
 }
 seeds
 
 # The targets are built with options that only a nightly compiler takes, or one that is told to pass for it.
 export RUSTC_BOOTSTRAP=1
 run "$cargo_fuzz" build --target-dir "$root/fuzz/target" || die "the fuzz targets could not be built, see above"
-for name in idx safetensors metrics_csv; do
+for name in idx safetensors metrics_csv trace; do
   log=fuzz/target/$name.log
   # libtorch keeps memory to the end, which is no leak.
   ASAN_OPTIONS=detect_leaks=0 OMP_NUM_THREADS=1 run "$cargo_fuzz" run --target-dir "$root/fuzz/target" "$name" -- \

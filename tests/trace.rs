@@ -4,9 +4,9 @@ mod common;
 
 use std::fs;
 use std::path::Path;
-use std::process::Output;
+use std::process::{Command, Output};
 
-use common::{assert_refused, islp_mnist, program, python, small_mnist, stdout_of, train};
+use common::{assert_refused, checkout, islp_mnist, program, python, small_mnist, stdout_of, train};
 use insta::assert_snapshot;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -70,16 +70,12 @@ fn where_a_training_parts_from_pythons_is_found_at_its_step_and_quantity() {
     first difference in fit 0 (MNISTModel), epoch 1, step 8: generator.state, as it was before the step
     something else than a step changed it since the step before, in the reference only
     ");
-    assert_snapshot!(beginning("swap_inside", 1), @"
-    first difference in fit 0 (SwapInside), epoch 0, step 0: logits
-    ");
+    assert_snapshot!(beginning("swap_inside", 1), @"first difference in fit 0 (SwapInside), epoch 0, step 0: logits");
     assert_snapshot!(beginning("drop_last", 2), @"
     first difference in fit 0 (MNISTModel), epoch 1, step 6, which is in epoch 0 in the candidate: their epochs have not the same steps
     only in the candidate: steps 12 to 13 of fit 0 (MNISTModel)
     ");
-    assert_snapshot!(beginning("bound", 1), @"
-    first difference in fit 0 (OtherBound), epoch 0, step 0: _forward.2.weight, as it was before the step
-    ");
+    assert_snapshot!(beginning("bound", 1), @"first difference in fit 0 (OtherBound), epoch 0, step 0: _forward.2.weight, as it was before the step");
     assert_snapshot!(beginning("momentum", 2), @"
     first difference in fit 0 (MNISTModel), epoch 0, step 0: optimizer.momentum_buffer.layer1.1.weight
     only in the reference
@@ -96,6 +92,46 @@ fn where_a_training_parts_from_pythons_is_found_at_its_step_and_quantity() {
     }
     let moved = eps["quantity"].as_str().unwrap();
     assert!(moved.starts_with("layer") || moved.starts_with("_forward"), "{eps}");
+}
+
+#[test]
+#[ignore = "needs the Python reference"]
+fn traces_of_the_notebook_are_pythons_where_the_loss_is_no_number_too() {
+    let folder = small_mnist();
+    for (name, options) in
+        [("usual", "--epochs 2 --batch-size 48"), ("nan", "--epochs 2 --lr 1e30 --batch-size 100")]
+    {
+        let side = |side: &str| {
+            format!("{options} --data-dir data --output-dir {name}/{side} --trace {side}_{name}.trace")
+        };
+        let mut notebook = python("scripts/notebook.py");
+        notebook.current_dir(&folder).env("OMP_NUM_THREADS", "1");
+        stdout_of(notebook.args(side("python").split_whitespace()));
+        program(&folder, &format!("reproduce --device cpu --no-progress {}", side("rust")))
+            .assert()
+            .success();
+        let told = told(&folder, &format!("python_{name}.trace"), &format!("rust_{name}.trace"));
+        assert!(told.contains("\nidentical: 1 file, 0 tensors, "), "{told}");
+    }
+    let is_nan = |line: &String| line.contains("\"min\":\"nan\"");
+    assert!(lines(&folder, "rust_nan.trace").iter().any(is_nan), "a loss that is no number is traced");
+}
+
+#[test]
+#[ignore = "needs the Python reference"]
+fn a_training_of_ones_own_leaves_the_trace_that_it_leaves_in_python() {
+    let folder = tempfile::tempdir().unwrap();
+    // With -I Python does not know PYTHONPATH.
+    let code = "import runpy, sys; sys.path.insert(0, sys.argv[1]); runpy.run_path(sys.argv[2])";
+    let mut command = Command::new(checkout().join(".venv/bin/python"));
+    command.current_dir(&folder).args(["-I", "-c", code]).env("CUDA_VISIBLE_DEVICES", "");
+    stdout_of(command.arg(checkout().join("scripts")).arg(checkout().join("tests/own_training.py")));
+    let example = Path::new(env!("CARGO_BIN_EXE_islp-mnist")).with_file_name("examples").join("trace");
+    stdout_of(Command::new(example).current_dir(&folder));
+    assert_snapshot!(told(&folder, "python.trace", "rust.trace"), @"
+    python.trace and rust.trace: identical (8 steps)
+    identical: 1 file, 0 tensors, 8 steps traced, 0 differences
+    ");
 }
 
 #[test]

@@ -87,15 +87,6 @@ impl SimpleModule {
         self.vs.variables().into_iter().collect()
     }
 
-    /// The parameters with their names, in the order in which they were made; `model.named_parameters()`.
-    pub fn named_parameters(&self) -> Vec<(String, Tensor)> {
-        // tch tells the order of the tensors, and the names of them without an order.
-        let names: BTreeMap<_, _> =
-            self.vs.variables().into_iter().map(|(name, tensor)| (tensor.data_ptr(), name)).collect();
-        let parameters = self.vs.trainable_variables().into_iter();
-        parameters.map(|tensor| (names[&tensor.data_ptr()].clone(), tensor)).collect()
-    }
-
     /// Gives the parameters these values, `model.load_state_dict(tensors)`.
     ///
     /// # Errors

@@ -44,14 +44,5 @@ pub fn end_step(
 }
 
 fn state(trainer: &Trainer, module: &SimpleModule) -> State {
-    let parameters = module.named_parameters();
-    let by_name: BTreeMap<&str, &Tensor> = module.optimizer.square_avg().collect();
-    let square_avg =
-        parameters.iter().map(|(name, _)| (name.clone(), by_name[name.as_str()].shallow_clone()));
-    State {
-        // As in PyTorch, whose optimizer has none before its first step.
-        optimizer: if trainer.global_step == 0 { vec![] } else { vec![("square_avg", square_avg.collect())] },
-        parameters,
-        generator: trainer.generator.get_state(),
-    }
+    State::of(&module.vs, &module.optimizer, &trainer.generator, trainer.global_step)
 }

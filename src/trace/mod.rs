@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
+use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor, no_grad};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -28,6 +29,8 @@ use sketch::Signs;
 pub(crate) use sketch::distance;
 
 use crate::torch;
+use crate::torch::generator::Generator;
+use crate::torch::optim::RmsProp;
 use crate::util::file;
 use format::Header;
 
@@ -47,33 +50,25 @@ pub struct State {
 ///
 /// ```
 /// use islp_mnist::{torch::{Generator, optim::RmsProp}, trace::{State, Trace}};
-/// use tch::{Kind, Tensor, nn::VarStore, Device};
+/// use tch::{Device, Kind, Tensor, nn::VarStore};
 ///
 /// let folder = tempfile::tempdir()?;
 /// let (vs, generator) = (VarStore::new(Device::Cpu), Generator::new(0));
 /// let w = vs.root().var_copy("w", &Tensor::from_slice(&generator.uniform(3, -1.0, 1.0)));
 /// let mut optimizer = RmsProp::new(&vs, 0.01)?;
-/// let mut trace = Trace::create(&folder.path().join("rust.trace"), None)?;
 ///
-/// trace.start_fit("Linear");
+/// let mut trace = Trace::create(&folder.path().join("rust.trace"), None)?;
+/// trace.start_fit("Squares");
 /// for step in 0..2 {
-///     let state = |optimizer: &RmsProp| State {
-///         parameters: vec![("w".into(), w.shallow_clone())],
-///         optimizer: match step {
-///             0 => vec![], // as in PyTorch
-///             _ => vec![("square_avg", optimizer.square_avg().map(|(n, v)| (n.into(), v.shallow_clone())).collect())],
-///         },
-///         generator: generator.get_state(),
-///     };
-///     trace.start_step(0, step, &state(&optimizer))?;
+///     trace.start_step(0, step, &State::of(&vs, &optimizer, &generator, step))?;
 ///     let input = Tensor::from_slice(&generator.uniform(3, 0.0, 1.0));
 ///     let loss = (&w * &input).sum(Kind::Float).square();
 ///     let gradients = optimizer.gradients(&loss)?;
 ///     optimizer.step(&gradients)?;
-///     trace.record("input", &input)?;
-///     trace.record("loss", &loss)?;
-///     trace.record("grad.w", &gradients[0])?;
-///     trace.end_step(&state(&optimizer))?;
+///     for (name, tensor) in [("input", &input), ("loss", &loss), ("grad.w", &gradients[0])] {
+///         trace.record(name, tensor)?;
+///     }
+///     trace.end_step(&State::of(&vs, &optimizer, &generator, step + 1))?;
 /// }
 /// # Ok::<(), anyhow::Error>(())
 /// ```
@@ -192,6 +187,26 @@ impl Trace {
 }
 
 impl State {
+    /// Of a training with [`RmsProp`] that has taken so many steps.
+    pub fn of(vs: &VarStore, optimizer: &RmsProp, generator: &Generator, steps: usize) -> Self {
+        // tch tells the parameters in the order in which they were made, and their names without one.
+        let names: BTreeMap<_, _> =
+            vs.variables().into_iter().map(|(name, tensor)| (tensor.data_ptr(), name)).collect();
+        let parameters: Vec<_> = vs
+            .trainable_variables()
+            .into_iter()
+            .map(|tensor| (names[&tensor.data_ptr()].clone(), tensor))
+            .collect();
+        let by_name: BTreeMap<&str, &Tensor> = optimizer.square_avg().collect();
+        let square_avg =
+            parameters.iter().map(|(name, _)| (name.clone(), by_name[name.as_str()].shallow_clone()));
+        Self {
+            optimizer: if steps == 0 { vec![] } else { vec![("square_avg", square_avg.collect())] },
+            parameters,
+            generator: generator.get_state(),
+        }
+    }
+
     /// In the order in which a step changes them, by their names in a checkpoint.
     fn tensors(&self) -> Result<Vec<(String, Tensor)>, Error> {
         let mut tensors = vec![];

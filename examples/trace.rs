@@ -1,0 +1,46 @@
+//! A training of one's own with a trace, as docs/parity.md has it; tests/own_training.py is the same in Python.
+//!
+//!     cargo run --release --example trace
+
+use islp_mnist::torch::data::{DataLoader, Subset};
+use islp_mnist::torch::nn::linear;
+use islp_mnist::torch::{Generator, optim::RmsProp};
+use islp_mnist::trace::{State, Trace};
+use tch::nn::{Module, VarStore};
+use tch::{Device, Kind, Tensor};
+
+fn main() -> anyhow::Result<()> {
+    let (vs, generator) = (VarStore::new(Device::Cpu), Generator::new(0));
+    let x = Tensor::from_slice(&generator.uniform(64 * 4, -1.0, 1.0)).view([64, 4]);
+    let y = x.sum_dim_intlist(1, false, Kind::Float).gt(0.0).to_kind(Kind::Int64);
+    let data = Subset::whole(&x, &y)?;
+    let mut loader = DataLoader::new(&data, 16, &generator);
+    loader.shuffle = true;
+    let layer = linear(vs.root() / "layer", 4, 2, &generator)?;
+    let mut optimizer = RmsProp::new(&vs, 0.01)?;
+
+    let mut trace = Trace::create("rust.trace".as_ref(), Some(0..=7))?;
+    trace.start_fit("Classifier");
+    let mut step = 0;
+    for epoch in 0..2 {
+        for batch in loader.iter()? {
+            let (x, y) = batch?;
+            trace.start_step(epoch, step, &State::of(&vs, &optimizer, &generator, step))?;
+            let logits = layer.forward(&x);
+            let loss = logits.cross_entropy_for_logits(&y);
+            let gradients = optimizer.gradients(&loss)?;
+            optimizer.step(&gradients)?;
+            step += 1;
+            trace.record("input", &x)?;
+            trace.record("target", &y)?;
+            trace.record("logits", &logits)?;
+            trace.record("loss", &loss)?;
+            let names = optimizer.square_avg().map(|(name, _)| name);
+            for (name, gradient) in names.zip(&gradients) {
+                trace.record(&format!("grad.{name}"), gradient)?;
+            }
+            trace.end_step(&State::of(&vs, &optimizer, &generator, step))?;
+        }
+    }
+    Ok(())
+}
