@@ -219,6 +219,18 @@ fn another_model_parts_in_what_it_has() {
 }
 
 #[test]
+fn of_quantities_with_one_name_the_first_is_compared_with_the_first() {
+    let folder = small_mnist();
+    trace(&folder, "a.trace", &["--epochs", "1", "--model", "mlr"]);
+    // As from two networks, whose losses have one name.
+    let twice: Vec<_> =
+        lines(&folder, "a.trace").iter().map(|line| line.replace("\"target\"", "\"loss\"")).collect();
+    fs::write(folder.path().join("twice.trace"), twice.join("\n") + "\n").unwrap();
+    assert!(told(&folder, "twice.trace", "twice.trace").contains("identical (7 steps)"));
+    assert!(told(&folder, "twice.trace", "a.trace").contains("step 0: loss\n"));
+}
+
+#[test]
 fn tensors_that_were_not_kept_are_told_by_their_numbers_and_how_to_keep_them() {
     let folder = small_mnist();
     trace(&folder, "a.trace", &["--epochs", "1"]);

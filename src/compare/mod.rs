@@ -104,7 +104,10 @@ fn compare_folders(reference: &Path, candidate: &Path, options: &Options) -> Res
             }
         })
     };
-    let files = left.union(&right).map(report).collect::<Result<Vec<_>, Error>>()?;
+    // Traces last: they say why the others differ.
+    let (traces, others): (Vec<_>, Vec<_>) =
+        left.union(&right).partition(|file| matches!(Kind::of(file), Ok(Kind::Trace)));
+    let files = others.into_iter().chain(traces).map(report).collect::<Result<Vec<_>, Error>>()?;
     let mut report = Report::new(files, options);
     let [left, right] =
         [(reference, &left), (candidate, &right)].map(|(folder, files)| list_run_json(folder, files));

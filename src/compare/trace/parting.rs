@@ -1,6 +1,6 @@
 //! In what two records of one step part.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::Serialize;
 
@@ -100,15 +100,19 @@ pub fn parting(reference: &Step, candidate: &Step, before: &[Option<Step>; 2]) -
 
 type Pair<'a> = (&'a str, Option<&'a Quantity>, Option<&'a Quantity>);
 
-/// By name, in the reference's order; then what only the candidate has.
+/// By name, in the reference's order; then what only the candidate has. Of several with one name, such as the losses of
+/// two networks, the first with the first and so on.
 fn pairs<'a>(reference: &'a [Quantity], candidate: &'a [Quantity]) -> Vec<Pair<'a>> {
-    let mut right: BTreeMap<&str, &Quantity> =
-        candidate.iter().map(|quantity| (quantity.name.as_str(), quantity)).collect();
-    let mut pairs: Vec<Pair> = reference
-        .iter()
-        .map(|left| (left.name.as_str(), Some(left), right.remove(left.name.as_str())))
-        .collect();
-    let rest = candidate.iter().filter(|quantity| right.contains_key(quantity.name.as_str()));
+    let mut right: BTreeMap<&str, VecDeque<&Quantity>> = BTreeMap::new();
+    for quantity in candidate {
+        right.entry(&quantity.name).or_default().push_back(quantity);
+    }
+    let mut pairs: Vec<Pair> = vec![];
+    for left in reference {
+        let right = right.get_mut(left.name.as_str()).and_then(VecDeque::pop_front);
+        pairs.push((&left.name, Some(left), right));
+    }
+    let rest = right.into_values().flatten();
     pairs.extend(rest.map(|quantity| (quantity.name.as_str(), None, Some(quantity))));
     pairs
 }
