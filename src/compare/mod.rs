@@ -44,6 +44,14 @@ pub use report::{Report, Verdict};
 pub use tolerance::Tolerance;
 
 /// How to compare.
+///
+/// ```
+/// use islp_mnist::compare::{Options, Tolerance};
+///
+/// let bits = Options::default();
+/// assert_eq!(bits.tolerance, None);
+/// let close = Options { tolerance: Some(Tolerance { atol: 1e-8, rtol: 1e-5 }), ..bits };
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
     /// For ports that do not promise the same bits. None, the default, asks for them.
