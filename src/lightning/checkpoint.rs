@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, to_raw_value};
 use sha2::{Digest, Sha256};
 use tch::{Tensor, no_grad};
 
@@ -50,8 +50,9 @@ struct Metadata {
     /// The version that wrote it.
     #[serde(default = "first_version")]
     islp_mnist: String,
-    progress: TrainerState,
-    /// As it was written: the checksum is over its text.
+    /// A [`TrainerState`], as it was written: the checksum is over its text, and Python writes numbers otherwise.
+    progress: Box<RawValue>,
+    /// As it was written too.
     #[serde(alias = "run")]
     hyper_parameters: Box<RawValue>,
     /// Of everything else in the file, see [`digest`].
@@ -103,16 +104,16 @@ impl Checkpoint {
         let path = path.to_path_buf();
         let parse = || -> Result<_, CheckpointError> {
             let mut views = state_dict::parse(bytes)?;
-            let metadata = metadata(bytes, &views)?;
+            let (state, hyper_parameters) = metadata(bytes, &views)?;
             let generator =
                 views.remove(GENERATOR).ok_or_else(|| CheckpointError::Lacks(GENERATOR.into()))?;
             if generator.dtype() != Dtype::U8 {
                 let reason = format!("is of {}, not of U8", generator.dtype());
                 return Err(CheckpointError::State { name: GENERATOR.into(), reason });
             }
-            Ok((metadata, generator.data().to_vec(), state_dict::floats(views)?))
+            Ok((state, hyper_parameters, generator.data().to_vec(), state_dict::floats(views)?))
         };
-        let (Metadata { progress: state, hyper_parameters, .. }, generator, floats) =
+        let (state, hyper_parameters, generator, floats) =
             parse().map_err(|reason| Error::Checkpoint { path: path.clone(), reason })?;
         let (mut weights, mut square_avg) = (BTreeMap::new(), BTreeMap::new());
         for (name, tensor) in floats {
@@ -173,19 +174,26 @@ pub(crate) fn retain_weights(
 }
 
 /// What a checkpoint says besides its `tensors`, both as they were written.
-fn metadata(bytes: &[u8], tensors: &BTreeMap<String, TensorView>) -> Result<Metadata, CheckpointError> {
+fn metadata(
+    bytes: &[u8],
+    tensors: &BTreeMap<String, TensorView>,
+) -> Result<(TrainerState, Box<RawValue>), CheckpointError> {
     let text = state_dict::metadata(bytes, METADATA)?.ok_or(CheckpointError::OnlyWeights)?;
-    let metadata: Metadata = serde_json::from_str(&text).map_err(|_| not_readable(&text))?;
-    let Metadata { progress, hyper_parameters, sha256, .. } = &metadata;
-    if digest(tensors, progress, hyper_parameters)? != *sha256 {
+    let parse = || -> serde_json::Result<_> {
+        let metadata: Metadata = serde_json::from_str(&text)?;
+        Ok((serde_json::from_str::<TrainerState>(metadata.progress.get())?, metadata))
+    };
+    let (state, metadata) = parse().map_err(|_| not_readable(&text))?;
+    let Metadata { progress, hyper_parameters, sha256, .. } = metadata;
+    if digest(tensors, &progress, &hyper_parameters) != sha256 {
         return Err(CheckpointError::Damaged("it differs from what was written".into()));
     }
-    let TrainerState { epoch, global_step, .. } = *progress;
+    let TrainerState { epoch, global_step, .. } = state;
     if epoch >= global_step {
         let reason = format!("epoch {epoch} cannot end with step {global_step}");
         return Err(CheckpointError::Damaged(reason));
     }
-    Ok(metadata)
+    Ok((state, hyper_parameters))
 }
 
 /// Why the metadata are none that this version writes.
@@ -213,31 +221,29 @@ pub(crate) fn serialize(
     }
     tensors.insert(GENERATOR.to_string(), Tensor::f_from_slice(&generator.get_state())?);
     state_dict::serialize(&tensors, |views| {
-        let metadata = Metadata {
-            islp_mnist: env!("CARGO_PKG_VERSION").into(),
-            progress: state.clone(),
-            hyper_parameters: hyper_parameters.to_owned(),
-            sha256: digest(views, state, hyper_parameters)?,
+        let to_json = || -> serde_json::Result<_> {
+            let progress = to_raw_value(state)?;
+            let sha256 = digest(views, &progress, hyper_parameters);
+            let (islp_mnist, hyper_parameters) =
+                (env!("CARGO_PKG_VERSION").into(), hyper_parameters.to_owned());
+            serde_json::to_string(&Metadata { islp_mnist, progress, hyper_parameters, sha256 })
         };
-        Ok(Some((METADATA, to_json(&metadata)?)))
+        let json = to_json().map_err(|error| state_dict::Error::Invalid(error.to_string()))?;
+        Ok(Some((METADATA, json)))
     })
-}
-
-fn to_json(value: &impl Serialize) -> Result<String, state_dict::Error> {
-    serde_json::to_string(value).map_err(|error| state_dict::Error::Invalid(error.to_string()))
 }
 
 /// SHA-256 of the tensors in the order of their names and of what else the metadata say, in hexadecimal.
 fn digest(
     tensors: &BTreeMap<String, TensorView>,
-    state: &TrainerState,
+    progress: &RawValue,
     hyper_parameters: &RawValue,
-) -> Result<String, state_dict::Error> {
+) -> String {
     let mut sha256 = Sha256::new();
     for (name, view) in tensors {
         sha256.update(format!("{name} {} {:?}", view.dtype(), view.shape()));
         sha256.update(view.data());
     }
-    sha256.update(to_json(&(state, hyper_parameters))?);
-    Ok(hex(&sha256.finalize()))
+    sha256.update(format!("[{progress},{hyper_parameters}]"));
+    hex(&sha256.finalize())
 }
