@@ -37,8 +37,8 @@ pub struct Environment {
     pub cpu_capability: String,
     /// The version of libtorch; none if it does not say.
     pub libtorch: Option<String>,
-    /// The version of tch.
-    pub tch: String,
+    /// The version of tch; none if it was Python, by scripts/train.py.
+    pub tch: Option<String>,
     /// The version of this crate.
     pub islp_mnist: String,
     /// The commit it was built from, with "-modified" where the sources were not that commit's; none outside git.
@@ -107,7 +107,7 @@ impl Environment {
         Self {
             cpu_capability: libtorch::cpu_capability().into(),
             libtorch: libtorch::version().ok(),
-            tch: env!("TCH_VERSION").into(),
+            tch: Some(env!("TCH_VERSION").into()),
             islp_mnist: env!("CARGO_PKG_VERSION").into(),
             git_commit: option_env!("GIT_COMMIT").map(String::from),
         }
