@@ -77,7 +77,7 @@ fn what_holds_no_weights_is_refused_by_name() {
     for (name, help) in [
         ("nowhere", "nowhere"),
         ("empty", "checkpoints/last.safetensors"),
-        ("state_dict.pt", "scripts/to_safetensors.py"),
+        ("state_dict.pt", "scripts/parity_checkpoint.py"),
         ("text.safetensors", "text.safetensors"),
         ("/dev/null", ".safetensors"),
     ] {

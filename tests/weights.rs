@@ -47,7 +47,7 @@ fn weights_saved_in_python_give_the_same_test_metrics_here() {
         stdout_of(python("tests/weights.py").args(["save", model]).arg(folder.path()).arg(data_dir()));
         for pickle in ["state_dict.pt", "lightning.ckpt"] {
             let safetensors = path(&format!("{pickle}.safetensors"));
-            stdout_of(python("scripts/to_safetensors.py").args([path(pickle), safetensors]));
+            stdout_of(python("scripts/parity_checkpoint.py").args([path(pickle), safetensors]));
         }
         let theirs: Value = serde_json::from_slice(&fs::read(path("metrics.json")).unwrap()).unwrap();
         for file in [

@@ -143,7 +143,7 @@ fn weights(error: &weights::Error) -> Option<&'static str> {
             Some("name a .safetensors file or the folder of a run")
         }
         weights::Error::Content { reason: ContentError::Tensors(state_dict::Error::Pickle), .. } => {
-            Some("scripts/to_safetensors.py makes a safetensors file of one that you trust")
+            Some("scripts/parity_checkpoint.py makes a safetensors file of one that you trust")
         }
         _ => None,
     }

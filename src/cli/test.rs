@@ -21,7 +21,7 @@ use crate::torchvision;
 ///
 /// The weights come from a .safetensors file, a checkpoint or a run's folder, whose last checkpoint then counts, or
 /// its model.safetensors if it has none; written here or in Python. A .pt or .ckpt file is a pickle, which can run any
-/// program when it is loaded: it is refused, and scripts/to_safetensors.py converts one that you trust.
+/// program when it is loaded: it is refused, and scripts/parity_checkpoint.py converts one that you trust.
 ///
 /// With --json: {"model": class name, "test_loss": mean cross-entropy in nats, "test_accuracy": 0 to 1,
 /// "accuracy_by_digit": for 0 to 9 in turn the part of its images that is right, null without images,

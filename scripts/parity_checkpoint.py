@@ -1,0 +1,708 @@
+"""Checkpoints that Lightning and islp-mnist both go on from, to the same bits.
+
+A checkpoint of Lightning's lacks the state of torch's generator, so a fit that goes on from one draws other numbers.
+Those here hold it. They are safetensors files: weights by their names, RMSprop's averages, the generator, and as JSON
+where the run stood. Nothing of them is a pickle. A fit that may be stopped, in Python:
+
+    log_dir = "output/mine/version_0"
+    checkpoint = load_last(log_dir)                     # None if there is none yet
+    trainer = Trainer(logger=CSVLogger.resume(log_dir, checkpoint),
+                      callbacks=[ModelCheckpoint({"lr": 0.01}, resume=checkpoint)])
+    trainer.fit(module, datamodule=data)                # the module and the data as at the first time, seeded alike
+
+It goes on as if it had never stopped, whoever ran the epochs before. docs/parity.md has more.
+
+As a program this turns weights that PyTorch or Lightning saved into a safetensors file, which islp-mnist reads:
+
+    python scripts/parity_checkpoint.py WEIGHTS.pt|RUN.ckpt OUT.safetensors
+
+Those are pickles, and a pickle can run any program when it is loaded. PyTorch is told to refuse whatever is not a
+tensor or plain data (weights_only=True), but take files that you trust all the same.
+"""
+
+import argparse
+import csv
+import errno
+import hashlib
+import io
+import json
+import math
+import os
+import re
+import secrets
+import stat
+import struct
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Iterable, Optional, Union
+
+import safetensors
+import safetensors.torch
+import torch
+from lightning_fabric.loggers.logger import rank_zero_experiment
+from pytorch_lightning import LightningModule, Trainer, callbacks, loggers
+from pytorch_lightning.loggers.csv_logs import ExperimentWriter
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
+from torch.optim import Optimizer, RMSprop
+
+# That of Cargo.toml; tests/handover.rs holds the two against each other.
+VERSION = "0.2.0"
+
+METADATA = "checkpoint"
+SQUARE_AVG = "optimizer.square_avg."
+GENERATOR = "generator.state"
+FOLDER = "checkpoints"
+LAST = "last.safetensors"
+BEST = "best.safetensors"
+TEMPORARY = ".tmp-"
+
+# As the readers in src/ have them.
+LARGEST_CHECKPOINT = 1 << 30
+LONGEST_HEADER = 1 << 20
+LARGEST_METRICS = 64 << 20
+
+PathLike = Union[str, os.PathLike]
+
+
+class CheckpointError(Exception):
+    """What is wrong with a checkpoint, or with the metrics.csv that goes with it. The message names the file."""
+
+
+# Files.
+
+
+def read_file(path: PathLike, limit: int) -> bytes:
+    """The bytes of a regular file of at most `limit` bytes. A FIFO would block, a device might never end."""
+    status = os.stat(path)
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    with open(path, "rb") as file:
+        # The room is taken before the first byte is read.
+        data = file.read(min(status.st_size, limit) + 1)
+    if len(data) > limit:
+        raise OSError(errno.EFBIG, f"more than {limit} bytes long", str(path))
+    return data
+
+
+def write_file(path: PathLike, data: bytes):
+    """Replaces a file, so that whoever reads it finds the old bytes or the new ones, whole, whatever happens."""
+
+    def make(temporary: Path):
+        # As for any other new file the umask decides.
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+
+    _replace(Path(path), make)
+
+
+def _link(path: Path, target: str):
+    """Has the link at `path` lead to `target` in the same folder, whatever it led to before."""
+    _replace(path, lambda temporary: os.symlink(target, temporary))
+
+
+def _replace(path: Path, make):
+    temporary = path.parent / f"{TEMPORARY}{secrets.token_hex(6)}"
+    try:
+        try:
+            make(temporary)
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        # By its own name, not by that of the temporary file.
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def remove_temporaries(folder: Path):
+    """Removes what a process left that was killed. Nobody else may be writing there."""
+    for path in folder.iterdir():
+        if path.name.startswith(TEMPORARY):
+            path.unlink()
+
+
+def shown(text: str) -> str:
+    """A text as it may go to a terminal: a file must not send it control characters."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+# Reading a checkpoint.
+
+
+@dataclass(frozen=True)
+class TrainerState:
+    """Where a run stands after an epoch."""
+
+    epoch: int
+    """The epoch just finished, from 0."""
+    global_step: int
+    """Training steps taken in all."""
+    valid_loss: Optional[float]
+    """Validation loss after that epoch; None if it was not finite, or there was none."""
+    metrics_sha256: str
+    """SHA-256 of metrics.csv as it was then, in hexadecimal."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint read from disk."""
+
+    path: Path
+    state: TrainerState
+    hyper_parameters: Any
+    """What the run was started with, from JSON."""
+    weights: dict[str, torch.Tensor]
+    square_avg: dict[str, torch.Tensor]
+    generator: torch.Tensor
+    """What torch.set_rng_state takes."""
+
+    def restore(self, module: torch.nn.Module, optimizer: Optimizer):
+        """Puts a network or a LightningModule, its optimizer and torch's global generator where they were.
+
+        Raises CheckpointError for a checkpoint of another model. Nothing has changed then.
+        """
+        tensors, model = named_tensors(module), type(module).__name__
+        averages = named_parameters(tensors, optimizer)
+        try:
+            for name, tensor in self.weights.items():
+                if name not in tensors:
+                    raise CheckpointError(f"{shown(name)} is no parameter of {model}")
+                if tensor.shape != tensors[name].shape:
+                    sizes = list(tensor.shape), list(tensors[name].shape)
+                    raise CheckpointError(f"{name} is of shape {sizes[0]}, that of {model} of {sizes[1]}")
+            for name in tensors:
+                if name not in self.weights:
+                    raise CheckpointError(f"lacks {name} of {model}")
+            for name, tensor in self.square_avg.items():
+                if name not in averages:
+                    raise CheckpointError(f"{SQUARE_AVG}{shown(name)} is of no parameter")
+                if tensor.shape != averages[name].shape:
+                    sizes = list(tensor.shape), list(averages[name].shape)
+                    raise CheckpointError(f"{SQUARE_AVG}{name} is of shape {sizes[0]}, not {sizes[1]}")
+            for name in averages:
+                if name not in self.square_avg:
+                    raise CheckpointError(f"lacks {SQUARE_AVG}{name}")
+        except CheckpointError as error:
+            raise CheckpointError(f"{self.path}: {error}") from None
+        with torch.no_grad():
+            for name, tensor in tensors.items():
+                tensor.copy_(self.weights[name])
+        for name, parameter in averages.items():
+            square_avg = torch.zeros_like(parameter, memory_format=torch.preserve_format)
+            square_avg.copy_(self.square_avg[name])
+            step = torch.tensor(float(self.state.global_step))
+            optimizer.state[parameter] = {"step": step, "square_avg": square_avg}
+        torch.set_rng_state(self.generator)
+
+
+def load_checkpoint(path: PathLike) -> Checkpoint:
+    """Reads a checkpoint, whichever side wrote it, and makes sure that it is as it was written.
+
+    Raises CheckpointError for what is no checkpoint, or a damaged one.
+    """
+    path = Path(path)
+    try:
+        return _parse(path, read_file(path, LARGEST_CHECKPOINT))
+    except OSError as error:
+        raise CheckpointError(f"{path}: {error.strerror}") from error
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+
+
+def load_last(log_dir: PathLike) -> Optional[Checkpoint]:
+    """The newest checkpoint of the run in a folder; None if it has none."""
+    path = Path(log_dir, FOLDER, LAST)
+    # A link that leads nowhere is an error, not the absence of a checkpoint.
+    return load_checkpoint(path) if os.path.lexists(path) else None
+
+
+def _parse(path: Path, data: bytes) -> Checkpoint:
+    entries, metadata = _open(data)
+    if METADATA not in metadata:
+        raise CheckpointError("holds weights, but no checkpoint to go on from")
+    state, hyper_parameters = _metadata(metadata[METADATA], entries)
+    if GENERATOR not in entries:
+        raise CheckpointError(f"lacks {GENERATOR}")
+    dtype, _, generator = entries.pop(GENERATOR)
+    if dtype != "U8":
+        raise CheckpointError(f"{GENERATOR} is of {dtype}, not of U8")
+    _check_generator(generator)
+    weights, square_avg = {}, {}
+    for name, (dtype, shape, values) in entries.items():
+        if dtype != "F32":
+            raise CheckpointError(f"{shown(name)} is of {dtype}, not of F32")
+        if not values:
+            raise CheckpointError(f"{shown(name)} is empty")
+        tensor = torch.frombuffer(values, dtype=torch.float32).reshape(shape)
+        if tensor.isnan().any():
+            raise CheckpointError(f"{shown(name)} holds NaN")
+        if name.startswith(SQUARE_AVG):
+            square_avg[name.removeprefix(SQUARE_AVG)] = tensor
+        else:
+            weights[name] = tensor
+    generator = torch.frombuffer(generator, dtype=torch.uint8)
+    return Checkpoint(path, state, hyper_parameters, weights, square_avg, generator)
+
+
+# dtype as safetensors names it, shape, bytes.
+_Entry = tuple[str, list[int], bytes]
+
+
+def _open(data: bytes) -> tuple[dict[str, _Entry], dict[str, str]]:
+    """Tensors and metadata in the bytes of a safetensors file."""
+    if data.startswith(b"PK"):
+        raise CheckpointError("a pickle, as torch.save and Lightning write it, which can run any program when it is "
+                              "loaded; it is no checkpoint to go on from")
+    length = int.from_bytes(data[:8], "little")
+    if length > LONGEST_HEADER:
+        raise CheckpointError(f"not a valid safetensors file: its header claims {length} bytes")
+    header = data[8:8 + length]
+    # What safetensors adds up unchecked: more digits than any offset into a file has.
+    if re.search(rb"\d{19}", re.sub(rb'"(?:[^"\\]|\\.)*"', b"", header)):
+        raise CheckpointError("not a valid safetensors file: its header names an offset or a size beyond any file")
+    try:
+        entries = {name: (entry["dtype"], entry["shape"], entry["data"])
+                   for name, entry in safetensors.deserialize(data)}
+        metadata = json.loads(header).get("__metadata__") or {}
+    except (safetensors.SafetensorError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"not a valid safetensors file: {shown(str(error))}") from error
+    return entries, metadata
+
+
+def _metadata(text: str, entries: dict[str, _Entry]) -> tuple[TrainerState, Any]:
+    """What a checkpoint says besides its tensors, both as they were written."""
+    version = None
+    try:
+        fields = _raw_fields(text)
+        # Version 0.1 did not say so, and called the hyper-parameters `run`.
+        version = str(_json(fields.get("islp_mnist", '"0.1"')))
+        hyper_parameters = fields["hyper_parameters"] if "hyper_parameters" in fields else fields["run"]
+        progress, sha256 = fields["progress"], _json(fields["sha256"])
+        state, parsed = _trainer_state(progress), _json(hyper_parameters)
+    except (ValueError, KeyError, OverflowError, RecursionError) as error:
+        if version not in (None, "0.1", VERSION):
+            raise CheckpointError(f"written by islp-mnist {shown(version)}, whose checkpoints this version does not "
+                                  "read") from error
+        raise CheckpointError("damaged: its metadata are not a checkpoint's") from error
+    if _digest(entries, progress, hyper_parameters) != sha256:
+        raise CheckpointError("damaged: it differs from what was written")
+    if state.epoch >= state.global_step:
+        raise CheckpointError(f"damaged: epoch {state.epoch} cannot end with step {state.global_step}")
+    return state, parsed
+
+
+def _json(text: str) -> Any:
+    def refuse(constant):
+        raise ValueError(constant)
+
+    # JSON has no NaN, though Python's reader does.
+    return json.loads(text, parse_constant=refuse)
+
+
+def _raw_fields(text: str) -> dict[str, str]:
+    """The fields of a JSON object, each as the text that was written: the checksum is over that."""
+    if not isinstance(_json(text), dict):
+        raise ValueError("no object")
+    decoder, space = json.JSONDecoder(), re.compile(r"[ \t\n\r]*")
+    fields, at = {}, text.index("{") + 1
+    while text[at := space.match(text, at).end()] != "}":
+        at = space.match(text, at + 1).end() if text[at] == "," else at
+        name, at = decoder.raw_decode(text, at)
+        at = space.match(text, text.index(":", at) + 1).end()
+        _, end = decoder.raw_decode(text, at)
+        if name in fields:
+            raise ValueError(f"{name} twice")
+        fields[name], at = text[at:end], end
+    return fields
+
+
+def _trainer_state(text: str) -> TrainerState:
+    fields = _json(text)
+    if not isinstance(fields, dict):
+        raise ValueError("no object")
+    epoch, global_step, valid_loss, metrics_sha256 = (
+        fields["epoch"], fields["global_step"], fields.get("valid_loss"), fields["metrics_sha256"])
+    if any(type(count) is not int or not 0 <= count < 1 << 64 for count in (epoch, global_step)):
+        raise ValueError("no count")
+    if type(valid_loss) not in (int, float, type(None)) or not isinstance(metrics_sha256, str):
+        raise ValueError("neither a number nor null, or no text")
+    if valid_loss is not None:
+        # Rust writes the shortest digits of an f32, which as an f64 are another number.
+        valid_loss = torch.tensor(float(valid_loss), dtype=torch.float32).item()
+        if not math.isfinite(valid_loss):
+            raise ValueError("not finite")
+    return TrainerState(epoch, global_step, valid_loss, metrics_sha256)
+
+
+def _digest(entries: dict[str, _Entry], progress: str, hyper_parameters: str) -> str:
+    """SHA-256 of the tensors in the order of their names and of what else the metadata say, in hexadecimal."""
+    sha256 = hashlib.sha256()
+    for name, (dtype, shape, data) in sorted(entries.items()):
+        sha256.update(f"{name} {dtype} {list(shape)}".encode())
+        sha256.update(data)
+    sha256.update(f"[{progress},{hyper_parameters}]".encode())
+    return sha256.hexdigest()
+
+
+def _check_generator(state: bytes):
+    """Refuses what islp-mnist refuses; torch takes words of more than 32 bits and cuts them."""
+    size, words = 5056, 624
+    if len(state) != size:
+        raise CheckpointError(f"{GENERATOR}: {len(state)} bytes where {size} belong")
+    left, seeded, place = struct.unpack_from("<iiQ", state, 8)
+    if seeded != 1 or not 1 <= left <= words:
+        raise CheckpointError(f"{GENERATOR}: not seeded")
+    # A newly seeded generator has no draw left of a block it has not made.
+    if place != words + 1 - left and (place, left) != (0, 1):
+        raise CheckpointError(f"{GENERATOR}: its place in the stream is {place}")
+    if max(struct.unpack_from(f"<{words}Q", state, 24)) >= 1 << 32:
+        raise CheckpointError(f"{GENERATOR}: a word of more than 32 bits")
+
+
+# What a checkpoint is made of.
+
+
+def named_tensors(module: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """The network's tensors by their names in state_dict(), each once, under its first name.
+
+    ISLP's SimpleModule keeps its network in `model`: where all names begin with that, it goes.
+    """
+    tensors, seen = {}, set()
+    for name, tensor in module.state_dict(keep_vars=True).items():
+        if not isinstance(tensor, torch.Tensor) or tensor.dtype != torch.float32:
+            kind = tensor.dtype if isinstance(tensor, torch.Tensor) else type(tensor).__name__
+            raise MisconfigurationException(
+                f"{name} of {type(module).__name__} is of {kind}: a checkpoint holds torch.float32 alone")
+        if tensor not in seen:
+            seen.add(tensor)
+            tensors[name] = tensor
+    is_wrapped = all(name.startswith("model.") for name in tensors)
+    return {name.removeprefix("model.") if is_wrapped else name: tensor for name, tensor in tensors.items()}
+
+
+def named_parameters(tensors: dict[str, torch.Tensor], optimizer: Optimizer) -> dict[str, torch.Tensor]:
+    """The parameters that RMSprop moves, by the names that they have in `tensors`."""
+    if type(optimizer) is not RMSprop or any(
+            group[option] for group in optimizer.param_groups for option in ("momentum", "centered", "capturable")):
+        raise MisconfigurationException(
+            f"the optimizer is {type(optimizer).__name__}: a checkpoint holds the state of RMSprop alone, without "
+            "momentum, centered and capturable")
+    names = {tensor: name for name, tensor in tensors.items()}
+    moved = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    if not all(parameter in names for parameter in moved):
+        raise MisconfigurationException("the optimizer has parameters that are not the module's")
+    return {names[parameter]: parameter for parameter in moved}
+
+
+def _serialize(module: torch.nn.Module, optimizer: Optimizer, state: TrainerState, hyper_parameters: str) -> bytes:
+    named = named_tensors(module)
+    tensors = dict(named)
+    for name, parameter in named_parameters(named, optimizer).items():
+        # There is none yet of a parameter that has never had a gradient.
+        square_avg = optimizer.state[parameter].get("square_avg") if parameter in optimizer.state else None
+        tensors[SQUARE_AVG + name] = torch.zeros_like(parameter) if square_avg is None else square_avg
+    tensors[GENERATOR] = torch.get_rng_state()
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    dtypes = {torch.float32: "F32", torch.uint8: "U8"}
+    entries = {name: (dtypes[tensor.dtype], tensor.shape, tensor.numpy().tobytes()) for name, tensor in tensors.items()}
+    progress = _to_json(asdict(state))
+    metadata = ",".join([
+        f'{{"islp_mnist":"{VERSION}"',
+        f'"progress":{progress}',
+        f'"hyper_parameters":{hyper_parameters}',
+        f'"sha256":"{_digest(entries, progress, hyper_parameters)}"}}',
+    ])
+    return safetensors.torch.save(tensors, {METADATA: metadata})
+
+
+def _to_json(value: Any) -> str:
+    return json.dumps(value, allow_nan=False, separators=(",", ":"))
+
+
+# With Lightning.
+
+
+class _ExperimentWriter(ExperimentWriter):
+    """Lightning's, with the same bytes, but at any moment metrics.csv is whole, the old one or the new one.
+
+    Lightning's own removes a metrics.csv that is there, appends to it, and writes it anew in place for a new column.
+    """
+
+    def __init__(self, log_dir: str, rows: Iterable[dict[str, Any]] = ()):
+        super().__init__(log_dir)
+        self.rows = list(rows)
+        self.metrics_keys = sorted(set().union(*self.rows))
+
+    def _check_log_dir_exists(self):
+        pass
+
+    def save(self):
+        if self.metrics:
+            self._record_new_keys()
+            self.rows += self.metrics
+            self.metrics = []
+            self.write()
+
+    def write(self):
+        """Puts the metrics so far on disk, those of an epoch that was not finished gone."""
+        write_file(self.metrics_file_path, self.to_csv())
+
+    def to_csv(self) -> bytes:
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, fieldnames=self.metrics_keys)
+        writer.writeheader()
+        writer.writerows(self.rows)
+        return text.getvalue().encode()
+
+    def sha256(self) -> str:
+        return hashlib.sha256(self.to_csv()).hexdigest()
+
+
+class CSVLogger(loggers.CSVLogger):
+    """Lightning's CSVLogger, whose metrics.csv goes on where it was, and is whole at any moment."""
+
+    @classmethod
+    def resume(cls, log_dir: PathLike, checkpoint: Optional[Checkpoint]) -> "CSVLogger":
+        """Goes on with the metrics of the run in `log_dir`, or begins there without a checkpoint.
+
+        What metrics.csv says of epochs after the checkpoint's is forgotten, once the fit has begun. Raises
+        CheckpointError for a metrics.csv that is not the one the checkpoint was saved with.
+        """
+        log_dir = Path(log_dir)
+        logger = cls(log_dir.parent, name="", version=log_dir.name)
+        path = log_dir / ExperimentWriter.NAME_METRICS_FILE
+        rows = _rows(path, checkpoint.state.epoch) if checkpoint else []
+        logger._experiment = _ExperimentWriter(str(log_dir), rows)
+        if checkpoint and logger._experiment.sha256() != checkpoint.state.metrics_sha256:
+            epoch = checkpoint.state.epoch
+            raise CheckpointError(f"{path}: not as it was when the checkpoint was saved after epoch {epoch}")
+        return logger
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> _ExperimentWriter:
+        """What holds the metrics so far."""
+        if self._experiment is None:
+            self._experiment = _ExperimentWriter(self.log_dir)
+        return self._experiment
+
+
+def _rows(path: Path, last_epoch: int) -> list[dict[str, str]]:
+    """The rows of a metrics.csv up to that epoch. Cells without a value are not logged."""
+    rows = []
+    try:
+        for row in csv.DictReader(io.StringIO(read_file(path, LARGEST_METRICS).decode(), newline=""), strict=True):
+            if None in row or None in row.values():
+                raise ValueError("a row of another length")
+            row = {name: value for name, value in row.items() if value}
+            epoch = row.get("epoch", "")
+            if re.fullmatch(r"[0-9]{1,19}", epoch) and int(epoch) <= last_epoch:
+                rows.append(row)
+    except OSError as error:
+        raise CheckpointError(f"{path}: {error.strerror}") from error
+    except (csv.Error, ValueError) as error:
+        raise CheckpointError(f"{path}: not a metrics.csv: {shown(str(error))}") from error
+    return rows
+
+
+class ModelCheckpoint(callbacks.Checkpoint):
+    """Saves what a stopped fit needs to go on, and goes on; the counterpart of islp-mnist's ModelCheckpoint.
+
+    It keeps the latest and the best checkpoint as LOG_DIR/checkpoints/epoch=E-step=S.safetensors, with the links
+    last.safetensors and best.safetensors to them. It is for one device, for one optimizer, RMSprop without momentum,
+    and for a fit whose logger is a CSVLogger of this module.
+
+    What it does not hold: the state of other callbacks; the generators of a GPU; the generators of a loader's workers,
+    which matter where the data set itself draws random numbers.
+
+    Args:
+        hyper_parameters: What the run was started with, kept in each checkpoint as JSON.
+        every_n_epochs: A checkpoint is due after so many. The best so far and the last are saved in any case.
+        monitor: The logged metric that says which is the best; the lower, the better.
+        resume: The checkpoint to go on from.
+    """
+
+    def __init__(self, hyper_parameters: Any = None, every_n_epochs: int = 1, monitor: str = "valid_loss",
+                 resume: Optional[Checkpoint] = None):
+        self._hyper_parameters = _to_json(hyper_parameters)
+        self._every_n_epochs = every_n_epochs
+        self._monitor = monitor
+        self._resume = resume
+        self._folder: Optional[Path] = None
+        self._best_valid_loss: Optional[float] = None
+        self._valid_loss: Optional[float] = None
+        # How many epochs have been taken in; and the last one's state and bytes, if it is not saved.
+        self._epochs = 0
+        self._pending: Optional[tuple[TrainerState, bytes]] = None
+
+    @property
+    def last(self) -> Optional[Path]:
+        """The checkpoint last saved, if there is one."""
+        return self._linked(LAST)
+
+    @property
+    def best(self) -> Optional[Path]:
+        """The checkpoint with the lowest validation loss, if there is one."""
+        return self._linked(BEST)
+
+    def _linked(self, name: str) -> Optional[Path]:
+        link = self._folder / name if self._folder else None
+        return self._folder / os.readlink(link) if link and link.is_symlink() and link.exists() else None
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str):
+        if stage != "fit":
+            return
+        if not isinstance(trainer.logger, CSVLogger):
+            raise MisconfigurationException("ModelCheckpoint takes a Trainer whose logger is a CSVLogger of its module")
+        self._folder = Path(trainer.logger.log_dir, FOLDER)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        remove_temporaries(self._folder)
+        best = self._folder / BEST
+        self._best_valid_loss = load_checkpoint(best).state.valid_loss if os.path.lexists(best) else None
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule):
+        # What a checkpoint can't hold is refused before the first step.
+        faults = {
+            "more than one device": trainer.world_size > 1,
+            "not one optimizer": len(trainer.optimizers) != 1,
+            "optimization by hand": not pl_module.automatic_optimization,
+            "a learning-rate scheduler": bool(trainer.lr_scheduler_configs),
+            "reload_dataloaders_every_n_epochs": bool(trainer.reload_dataloaders_every_n_epochs),
+        }
+        for fault, is_so in faults.items():
+            if is_so:
+                raise MisconfigurationException(f"ModelCheckpoint does not go with {fault}")
+        named_parameters(named_tensors(pl_module), trainer.optimizers[0])
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule):
+        checkpoint, self._resume = self._resume, None
+        if checkpoint is None:
+            return
+        if trainer.logger.experiment.sha256() != checkpoint.state.metrics_sha256:
+            raise MisconfigurationException("make the logger with CSVLogger.resume and the checkpoint to go on from")
+        # Here the sanity check has made the validation loader's workers, and the first iter() of the training loader
+        # its own. From here on a fit that goes on draws what one that was never stopped draws.
+        checkpoint.restore(pl_module, trainer.optimizers[0])
+        self._epochs = checkpoint.state.epoch + 1
+        epoch_loop, progress = trainer.fit_loop.epoch_loop, trainer.fit_loop.epoch_progress
+        for tracker in progress.total, progress.current:
+            tracker.ready = tracker.started = tracker.processed = tracker.completed = self._epochs
+        steps = epoch_loop.automatic_optimization.optim_progress.optimizer.step.total
+        steps.ready = steps.completed = epoch_loop._batches_that_stepped = checkpoint.state.global_step
+        trainer.logger.experiment.write()
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule):
+        if trainer.sanity_checking:
+            return
+        if self._monitor not in trainer.callback_metrics:
+            logged = ", ".join(trainer.callback_metrics)
+            raise MisconfigurationException(f"{self._monitor!r} is not logged in validation, only: {logged}; "
+                                            "ModelCheckpoint(monitor=...) names another")
+        loss = float(trainer.callback_metrics[self._monitor])
+        self._valid_loss = loss if math.isfinite(loss) else None
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule):
+        # Lightning logs an epoch's last row after every on_train_epoch_end, and draws for the next one after this.
+        self._epoch_end(trainer, pl_module)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule):
+        self._epoch_end(trainer, pl_module, is_end=True)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException):
+        # If it came between an epoch's end and the next one's start, this epoch is not taken in yet.
+        self._epoch_end(trainer, pl_module)
+        self.save_pending()
+
+    def _epoch_end(self, trainer: Trainer, module: LightningModule, is_end: bool = False):
+        """Takes in an epoch that has been finished, and saves it if that is due, it is the best, or it is the last."""
+        if trainer.current_epoch <= self._epochs:
+            return
+        self._epochs = trainer.current_epoch
+        trainer.logger.save()
+        state = TrainerState(
+            epoch=self._epochs - 1,
+            global_step=trainer.global_step,
+            valid_loss=self._valid_loss,
+            metrics_sha256=trainer.logger.experiment.sha256(),
+        )
+        self._valid_loss = None
+        self._pending = state, _serialize(module, trainer.optimizers[0], state, self._hyper_parameters)
+        if is_end or self._epochs % self._every_n_epochs == 0 or self._is_best(state):
+            self.save_pending()
+
+    def _is_best(self, state: TrainerState) -> bool:
+        """As Lightning, which takes NaN for infinite: the first of equal ones."""
+        if self._best_valid_loss is None:
+            return state.valid_loss is not None or self.best is None
+        return state.valid_loss is not None and state.valid_loss < self._best_valid_loss
+
+    def save_pending(self):
+        """Saves the last epoch's checkpoint, if it is not saved, and removes those that are not kept any more."""
+        if self._pending is None:
+            return
+        (state, data), self._pending = self._pending, None
+        name = f"epoch={state.epoch}-step={state.global_step}.safetensors"
+        write_file(self._folder / name, data)
+        # The last one last: a run that dies in between goes on from the one before and comes to the same.
+        if self._is_best(state):
+            _link(self._folder / BEST, name)
+            self._best_valid_loss = state.valid_loss
+        _link(self._folder / LAST, name)
+        kept = {os.readlink(self._folder / link) for link in (LAST, BEST) if (self._folder / link).is_symlink()}
+        for path in self._folder.iterdir():
+            if re.fullmatch(r"epoch=[0-9]+-step=[0-9]+\.safetensors", path.name) and path.name not in kept:
+                path.unlink()
+
+
+# As a program.
+
+
+def to_safetensors(weights: PathLike, out: PathLike):
+    """Writes what torch.save or Lightning saved as a safetensors file.
+
+    Takes a state_dict, or a checkpoint of Lightning's of a module that keeps its network in `model`. Exits with a line
+    on stderr if the file holds anything else.
+    """
+    try:
+        state_dict = torch.load(weights, map_location="cpu", weights_only=True)
+    except Exception as error:
+        sys.exit(f"error: {weights}: not weights saved by torch.save or Lightning: {str(error).splitlines()[0]}")
+    if isinstance(state_dict, dict) and isinstance(state_dict.get("state_dict"), dict):
+        # Lightning's own; the network is one of the module's attributes.
+        state_dict = {name.removeprefix("model."): tensor for name, tensor in state_dict["state_dict"].items()}
+    if not isinstance(state_dict, dict) or not all(isinstance(value, torch.Tensor) for value in state_dict.values()):
+        sys.exit(f"error: {weights}: holds something else than tensors by name; save model.state_dict()")
+
+    # safetensors holds no tensor twice: of two names of one tensor, as MNISTModel has them, the first stays.
+    tensors, seen = {}, set()
+    for name, tensor in state_dict.items():
+        place = tensor.untyped_storage().data_ptr(), tensor.storage_offset(), tensor.shape
+        if place not in seen:
+            seen.add(place)
+            tensors[name] = tensor.contiguous()
+    write_file(out, safetensors.torch.save(tensors))
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description="Turns weights that PyTorch or Lightning saved into a safetensors file. Such files are pickles: "
+        "take only those that you trust.")
+    parser.add_argument("weights", metavar="WEIGHTS.pt|RUN.ckpt")
+    parser.add_argument("out", metavar="OUT.safetensors")
+    args = parser.parse_args()
+    try:
+        to_safetensors(args.weights, args.out)
+    except OSError as error:
+        sys.exit(f"error: cannot write {args.out}: {error.strerror}")
+
+
+if __name__ == "__main__":
+    main()
