@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torchvision.datasets import MNIST
 from torchvision.transforms import ToTensor
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 from models import MNISTModel
 
 data_dir, file = sys.argv[1:]

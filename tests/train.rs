@@ -24,7 +24,7 @@ fn metrics_and_weights_are_lightnings() {
             let command = command.args(options.split_whitespace()).arg("--data-dir").arg(data_dir());
             stdout_of(command.arg("--output-dir").arg(folder.path().join(side)));
         };
-        run(&mut python("tests/train.py"), "reference");
+        run(&mut python("scripts/train.py"), "reference");
         run(islp_mnist().args(["train", "--device", "cpu"]), "candidate");
         let compare = program(&folder, "compare reference candidate").assert();
         compare.success().stdout(contains("\nidentical: 2 files"));

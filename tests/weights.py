@@ -16,7 +16,7 @@ from safetensors.torch import load_model, save_file, save_model
 from torchvision.datasets import MNIST
 from torchvision.transforms import ToTensor
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 from models import MNIST_MLR, MNISTModel
 
 what, name, folder, data_dir = sys.argv[1:]

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torchinfo import summary
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 from models import MNIST_MLR, MNISTModel
 
 folder = Path(sys.argv[1])

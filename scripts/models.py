@@ -5,6 +5,6 @@ from pathlib import Path
 
 from torch import nn
 
-notebook = Path(__file__).parents[1] / "scripts" / "notebook.py"
+notebook = Path(__file__).with_name("notebook.py")
 classes = [node for node in ast.parse(notebook.read_text()).body if isinstance(node, ast.ClassDef)]
 exec(compile(ast.Module(classes, []), notebook, "exec"))

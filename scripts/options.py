@@ -1,0 +1,181 @@
+"""The options of scripts/train.py, under the names and the rules of `islp-mnist train`."""
+
+import argparse
+import json
+import re
+from typing import Any, Callable, Iterable, Optional
+
+# What decides a run's results, in run.json's order; the defaults are the notebook's values.
+DEFAULTS = {
+    "model": "mlp",
+    "epochs": 30,
+    "batch_size": 256,
+    "validation": 0.2,
+    "seed": 0,
+    "num_workers": 4,
+    "lr": 0.01,
+    "threads": None,
+    "device": "auto",
+    "limit_train_batches": None,
+    "checkpoint_every": 1,
+    "name": None,
+}
+# What `--resume` may change: when the run ends and what it leaves behind, not what it computes.
+CHANGEABLE = ["--epochs", "--checkpoint-every"]
+
+
+class Failed(Exception):
+    """What ends the program in a line. Its exit code is 2 if the options are at fault, 3 for a loss that is no finite
+    number any more, 1 for anything else."""
+
+    def __init__(self, message: str, exit_code: int = 1):
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str):
+        raise Failed(message, 2)
+
+
+def _whole(least: int, most: int, rule: str) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,20}", text) or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} {rule}")
+        return int(text)
+
+    return parse
+
+
+def _number(is_valid: Callable[[float], bool], rule: str) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        is_number = re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", text)
+        if not is_number or not is_valid(float(text)):
+            raise argparse.ArgumentTypeError(f"{text!r} {rule}")
+        return float(text)
+
+    return parse
+
+
+def _limit_train_batches(text: str) -> int | float:
+    rule = "must be a whole number, 1 or more, or a fraction with a decimal point, up to 1.0"
+    if re.fullmatch(r"[0-9]+", text):
+        return _whole(1, 2**63 - 1, rule)(text)
+    return _number(lambda fraction: 0 < fraction <= 1, rule)(text)
+
+
+def _device(text: str) -> str:
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:(0|[1-9][0-9]{0,3}))?", text):
+        raise argparse.ArgumentTypeError(f"{text!r} must be auto or cpu")
+    return text
+
+
+def _name(text: str) -> str:
+    if not text or text.startswith(".") or "/" in text or not text.isprintable():
+        raise argparse.ArgumentTypeError(
+            f"{text!r} must be the name of a folder, without '/', line breaks and the like, and '.' first")
+    return text
+
+
+def _max_time(text: str) -> float:
+    seconds = {"ms": 1e-3, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+    parts = re.findall(r"([0-9]+)(ms|[smhdw])\s*", text)
+    if not parts or not re.fullmatch(r"([0-9]+(ms|[smhdw])\s*)+", text):
+        raise argparse.ArgumentTypeError(f"{text!r} must be a time such as 90s, 10m or '1h 30m'")
+    return sum(float(number) * seconds[unit] for number, unit in parts)
+
+
+def _add_options(parser: argparse.ArgumentParser):
+    at_least_one = _whole(1, 2**63 - 1, "must be a whole number, 1 or more")
+    add = parser.add_argument
+    add("--model", choices=["mlp", "mlr"], help="the multilayer perceptron, MNISTModel, or multinomial logistic "
+        "regression, MNIST_MLR [default: mlp]")
+    add("--epochs", type=at_least_one, help="passes over the training images [default: 30]")
+    add("--batch-size", type=at_least_one, help="images in a training step [default: 256]")
+    fraction = _number(lambda value: 0 < value < 1, "must be a fraction above 0 and below 1, such as 0.2")
+    add("--validation", type=fraction,
+        help="fraction of the training images held back for validation [default: 0.2]")
+    add("--seed", type=_whole(0, 2**64 - 1, f"must be a whole number from 0 to {2**64 - 1}"),
+        help="seed of everything random but the split [default: 0]")
+    add("--num-workers", type=_whole(0, 2**64 - 1, "must be a whole number, 0 or more"),
+        help="workers of the data loaders [default: 4]")
+    # The parameters are f32, and RMSprop fails with a rate beyond their range.
+    rate = _number(lambda lr: 0 <= lr <= 3.4028234663852886e38, "must be a number from 0 to 3.4e38, such as 0.01")
+    add("--lr", type=rate, help="learning rate of RMSprop [default: 0.01]")
+    add("--threads", type=_whole(1, 1024, "must be a whole number from 1 to 1024"),
+        help="threads of libtorch [default: libtorch's, one a physical core]")
+    add("--device", type=_device, help="where to train: cpu or auto, which takes a GPU where torch can use one "
+        "[default: auto]")
+    add("--limit-train-batches", metavar="N|FRACTION", type=_limit_train_batches,
+        help="training batches of an epoch: a number, or with a decimal point a fraction [default: all]")
+    add("--checkpoint-every", metavar="EPOCHS", type=at_least_one,
+        help="epochs from one checkpoint to the next; the best so far and the last are saved in any case [default: 1]")
+    add("--name", type=_name, help="name of the run's folder in OUTPUT_DIR [default: MNIST or MNIST_MLR, by the model]")
+
+
+def parse_args(words: Iterable[str], description: str) -> argparse.Namespace:
+    """The command line; of the options in DEFAULTS only those that are given. Raises Failed for a wrong one."""
+    parser = _Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
+                     argument_default=argparse.SUPPRESS)
+    _add_options(parser)
+    add = parser.add_argument
+    add("--data-dir", metavar="DIR", default=None,
+        help="folder with MNIST/raw/, as torchvision lays it out [default: ISLP_MNIST_DATA_DIR, or where a run that "
+        "goes on had them, or data]")
+    add("--output-dir", metavar="DIR", help="folder for what the run leaves behind [default: output]")
+    add("--resume", metavar="VERSION_DIR", default=None, help="go on with the run in this folder, whichever side left "
+        "it; of its options only --epochs and --checkpoint-every may be changed")
+    add("--from", metavar="RUN_JSON", default=None, help="take the options that are not given here from a run.json")
+    add("--max-time", metavar="TIME", type=_max_time, default=None,
+        help="end with the epoch in which this time is over, such as 90s, 10m or '1h 30m' [default: no limit]")
+    add("--no-progress", action="store_true", default=False, help="no progress bar even where stderr is a terminal")
+    try:
+        args = parser.parse_args(list(words))
+        # A run.json may have another one.
+        if getattr(args, "device", "auto") not in ("auto", "cpu"):
+            parser.error(f"argument --device: '{args.device}' must be auto or cpu")
+        if args.resume is not None:
+            for other in "from", "output_dir", "name":
+                if getattr(args, other, None) is not None:
+                    parser.error(f"{flag(other)} cannot be used with --resume")
+    except Failed as error:
+        raise Failed(f"{error}; try '--help'", 2) from None
+    return args
+
+
+def given(args: argparse.Namespace) -> dict[str, Any]:
+    """Those of the options in DEFAULTS that the command line gave."""
+    return {name: value for name, value in vars(args).items() if name in DEFAULTS}
+
+
+def from_fields(fields: dict[str, Any]) -> dict[str, Any]:
+    """Options by their names, as run.json has them, held to the rules of the command line. Raises Failed."""
+    parser = _Parser(add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS)
+    _add_options(parser)
+    parsed = vars(parser.parse_args([f"{flag(name)}={value}" for name, value in fields.items() if value is not None]))
+    for name, value in DEFAULTS.items():
+        # A default here would be another option than the run's.
+        if value is not None and name not in parsed:
+            raise Failed(f"lacks {flag(name)}")
+    return DEFAULTS | parsed
+
+
+def differences(options: dict[str, Any], others: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """The options in which the two differ, as one types them: flag, our value, theirs."""
+    # As text: 1 batch is not 1.0 of them.
+    texts = [(name, _text(options[name]), _text(others[name])) for name in DEFAULTS]
+    return [(flag(name), ours, theirs) for name, ours, theirs in texts if ours != theirs]
+
+
+def unchangeable(options: dict[str, Any], others: dict[str, Any]) -> Optional[tuple[str, str, str]]:
+    """The first option in which the two differ and must not: flag, our value, theirs."""
+    return next((found for found in differences(options, others) if found[0] not in CHANGEABLE), None)
+
+
+def flag(name: str) -> str:
+    """The option as one types it."""
+    return "--" + name.replace("_", "-")
+
+
+def _text(value: Any) -> str:
+    return "none" if value is None else value if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,488 @@
+"""Trains one of the notebook's models with Lightning: the counterpart of `islp-mnist train`.
+
+It takes the same options, comes to the same bytes and leaves the same folder OUTPUT_DIR/NAME/version_N, with
+metrics.csv, model.safetensors, accuracy.png and .svg, run.json and checkpoints/. Its path is the last line printed.
+With --resume either side goes on with a folder that the other left.
+
+Ctrl-C, SIGTERM or SIGHUP stops the run after the step under way; --resume then repeats the epoch it was in. Exit code:
+0 at the end or when --max-time is over, 130, 143 or 129 after Ctrl-C, SIGTERM or SIGHUP, 3 if the loss is no finite
+number any more, 2 if an option is wrong, 1 for any other error.
+"""
+
+import sys
+import time
+from pathlib import Path
+
+start = time.monotonic()
+sys.path.insert(0, str(Path(__file__).parent))
+import options
+from options import Failed
+
+try:
+    # torch and Lightning take seconds to import.
+    args = options.parse_args(sys.argv[1:], __doc__)
+except Failed as error:
+    print(f"error: {error}", file=sys.stderr)
+    sys.exit(error.exit_code)
+
+import contextlib
+import fcntl
+import hashlib
+import io
+import json
+import math
+import multiprocessing
+import os
+import shlex
+import signal
+import subprocess
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import Any, Optional
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import pandas as pd
+import safetensors.torch
+import torch
+from ISLP.torch import ErrorTracker, SimpleDataModule, SimpleModule
+from pytorch_lightning import Callback, Trainer, seed_everything
+from pytorch_lightning.utilities.exceptions import MisconfigurationException, SIGTERMException
+from torch.optim import RMSprop
+from torchvision.datasets import MNIST
+from torchvision.transforms import ToTensor
+
+import parity_checkpoint
+from models import MNIST_MLR, MNISTModel
+from parity_checkpoint import Checkpoint, CheckpointError, CSVLogger, ModelCheckpoint, read_file, shown, write_file
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+MODELS = {"mlp": ("MNIST", MNISTModel), "mlr": ("MNIST_MLR", MNIST_MLR)}
+FILES = ["t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte", "train-images-idx3-ubyte", "train-labels-idx1-ubyte"]
+RUN_JSON = "run.json"
+LARGEST_RUN_JSON = 1 << 20
+
+
+def say(text: str):
+    print(shown(text), file=sys.stderr, flush=True)
+
+
+# run.json.
+
+
+def read_run_json(path: str) -> dict[str, Any]:
+    """A run.json, by its path or that of its folder. Raises Failed for what is none."""
+    path = os.path.join(path, RUN_JSON) if os.path.isdir(path) else path
+    return check_run(path, parse_json(path, read_file(path, LARGEST_RUN_JSON)))
+
+
+def parse_json(path: str, data: bytes) -> Any:
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise Failed(f"{path}: not the {RUN_JSON} of a run: {error}") from error
+
+
+def check_run(path: str, run: Any) -> dict[str, Any]:
+    """What a run.json or a checkpoint's hyper-parameters say of a run, whose options become those of this program."""
+    try:
+        environment = run["environment"]
+        if not all(isinstance(run[name], dict) for name in ("options", "data", "environment")):
+            raise Failed("its options, data or environment are no object")
+        if not isinstance(environment["cpu_capability"], str) or not isinstance(run["start"], str):
+            raise Failed("its start or cpu_capability is no text")
+        return run | {"options": options.from_fields(run["options"])}
+    except (KeyError, TypeError) as error:
+        raise Failed(f"{path}: not the {RUN_JSON} of a run: it lacks {error}") from error
+    except Failed as error:
+        raise Failed(f"{path}: not the {RUN_JSON} of a run: {error}") from error
+
+
+def write_run_json(log_dir: Path, run: dict[str, Any], data_dir: str, outcome: Optional[dict[str, Any]]):
+    whole = run | {"data_dir": os.path.abspath(data_dir), "outcome": outcome}
+    write_file(log_dir / RUN_JSON, (json.dumps(whole, indent=2) + "\n").encode())
+
+
+def environment() -> dict[str, Optional[str]]:
+    """The program and the machine, spelled as `islp-mnist` spells them."""
+    return {
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "libtorch": str(torch.__version__),
+        "tch": None,
+        "islp_mnist": parity_checkpoint.VERSION,
+        "git_commit": git_commit(),
+    }
+
+
+def git_commit() -> Optional[str]:
+    """The checkout's commit, with "-modified" if the scripts are not as committed; as build.rs."""
+
+    def git(*words: str) -> str:
+        command = ["git", "--no-optional-locks", "-C", str(CHECKOUT), *words]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    if not (CHECKOUT / ".git").exists():
+        return None
+    try:
+        commit = git("rev-parse", "HEAD")
+        return f"{commit}-modified" if git("status", "--porcelain", "--", "scripts") else commit
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def checksums(data_dir: str) -> dict[str, str]:
+    """The SHA-256 of the four files of the data set, by name."""
+    try:
+        raw = Path(data_dir, "MNIST/raw")
+        return {file: hashlib.sha256((raw / file).read_bytes()).hexdigest() for file in FILES}
+    except OSError as error:
+        raise Failed(f"{error.filename}: {error.strerror}; scripts/reproduce.sh fetches MNIST; --data-dir or "
+                     "ISLP_MNIST_DATA_DIR names another folder") from error
+
+
+def describe(chosen: dict[str, Any], data_dir: str, base: Optional[dict[str, Any]], is_resumed: bool) -> dict[str, Any]:
+    """What run.json says of the run; warns of what is otherwise than in the run it goes on with or repeats."""
+    now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    run = {"options": chosen, "data": checksums(data_dir), "environment": environment(), "start": now}
+    if base is None:
+        return run
+    for file, sha256 in run["data"].items():
+        if base["data"].get(file) != sha256:
+            raise Failed(f"{Path(data_dir, 'MNIST/raw', file)}: not the file that the run was trained on; --data-dir "
+                         "names another folder")
+    for what, name in ("CPU capability", "cpu_capability"), ("libtorch", "libtorch"):
+        then, now = base["environment"].get(name), run["environment"][name]
+        if then != now:
+            say(f"warning: {what} was {then or 'unknown'} and is {now}; the results may differ in their last digits")
+    return run | {"start": base["start"]} if is_resumed else run
+
+
+# The folder of a run.
+
+
+def lock(log_dir: str):
+    """Keeps a run's folder to this process, however it ends, by the lock that `islp-mnist` takes."""
+    folder = os.open(log_dir, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise Failed(f"{log_dir}: this run is still going; wait for its end, or stop it") from None
+    # The loaders' workers outlive a process that is killed, by some seconds.
+    os.register_at_fork(after_in_child=lambda: os.close(folder))
+
+
+def new_folder(output_dir: str, name: str) -> Path:
+    """Creates OUTPUT_DIR/NAME/version_N, and no other run's."""
+    try:
+        os.makedirs(os.path.join(output_dir, name), exist_ok=True)
+        version = CSVLogger(output_dir, name).version
+        while True:
+            log_dir = Path(output_dir, name, f"version_{version}")
+            try:
+                log_dir.mkdir()
+                return log_dir
+            except FileExistsError:
+                # Another run took that number in the meantime.
+                version += 1
+    except OSError as error:
+        raise Failed(f"cannot write to the output folder {os.path.join(output_dir, name)}: {error.strerror}; "
+                     "--output-dir names another") from error
+
+
+@dataclass
+class Earlier:
+    """The run that --resume goes on with."""
+
+    log_dir: str
+    run: dict[str, Any]
+    # None if the run was stopped before its first checkpoint: then it begins anew.
+    checkpoint: Optional[Checkpoint]
+
+    @property
+    def done(self) -> int:
+        """The epochs done."""
+        return self.checkpoint.state.epoch + 1 if self.checkpoint else 0
+
+    @classmethod
+    def read(cls, log_dir: str) -> "Earlier":
+        """Reads what there is of the run in a folder, and keeps the folder to this process."""
+        if not os.path.isdir(log_dir):
+            raise Failed(f"--resume {log_dir}: no such folder; name the version_N folder of a run")
+        lock(log_dir)
+        checkpoint = parity_checkpoint.load_last(log_dir)
+        try:
+            run = read_run_json(log_dir)
+        except (OSError, Failed) as error:
+            if checkpoint is None:
+                raise Failed(f"--resume {log_dir}: there is no checkpoint of `train` to go on from: {error}") from error
+            run = None
+        if checkpoint is not None:
+            saved = check_run(f"{log_dir}/{parity_checkpoint.FOLDER}", checkpoint.hyper_parameters)
+            if run is None:
+                run = saved | {"data_dir": None, "outcome": None}
+            elif options.unchangeable(run["options"], saved["options"]):
+                # run.json is newer where a resumed run had no checkpoint yet, but what was run the checkpoint says.
+                run |= saved
+        earlier = cls(log_dir, run, checkpoint)
+        if earlier.done > run["options"]["epochs"]:
+            raise Failed(f"--resume {log_dir}: damaged: {earlier.done} epochs done of {run['options']['epochs']}")
+        return earlier
+
+    def check(self, chosen: dict[str, Any]):
+        """Makes sure that the options are those of the run."""
+        if found := options.unchangeable(chosen, self.run["options"]):
+            flag, now, then = found
+            raise Failed(f"{flag} {now} does not go with --resume {self.log_dir}, whose run has {then}: leave it out, "
+                         f"or start a new run with --from {self.log_dir}/{RUN_JSON}", 2)
+        if chosen["epochs"] < self.done:
+            raise Failed(f"--epochs {chosen['epochs']} is less than the {self.done} that the run in {self.log_dir} has "
+                         "done", 2)
+
+
+def choose_options(base: Optional[dict[str, Any]]) -> dict[str, Any]:
+    """The options given, and for the rest those of the run that is gone on with or repeated."""
+    given = options.given(args)
+    if base is not None and given.get("device") == "auto":
+        # It leaves it to the run.
+        del given["device"]
+    return (options.DEFAULTS if base is None else base["options"]) | given
+
+
+# Training.
+
+
+class Diverged(Exception):
+    """The loss is no finite number any more."""
+
+
+class Interrupted(Exception):
+    """A signal asked the run to stop."""
+
+
+class Interrupt:
+    """Ctrl-C, SIGTERM and SIGHUP: the first asks the run to stop, the second ends the process."""
+
+    signal: Optional[int] = None
+
+    def catch(self):
+        for number in signal.SIGINT, signal.SIGTERM, signal.SIGHUP:
+            # `nohup` has it ignored.
+            if signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, self._come)
+
+    def _come(self, number: int, _frame):
+        # A terminal that is closed can send SIGHUP twice.
+        if self.signal is not None and number != signal.SIGHUP:
+            os._exit(128 + number)
+        self.signal = number
+
+
+class Ends(Callback):
+    """Ends a fit where `islp-mnist train` does, besides max_epochs."""
+
+    def __init__(self, interrupt: Interrupt, max_time: Optional[float]):
+        self.interrupt = interrupt
+        self.max_time = max_time
+        self.last_loss: Optional[float] = None
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        self._check(trainer, outputs["loss"])
+        self.last_loss = float(outputs["loss"])
+        if self.interrupt.signal is not None:
+            raise Interrupted
+
+    def on_train_epoch_end(self, trainer, pl_module):
+        for name in "train_loss", "valid_loss":
+            self._check(trainer, trainer.callback_metrics[name])
+        elapsed = time.monotonic() - start
+        if self.max_time is not None and elapsed >= self.max_time and trainer.current_epoch + 1 < trainer.max_epochs:
+            elapsed = timedelta(seconds=int(elapsed))
+            say(f"Time limit reached. Elapsed time is {elapsed}. Signaling Trainer to stop.")
+            trainer.should_stop = True
+
+    def _check(self, trainer: Trainer, loss: torch.Tensor):
+        if math.isfinite(loss):
+            return
+        after = "" if self.last_loss is None else f" after {self.last_loss}"
+        lr = trainer.optimizers[0].param_groups[0]["lr"]
+        raise Diverged(f"the training diverged: in epoch {trainer.current_epoch} at step {trainer.global_step - 1} the "
+                       f"loss became {float(loss)}{after}, with a learning rate of {lr}")
+
+
+def load(chosen: dict[str, Any], data_dir: str) -> SimpleDataModule:
+    """The data's split and loaders."""
+    try:
+        train, test = (MNIST(root=data_dir, train=is_train, transform=ToTensor()) for is_train in (True, False))
+    except Exception as error:
+        raw = Path(data_dir, "MNIST/raw")
+        raise Failed(f"{raw}: not MNIST's files: {error}; --data-dir names another folder") from error
+    validation = chosen["validation"]
+    data = SimpleDataModule(train, test, validation=validation, num_workers=chosen["num_workers"],
+                            batch_size=chosen["batch_size"])
+    parts = (data.validation_dataset, "validation", "larger"), (data.train_dataset, "training", "smaller")
+    for part, which, other in parts:
+        if len(part) == 0:
+            raise Failed(f"a validation fraction of {validation} leaves none of the {len(train)} images for {which}; "
+                         f"take a {other} --validation", 2)
+    batches = math.ceil(len(data.train_dataset) / chosen["batch_size"])
+    limit = chosen["limit_train_batches"]
+    if isinstance(limit, float) and int(limit * batches) == 0:
+        raise Failed(f"--limit-train-batches {limit} leaves no batch of the {batches} in an epoch; take more", 2)
+    return data
+
+
+def device_of(option: str) -> str:
+    """The device to train on; `auto` is a GPU where torch can use one."""
+    if option != "auto":
+        return option
+    if torch.cuda.is_available():
+        return "cuda:0"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def make_trainer(chosen: dict[str, Any], logger: CSVLogger, callbacks: list[Callback]) -> Trainer:
+    """The notebook's Trainer, with the options of the command line."""
+    kind, _, index = chosen["device"].partition(":")
+    try:
+        return Trainer(
+            deterministic=True,
+            accelerator=kind,
+            devices=[int(index or 0)] if kind == "cuda" else 1,
+            max_epochs=chosen["epochs"],
+            limit_train_batches=chosen["limit_train_batches"],
+            logger=logger,
+            enable_progress_bar=not args.no_progress and sys.stderr.isatty(),
+            callbacks=callbacks,
+        )
+    except MisconfigurationException as error:
+        raise Failed(f"--device {chosen['device']}: {error}; take --device cpu") from error
+
+
+def fit(trainer: Trainer, module: SimpleModule, data: SimpleDataModule) -> tuple[Optional[str], Optional[Exception]]:
+    """Trains; how that ended, as run.json has it, and by what. Of a disk that is full and the like only the latter."""
+    # Lightning's progress bar writes to stdout, which belongs to the run's folder.
+    with contextlib.redirect_stdout(sys.stderr):
+        try:
+            trainer.fit(module, datamodule=data)
+        except Diverged as error:
+            return "diverged", error
+        except (Interrupted, SIGTERMException):
+            return "interrupted", None
+        except OSError as error:
+            return None, Failed(explain(error))
+    return "max_epochs" if trainer.current_epoch == trainer.max_epochs else "max_time", None
+
+
+def explain(error: OSError) -> str:
+    """What the system said of which file."""
+    return f"{error.filename}: {error.strerror}" if error.filename else str(error)
+
+
+def go_on(log_dir: Path) -> str:
+    """How a run that did not come to its end goes on."""
+    return f"scripts/train.py --resume {shlex.quote(str(log_dir))} goes on, or islp-mnist train"
+
+
+def save_figure(log_dir: Path):
+    """The notebook's figure, as accuracy.png and accuracy.svg."""
+    results = pd.read_csv(log_dir / "metrics.csv")
+    fig, ax = plt.subplots(1, 1, figsize=(6, 6))
+    results.plot(x="epoch", y="train_accuracy_epoch", ax=ax, label="Training", marker="o", color="k")
+    results.plot(x="epoch", y="valid_accuracy", ax=ax, label="Validation", marker="+", color="r")
+    ax.set_ylabel("Accuracy")
+    for kind in "png", "svg":
+        figure = io.BytesIO()
+        fig.savefig(figure, format=kind)
+        write_file(log_dir / f"accuracy.{kind}", figure.getvalue())
+    plt.close(fig)
+
+
+def last_metrics(rows: list[dict[str, Any]]) -> dict[str, Optional[float]]:
+    """The last value of every metric; None if it was not finite."""
+    last = {name: float(value) for row in rows for name, value in row.items() if name not in ("epoch", "step")}
+    return {name: value if math.isfinite(value) else None for name, value in sorted(last.items())}
+
+
+def main() -> int:
+    """Runs the command; the exit code."""
+    earlier = Earlier.read(args.resume) if args.resume is not None else None
+    base = earlier.run if earlier else read_run_json(vars(args)["from"]) if vars(args)["from"] is not None else None
+    chosen = choose_options(base)
+    if earlier:
+        earlier.check(chosen)
+
+    chosen["device"] = device_of(chosen["device"])
+    # As in scripts/notebook.py.
+    multiprocessing.set_start_method("fork")
+    if chosen["threads"]:
+        torch.set_num_threads(chosen["threads"])
+    seed_everything(chosen["seed"] % 2**32, workers=True)
+    torch.manual_seed(chosen["seed"])
+    torch.ones(1).sqrt()
+    # From here on the options say what the run really takes.
+    chosen["threads"] = torch.get_num_threads()
+
+    data_dir = args.data_dir or os.environ.get("ISLP_MNIST_DATA_DIR") or (base or {}).get("data_dir") or "data"
+    run = describe(chosen, data_dir, base, is_resumed=earlier is not None)
+    data = load(chosen, data_dir)
+    name, model = MODELS[chosen["model"]]
+    model = model()
+    module = SimpleModule.classification(model, num_classes=10, optimizer=RMSprop(model.parameters(), lr=chosen["lr"]))
+
+    if earlier:
+        log_dir = Path(earlier.log_dir)
+        parity_checkpoint.remove_temporaries(log_dir)
+    else:
+        log_dir = new_folder(getattr(args, "output_dir", "output"), chosen["name"] or name)
+        lock(str(log_dir))
+    checkpoint = earlier.checkpoint if earlier else None
+    interrupt = Interrupt()
+    interrupt.catch()
+    outcome = earlier.run.get("outcome") if earlier else None
+    write_run_json(log_dir, run, data_dir, outcome)
+    ends = Ends(interrupt, args.max_time)
+    checkpoints = ModelCheckpoint(run, every_n_epochs=chosen["checkpoint_every"], resume=checkpoint)
+    logger = CSVLogger.resume(log_dir, checkpoint)
+    trainer = make_trainer(chosen, logger, [ErrorTracker(), ends, checkpoints])
+    end, error = fit(trainer, module, data)
+    if end is None:
+        if checkpoints.last:
+            raise Failed(f"{error}; the last checkpoint is {checkpoints.last}, {go_on(log_dir)}")
+        raise Failed(f"{error}; there is no checkpoint")
+
+    if end in ("max_epochs", "max_time"):
+        weights = {name: parameter.detach().cpu() for name, parameter in model.named_parameters()}
+        write_file(log_dir / "model.safetensors", safetensors.torch.save(weights))
+        save_figure(log_dir)
+    write_run_json(log_dir, run, data_dir, {
+        "end": end,
+        "epochs": trainer.current_epoch,
+        "global_step": trainer.global_step,
+        "duration_seconds": (outcome or {}).get("duration_seconds", 0.0) + time.monotonic() - start,
+        "metrics": last_metrics(logger.experiment.rows),
+    })
+    if end == "diverged":
+        best = f"; the best checkpoint is {checkpoints.best}" if checkpoints.best else ""
+        raise Failed(f"{error}{best}; take a smaller --lr", 3)
+    print(log_dir, flush=True)
+    if end == "interrupted":
+        say(f"interrupted; {go_on(log_dir)}")
+        return 128 + interrupt.signal
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        exit_code = main()
+    except Failed as error:
+        say(f"error: {error}")
+        exit_code = error.exit_code
+    except OSError as error:
+        say(f"error: {explain(error)}")
+        exit_code = 1
+    except CheckpointError as error:
+        say(f"error: {error}; start a new run with --from and its {RUN_JSON}")
+        exit_code = 1
+    sys.exit(exit_code)

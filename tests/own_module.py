@@ -1,0 +1,158 @@
+"""A LightningModule of one's own with parity_checkpoint: what is stopped comes to the bytes of a fit in one go.
+
+python tests/own_module.py; tests/handover.rs runs it.
+"""
+
+import logging
+import os
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer, loggers, seed_everything
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
+from torch import nn
+from torch.optim import Adam, RMSprop
+from torch.utils.data import DataLoader, TensorDataset
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
+from parity_checkpoint import CheckpointError, CSVLogger, ModelCheckpoint, load_last
+
+warnings.filterwarnings("ignore")
+for name in "pytorch_lightning", "lightning_fabric":
+    logging.getLogger(name).setLevel(logging.ERROR)
+
+X = torch.randn(64, 2, generator=torch.Generator().manual_seed(0))
+DATA = TensorDataset(X, (X.square().sum(1, keepdim=True) < 1).float())
+
+
+class Own(LightningModule):
+    """With a parameter that has two names, one that is frozen, and one that has no part in the loss."""
+
+    def __init__(self, make_optimizer=lambda parameters: RMSprop(parameters, lr=0.02, weight_decay=0.01)):
+        super().__init__()
+        self.make_optimizer = make_optimizer
+        self.hidden = nn.Linear(2, 16)
+        self.same = self.hidden
+        self.dropout = nn.Dropout(0.25)
+        self.out = nn.Linear(16, 1)
+        self.unused = nn.Linear(3, 1)
+        self.out.bias.requires_grad = False
+        self.register_buffer("scale", torch.tensor(0.5))
+
+    def loss(self, batch):
+        x, y = batch
+        logits = self.out(self.dropout(self.same(x).relu())) * self.scale
+        return nn.functional.binary_cross_entropy_with_logits(logits, y)
+
+    def training_step(self, batch, batch_idx):
+        loss = self.loss(batch)
+        self.log("loss", loss, on_step=True, on_epoch=True)
+        return loss
+
+    def validation_step(self, batch, batch_idx):
+        self.log("val_loss", self.loss(batch))
+
+    def configure_optimizers(self):
+        return self.make_optimizer([parameter for parameter in self.parameters() if parameter.requires_grad])
+
+
+def fit(log_dir, epochs, num_workers=0, module=None, logger=None, monitor="val_loss", every=1, more=(), resume=True):
+    # Only at the first time does the seed matter.
+    checkpoint = load_last(log_dir)
+    seed_everything(7 if checkpoint is None else 8)
+    module = module or Own()
+    loaders = [DataLoader(DATA, batch_size=10, shuffle=is_train, num_workers=num_workers,
+                          persistent_workers=num_workers > 0) for is_train in (True, False)]
+    checkpoints = ModelCheckpoint({"lr": 0.02}, every, monitor, resume=checkpoint if resume else None)
+    trainer = Trainer(max_epochs=epochs, logger=logger or CSVLogger.resume(log_dir, checkpoint), accelerator="cpu",
+                      log_every_n_steps=3, enable_progress_bar=False, enable_model_summary=False,
+                      callbacks=[*more, checkpoints])
+    trainer.fit(module, *loaders)
+    return checkpoints
+
+
+def assert_same(log_dir, other):
+    assert (log_dir / "metrics.csv").read_bytes() == (other / "metrics.csv").read_bytes(), (log_dir, other)
+    # Everything but the checksum of it all.
+    ours, theirs = load_last(log_dir), load_last(other)
+    assert ours.state == theirs.state and ours.hyper_parameters == theirs.hyper_parameters == {"lr": 0.02}
+    for name in "weights", "square_avg":
+        ours_by_name, theirs_by_name = getattr(ours, name), getattr(theirs, name)
+        assert ours_by_name.keys() == theirs_by_name.keys()
+        for key, tensor in ours_by_name.items():
+            assert tensor.equal(theirs_by_name[key]), (name, key)
+    assert ours.generator.equal(theirs.generator)
+
+
+def assert_raises(error, part, log_dir, **more):
+    try:
+        fit(log_dir, 9, **more)
+    except error as raised:
+        assert part in str(raised), raised
+    else:
+        raise AssertionError(f"no error: {part}")
+
+
+class Stop(Callback):
+    """Raises in the middle of an epoch."""
+
+    def __init__(self, error, epoch):
+        self.error, self.epoch = error, epoch
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        if trainer.current_epoch == self.epoch and batch_idx == 3:
+            raise self.error
+
+
+def main(folder: Path):
+    for num_workers in 0, 2:
+        whole, parts = folder / f"whole_{num_workers}", folder / f"parts_{num_workers}"
+        fit(whole, 6, num_workers)
+        # The second 3 leaves nothing to do.
+        for epochs in (3, 3, 6) if num_workers == 0 else (2, 6):
+            fit(parts, epochs, num_workers)
+        assert_same(parts, whole)
+        assert set(load_last(whole).weights) == {
+            "hidden.weight", "hidden.bias", "out.weight", "out.bias", "unused.weight", "unused.bias", "scale"}
+        assert "out.bias" not in load_last(whole).square_avg
+
+    # An epoch that was finished is saved, whatever ends the next one; and Ctrl-C is SystemExit to who called fit.
+    whole, parts = folder / "whole_0", folder / "stopped"
+    for epoch, (error, raised) in enumerate([(RuntimeError("stop"), RuntimeError), (KeyboardInterrupt(), SystemExit)], 2):
+        try:
+            fit(parts, 6, every=100, more=[Stop(error, epoch)])
+        except raised:
+            assert load_last(parts).state.epoch == epoch - 1
+        else:
+            raise AssertionError("not stopped")
+    fit(parts, 6)
+    assert_same(parts, whole)
+    # The best and the last are kept, and nothing else.
+    checkpoints = parts / "checkpoints"
+    kept = {os.readlink(checkpoints / link) for link in ("best.safetensors", "last.safetensors")}
+    assert {path.name for path in checkpoints.iterdir()} == kept | {"best.safetensors", "last.safetensors"}
+
+    def momentum(parameters):
+        return RMSprop(parameters, momentum=0.9)
+
+    def scheduled(parameters):
+        optimizer = RMSprop(parameters)
+        return [optimizer], [torch.optim.lr_scheduler.StepLR(optimizer, 1)]
+
+    new = folder / "new"
+    for module, part in (Own(Adam), "Adam"), (Own(momentum), "momentum"), (Own(scheduled), "scheduler"), (
+            Own().double(), "float64"):
+        assert_raises(MisconfigurationException, part, new, module=module)
+    assert_raises(MisconfigurationException, "CSVLogger", new, logger=loggers.CSVLogger(folder, name="plain"))
+    assert_raises(MisconfigurationException, "val_loss", folder / "unmonitored", monitor="valid_loss")
+    assert_raises(MisconfigurationException, "CSVLogger.resume", parts, logger=CSVLogger(folder, name="unresumed"))
+    other = Own()
+    other.unused = nn.Linear(4, 1)
+    assert_raises(CheckpointError, "unused.weight", parts, module=other)
+
+
+with tempfile.TemporaryDirectory() as folder:
+    main(Path(folder))

@@ -1,0 +1,48 @@
+"""Runs scripts/train.py again and again, each time in a process that has torch and Lightning imported, which takes seconds.
+
+Each line of stdin is a JSON array, the folder to run it in and its options. Each line of stdout is one too: the exit
+code, stdout and stderr. tests/handover.rs asks for them.
+"""
+
+import json
+import multiprocessing
+import os
+import runpy
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+
+import ISLP.torch
+import matplotlib.pyplot
+import pandas
+import pytorch_lightning
+import torchvision
+
+SCRIPT = str(Path(__file__).parents[1] / "scripts" / "train.py")
+
+for line in sys.stdin:
+    folder, *options = json.loads(line)
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        child = os.fork()
+        if child == 0:
+            os.chdir(folder)
+            os.dup2(out.fileno(), 1)
+            os.dup2(err.fileno(), 2)
+            sys.argv = [SCRIPT, *options]
+            exit_code = 1
+            try:
+                runpy.run_path(SCRIPT, run_name="__main__")
+            except SystemExit as end:
+                exit_code = end.code
+            except BaseException:
+                traceback.print_exc()
+            for worker in multiprocessing.active_children():
+                worker.terminate()
+            sys.stdout.flush()
+            sys.stderr.flush()
+            # Without taking all that was imported apart, which takes a second.
+            os._exit(exit_code)
+        exit_code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        said = [file.seek(0) or file.read().decode() for file in (out, err)]
+    print(json.dumps([exit_code, *said]), flush=True)
