@@ -1,8 +1,11 @@
-//! Checkpoints, which carry a checksum of their content, and what lies behind it.
+//! Checkpoints, which carry a checksum of their content, and what lies behind it. Python's reader, load_checkpoint of
+//! scripts/parity_checkpoint.py, is held to the same, and so are the checkpoints that Python writes.
 
 use std::collections::HashMap;
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
+use std::process::Stdio;
 
 use islp_mnist::islp::SimpleModule;
 use islp_mnist::lightning;
@@ -14,9 +17,9 @@ use sha2::{Digest, Sha256};
 use tch::Device;
 use tch::nn::VarStore;
 
-use super::common::{assert_refused, fashion_mnist};
+use super::common::{assert_refused, fashion_mnist, python, stdout_of};
 use super::tensors::{
-    Entry, Weights, are_loaded_or_refused, are_refused, bits, bits_of_module, cut_or_longer, entries,
+    Entry, Runs, Weights, are_loaded_or_refused, are_refused, bits, bits_of_module, cut_or_longer, entries,
     file_of, trained, values_at, wrong,
 };
 use super::{Random, Tries, Verdict, limited, refused, replace};
@@ -37,21 +40,32 @@ fn content(bytes: &[u8], model: Model) -> Result<Content, lightning::Error> {
     Ok((checkpoint.state, hyper_parameters, generator.get_state(), bits_of_module(&module), square_avg))
 }
 
-fn is_refused(bytes: &[u8], model: Model, part: &str) -> Verdict {
-    refused(content(bytes, model), &["c.safetensors: ", part])
+/// Reads a checkpoint for a model: what a run goes on with, as a text that differs where that does, or why it is refused.
+type Reader<'a> = dyn FnMut(&[u8], Model) -> Result<String, String> + 'a;
+
+fn read_here(bytes: &[u8], model: Model) -> Result<String, String> {
+    let (state, hyper_parameters, generator, weights, square_avg) =
+        content(bytes, model).map_err(|error| error.to_string())?;
+    let mut sha256 = Sha256::new_with_prefix(generator);
+    weights.values().chain(square_avg.values()).for_each(|bytes| sha256.update(bytes));
+    Ok(format!("{state:?} {hyper_parameters} {:x?}", sha256.finalize()))
 }
 
-fn is_taken_or_refused(bytes: &[u8], model: Model, good: &Content) -> Verdict {
-    match content(bytes, model) {
-        Ok(taken) if taken != *good => Err("another content".into()),
+fn is_refused(read: &mut Reader, bytes: &[u8], model: Model, part: &str) -> Verdict {
+    refused(read(bytes, model), &["c.safetensors: ", part])
+}
+
+fn is_taken_or_refused(read: &mut Reader, bytes: &[u8], model: Model, good: &str) -> Verdict {
+    match read(bytes, model) {
+        Ok(taken) if taken != good => Err(format!("another content: {taken}")),
         Ok(_) => Ok(()),
         error => refused(error, &["c.safetensors: "]),
     }
 }
 
-fn is_taken(bytes: &[u8], model: Model, good: &Content) -> Verdict {
-    content(bytes, model).map_err(|error| format!("refused: {error}"))?;
-    is_taken_or_refused(bytes, model, good)
+fn is_taken(read: &mut Reader, bytes: &[u8], model: Model, good: &str) -> Verdict {
+    read(bytes, model).map_err(|error| format!("refused: {error}"))?;
+    is_taken_or_refused(read, bytes, model, good)
 }
 
 /// A checkpoint with the checksum of its content, whatever that is. The hyper-parameters are the text that was written,
@@ -73,7 +87,8 @@ fn sealed(entries: &[Entry], state: &TrainerState, hyper_parameters: &str) -> Ve
 #[test]
 fn checkpoints_are_taken_as_they_were_written_or_refused_by_file_and_tensor() {
     let mut tries = Tries::sample(53);
-    take_as_written_or_refuse(&mut tries);
+    let (_folder, runs) = trained();
+    take_as_written_or_refuse(&mut tries, &runs, &mut read_here);
     tries.end();
 }
 
@@ -81,50 +96,90 @@ fn checkpoints_are_taken_as_they_were_written_or_refused_by_file_and_tensor() {
 #[ignore = "slow"]
 fn all_checkpoints_are_taken_as_they_were_written_or_refused_by_file_and_tensor() {
     let mut tries = Tries::all();
-    take_as_written_or_refuse(&mut tries);
+    let (_folder, runs) = trained();
+    take_as_written_or_refuse(&mut tries, &runs, &mut read_here);
     tries.tally("Checkpoints");
 }
 
-fn take_as_written_or_refuse(tries: &mut Tries) {
-    let (_folder, runs) = trained();
+#[test]
+#[ignore = "needs the Python reference"]
+fn checkpoints_from_python_and_for_python_are_taken_as_they_were_written_or_refused() {
+    let (folder, runs) = trained();
+    let mut python_runs = runs.clone();
+    for (model, run) in &mut python_runs {
+        let mut train = python("scripts/train.py");
+        train.current_dir(&folder).args(["--epochs", "1", "--num-workers", "0", "--name", "python"]);
+        train.args(["--model", model.name(), "--data-dir"]).arg(fashion_mnist());
+        *run = folder.path().join(stdout_of(&mut train).trim_end());
+    }
+    let mut reader = python("tests/read_checkpoints.py");
+    let mut reader =
+        reader.current_dir(&folder).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut answers = BufReader::new(reader.stdout.take().unwrap()).lines();
+    let mut read_in_python = |bytes: &[u8], model: Model| {
+        replace(&folder.path().join("c.safetensors"), bytes);
+        writeln!(reader.stdin.as_mut().unwrap(), "{model}").unwrap();
+        let answer = answers.next().expect("it goes on reading").unwrap();
+        serde_json::from_str::<Result<String, String>>(&answer).unwrap()
+    };
+    let mut tries = Tries::sample(29);
+    take_as_written_or_refuse(&mut tries, &python_runs, &mut read_here);
+    take_as_written_or_refuse(&mut tries, &python_runs, &mut read_in_python);
+    take_as_written_or_refuse(&mut tries, &runs, &mut read_in_python);
+    tries.end();
+    drop(reader.stdin.take());
+    assert!(reader.wait().unwrap().success());
+}
+
+fn take_as_written_or_refuse(tries: &mut Tries, runs: &Runs, read: &mut Reader) {
     let random = Random::new(5);
-    for ((model, run), flips) in runs.into_iter().zip([800, 200]) {
+    for ((model, run), flips) in runs.iter().zip([800, 200]) {
+        let model = *model;
         let bytes = fs::read(run.join("checkpoints/last.safetensors")).unwrap();
-        let good = content(&bytes, model).unwrap();
-        tries.check("the file itself", || is_taken(&bytes, model, &good));
-        cut_or_longer(tries, &random, &bytes, &|bytes| is_refused(bytes, model, ""));
+        let (content, good) = (content(&bytes, model).unwrap(), read(&bytes, model).unwrap());
+        tries.check("the file itself", || is_taken(read, &bytes, model, &good));
+        cut_or_longer(tries, &random, &bytes, &mut |bytes| is_refused(read, bytes, model, ""));
         for range in [0..values_at(&bytes), values_at(&bytes)..bytes.len()] {
             for _ in 0..flips {
                 let (flipped, at) = random.flip(&bytes, range.clone());
                 let what = format!("byte {at} is {:#04x}", flipped[at]);
-                tries.check(&what, || is_taken_or_refused(&flipped, model, &good));
-                tries.check(format!("{what}, for its weights"), || are_loaded_or_refused(&flipped, &good.3));
+                tries.check(&what, || is_taken_or_refused(read, &flipped, model, &good));
+                tries.check(format!("{what}, for its weights"), || {
+                    are_loaded_or_refused(&flipped, &content.3)
+                });
             }
         }
-        sealed_anew(tries, &entries(&bytes), model, &good);
-        states(tries, &entries(&bytes), model, &good);
-        metadata(tries, &entries(&bytes), model);
+        sealed_anew(tries, &entries(&bytes), model, &content, &good, read);
+        states(tries, &entries(&bytes), model, &content, read);
+        metadata(tries, &entries(&bytes), model, read);
     }
 }
 
 /// Behind the checksum: other tensors, and of another model.
-fn sealed_anew(tries: &mut Tries, entries: &[Entry], model: Model, good: &Content) {
-    let (state, hyper_parameters) = (&good.0, &good.1);
+fn sealed_anew(
+    tries: &mut Tries,
+    entries: &[Entry],
+    model: Model,
+    content: &Content,
+    good: &str,
+    read: &mut Reader,
+) {
+    let (state, hyper_parameters) = (&content.0, &content.1);
     let sealed = |entries: &[Entry]| sealed(entries, state, hyper_parameters);
-    tries.check("the same, sealed anew", || is_taken(&sealed(entries), model, good));
+    tries.check("the same, sealed anew", || is_taken(read, &sealed(entries), model, good));
     for at in (0..entries.len()).filter(|&at| !is_generator(&entries[at])) {
         for (what, wrong) in wrong(entries, at) {
             let name = &entries[at].0;
-            tries.check(format!("{name} is {what}"), || is_refused(&sealed(&wrong), model, name));
+            tries.check(format!("{name} is {what}"), || is_refused(read, &sealed(&wrong), model, name));
         }
     }
     for name in ["surplus", "optimizer.square_avg.surplus", "optimizer.momentum", "generator.other", ""] {
         let mut surplus = [entries, &[(name.into(), Dtype::F32, vec![1], vec![0; 4])]].concat();
         surplus.sort_by(|a, b| a.0.cmp(&b.0));
-        tries.check(format!("{name:?} is surplus"), || is_refused(&sealed(&surplus), model, name));
+        tries.check(format!("{name:?} is surplus"), || is_refused(read, &sealed(&surplus), model, name));
     }
     let other = if model == Model::Mlr { Model::Mlp } else { Model::Mlr };
-    tries.check("for the other model", || is_refused(&sealed(entries), other, "is no parameter of"));
+    tries.check("for the other model", || is_refused(read, &sealed(entries), other, "is no parameter of"));
 }
 
 fn is_generator(entry: &Entry) -> bool {
@@ -132,7 +187,7 @@ fn is_generator(entry: &Entry) -> bool {
 }
 
 /// Behind the checksum: states of generator and trainer that are none.
-fn states(tries: &mut Tries, entries: &[Entry], model: Model, good: &Content) {
+fn states(tries: &mut Tries, entries: &[Entry], model: Model, good: &Content, read: &mut Reader) {
     let at = entries.iter().position(is_generator).unwrap();
     let with = |change: &dyn Fn(&mut Entry)| {
         let mut entries = entries.to_vec();
@@ -152,25 +207,26 @@ fn states(tries: &mut Tries, entries: &[Entry], model: Model, good: &Content) {
         })
     }));
     for file in wrong {
-        tries.check("no state of a generator", || is_refused(&file, model, "generator.state"));
+        tries.check("no state of a generator", || is_refused(read, &file, model, "generator.state"));
     }
     let most = usize::MAX;
     for (epoch, global_step) in [(most, most), (most, 1), (0, 0), (1, 1), (5, 5)] {
         let lying = TrainerState { epoch, global_step, valid_loss: None, metrics_sha256: String::new() };
-        tries.check(format!("{lying:?}"), || is_refused(&sealed(entries, &lying, &good.1), model, "damaged"));
+        let file = sealed(entries, &lying, &good.1);
+        tries.check(format!("{lying:?}"), || is_refused(read, &file, model, "damaged"));
     }
 }
 
-fn metadata(tries: &mut Tries, entries: &[Entry], model: Model) {
+fn metadata(tries: &mut Tries, entries: &[Entry], model: Model, read: &mut Reader) {
     for text in ["", "{}", "[]", "null", "{\"progress\":", "\u{1b}"] {
         let file = file_of(entries, Some(HashMap::from([("checkpoint".to_string(), text.to_string())])));
-        tries.check(format!("{text:?} as metadata"), || is_refused(&file, model, "not a checkpoint"));
+        tries.check(format!("{text:?} as metadata"), || is_refused(read, &file, model, "not a checkpoint"));
         tries.check(format!("{text:?} as metadata, for its weights"), || {
             are_refused(&file, "not a checkpoint")
         });
     }
     let bare = file_of(entries, None);
-    tries.check("no metadata", || is_refused(&bare, model, "no checkpoint"));
+    tries.check("no metadata", || is_refused(read, &bare, model, "no checkpoint"));
     tries.check("no metadata, for its weights", || are_refused(&bare, "no checkpoint"));
 }
 

@@ -14,9 +14,11 @@ use tempfile::{TempDir, tempdir};
 use super::common::{fashion_mnist, program};
 use super::{Random, Tries, Verdict, refused};
 
-/// Trains one epoch of both models, logistic regression first, and gives their folders; they vanish with the first
-/// value.
-pub fn trained() -> (TempDir, [(Model, PathBuf); 2]) {
+/// A folder for each model, logistic regression first.
+pub type Runs = [(Model, PathBuf); 2];
+
+/// Trains one epoch of both models, and gives their folders; they vanish with the first value.
+pub fn trained() -> (TempDir, Runs) {
     let folder = tempdir().unwrap();
     let runs = [Model::Mlr, Model::Mlp].map(|model| {
         let mut command =
@@ -95,7 +97,7 @@ pub fn cut_or_longer(
     tries: &mut Tries,
     random: &Random,
     bytes: &[u8],
-    is_refused: &dyn Fn(&[u8]) -> Verdict,
+    is_refused: &mut dyn FnMut(&[u8]) -> Verdict,
 ) {
     let header = (0..200).map(|_| random.below(values_at(bytes)));
     let anywhere = (0..200).map(|_| random.below(bytes.len()));

@@ -38,7 +38,7 @@ fn load_as_they_are_or_refuse_by_tensor(tries: &mut Tries) {
     for (bytes, other, flips) in [(&files[0], &files[1], 750), (&files[1], &files[0], 250)] {
         let (good, others) = (entries(bytes), entries(other));
         tries.check("the file itself", || are_loaded(bytes, &bits_of_file(bytes)));
-        cut_or_longer(tries, &random, bytes, &|bytes| are_refused(bytes, ""));
+        cut_or_longer(tries, &random, bytes, &mut |bytes| are_refused(bytes, ""));
         let values = values_at(bytes);
         for (range, flips) in [(0..values, flips), (values..bytes.len(), flips)] {
             flipped_weights(tries, &random, bytes, range, flips);

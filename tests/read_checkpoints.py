@@ -1,0 +1,41 @@
+"""Reads c.safetensors in the working folder, again and again, as a run that goes on would: python tests/read_checkpoints.py.
+
+Each line of stdin is a model, mlp or mlr. Each line of stdout says what the file holds for it, {"Ok": ...}, or why it is
+refused, {"Err": ...}. tests/bad_input/checkpoints.rs asks for them.
+"""
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+import torch
+from torch.optim import RMSprop
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
+from models import MNIST_MLR, MNISTModel
+from parity_checkpoint import CheckpointError, load_checkpoint
+
+
+def content(model):
+    """What is restored, as a text that differs where that does."""
+    checkpoint = load_checkpoint("c.safetensors")
+    optimizer = RMSprop(model.parameters())
+    checkpoint.restore(model, optimizer)
+    sha256 = hashlib.sha256(torch.get_rng_state().numpy().tobytes())
+    for parameter in model.parameters():
+        sha256.update(parameter.detach().numpy().tobytes())
+        sha256.update(optimizer.state[parameter]["square_avg"].numpy().tobytes())
+    return f"{checkpoint.state} {json.dumps(checkpoint.hyper_parameters)} {sha256.hexdigest()}"
+
+
+for line in sys.stdin:
+    torch.manual_seed(0)
+    model = {"mlp": MNISTModel, "mlr": MNIST_MLR}[line.strip()]()
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    try:
+        answer = {"Ok": content(model)}
+    except CheckpointError as error:
+        answer = {"Err": str(error)}
+        assert all(parameter.equal(was) for parameter, was in zip(model.parameters(), before)), "nothing has changed"
+    print(json.dumps(answer), flush=True)
