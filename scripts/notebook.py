@@ -6,6 +6,12 @@ notebook makes and then forgets, saves figure and weights beside each metrics.cs
 """
 
 import argparse
+import os
+import sys
+
+# The isolated interpreter of scripts/parity.sh has not even the script's own folder.
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from options import trace_steps
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--epochs", type=int, default=30)
@@ -19,12 +25,11 @@ parser.add_argument("--output-dir", default="output")
 parser.add_argument("--threads", type=int, help="default: libtorch's")
 parser.add_argument("--no-progress", action="store_true", help="accepted and ignored: the notebook has no progress bar")
 parser.add_argument("--trace", help="write down in this new file what every training step comes to")
-parser.add_argument("--trace-steps", help="keep the tensors themselves of these steps, such as 130..140")
+parser.add_argument("--trace-steps", type=trace_steps, default=range(0),
+                    help="keep the tensors themselves of these steps, such as 130..140")
 args = parser.parse_args()
 
 import multiprocessing
-import os
-import sys
 
 import pandas as pd
 import matplotlib
@@ -52,11 +57,9 @@ torch.manual_seed(args.seed)
 # is one thread's.
 torch.ones(1).sqrt()
 
-# The isolated interpreter of scripts/parity.sh has not even the script's own folder.
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from parity_trace import Trace, steps
+from parity_trace import Trace
 
-traces = [Trace(args.trace, steps(args.trace_steps))] if args.trace else []
+traces = [Trace(args.trace, args.trace_steps)] if args.trace else []
 
 # %%
 from torchvision.datasets import MNIST

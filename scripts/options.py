@@ -85,6 +85,14 @@ def _max_time(text: str) -> float:
     return sum(float(number) * seconds[unit] for number, unit in parts)
 
 
+def trace_steps(text: str) -> range:
+    """The steps of `--trace-steps FROM..TO`, both included."""
+    found = re.fullmatch(r"([0-9]{1,18})\.\.([0-9]{1,18})", text)
+    if not found or int(found[1]) > int(found[2]):
+        raise argparse.ArgumentTypeError(f"{text!r} must be two steps, such as 130..140")
+    return range(int(found[1]), int(found[2]) + 1)
+
+
 def _add_options(parser: argparse.ArgumentParser):
     at_least_one = _whole(1, 2**63 - 1, "must be a whole number, 1 or more")
     add = parser.add_argument
@@ -128,12 +136,18 @@ def parse_args(words: Iterable[str], description: str) -> argparse.Namespace:
     add("--from", metavar="RUN_JSON", default=None, help="take the options that are not given here from a run.json")
     add("--max-time", metavar="TIME", type=_max_time, default=None,
         help="end with the epoch in which this time is over, such as 90s, 10m or '1h 30m' [default: no limit]")
+    add("--trace", metavar="FILE", default=None,
+        help="write down in this new file what every training step comes to, for `islp-mnist compare`")
+    add("--trace-steps", metavar="FROM..TO", type=trace_steps, default=range(0), help="keep the tensors themselves of "
+        "these steps, such as 130..140; the first is 0, the last is included")
     add("--no-progress", action="store_true", default=False, help="no progress bar even where stderr is a terminal")
     try:
         args = parser.parse_args(list(words))
         # A run.json may have another one.
         if getattr(args, "device", "auto") not in ("auto", "cpu"):
             parser.error(f"argument --device: '{args.device}' must be auto or cpu")
+        if args.trace_steps and args.trace is None:
+            parser.error("--trace-steps needs --trace")
         if args.resume is not None:
             for other in "from", "output_dir", "name":
                 if getattr(args, other, None) is not None:

@@ -154,14 +154,6 @@ class Trace(Callback):
         self.file.flush()
 
 
-def steps(text):
-    """The steps of `--trace-steps FROM..TO`, both included; none of None."""
-    if text is None:
-        return ()
-    start, end = map(int, text.split(".."))
-    return range(start, end + 1)
-
-
 class _Names:
     """The names of a module's parameters and buffers, as the network alone would have them."""
 

@@ -57,6 +57,7 @@ from torchvision.transforms import ToTensor
 import parity_checkpoint
 from models import MNIST_MLR, MNISTModel
 from parity_checkpoint import Checkpoint, CheckpointError, CSVLogger, ModelCheckpoint, read_file, shown, write_file
+from parity_trace import Trace
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 MODELS = {"mlp": ("MNIST", MNISTModel), "mlr": ("MNIST_MLR", MNIST_MLR)}
@@ -311,6 +312,17 @@ class Ends(Callback):
                        f"loss became {float(loss)}{after}, with a learning rate of {lr}")
 
 
+def open_trace() -> list[Callback]:
+    """The trace that is asked for, in a new file."""
+    try:
+        return [Trace(args.trace, args.trace_steps)] if args.trace else []
+    except FileExistsError:
+        raise Failed(f"{args.trace}: is there already; a trace goes into a new file; --trace names another, or remove "
+                     "it") from None
+    except OSError as error:
+        raise Failed(f"cannot write {args.trace}: {error.strerror}") from error
+
+
 def load(chosen: dict[str, Any], data_dir: str) -> SimpleDataModule:
     """The data's split and loaders."""
     try:
@@ -431,6 +443,7 @@ def main() -> int:
     model = model()
     module = SimpleModule.classification(model, num_classes=10, optimizer=RMSprop(model.parameters(), lr=chosen["lr"]))
 
+    traces = open_trace()
     if earlier:
         log_dir = Path(earlier.log_dir)
         parity_checkpoint.remove_temporaries(log_dir)
@@ -445,7 +458,7 @@ def main() -> int:
     ends = Ends(interrupt, args.max_time)
     checkpoints = ModelCheckpoint(run, every_n_epochs=chosen["checkpoint_every"], resume=checkpoint)
     logger = CSVLogger.resume(log_dir, checkpoint)
-    trainer = make_trainer(chosen, logger, [ErrorTracker(), ends, checkpoints])
+    trainer = make_trainer(chosen, logger, [ErrorTracker(), ends, checkpoints] + traces)
     end, error = fit(trainer, module, data)
     if end is None:
         if checkpoints.last:

@@ -137,6 +137,35 @@ fn ten_epochs_here_ten_there_and_ten_here_are_thirty_without_a_stop() {
 
 #[test]
 #[ignore = "needs the Python reference"]
+fn both_sides_leave_the_same_trace_also_of_a_run_that_goes_on() {
+    let lab = Lab::new();
+    let options = "--batch-size 48 --num-workers 2";
+    for (i, first) in BOTH.into_iter().enumerate() {
+        let run =
+            first.train(&lab, &format!("{options} --epochs 1 --trace begun_{i}.trace --trace-steps 3..3"));
+        for (j, side) in BOTH.into_iter().enumerate() {
+            let copy = format!("output/copy/version_{i}{j}");
+            fs::create_dir_all(lab.path().join("output/copy")).unwrap();
+            let copied = Command::new("cp").arg("-a").args([&run, &copy]).current_dir(lab.path()).status();
+            assert!(copied.unwrap().success());
+            side.train(&lab, &format!("--resume {copy} --epochs 2 --trace rest_{i}{j}.trace"));
+        }
+    }
+    for (reference, candidate) in
+        [("begun_0", "begun_1"), ("rest_00", "rest_01"), ("rest_00", "rest_10"), ("rest_00", "rest_11")]
+    {
+        let [reference, candidate] = [reference, candidate].map(|name| format!("{name}.trace"));
+        let told = stdout_of(islp_mnist().current_dir(lab.path()).args(["compare", &reference, &candidate]));
+        assert!(told.contains("identical (7 steps)"), "{told}");
+    }
+    for side in BOTH {
+        let error = side.error(&lab, &format!("{options} --trace begun_0.trace"), 1);
+        assert!(error.contains("begun_0.trace") && error.contains("--trace"), "{error}");
+    }
+}
+
+#[test]
+#[ignore = "needs the Python reference"]
 fn an_epoch_of_mnist_here_one_there_and_one_here_are_three_without_a_stop() {
     let lab = Lab::new();
     fs::remove_dir_all(lab.path().join("data")).unwrap();
@@ -300,6 +329,7 @@ fn what_one_side_refuses_the_other_refuses() {
     ] {
         refused(option, 2, &[option.split(' ').next().unwrap()]);
     }
+    refused("--trace-steps 3..4", 2, &["--trace"]);
     refused("--resume nowhere", 1, &["nowhere"]);
     refused("--from nowhere.json", 1, &["nowhere.json"]);
     refused("--data-dir nowhere", 1, &["nowhere", "--data-dir"]);

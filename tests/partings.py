@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 from torchvision.datasets import MNIST
 from torchvision.transforms import ToTensor
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent / "scripts")]
+sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 from models import MNISTModel
 from parity_trace import Trace
 
