@@ -453,12 +453,12 @@ def main() -> int:
     checkpoint = earlier.checkpoint if earlier else None
     interrupt = Interrupt()
     interrupt.catch()
-    outcome = earlier.run.get("outcome") if earlier else None
-    write_run_json(log_dir, run, data_dir, outcome)
     ends = Ends(interrupt, args.max_time)
     checkpoints = ModelCheckpoint(run, every_n_epochs=chosen["checkpoint_every"], resume=checkpoint)
     logger = CSVLogger.resume(log_dir, checkpoint)
     trainer = make_trainer(chosen, logger, [ErrorTracker(), ends, checkpoints] + traces)
+    outcome = earlier.run.get("outcome") if earlier else None
+    write_run_json(log_dir, run, data_dir, outcome)
     end, error = fit(trainer, module, data)
     if end is None:
         if checkpoints.last:

@@ -346,12 +346,13 @@ fn what_one_side_refuses_the_other_refuses() {
         refused(&format!("--resume {run} --epochs 1"), 2, &["--epochs 1", &run]);
         let path = lab.path().join(&run);
         let spoil = |file: &str, spoil: &dyn Fn(&mut Vec<u8>)| {
-            let before = lab.read(&run, file);
+            let (before, run_json) = (lab.read(&run, file), lab.read(&run, "run.json"));
             let mut bytes = before.clone();
             spoil(&mut bytes);
             fs::write(path.join(file), bytes).unwrap();
             refused(&format!("--resume {run} --epochs 3"), 1, &[&format!("{run}/{file}")]);
             fs::write(path.join(file), before).unwrap();
+            assert!(lab.read(&run, "run.json") == run_json, "it stays as it is");
         };
         spoil("metrics.csv", &|bytes| *bytes.last_mut().unwrap() = b'x');
         spoil("checkpoints/last.safetensors", &|bytes| *bytes.last_mut().unwrap() ^= 1);

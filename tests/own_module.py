@@ -3,6 +3,7 @@
 python tests/own_module.py; tests/handover.rs runs it.
 """
 
+import hashlib
 import logging
 import os
 import sys
@@ -128,6 +129,10 @@ def main(folder: Path):
             assert load_last(parts).state.epoch == epoch - 1
         else:
             raise AssertionError("not stopped")
+    # Where nothing is left to do, what the epoch that was stopped has logged still goes.
+    fit(parts, 3)
+    sha256 = hashlib.sha256((parts / "metrics.csv").read_bytes()).hexdigest()
+    assert sha256 == load_last(parts).state.metrics_sha256
     fit(parts, 6)
     assert_same(parts, whole)
     # The best and the last are kept, and nothing else.
