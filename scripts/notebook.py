@@ -28,6 +28,8 @@ parser.add_argument("--trace", help="write down in this new file what every trai
 parser.add_argument("--trace-steps", type=trace_steps, default=range(0),
                     help="keep the tensors themselves of these steps, such as 130..140")
 args = parser.parse_args()
+if args.trace_steps and not args.trace:
+    parser.error("--trace-steps needs --trace")
 
 import multiprocessing
 

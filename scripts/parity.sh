@@ -18,6 +18,7 @@ for argument; do
   if [[ $argument == --trace ]]; then trace=1; else arguments+=("$argument"); fi
 done
 read_options "${arguments[@]}"
+[[ ${options[*]} != *--trace* ]] || failure=2 die "--trace takes no file here, and the steps to keep are found by itself"
 
 output=${output_dir-$target/parity}
 if [[ -v output_dir ]]; then
@@ -78,6 +79,10 @@ if [[ $trace ]]; then
     mv -- "$output"/{reference,candidate}{,.log} "$output/first"
     kept=(--trace-steps "$steps")
     run_both
+    if "$program" compare "$output/reference" "$output/candidate" >/dev/null 2>&1; then
+      say "the second time nothing differs: what differed in the first did not come again"
+      exec "$program" compare "$output/first/reference" "$output/first/candidate"
+    fi
   fi
 fi
 

@@ -9,6 +9,8 @@ The format is described in docs/trace.md. It needs torch, pytorch-lightning and 
 """
 
 import base64
+import dataclasses
+import functools
 import json
 import math
 
@@ -39,53 +41,69 @@ class Trace(Callback):
         self.file = open(path, "xb")
         self.fits = 0
         self.signs = None
+        self.unwrap, self.hooks = [], []
         self._write({"trace": FORMAT, "written_by": f"parity_trace.py with torch {torch.__version__}"})
 
     def on_train_start(self, trainer, pl_module):
         self.names = _Names(pl_module)
-        self.model = type(pl_module.model if self.names.prefix else pl_module).__name__
+        self.model = type(self.names.network(pl_module)).__name__
         self.hashes = {}
         self.fit, self.fits = self.fits, self.fits + 1
-        self.begin = lambda: None
-        # What training_step calls is `forward`, or parts of the module. What `forward` returns comes last and counts.
+        # What `forward` returns comes after what its parts return, and counts.
         parts = [child for child in pl_module.children() if any(True for _ in child.parameters())]
-        self.hooks = [part.register_forward_pre_hook(lambda *_: self.begin()) for part in parts]
-        self.hooks += [part.register_forward_hook(self._hook) for part in parts]
-        forward = pl_module.forward
+        self.hooks = [part.register_forward_hook(self._hook) for part in parts]
+        self._wrap(pl_module, "training_step", self._begin, lambda output: None)
+        self._wrap(pl_module, "forward", lambda: None, lambda output: self._hook(None, None, output))
 
-        def traced(*args, **kwargs):
-            self.begin()
-            self.output = forward(*args, **kwargs)
-            return self.output
+    def _wrap(self, pl_module, name, before, after):
+        former = pl_module.__dict__.get(name)
+        method = getattr(pl_module, name)
 
-        pl_module.forward = traced
+        @functools.wraps(method)
+        def wrapped(*args, **kwargs):
+            before()
+            output = method(*args, **kwargs)
+            after(output)
+            return output
+
+        setattr(pl_module, name, wrapped)
+
+        def unwrap():
+            if pl_module.__dict__.get(name) is not wrapped:
+                return
+            delattr(pl_module, name)
+            if former is not None:
+                setattr(pl_module, name, former)
+
+        self.unwrap.append(unwrap)
 
     def _hook(self, module, args, output):
         self.output = output
 
     def on_train_end(self, trainer, pl_module):
-        del pl_module.forward
-        for hook in self.hooks:
-            hook.remove()
+        while self.unwrap:
+            self.unwrap.pop()()
+        while self.hooks:
+            self.hooks.pop().remove()
+
+    def on_exception(self, trainer, pl_module, exception):
+        self.on_train_end(trainer, pl_module)
 
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
         self.epoch, self.step = trainer.current_epoch, trainer.global_step
         self.before, self.quantities, self.output = [], [], None
+        # The state is taken as training_step begins, so that what other callbacks change is seen.
+        self.state = lambda: self._state(trainer, pl_module)
+        self.batch = batch
 
-        def begin():
-            # At the last moment before the forward pass, so that what other callbacks change is seen.
-            self.begin = lambda: None
-            self.before = [self._quantity(name, tensor, content)
-                           for name, tensor, content in self._state(trainer, pl_module)
-                           if self.hashes.get(name) != xxhash.xxh3_64_digest(content)]
-            names = ["input", "target"] if isinstance(batch, (tuple, list)) and len(batch) == 2 else []
-            for name, part in zip(names, batch) if names else [("input", batch)]:
-                self._record(name, part)
-
-        self.begin = begin
+    def _begin(self):
+        self.before = [self._quantity(name, tensor, content) for name, tensor, content in self.state()
+                       if self.hashes.get(name) != xxhash.xxh3_64_digest(content)]
+        is_pair = isinstance(self.batch, (tuple, list)) and len(self.batch) == 2
+        for name, part in zip(["input", "target"], self.batch) if is_pair else [("input", self.batch)]:
+            self._record(name, part)
 
     def on_before_backward(self, trainer, pl_module, loss):
-        self.begin()
         self._record("logits", self.output)
         self._record("loss", loss)
 
@@ -121,6 +139,8 @@ class Trace(Callback):
     def _record(self, name, value):
         if isinstance(value, torch.Tensor):
             self.quantities.append(self._quantity(name, value, _bytes(value)))
+        elif dataclasses.is_dataclass(value):
+            self._record(name, vars(value))
         elif isinstance(value, dict):
             for key, part in value.items():
                 self._record(f"{name}.{key}", part)
@@ -155,31 +175,43 @@ class Trace(Callback):
 
 
 class _Names:
-    """The names of a module's parameters and buffers, as the network alone would have them."""
+    """The names of a module's parameters and buffers, as the network alone would have them, compiled or not."""
 
     def __init__(self, pl_module):
         names = [name for name, _ in pl_module.named_parameters()]
         self.prefix = "model." if names and all(name.startswith("model.") for name in names) else ""
 
+    def network(self, pl_module):
+        network = pl_module.model if self.prefix else pl_module
+        return getattr(network, "_orig_mod", network)
+
     def parameters(self, pl_module):
-        return [(name.removeprefix(self.prefix), parameter) for name, parameter in pl_module.named_parameters()]
+        return [(self._name(name), parameter) for name, parameter in pl_module.named_parameters()]
 
     def buffers(self, pl_module):
-        return [(name.removeprefix(self.prefix), buffer) for name, buffer in pl_module.named_buffers()]
+        return [(self._name(name), buffer) for name, buffer in pl_module.named_buffers()]
+
+    def _name(self, name):
+        return name.removeprefix(self.prefix).replace("_orig_mod.", "")
 
 
 def _bytes(tensor):
-    tensor = tensor.detach().cpu().contiguous()
+    tensor = tensor.detach()
+    if tensor.layout != torch.strided:
+        tensor = tensor.to_dense()
+    tensor = tensor.cpu().contiguous()
     return tensor.reshape(-1).view(torch.uint8).numpy().data
 
 
 def _statistics(tensor):
-    """Minimum, maximum and mean; the mean of integers in f64. NaN if there are none."""
-    if tensor.numel() == 0:
+    """Minimum, maximum and mean; the mean of integers in f64. NaN if there are none, or none that torch can tell."""
+    try:
+        tensor = tensor if tensor.layout == torch.strided else tensor.to_dense()
+        minimum, maximum = torch.aminmax(tensor)
+        mean = tensor.mean(dtype=None if tensor.is_floating_point() else torch.float64)
+        return float(minimum), float(maximum), float(mean)
+    except (RuntimeError, NotImplementedError, TypeError):
         return math.nan, math.nan, math.nan
-    minimum, maximum = torch.aminmax(tensor)
-    mean = tensor.mean(dtype=None if tensor.is_floating_point() else torch.float64)
-    return minimum.item(), maximum.item(), mean.item()
 
 
 def _number(value):

@@ -448,7 +448,13 @@ def main() -> int:
         log_dir = Path(earlier.log_dir)
         parity_checkpoint.remove_temporaries(log_dir)
     else:
-        log_dir = new_folder(getattr(args, "output_dir", "output"), chosen["name"] or name)
+        try:
+            log_dir = new_folder(getattr(args, "output_dir", "output"), chosen["name"] or name)
+        except Failed:
+            # A trace of nothing would be in the way of the next try.
+            if traces:
+                os.unlink(args.trace)
+            raise
         lock(str(log_dir))
     checkpoint = earlier.checkpoint if earlier else None
     interrupt = Interrupt()
@@ -456,7 +462,7 @@ def main() -> int:
     ends = Ends(interrupt, args.max_time)
     checkpoints = ModelCheckpoint(run, every_n_epochs=chosen["checkpoint_every"], resume=checkpoint)
     logger = CSVLogger.resume(log_dir, checkpoint)
-    trainer = make_trainer(chosen, logger, [ErrorTracker(), ends, checkpoints] + traces)
+    trainer = make_trainer(chosen, logger, [ErrorTracker()] + traces + [ends, checkpoints])
     outcome = earlier.run.get("outcome") if earlier else None
     write_run_json(log_dir, run, data_dir, outcome)
     end, error = fit(trainer, module, data)

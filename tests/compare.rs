@@ -232,7 +232,7 @@ fn surplus_tensors_other_layouts_and_bytes_of_every_dtype_are_told() {
     ]);
     assert_snapshot!(Pair::of("m.safetensors", reference, candidate).report(), @r"
     m.safetensors: 6 of 7 tensors differ
-        bytes [2, 2]: the bytes differ, first at byte 3
+        bytes [2, 2]: 1 of 4 values differs; first at [1, 1]: reference 0, candidate 1
         dtype [2]: reference F32 [2], candidate F64 [1]
         f4 [4]: the bytes differ, first at byte 1
         missing [1, 1]: only in the reference
@@ -371,7 +371,7 @@ fn what_cannot_be_compared_at_all_is_an_error_that_names_the_paths() {
     DIR/a.csv and DIR/reference are of two kinds
     DIR/a.csv and DIR/a.safetensors are of two kinds
     DIR/a.png: expected a .csv, a .safetensors, a .trace or a .txt file
-    no metrics.csv, *.safetensors or stdout.txt in DIR/reference and DIR/candidate
+    no metrics.csv, *.safetensors, *.trace or stdout.txt in DIR/reference and DIR/candidate
     DIR/deep/1/2/3/4/5/6/7/8/9 lies more than 8 folders deep
     ");
 }
@@ -413,8 +413,9 @@ fn broken_safetensors_are_refused_by_name() {
 
 #[test]
 fn a_folder_a_pipe_or_too_large_a_file_in_place_of_a_file_is_refused() {
-    for file in ["metrics.csv", "m.safetensors", "stdout.txt"] {
-        let pair = Pair::new().with(&format!("reference/{file}"), "");
+    for file in ["metrics.csv", "m.safetensors", "stdout.txt", "run.trace"] {
+        let good = if file == "run.trace" { "{\"trace\":1}\n" } else { "" };
+        let pair = Pair::new().with(&format!("reference/{file}"), good);
         let candidate = pair.path("candidate").join(file);
         fs::create_dir(&candidate).unwrap();
         fs::write(candidate.join("metrics.csv"), METRICS).unwrap();
@@ -499,7 +500,7 @@ fn with_a_tolerance_numbers_may_differ_and_the_report_says_by_how_much() {
     assert!(within(&pair, 1.1e-4, 0.0).ends_with("(atol 0.00011, rtol 0.0)\n"));
     assert_snapshot!(within(&pair, 1e-5, 0.0), @r#"
     m.safetensors: 1 of 2 tensors differs
-        0.bias [3]: 1 of 3 values differs; first at [1]: reference 0.25, candidate 0.2501 (3355 ULPs)
+        0.bias [3]: 1 of 3 values differs, by 9.999e-5 at most, 3.333e-5 on average, 1 by more than the tolerance; first at [1]: reference 0.25, candidate 0.2501 (3355 ULPs)
         0.weight [2, 3]: identical
     metrics.csv: 1 of 12 cells differs
         first in row 3 (epoch 1, step 375), train_loss: reference 0.39, candidate 0.3901 (9.999999999998899e-5 apart)
@@ -528,8 +529,47 @@ fn no_tolerance_covers_words_missing_values_or_what_is_not_finite() {
         let told = within(&Pair::of("m.safetensors", model(&[left]), model(&[right])), 1e9, 1e9);
         assert!(told.ends_with("different: 1 of 1 file, 1 of 2 tensors\n"), "{told}");
     }
-    let told = within(&Pair::of("metrics.csv", METRICS, METRICS.replace("0.39", "")), 1e9, 1e9);
-    assert!(told.ends_with("different: 1 of 1 file, 0 of 0 tensors\n"), "{told}");
+    for other in [METRICS.replace("0.39", ""), METRICS.replace("1,375", "1,374")] {
+        let told = within(&Pair::of("metrics.csv", METRICS, other), 1e9, 1e9);
+        assert!(told.ends_with("different: 1 of 1 file, 0 of 0 tensors\n"), "{told}");
+    }
+    let rows =
+        within(&Pair::of("metrics.csv", METRICS, METRICS.replace("0.39", "0.4") + "2,376,,\r\n"), 1.0, 0.0);
+    assert!(
+        rows.starts_with("metrics.csv: 1 of 12 cells differs, none by more than the tolerance\n"),
+        "{rows}"
+    );
+}
+
+#[test]
+fn white_space_alone_is_close_and_a_file_that_is_missing_hides_no_closeness() {
+    let pair = Pair::of("stdout.txt", "a 1\n", "a  1\n");
+    assert_snapshot!(within(&pair, 1.0, 0.0), @"
+    stdout.txt: close: only the white space differs
+    close, not identical: 1 file, 0 tensors; 0 numbers differ, by 0.000e0 at most and 0.000e0 on average (atol 1.0, rtol 0.0)
+    ");
+    let pair = pair.with("reference/m.safetensors", model(&[0.5]));
+    assert!(
+        within(&pair, 1.0, 0.0).contains("\ncould not compare: 1 of 2 files; close, not identical: 2 files")
+    );
+}
+
+#[test]
+fn values_of_other_kinds_are_told_too() {
+    let longs = |values: [i64; 2]| values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<_>>();
+    let doubles = |value: f64| value.to_le_bytes().to_vec();
+    let reference =
+        safetensors(&[("i", Dtype::I64, &[2], longs([1, -7])), ("d", Dtype::F64, &[1], doubles(0.1))]);
+    let candidate = safetensors(&[
+        ("i", Dtype::I64, &[2], longs([1, 5])),
+        ("d", Dtype::F64, &[1], doubles(0.1 + 1e-17 + 2e-17)),
+    ]);
+    assert_snapshot!(Pair::of("m.safetensors", reference, candidate).report(), @"
+    m.safetensors: 2 of 2 tensors differ
+        d [1]: 1 of 1 value differs; first at [0]: reference 0.1, candidate 0.10000000000000003 (2 ULPs)
+        i [2]: 1 of 2 values differs; first at [1]: reference -7, candidate 5
+    different: 1 of 1 file, 2 of 2 tensors
+    ");
 }
 
 #[test]
@@ -571,7 +611,7 @@ fn a_log_folder_of_lightning_is_compared_as_far_as_it_goes() {
     let output = command.output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     let hint = String::from_utf8(output.stderr).unwrap();
-    assert!(hint.starts_with("note: scripts/") && hint.lines().count() == 1, "{hint}");
+    assert!(hint.contains("scripts/parity_checkpoint.py RUN.ckpt") && hint.lines().count() == 1, "{hint}");
 }
 
 #[test]

@@ -13,7 +13,7 @@ use crate::notebook::weights;
 /// Compare two runs or two traces: identical, or where they first differ and by how much.
 ///
 /// Compares the metrics, weights, printed output and traces of two runs. Exits with 0 only if everything is identical, or
-/// close where --atol or --rtol allow for it, with 1 if something differs, with 2 if it could not compare.
+/// close where --atol or --rtol allow for it (not in traces), with 1 if something differs, with 2 if it could not compare.
 ///
 /// Examples:
 ///   islp-mnist compare output/MNIST/version_0 output/MNIST/version_1

@@ -168,7 +168,7 @@ pub fn on_comparison(report: &Report) -> Vec<String> {
     }
     if report.has_pickle() {
         hints.push(
-            "note: scripts/parity_checkpoint.py makes a model.safetensors of a .ckpt that you trust".into(),
+            "note: if you trust the .ckpt, scripts/parity_checkpoint.py RUN.ckpt model.safetensors makes weights of it".into(),
         );
     }
     hints

@@ -81,6 +81,8 @@ fn run() -> u8 {
         say(&format!("error: cannot catch signals: {error}"));
         return 1;
     }
+    // Of `compare` 1 would say that something differs.
+    let failure = if matches!(cli.command, Command::Compare(_)) { 2 } else { 1 };
     match panic::catch_unwind(|| cli.run()) {
         Ok(Ok(exit_code)) => exit_code,
         Ok(Err(error)) => {
@@ -89,7 +91,7 @@ fn run() -> u8 {
         }
         Err(payload) => {
             say(&format!("error: {}", internal_error(&*payload)));
-            1
+            failure
         }
     }
 }

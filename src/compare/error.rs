@@ -17,7 +17,7 @@ pub enum Error {
     TwoKinds(PathBuf, PathBuf),
     #[error("{}: expected a .csv, a .safetensors, a .trace or a .txt file", .0.display())]
     UnknownKind(PathBuf),
-    #[error("no metrics.csv, *.safetensors or stdout.txt in {} and {}", .0.display(), .1.display())]
+    #[error("no metrics.csv, *.safetensors, *.trace or stdout.txt in {} and {}", .0.display(), .1.display())]
     NoFiles(PathBuf, PathBuf),
     #[error("{} lies more than {DEEPEST} folders deep", .0.display())]
     TooDeep(PathBuf),

@@ -33,11 +33,11 @@ pub enum Found {
         reason: String,
         /// Lightning's checkpoint that holds the weights which are missing here.
         #[serde(skip_serializing_if = "Option::is_none")]
-        pickle: Option<PathBuf>,
+        pickle: Option<String>,
     },
     Metrics {
         rows: usize,
-        difference: Option<MetricsDifference>,
+        difference: Option<Box<MetricsDifference>>,
         first_line: Option<TextDifference>,
     },
     Tensors {
@@ -49,7 +49,7 @@ pub enum Found {
         close: Option<Close>,
         first_line: Option<TextDifference>,
     },
-    Trace(TraceReport),
+    Trace(Box<TraceReport>),
 }
 
 impl FileReport {
@@ -59,6 +59,7 @@ impl FileReport {
 
     /// Of a file that only one side has; the other's weights may lie in a pickle.
     pub fn incomparable_beside(name: &str, reason: &str, pickle: Option<PathBuf>) -> FileReport {
+        let pickle = pickle.map(|path| shown(&path.to_string_lossy()));
         let found = Found::Incomparable { reason: shown(reason), pickle };
         FileReport { name: shown(name), verdict: Verdict::Incomparable, found }
     }
@@ -112,9 +113,11 @@ impl FileReport {
 
     fn of_traces(name: &str, report: Result<TraceReport, Error>) -> FileReport {
         match report {
-            Ok(report) => {
-                FileReport { name: shown(name), verdict: report.verdict(), found: Found::Trace(report) }
-            }
+            Ok(report) => FileReport {
+                name: shown(name),
+                verdict: report.verdict(),
+                found: Found::Trace(Box::new(report)),
+            },
             Err(error) => FileReport::incomparable(name, &error.to_string()),
         }
     }
@@ -127,7 +130,7 @@ impl FileReport {
 impl Found {
     fn of_metrics(reference: &[u8], candidate: &[u8], options: &Options) -> Found {
         let rows = metrics::rows(reference).count() - 1;
-        let difference = MetricsDifference::between(reference, candidate, options.tolerance);
+        let difference = MetricsDifference::between(reference, candidate, options.tolerance).map(Box::new);
         let is_told = reference == candidate || difference.is_some();
         let first_line = (!is_told).then(|| TextDifference::between(reference, candidate));
         Found::Metrics { rows, difference, first_line }
@@ -209,11 +212,7 @@ impl fmt::Display for Found {
             Self::Incomparable { reason, pickle } => {
                 write!(f, "could not compare: {reason}")?;
                 match pickle {
-                    Some(pickle) => write!(
-                        f,
-                        "; the other's weights are in {}, a pickle",
-                        shown(&pickle.to_string_lossy())
-                    ),
+                    Some(pickle) => write!(f, "; the other's weights are in {pickle}, a pickle"),
                     None => Ok(()),
                 }
             }

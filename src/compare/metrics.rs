@@ -55,7 +55,9 @@ impl MetricsDifference {
                     both += 1;
                     let pairs = cells(a).zip(cells(b)).enumerate();
                     for (column, (x, y)) in pairs.filter(|(_, (x, y))| x != y) {
-                        differences.add(number(x).zip(number(y)), (both, [a, b], column));
+                        // Counts are no measurements: no tolerance covers another epoch or step.
+                        let numbers = number(x).zip(number(y)).filter(|_| !is_count(x) || !is_count(y));
+                        differences.add(numbers, (both, [a, b], column));
                     }
                 }
                 (Some(_), Some(_)) => return None,
@@ -114,7 +116,17 @@ impl fmt::Display for MetricsDifference {
                 let (told, by) = (differ(self.differing, self.cells, "cell"), self.max_abs_difference);
                 write!(f, "{told}, by {by:.3e} at most")?;
             }
-            0 => f.write_str("no difference in the rows that both have")?,
+            0 if self.differing == 0 => f.write_str("no difference in the rows that both have")?,
+            0 => {
+                write!(f, "{}, none by more than the tolerance", differ(self.differing, self.cells, "cell"))?
+            }
+            beyond if beyond < self.differing => {
+                write!(
+                    f,
+                    "{}, {beyond} by more than the tolerance",
+                    differ(self.differing, self.cells, "cell")
+                )?;
+            }
             count => f.write_str(&differ(count, self.cells, "cell"))?,
         }
         for (which, cell) in [("first", &self.first), ("largest", &self.largest)] {
@@ -153,6 +165,10 @@ pub fn rows(table: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 fn cells(row: &[u8]) -> impl Iterator<Item = &[u8]> {
     row.split(|&byte| byte == b',')
+}
+
+fn is_count(cell: &[u8]) -> bool {
+    cell.iter().all(u8::is_ascii_digit)
 }
 
 fn number(cell: &[u8]) -> Option<f64> {

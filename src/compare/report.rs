@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::found::{FileReport, Found};
 use super::options::OptionDifference;
+use super::tensors::TensorReport;
 use super::{Options, Tolerance, count};
 
 /// What a comparison says, from good to bad.
@@ -102,37 +103,40 @@ impl fmt::Display for Report {
         if steps > 0 {
             compared += &format!(", {} traced", count(steps, "step"));
         }
-        match self.verdict() {
-            Verdict::Identical => return writeln!(f, "identical: {compared}, 0 differences"),
-            Verdict::Close => {
+        let differing_tensors = |file: &FileReport| {
+            let differ = |tensor: &&TensorReport| {
+                tensor.difference.as_ref().is_some_and(|difference| !difference.is_close())
+            };
+            file.tensors().iter().filter(differ).count()
+        };
+        let verdict = self.verdict();
+        if verdict == Verdict::Incomparable {
+            write!(f, "could not compare: {} of {files}; ", self.with(Verdict::Incomparable))?;
+        }
+        match (self.with(Verdict::Different), self.with(Verdict::Close), self.with(Verdict::Identical)) {
+            (0, 0, _) if verdict == Verdict::Identical => {
+                writeln!(f, "identical: {compared}, 0 differences")
+            }
+            (0, 0, same) if same > 0 => {
+                writeln!(f, "identical: {same} of {files}, {}", count(tensors, "tensor"))
+            }
+            (0, close, _) if close > 0 => {
                 let sizes = self.files.iter().map(|file| file.found.size());
-                let (max, sum, count) =
+                let (max, sum, n) =
                     sizes.fold((0f64, 0.0, 0), |(max, sum, n), (m, s, k)| (max.max(m), sum + s, n + k));
                 let Tolerance { atol, rtol } = self.tolerance.unwrap_or(Tolerance { atol: 0.0, rtol: 0.0 });
-                return writeln!(
+                writeln!(
                     f,
-                    "close, not identical: {compared}; {count} numbers differ, by {max:.3e} at most and {:.3e} on \
-                     average (atol {atol:?}, rtol {rtol:?})",
-                    sum / count as f64
-                );
+                    "close, not identical: {compared}; {} differ, by {max:.3e} at most and {:.3e} on average (atol \
+                     {atol:?}, rtol {rtol:?})",
+                    count(n, "number"),
+                    sum / n.max(1) as f64
+                )
             }
-            Verdict::Different => {}
-            Verdict::Incomparable => {
-                write!(f, "could not compare: {} of {files}; ", self.with(Verdict::Incomparable))?;
-                let same = self.with(Verdict::Identical);
-                if same > 0 && same + self.with(Verdict::Incomparable) == self.files.len() {
-                    return writeln!(f, "identical: {same} of {files}, {}", count(tensors, "tensor"));
-                }
+            (different, ..) => {
+                let differing: usize = self.files.iter().map(differing_tensors).sum();
+                writeln!(f, "different: {different} of {files}, {differing} of {}", count(tensors, "tensor"))
             }
         }
-        let differing_tensors = |file: &FileReport| {
-            file.tensors()
-                .iter()
-                .filter(|tensor| tensor.difference.as_ref().is_some_and(|difference| !difference.is_close()))
-                .count()
-        };
-        let differing_tensors: usize = self.files.iter().map(differing_tensors).sum();
-        let different = self.with(Verdict::Different);
-        writeln!(f, "different: {different} of {files}, {differing_tensors} of {}", count(tensors, "tensor"))
     }
 }

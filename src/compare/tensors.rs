@@ -3,16 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
-use safetensors::{Dtype, SafeTensors};
 use serde::Serialize;
 
 use super::differences::{Differences, apart};
+use super::element::Element;
 use super::{Options, Tolerance, count, differ};
 use crate::util::text::shown;
-
-/// Of values further apart than this a relative difference says more.
-const MOST_ULPS: u32 = 9_999;
 
 /// A tensor that both sides have, or one of them.
 #[derive(Debug, Serialize)]
@@ -31,12 +29,12 @@ pub enum TensorDifference {
     OnlyInCandidate,
     /// Another dtype or shape: the reference's and the candidate's.
     Layout(String, String),
-    /// The first byte of those that differ, in a tensor of no f32.
+    /// The first byte of those that differ, in a tensor whose values can't be told.
     Bytes(usize),
-    Values(ValuesDifference),
+    Values(Box<ValuesDifference>),
 }
 
-/// In which values two f32 tensors differ.
+/// In which values two tensors differ.
 #[derive(Debug, Serialize)]
 pub struct ValuesDifference {
     pub values: usize,
@@ -44,11 +42,13 @@ pub struct ValuesDifference {
     /// By more than the tolerance allows.
     pub beyond_tolerance: usize,
     /// None if it is many, or a value is not finite.
-    pub max_ulps: Option<u32>,
+    pub max_ulps: Option<u64>,
     pub first: Option<Value>,
     pub largest: Option<Value>,
     pub max_abs_difference: f64,
     pub mean_abs_difference: f64,
+    #[serde(skip)]
+    is_tolerant: bool,
     #[serde(skip)]
     pub sum_abs: f64,
 }
@@ -57,8 +57,14 @@ pub struct ValuesDifference {
 #[derive(Debug, Serialize)]
 pub struct Value {
     pub index: Vec<usize>,
-    pub reference: f32,
-    pub candidate: f32,
+    pub reference: f64,
+    pub candidate: f64,
+    /// Both as one writes them.
+    #[serde(skip)]
+    shown: [String; 2],
+    /// By how much they differ, as far as more can be said than both values.
+    #[serde(skip)]
+    distance: String,
 }
 
 /// The tensors of two files. Those that the reference knows by another name count as the same.
@@ -106,40 +112,46 @@ fn difference_of_views(
         let layout = |(dtype, shape)| format!("{dtype} {shape:?}");
         return Some(TensorDifference::Layout(layout((dtype, shape)), layout(other)));
     }
-    difference(dtype == Dtype::F32, shape, reference.data(), candidate.data(), tolerance)
+    difference(Element::of(dtype), shape, reference.data(), candidate.data(), tolerance)
 }
 
-/// Of two tensors of one shape and dtype.
+/// Of two tensors of one shape and kind.
 pub fn difference(
-    is_f32: bool,
+    element: Option<Element>,
     shape: &[usize],
     reference: &[u8],
     candidate: &[u8],
     tolerance: Option<Tolerance>,
 ) -> Option<TensorDifference> {
     let byte = reference.iter().zip(candidate).position(|(left, right)| left != right)?;
-    if !is_f32 {
-        return Some(TensorDifference::Bytes(byte));
-    }
-    let (left, right) = (reference.as_chunks().0, candidate.as_chunks().0);
+    let Some(element) = element else { return Some(TensorDifference::Bytes(byte)) };
+    let size = element.size();
     let (mut differences, mut max_ulps) = (Differences::new(tolerance), Some(0));
-    for (i, (a, b)) in left.iter().zip(right).enumerate().filter(|(_, (a, b))| a != b) {
-        let (a, b) = (f32::from_le_bytes(*a), f32::from_le_bytes(*b));
-        differences.add(Some((a.into(), b.into())), (i, a, b));
-        max_ulps = max_ulps.and_then(|max| Some(ulps(a, b)?.max(max)));
+    let pairs = reference.chunks_exact(size).zip(candidate.chunks_exact(size)).enumerate();
+    for (i, (a, b)) in pairs.filter(|(_, (a, b))| a != b) {
+        let (left, right) = (element.value(a), element.value(b));
+        differences.add(Some((left, right)), (i, a, b));
+        max_ulps = max_ulps.and_then(|max| Some(element.ulps(left, right)?.max(max)));
     }
-    let value = |(i, reference, candidate)| Value { index: unravel(i, shape), reference, candidate };
-    Some(TensorDifference::Values(ValuesDifference {
-        values: left.len(),
+    let values = reference.len() / size;
+    let value = |(i, a, b)| {
+        let (reference, candidate) = (element.value(a), element.value(b));
+        let (shown, distance) =
+            ([element.shown(a), element.shown(b)], distance(element, reference, candidate));
+        Value { index: unravel(i, shape), reference, candidate, shown, distance }
+    };
+    Some(TensorDifference::Values(Box::new(ValuesDifference {
+        values,
         differing: differences.count,
         beyond_tolerance: differences.beyond,
         max_ulps,
         first: differences.first.map(value),
         largest: differences.largest.map(value),
         max_abs_difference: differences.max_abs,
-        mean_abs_difference: differences.sum_abs / left.len() as f64,
+        mean_abs_difference: differences.sum_abs / values as f64,
+        is_tolerant: tolerance.is_some(),
         sum_abs: differences.sum_abs,
-    }))
+    })))
 }
 
 /// The index in each dimension of the `i`-th element, the last dimension running fastest.
@@ -150,17 +162,6 @@ fn unravel(mut i: usize, shape: &[usize]) -> Vec<usize> {
         (*place, i) = (i % size, i / size);
     }
     index
-}
-
-/// The steps to the next representable number that lead from one value to the other; -0.0 and 0.0 are one step apart.
-/// None if it is many, or one of them is NaN or infinite.
-fn ulps(left: f32, right: f32) -> Option<u32> {
-    let step = |value: f32| {
-        let magnitude = value.abs().to_bits() as i32;
-        if value.is_sign_negative() { -1 - magnitude } else { magnitude }
-    };
-    let is_finite = left.is_finite() && right.is_finite();
-    is_finite.then(|| step(left).abs_diff(step(right))).filter(|&ulps| ulps <= MOST_ULPS)
 }
 
 impl TensorDifference {
@@ -194,21 +195,18 @@ impl fmt::Display for TensorDifference {
 
 impl fmt::Display for ValuesDifference {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let Self { values, differing, beyond_tolerance, max_abs_difference, mean_abs_difference, .. } = self;
-        if *beyond_tolerance < *differing {
-            let what = if *beyond_tolerance == 0 { "close" } else { "not close" };
-            write!(f, "{what}: {}, ", differ(*differing, *values, "value"))?;
-            if *beyond_tolerance > 0 {
-                write!(f, "{beyond_tolerance} by more than the tolerance, ")?;
+        let Self { values, differing, beyond_tolerance: beyond, .. } = self;
+        if self.is_tolerant && *beyond == 0 {
+            f.write_str("close: ")?;
+        }
+        f.write_str(&differ(*differing, *values, "value"))?;
+        if self.is_tolerant {
+            let (max, mean) = (self.max_abs_difference, self.mean_abs_difference);
+            write!(f, ", by {max:.3e} at most, {mean:.3e} on average")?;
+            if *beyond > 0 {
+                write!(f, ", {beyond} by more than the tolerance")?;
             }
-            write!(f, "by {max_abs_difference:.3e} at most, {mean_abs_difference:.3e} on average")?;
-        } else {
-            f.write_str(&differ(*differing, *values, "value"))?;
-        }
-        if *beyond_tolerance == 0 {
-            return Ok(());
-        }
-        if let Some(max_ulps) = self.max_ulps
+        } else if let Some(max_ulps) = self.max_ulps
             && *differing > 1
         {
             write!(f, ", by {} at most", count(max_ulps as usize, "ULP"))?;
@@ -217,7 +215,7 @@ impl fmt::Display for ValuesDifference {
             write!(f, "; first {first}")?;
         }
         match &self.largest {
-            Some(largest) if *beyond_tolerance > 1 => write!(f, "; largest {largest}"),
+            Some(largest) if *beyond > 1 => write!(f, "; largest {largest}"),
             _ => Ok(()),
         }
     }
@@ -225,21 +223,18 @@ impl fmt::Display for ValuesDifference {
 
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let Self { index, reference, candidate } = self;
-        let (left, right) = (*reference, *candidate);
-        write!(f, "at {index:?}: reference {}, candidate {}", exactly(left), exactly(right))?;
-        match ulps(left, right) {
-            Some(ulps) => write!(f, " ({})", count(ulps as usize, "ULP")),
-            None if left.is_finite() && right.is_finite() => {
-                let largest = f64::from(left.abs().max(right.abs()));
-                write!(f, " (relative difference {:.1e})", apart(left.into(), right.into()) / largest)
-            }
-            None => Ok(()),
-        }
+        let Self { index, shown: [reference, candidate], distance, .. } = self;
+        write!(f, "at {index:?}: reference {reference}, candidate {candidate}{distance}")
     }
 }
 
-/// As Rust writes it; with its bits if it is a NaN, which can differ from another.
-fn exactly(value: f32) -> String {
-    if value.is_nan() { format!("NaN {:#010x}", value.to_bits()) } else { format!("{value:?}") }
+/// In ULPs, or relative to the larger value where it is many.
+fn distance(element: Element, left: f64, right: f64) -> String {
+    match element.ulps(left, right) {
+        Some(ulps) => format!(" ({})", count(ulps as usize, "ULP")),
+        None if element.is_float() && left.is_finite() && right.is_finite() => {
+            format!(" (relative difference {:.1e})", apart(left, right) / left.abs().max(right.abs()))
+        }
+        None => String::new(),
+    }
 }

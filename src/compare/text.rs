@@ -64,6 +64,9 @@ pub struct Close {
 
 impl fmt::Display for Close {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        if self.differing == 0 {
+            return f.write_str("only the white space differs");
+        }
         let verb = if self.differing == 1 { "differs" } else { "differ" };
         write!(f, "{} {verb} by {:.3e} at most", count(self.differing, "number"), self.max_abs_difference)
     }

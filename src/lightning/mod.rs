@@ -11,7 +11,7 @@ pub(crate) mod model_checkpoint;
 pub(crate) mod model_summary;
 mod progress_bar;
 pub(crate) mod repr;
-mod trace;
+mod trace_steps;
 pub(crate) mod trainer;
 
 pub use checkpoint::{Checkpoint, TrainerState};

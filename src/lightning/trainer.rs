@@ -20,7 +20,7 @@ use crate::lightning::limit_train_batches::LimitTrainBatches;
 use crate::lightning::model_checkpoint::ModelCheckpoint;
 use crate::lightning::model_summary;
 use crate::lightning::progress_bar::ProgressBar;
-use crate::lightning::trace;
+use crate::lightning::trace_steps;
 use crate::torch::data::DataLoader;
 use crate::torch::generator::Generator;
 use crate::trace::Trace;
@@ -88,7 +88,7 @@ pub struct Trainer {
     pub current_epoch: usize,
     /// The number of training steps taken.
     pub global_step: usize,
-    pub(super) generator: Generator,
+    generator: Generator,
     start: Instant,
 }
 
@@ -154,14 +154,20 @@ impl Trainer {
             let mut metrics = EpochMetrics::default();
             for batch in train_dataloader.iter()?.take(batches) {
                 let (images, labels) = batch?;
-                trace::start_step(self, module)?;
+                if let Some(trace) = &mut self.trace {
+                    let place = (self.current_epoch, self.global_step);
+                    trace_steps::start(trace, place, module, &self.generator)?;
+                }
                 let logits = module.forward(&images, true)?;
                 let loss = module.loss(&logits, &labels)?;
                 let gradients = module.optimizer.gradients(&loss)?;
                 module.optimizer.step(&gradients)?;
 
                 self.global_step += 1;
-                trace::end_step(self, module, [&images, &labels, &logits, &loss], &gradients)?;
+                if let Some(trace) = &mut self.trace {
+                    let step = [&images, &labels, &logits, &loss];
+                    trace_steps::end(trace, self.global_step, module, &self.generator, step, &gradients)?;
+                }
                 metrics.update(&loss, &logits, labels);
                 self.step_end(module, &mut metrics, &mut losses, &bar)?;
                 if self.should_stop.load(Ordering::Relaxed) {

@@ -22,7 +22,7 @@ pub enum Error {
     #[error("{}: not a trace: {reason}", path.display())]
     NotATrace { path: PathBuf, reason: String },
     #[error("{}: a trace of format {format}, which this version does not read", path.display())]
-    Format { path: PathBuf, format: u64 },
+    Format { path: PathBuf, format: u32 },
     #[error("{}, line {line}: {reason}", path.display())]
     Line { path: PathBuf, line: usize, reason: String },
 }

@@ -14,6 +14,8 @@ pub const FORMAT: u32 = 1;
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Header {
     pub trace: u32,
+    /// Another format need not say so.
+    #[serde(default)]
     pub written_by: String,
 }
 
@@ -59,9 +61,17 @@ pub struct Quantity {
 }
 
 impl Quantity {
-    /// The bytes, where they are kept. None too if they are not what shape and kind say.
+    /// The bytes, where they are kept. None too if they are not as many as shape and kind say.
     pub fn bytes(&self) -> Option<Vec<u8>> {
-        STANDARD.decode(self.data.as_ref()?).ok()
+        let size = match self.kind.as_str() {
+            "bool" | "uint8" | "int8" => 1,
+            "int16" | "float16" | "bfloat16" => 2,
+            "int32" | "float32" => 4,
+            "int64" | "float64" => 8,
+            _ => return None,
+        };
+        let length = self.shape.iter().try_fold(size, |bytes: usize, &length| bytes.checked_mul(length))?;
+        STANDARD.decode(self.data.as_ref()?).ok().filter(|bytes| bytes.len() == length)
     }
 }
 
@@ -99,6 +109,10 @@ impl<'de> Deserialize<'de> for Number {
 
             fn visit_u64<E>(self, value: u64) -> Result<f64, E> {
                 Ok(value as f64)
+            }
+
+            fn visit_bool<E>(self, value: bool) -> Result<f64, E> {
+                Ok(f64::from(u8::from(value)))
             }
 
             fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<f64, E> {

@@ -1,16 +1,17 @@
 //! What every step of a training came to: traces, which show where two trainings part.
 //!
 //! A [`Trace`] writes a file while a training runs, of each step the quantities in the order in which they come about.
-//! `scripts/parity_trace.py` does the same in Python, as a Lightning callback, and `compare` holds two
-//! such files against each other. What is in them is described in `docs/trace.md`.
+//! `scripts/parity_trace.py` does the same in Python, as a Lightning callback, and `compare` holds two such files against
+//! each other. What is in them is described in `docs/trace.md`.
 
 mod error;
 mod format;
 mod reader;
 mod sketch;
+mod state;
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -18,7 +19,6 @@ use std::path::{Path, PathBuf};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
-use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor, no_grad};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -27,35 +27,11 @@ pub(crate) use format::{Number, Quantity, Step};
 pub(crate) use reader::Reader;
 use sketch::Signs;
 pub(crate) use sketch::distance;
+pub use state::State;
 
 use crate::torch;
-use crate::torch::generator::Generator;
-use crate::torch::optim::RmsProp;
 use crate::util::file;
 use format::Header;
-
-/// What a training has at a time, besides the batch.
-///
-/// ```
-/// use islp_mnist::{torch::{Generator, optim::RmsProp}, trace::State};
-/// use tch::{Device, Tensor, nn::VarStore};
-///
-/// let vs = VarStore::new(Device::Cpu);
-/// let _w = vs.root().var_copy("w", &Tensor::from_slice(&[1f32]));
-/// let state = State::of(&vs, &RmsProp::new(&vs, 0.01)?, &Generator::new(0), 0);
-/// assert_eq!((state.parameters[0].0.as_str(), state.optimizer.len()), ("w", 0));
-/// # Ok::<(), islp_mnist::torch::Error>(())
-/// ```
-#[derive(Debug, Default)]
-pub struct State {
-    /// `named_parameters()`, in that order.
-    pub parameters: Vec<(String, Tensor)>,
-    /// The optimizer's state by the parameters' names: `("square_avg", ...)` of every parameter. In PyTorch there is none
-    /// before the first step.
-    pub optimizer: Vec<(&'static str, Vec<(String, Tensor)>)>,
-    /// The generator's, as `torch.get_rng_state()` has it.
-    pub generator: Vec<u8>,
-}
 
 /// Writes the trace of one training after the other to a file. Any training loop can feed it:
 ///
@@ -197,41 +173,12 @@ impl Trace {
     }
 }
 
-impl State {
-    /// Of a training with [`RmsProp`] that has taken so many steps.
-    pub fn of(vs: &VarStore, optimizer: &RmsProp, generator: &Generator, steps: usize) -> Self {
-        // tch tells the parameters in the order in which they were made, and their names without one.
-        let names: BTreeMap<_, _> =
-            vs.variables().into_iter().map(|(name, tensor)| (tensor.data_ptr(), name)).collect();
-        let parameters: Vec<_> = vs
-            .trainable_variables()
-            .into_iter()
-            .map(|tensor| (names[&tensor.data_ptr()].clone(), tensor))
-            .collect();
-        let by_name: BTreeMap<&str, &Tensor> = optimizer.square_avg().collect();
-        let square_avg =
-            parameters.iter().map(|(name, _)| (name.clone(), by_name[name.as_str()].shallow_clone()));
-        Self {
-            optimizer: if steps == 0 { vec![] } else { vec![("square_avg", square_avg.collect())] },
-            parameters,
-            generator: generator.get_state(),
+impl Drop for Trace {
+    fn drop(&mut self) {
+        // Of a run that was refused before it began nothing stays.
+        if self.fits == 0 {
+            let _ = fs::remove_file(&self.path);
         }
-    }
-
-    /// In the order in which a step changes them, by their names in a checkpoint.
-    fn tensors(&self) -> Result<Vec<(String, Tensor)>, Error> {
-        let mut tensors = vec![];
-        for (state, of_parameters) in &self.optimizer {
-            tensors.extend(
-                of_parameters.iter().map(|(name, tensor)| (format!("optimizer.{state}.{name}"), tensor)),
-            );
-        }
-        tensors.extend(self.parameters.iter().map(|(name, tensor)| (name.clone(), tensor)));
-        let mut tensors: Vec<_> =
-            tensors.into_iter().map(|(name, tensor)| (name, tensor.shallow_clone())).collect();
-        let generator = Tensor::f_from_slice(&self.generator).map_err(torch::Error::from)?;
-        tensors.push(("generator.state".to_string(), generator));
-        Ok(tensors)
     }
 }
 

@@ -4,15 +4,15 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
-
 use crate::trace::Error;
 use crate::trace::format::{FORMAT, Header, Step};
 use crate::util::file;
 use crate::util::text::excerpt;
 
-/// Hundreds of times as much as a step of the notebook's larger model takes with its tensors.
-const LONGEST_LINE: u64 = 1 << 30;
+/// Hundreds of times as much as there is to say of the file.
+const LONGEST_HEADER: u64 = 1 << 16;
+/// Fifty times as much as a step of the notebook's larger model takes with its tensors.
+const LONGEST_LINE: u64 = 1 << 28;
 
 /// The steps of a trace. It ends with the last whole one.
 pub struct Reader<R> {
@@ -45,18 +45,13 @@ impl<R: BufRead> Reader<R> {
     pub fn new(path: &Path, input: R) -> Result<Self, Error> {
         let mut reader = Self { path: path.to_path_buf(), input, line: 0, is_cut: false };
         let not_a_trace = |reason| Error::NotATrace { path: path.to_path_buf(), reason };
-        let Some(line) = reader.next_line()? else {
+        let Some(line) = reader.next_line(LONGEST_HEADER)? else {
             return Err(not_a_trace("its first line is not whole".into()));
         };
-        // Of another format perhaps only this holds.
-        let format =
-            serde_json::from_slice::<Value>(&line).ok().and_then(|header| header.get("trace")?.as_u64());
-        match (format, serde_json::from_slice::<Header>(&line)) {
-            (_, Ok(Header { trace: FORMAT, .. })) => Ok(reader),
-            (Some(format), _) if format != u64::from(FORMAT) => {
-                Err(Error::Format { path: path.to_path_buf(), format })
-            }
-            _ => Err(not_a_trace(format!("it begins with {}", excerpt(&line, 0)))),
+        match serde_json::from_slice(&line) {
+            Ok(Header { trace: FORMAT, .. }) => Ok(reader),
+            Ok(Header { trace: format, .. }) => Err(Error::Format { path: path.to_path_buf(), format }),
+            Err(_) => Err(not_a_trace(format!("it begins with {}", excerpt(&line, 0)))),
         }
     }
 
@@ -65,7 +60,7 @@ impl<R: BufRead> Reader<R> {
     /// # Errors
     /// A line that is no step.
     pub fn next_step(&mut self) -> Result<Option<Step>, Error> {
-        let Some(line) = self.next_line()? else { return Ok(None) };
+        let Some(line) = self.next_line(LONGEST_LINE)? else { return Ok(None) };
         serde_json::from_slice(&line).map(Some).map_err(|error| Error::Line {
             path: self.path.clone(),
             line: self.line,
@@ -74,16 +69,16 @@ impl<R: BufRead> Reader<R> {
         })
     }
 
-    fn next_line(&mut self) -> Result<Option<Vec<u8>>, Error> {
+    fn next_line(&mut self, longest: u64) -> Result<Option<Vec<u8>>, Error> {
         let mut line = vec![];
-        let mut bounded = (&mut self.input).take(LONGEST_LINE);
+        let mut bounded = (&mut self.input).take(longest);
         bounded.read_until(b'\n', &mut line).map_err(file::Error::io("read", &self.path))?;
         self.line += 1;
         if line.pop_if(|&mut last| last == b'\n').is_some() {
             return Ok(Some(line));
         }
-        if line.len() as u64 == LONGEST_LINE {
-            let reason = format!("more than {LONGEST_LINE} bytes long");
+        if line.len() as u64 == longest {
+            let reason = format!("more than {longest} bytes long");
             return Err(Error::Line { path: self.path.clone(), line: self.line, reason });
         }
         self.is_cut = !line.is_empty();

@@ -9,17 +9,28 @@ use crate::compare::report::Verdict;
 
 impl fmt::Display for TraceReport {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        match &self.first_difference {
-            None if self.verdict() == Verdict::Incomparable => {
-                f.write_str("could not compare: there is no whole step in them")?
-            }
-            None if self.surplus.is_empty() => write!(f, "identical ({})", count(self.steps, "step"))?,
-            None => write!(f, "the same in the {} that both have", count(self.steps, "step"))?,
-            Some(parting) => {
+        let steps = count(self.steps, "step");
+        match (&self.first_difference, self.verdict()) {
+            (Some(parting), _) => {
                 write!(f, "{} the same, then they part\n    {parting}", count(self.identical_steps, "step"))?;
             }
+            (None, Verdict::Identical) => write!(f, "identical ({steps})")?,
+            (None, _) if self.steps == 0 => {
+                f.write_str("could not compare: there is no step that both have")?
+            }
+            (None, Verdict::Incomparable) => {
+                write!(f, "could not compare to the end: the same in the {steps}")?
+            }
+            (None, _) if self.surplus.is_empty() => write!(f, "the same in what both have of {steps}")?,
+            (None, _) => write!(f, "the same in the {steps} that both have")?,
         }
-        for Surplus { side, from, to } in &self.surplus {
+        for (side, names) in [Side::Reference, Side::Candidate].into_iter().zip(&self.only) {
+            if !names.is_empty() {
+                let names: Vec<_> = names.iter().cloned().collect();
+                write!(f, "\n    quantities only in the {side}: {}", listed(&names))?;
+            }
+        }
+        for Surplus { side, from, to, .. } in &self.surplus {
             write!(
                 f,
                 "\n    only in the {side}: steps {} to {} of fit {} ({})",
@@ -80,7 +91,6 @@ impl fmt::Display for Parting {
                     ", which is in epoch {epoch} in the candidate: their epochs have not the same steps"
                 );
             }
-            What::Only(side) => write!(f, "\n    only in the {side}")?,
             What::Layout { reference, candidate } => {
                 write!(f, "\n    reference {reference}, candidate {candidate}")?;
             }

@@ -3,6 +3,7 @@
 mod display;
 mod parting;
 
+use std::collections::BTreeSet;
 use std::io::BufRead;
 use std::path::Path;
 
@@ -16,6 +17,8 @@ use parting::{Parting, What, parting};
 
 /// How many steps around the parting are worth keeping with their tensors.
 const AROUND: usize = 2;
+/// Of more pieces than this, which two trainings do not have, only the beginnings are told.
+const MOST_SURPLUS: usize = 20;
 
 /// What two traces say together.
 #[derive(Debug, Serialize)]
@@ -30,6 +33,8 @@ pub struct TraceReport {
     pub growth: Vec<Growth>,
     /// Steps that only one side has.
     pub surplus: Vec<Surplus>,
+    /// The names of quantities that only the reference has, and only the candidate.
+    pub only: [BTreeSet<String>; 2],
     /// Whether the last step of the reference's trace, of the candidate's, is cut off.
     pub is_cut: [bool; 2],
 }
@@ -68,6 +73,9 @@ pub struct Surplus {
     pub side: Side,
     pub from: Place,
     pub to: Place,
+    /// How many steps that both have come before.
+    #[serde(skip)]
+    behind: usize,
 }
 
 impl TraceReport {
@@ -86,6 +94,7 @@ impl TraceReport {
             first_difference: None,
             growth: vec![],
             surplus: vec![],
+            only: Default::default(),
             is_cut: [false; 2],
         };
         let mut steps = (left.next_step()?, right.next_step()?);
@@ -121,7 +130,7 @@ impl TraceReport {
         let [reference, candidate] = steps;
         self.steps += 1;
         if self.first_difference.is_none() {
-            self.first_difference = parting(reference, candidate, before);
+            self.first_difference = parting(reference, candidate, before, &mut self.only);
             if self.first_difference.is_none() {
                 self.identical_steps += 1;
                 return;
@@ -132,30 +141,36 @@ impl TraceReport {
             return;
         }
         let growth = Growth::between(reference, candidate);
-        *last = None;
-        if is_row(reference.step.saturating_sub(at.step)) {
+        // Of the batches whose gradients are accumulated the first.
+        let is_new = self.growth.last().is_none_or(|last| last.step != growth.step);
+        if is_new && is_row(reference.step.saturating_sub(at.step)) {
             self.growth.push(growth);
-        } else {
+            *last = None;
+        } else if is_new {
             *last = Some(growth);
         }
     }
 
     fn surplus(&mut self, side: Side, step: &Step) {
         let place = Place::of(step);
+        let (steps, many) = (self.steps, self.surplus.len() >= MOST_SURPLUS);
         match self.surplus.last_mut() {
-            Some(last) if last.side == side && last.to.fit == place.fit && last.to.step + 1 == place.step => {
+            // With no step between them that both have.
+            Some(last) if last.side == side && last.to.fit == place.fit && last.behind == steps || many => {
                 last.to = place;
             }
-            _ => self.surplus.push(Surplus { side, from: place.clone(), to: place }),
+            _ => self.surplus.push(Surplus { side, from: place.clone(), to: place, behind: steps }),
         }
     }
 
     pub fn verdict(&self) -> Verdict {
         match self.first_difference {
             Some(_) => Verdict::Different,
-            None if !self.surplus.is_empty() => Verdict::Different,
-            // Without a step nothing is proved.
-            None if self.steps == 0 => Verdict::Incomparable,
+            None if !self.surplus.is_empty() || self.only.iter().any(|only| !only.is_empty()) => {
+                Verdict::Different
+            }
+            // Without a step nothing is proved, and what was cut off is not known.
+            None if self.steps == 0 || self.is_cut.contains(&true) => Verdict::Incomparable,
             None => Verdict::Identical,
         }
     }
@@ -164,7 +179,7 @@ impl TraceReport {
     pub fn steps_to_keep(&self) -> Option<(usize, usize)> {
         match &self.first_difference {
             Some(Parting { at, what: What::Values { tensor: None, .. }, .. }) => {
-                Some((at.step.saturating_sub(AROUND), at.step + AROUND))
+                Some((at.step.saturating_sub(AROUND), at.step.saturating_add(AROUND)))
             }
             _ => None,
         }

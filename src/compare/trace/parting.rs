@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use serde::Serialize;
 
 use super::{Place, Side};
+use crate::compare::element::Element;
 use crate::compare::tensors::{TensorDifference, difference};
 use crate::trace::{Number, Quantity, Step};
 use crate::util::text::shown;
@@ -32,8 +33,6 @@ pub struct Parting {
 pub enum What {
     /// The candidate is in this epoch at the step.
     OtherEpoch(usize),
-    /// A quantity that only one side has.
-    Only(Side),
     /// Another kind or shape.
     Layout {
         reference: String,
@@ -55,8 +54,13 @@ pub struct Numbers {
     pub mean: Number,
 }
 
-/// Where two records of one step part, if they do, behind the step before.
-pub fn parting(reference: &Step, candidate: &Step, before: &[Option<Step>; 2]) -> Option<Parting> {
+/// Where two records of one step part, if they do, behind the step before; and the names of what only one side has.
+pub fn parting(
+    reference: &Step,
+    candidate: &Step,
+    before: &[Option<Step>; 2],
+    only: &mut [BTreeSet<String>; 2],
+) -> Option<Parting> {
     let at = Place::of(reference);
     if reference.epoch != candidate.epoch {
         let what = What::OtherEpoch(candidate.epoch);
@@ -64,6 +68,23 @@ pub fn parting(reference: &Step, candidate: &Step, before: &[Option<Step>; 2]) -
         return Some(Parting { at, quantity: None, is_before: false, changed_in: None, what, same, also });
     }
     let (mut first, mut same, mut also) = (None, vec![], BTreeSet::new());
+    let mut take =
+        |name: &str, is_before: bool, changed_in: Option<Side>, pair: [Option<&Quantity>; 2]| match pair {
+            [Some(left), Some(right)] => match what(left, right) {
+                None if !is_before => same.push(shown(name)),
+                None => {}
+                Some(what) if first.is_none() => first = Some((shown(name), is_before, changed_in, what)),
+                Some(_) => {
+                    also.insert(shown(name));
+                }
+            },
+            [left, _] => {
+                let names = &mut only[usize::from(left.is_none())];
+                if names.len() < MOST_NAMES {
+                    names.insert(shown(name));
+                }
+            }
+        };
     for (name, left, right) in pairs(&reference.before, &candidate.before) {
         // What only one side has changed is on the other as the step before left it.
         let was = |side: usize| {
@@ -75,22 +96,10 @@ pub fn parting(reference: &Step, candidate: &Step, before: &[Option<Step>; 2]) -
             (None, Some(_)) => Some(Side::Candidate),
             _ => None,
         };
-        match what(left.or_else(|| was(0)), right.or_else(|| was(1))) {
-            Some(what) if first.is_none() => first = Some((shown(name), true, changed_in, what)),
-            Some(_) => {
-                also.insert(shown(name));
-            }
-            None => {}
-        }
+        take(name, true, changed_in, [left.or_else(|| was(0)), right.or_else(|| was(1))]);
     }
     for (name, left, right) in pairs(&reference.quantities, &candidate.quantities) {
-        match what(left, right) {
-            None => same.push(shown(name)),
-            Some(what) if first.is_none() => first = Some((shown(name), false, None, what)),
-            Some(_) => {
-                also.insert(shown(name));
-            }
-        }
+        take(name, false, None, [left, right]);
     }
     let (name, is_before, changed_in, what) = first?;
     also.remove(&name);
@@ -98,31 +107,46 @@ pub fn parting(reference: &Step, candidate: &Step, before: &[Option<Step>; 2]) -
     Some(Parting { at, quantity: Some(name), is_before, changed_in, what, same, also })
 }
 
+/// Of more names than this no one wants to read.
+const MOST_NAMES: usize = 1000;
+
 type Pair<'a> = (&'a str, Option<&'a Quantity>, Option<&'a Quantity>);
 
-/// By name, in the reference's order; then what only the candidate has. Of several with one name, such as the losses of
-/// two networks, the first with the first and so on.
+/// By name, in the reference's order, and what only the candidate has behind what it stands behind there. Of several with
+/// one name, such as the losses of two networks, the first with the first and so on.
 fn pairs<'a>(reference: &'a [Quantity], candidate: &'a [Quantity]) -> Vec<Pair<'a>> {
-    let mut right: BTreeMap<&str, VecDeque<&Quantity>> = BTreeMap::new();
+    let mut places: BTreeMap<&str, VecDeque<usize>> = BTreeMap::new();
+    for (i, quantity) in reference.iter().enumerate() {
+        places.entry(&quantity.name).or_default().push_back(i);
+    }
+    let mut partners = vec![None; reference.len()];
+    let mut surplus: Vec<Vec<&Quantity>> = vec![vec![]; reference.len() + 1];
+    let mut behind = 0;
     for quantity in candidate {
-        right.entry(&quantity.name).or_default().push_back(quantity);
+        match places.get_mut(quantity.name.as_str()).and_then(VecDeque::pop_front) {
+            Some(i) => {
+                partners[i] = Some(quantity);
+                behind = i + 1;
+            }
+            None => surplus[behind].push(quantity),
+        }
     }
-    let mut pairs: Vec<Pair> = vec![];
-    for left in reference {
-        let right = right.get_mut(left.name.as_str()).and_then(VecDeque::pop_front);
-        pairs.push((&left.name, Some(left), right));
+    let mut surplus = surplus.into_iter();
+    let alone = |quantities: Vec<&'a Quantity>| {
+        quantities
+            .into_iter()
+            .map(|quantity| (quantity.name.as_str(), None, Some(quantity)))
+            .collect::<Vec<_>>()
+    };
+    let mut pairs = surplus.next().map(alone).unwrap_or_default();
+    for ((left, right), surplus) in reference.iter().zip(partners).zip(surplus) {
+        pairs.push((left.name.as_str(), Some(left), right));
+        pairs.extend(alone(surplus));
     }
-    let rest = right.into_values().flatten();
-    pairs.extend(rest.map(|quantity| (quantity.name.as_str(), None, Some(quantity))));
     pairs
 }
 
-fn what(reference: Option<&Quantity>, candidate: Option<&Quantity>) -> Option<What> {
-    let (left, right) = match (reference, candidate) {
-        (Some(left), Some(right)) => (left, right),
-        (Some(_), None) => return Some(What::Only(Side::Reference)),
-        _ => return Some(What::Only(Side::Candidate)),
-    };
+fn what(left: &Quantity, right: &Quantity) -> Option<What> {
     if (&left.kind, &left.shape) != (&right.kind, &right.shape) {
         let layout = |quantity: &Quantity| format!("{} {:?}", shown(&quantity.kind), quantity.shape);
         return Some(What::Layout { reference: layout(left), candidate: layout(right) });
@@ -133,7 +157,7 @@ fn what(reference: Option<&Quantity>, candidate: Option<&Quantity>) -> Option<Wh
     let tensor = left
         .bytes()
         .zip(right.bytes())
-        .and_then(|(a, b)| difference(left.kind == "float32", &left.shape, &a, &b, None));
+        .and_then(|(a, b)| difference(Element::of_torch(&left.kind), &left.shape, &a, &b, None));
     Some(What::Values { reference: Numbers::of(left), candidate: Numbers::of(right), tensor })
 }
 
