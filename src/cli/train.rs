@@ -74,13 +74,9 @@ pub struct TrainArgs {
 pub fn run(args: &TrainArgs) -> Result<u8> {
     let start = Instant::now();
     let earlier = args.resume.as_deref().map(Earlier::read).transpose()?;
-    let base = match (&earlier, &args.from) {
-        (Some(earlier), _) => Some(earlier.run_json.clone()),
-        (None, Some(from)) => {
-            Some(RunJson::read(from).context("--from takes the run.json of a run, or its folder")?)
-        }
-        (None, None) => None,
-    };
+    let from = args.from.as_deref().map(RunJson::read).transpose();
+    let from = from.context("--from takes the run.json of a run, or its folder")?;
+    let base = earlier.as_ref().map(|earlier| earlier.run_json.clone()).or(from);
     let mut options = resolve_options(args, base.as_ref(), earlier.as_ref())?;
     let device = set_up(options.run.device, options.run.threads)?;
     check_generator()?;
