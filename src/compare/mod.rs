@@ -1,9 +1,10 @@
 //! `islp-mnist compare`: are two runs identical, and if not, where do they part?
 //!
 //! Two output folders, two version folders or two files of one kind go in, a [`Report`] comes out. Bytes decide about
-//! `metrics.csv` and `stdout.txt`, about every tensor of a `*.safetensors`, whose header may be written in another way, and
-//! hashes about every step of a `*.trace`. Files of two folders are paired by their path below the folder. Pictures are left out, and so are folders named
-//! `checkpoints` (Lightning fills them with pickles), unless they are what is compared.
+//! `metrics.csv` and `stdout.txt` and about every tensor of a `*.safetensors`, whose header may be written in another
+//! way; hashes about every step of a `*.trace`. Files of two folders are paired by their path below the folder. Pictures
+//! are left out, and so are folders named `checkpoints` (Lightning fills them with pickles), unless they are what is
+//! compared.
 //!
 //! The comparison proves parity, so whatever it cannot read counts as [`Verdict::Incomparable`] and never as equal.
 //!

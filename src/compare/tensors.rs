@@ -67,7 +67,7 @@ pub struct Value {
     distance: String,
 }
 
-/// The tensors of two files. Those that the reference knows by another name count as the same.
+/// The tensors of two files, by the names that count.
 pub fn between(reference: &SafeTensors, candidate: &SafeTensors, options: &Options) -> Vec<TensorReport> {
     let (left, right) = (named(reference, options.rename), named(candidate, options.rename));
     let names: BTreeSet<&String> = left.keys().chain(right.keys()).collect();
@@ -89,7 +89,7 @@ fn named<'a>(tensors: &SafeTensors<'a>, rename: fn(&str) -> String) -> BTreeMap<
     let mut named: BTreeMap<String, TensorView> = BTreeMap::new();
     for (name, view) in tensors.iter() {
         let new = rename(name);
-        let is_free = new == name || tensors.tensor(&new).is_err_and(|_| !named.contains_key(&new));
+        let is_free = new == name || tensors.tensor(&new).is_err() && !named.contains_key(&new);
         let is_same = |other: TensorView| {
             (other.dtype(), other.shape(), other.data()) == (view.dtype(), view.shape(), view.data())
         };

@@ -124,8 +124,8 @@ impl TraceReport {
         Ok(report)
     }
 
-    /// Takes in a step that both have, behind the one before on each side. `last` is how far apart they are at the last step that is not
-    /// in the table.
+    /// Takes in a step that both have, behind the one before on each side. `last` is how far apart they are at the last
+    /// step that is not in the table.
     fn step(&mut self, steps: [&Step; 2], before: &[Option<Step>; 2], last: &mut Option<Growth>) {
         let [reference, candidate] = steps;
         self.steps += 1;
