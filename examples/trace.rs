@@ -42,5 +42,6 @@ fn main() -> anyhow::Result<()> {
             trace.end_step(&State::of(&vs, &optimizer, &generator, step))?;
         }
     }
+    trace.end_fit(&State::of(&vs, &optimizer, &generator, step))?;
     Ok(())
 }

@@ -41,7 +41,7 @@ class Trace(Callback):
         self.file = open(path, "xb")
         self.fits = 0
         self.signs = None
-        self.unwrap, self.hooks = [], []
+        self.unwrap, self.hooks, self.is_whole = [], [], False
         self._write({"trace": FORMAT, "written_by": f"parity_trace.py with torch {torch.__version__}"})
 
     def on_train_start(self, trainer, pl_module):
@@ -90,15 +90,14 @@ class Trace(Callback):
         self.on_train_end(trainer, pl_module)
 
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
-        self.epoch, self.step = trainer.current_epoch, trainer.global_step
+        self.epoch, self.step, self.is_whole = trainer.current_epoch, trainer.global_step, False
         self.before, self.quantities, self.output = [], [], None
         # The state is taken as training_step begins, so that what other callbacks change is seen.
         self.state = lambda: self._state(trainer, pl_module)
         self.batch = batch
 
     def _begin(self):
-        self.before = [self._quantity(name, tensor, content) for name, tensor, content in self.state()
-                       if self.hashes.get(name) != xxhash.xxh3_64_digest(content)]
+        self.before = self._changed(self.state())
         is_pair = isinstance(self.batch, (tuple, list)) and len(self.batch) == 2
         for name, part in zip(["input", "target"], self.batch) if is_pair else [("input", self.batch)]:
             self._record(name, part)
@@ -112,12 +111,26 @@ class Trace(Callback):
             if parameter.grad is not None:
                 self._record(f"grad.{name}", parameter.grad)
 
+    def teardown(self, trainer, pl_module, stage):
+        # Whatever other callbacks have changed at the end.
+        if stage == "fit" and self.is_whole:
+            self.is_whole, self.step = False, self.step + 1
+            self._write({"fit": self.fit, "model": self.model, "epoch": self.epoch, "step": self.step,
+                         "before": self._changed(self._state(trainer, pl_module)), "quantities": [],
+                         "sketch": self._sketch(pl_module)})
+
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
         for name, tensor, content in self._state(trainer, pl_module):
             self.hashes[name] = xxhash.xxh3_64_digest(content)
             self.quantities.append(self._quantity(name, tensor, content))
         self._write({"fit": self.fit, "model": self.model, "epoch": self.epoch, "step": self.step, "before": self.before,
                      "quantities": self.quantities, "sketch": self._sketch(pl_module)})
+        self.is_whole = True
+
+    def _changed(self, state):
+        """What is otherwise than the last step left it."""
+        return [self._quantity(name, tensor, content) for name, tensor, content in state
+                if self.hashes.get(name) != xxhash.xxh3_64_digest(content)]
 
     def _state(self, trainer, pl_module):
         """Optimizer states, parameters, buffers and the generator, each with its name and its bytes."""

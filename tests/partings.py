@@ -42,6 +42,13 @@ class FlipGradient(Callback):
             pl_module.model.layer1[1].bias.grad.view(torch.int32)[7] ^= 1
 
 
+class FlipAtTheEnd(Callback):
+    """Flips the lowest bit of one weight behind the last step."""
+
+    def on_train_end(self, trainer, pl_module):
+        pl_module.model._forward[2].bias.data.view(torch.int32)[9] ^= 1
+
+
 class Swap(Callback):
     """Draws the two masks of one step in the other order."""
 
@@ -108,6 +115,7 @@ def train(name, model=MNISTModel, data=SimpleDataModule, callback=None, **option
 train("same")
 train("flip", callback=Flip())
 train("flip_gradient", callback=FlipGradient())
+train("flip_at_the_end", callback=FlipAtTheEnd())
 train("swap", callback=Swap())
 train("swap_inside", model=SwapInside)
 train("eps", eps=1.0000001e-8)

@@ -66,6 +66,10 @@ fn where_a_training_parts_from_pythons_is_found_at_its_step_and_quantity() {
     first difference in fit 0 (MNISTModel), epoch 0, step 4: grad.layer1.1.bias
     1 of 256 values differs; first at [7]
     ");
+    assert_snapshot!(beginning("flip_at_the_end", 2), @"
+    first difference in fit 0 (MNISTModel), epoch 1, step 14: _forward.2.bias, as it was when the training ended
+    something else than a step changed it since the step before, in the reference only
+    ");
     assert_snapshot!(beginning("swap", 2), @"
     first difference in fit 0 (MNISTModel), epoch 1, step 8: generator.state, as it was before the step
     something else than a step changed it since the step before, in the reference only
@@ -176,7 +180,11 @@ fn a_step_holds_every_quantity_in_the_order_in_which_they_come_about() {
     };
     let steps: Vec<Value> =
         lines(&folder, "mlr.trace")[1..].iter().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!(steps.len(), 7);
+    let (end, steps) = steps.split_last().unwrap();
+    assert_eq!(
+        (steps.len(), names(&end["quantities"]).as_str(), names(&end["before"]).as_str()),
+        (7, "", "generator.state")
+    );
     assert_eq!(names(&steps[0]["before"]), "linear.1.weight linear.1.bias generator.state");
     let quantities = "input target logits loss grad.linear.1.bias grad.linear.1.weight \
                       optimizer.square_avg.linear.1.weight optimizer.square_avg.linear.1.bias \
@@ -258,6 +266,26 @@ fn tensors_that_were_not_kept_are_told_by_their_numbers_and_how_to_keep_them() {
         "note: traces of both sides with --trace-steps 0..2 keep the tensors around this step\n"
     );
     assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn what_changes_behind_the_last_step_is_found_at_the_end_of_the_training() {
+    let (x, y) = (("w", "uint8", "[1]", "AA=="), ("w", "uint8", "[1]", "AQ=="));
+    let end = |before: &str| line(1, &[]).replace(r#""before":[]"#, &format!(r#""before":[{before}]"#));
+    let changed = line(0, &[y])
+        .split_once(r#""quantities":["#)
+        .unwrap()
+        .1
+        .split_once("],\"sketch\"")
+        .unwrap()
+        .0
+        .to_string();
+    let (told, code) = of_lines(&[line(0, &[x]), end("")], &[line(0, &[x]), end(&changed)]);
+    assert!(told.contains("1 step the same, then they part\n"), "{told}");
+    assert!(told.contains("step 1: w, as it was when the training ended\n"), "{told}");
+    assert!(told.contains("since the step before, in the candidate only\n") && code == Some(1), "{told}");
+    // A run that was stopped has no end.
+    assert_eq!(of_lines(&[line(0, &[x]), end("")], &[line(0, &[x])]).1, Some(0));
 }
 
 #[test]
@@ -409,6 +437,6 @@ fn two_traces_that_are_cut_off_are_not_called_identical() {
     assert_eq!(output.status.code(), Some(2), "{output:?}");
     assert!(
         String::from_utf8_lossy(&output.stdout)
-            .contains("could not compare to the end: the same in the 6 steps\n")
+            .contains("could not compare to the end: the same in the 7 steps\n")
     );
 }

@@ -88,13 +88,15 @@ def names(quantities):
 
 
 steps = fit("parts", Parts())
-assert len(steps) == 20 and [step["fit"] for step in steps] == [0] * 10 + [1] * 10
+# Ten steps and an end each.
+assert [step["fit"] for step in steps] == [0] * 11 + [1] * 11
+assert [len(steps[i]["quantities"]) for i in (10, 21)] == [0, 0]
 # Within an epoch nothing but a step changes anything: the noise is drawn in the step.
 assert all(step["before"] == [] for step in steps[1:5]), names(steps[1]["before"])
 assert "grad.parts.0.bias" not in names(steps[0]["quantities"]), "a frozen parameter has no gradient"
 assert {"input.x", "input.y", "loss", "optimizer.exp_avg.parts.0.weight", "parts.1.running_mean",
         "mask"} <= set(names(steps[0]["quantities"]))
-assert len(fit("accumulated", Parts(), accumulate_grad_batches=2)) == 20
+assert len(fit("accumulated", Parts(), accumulate_grad_batches=2)) == 22
 steps = fit("two_optimizers", TwoOptimizers())
 assert names(steps[0]["quantities"]).count("loss") == 2
 assert len(fit("failing", Failing())) == 6

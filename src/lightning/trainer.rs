@@ -23,7 +23,7 @@ use crate::lightning::progress_bar::ProgressBar;
 use crate::lightning::trace_steps;
 use crate::torch::data::DataLoader;
 use crate::torch::generator::Generator;
-use crate::trace::Trace;
+use crate::trace::{State, Trace};
 
 /// A row of `train_accuracy_step` is logged every so many steps; Lightning's `log_every_n_steps`.
 const LOG_EVERY_N_STEPS: usize = 50;
@@ -179,14 +179,23 @@ impl Trainer {
             self.epoch_end(module, metrics, valid, &mut losses, is_out_of_time)?;
             bar.valid_accuracy(valid.accuracy);
             if is_out_of_time && self.current_epoch < self.max_epochs {
+                self.end_trace(module)?;
                 bar.finish();
                 info!("{}", model_summary::out_of_time(self.start.elapsed()));
                 return Ok(Ended::MaxTime);
             }
         }
+        self.end_trace(module)?;
         bar.finish();
         info!("{}", model_summary::stopped(self.max_epochs));
         Ok(Ended::MaxEpochs)
+    }
+
+    fn end_trace(&mut self, module: &SimpleModule) -> Result<(), Error> {
+        if let Some(trace) = &mut self.trace {
+            trace.end_fit(&State::of(&module.vs, &module.optimizer, &self.generator, self.global_step))?;
+        }
+        Ok(())
     }
 
     /// Lightning's sanity check. What it draws is put back, but persistent workers stay.

@@ -37,10 +37,17 @@ pub struct Step {
     pub step: usize,
     /// What of the state was otherwise than the step before had left it.
     pub before: Vec<Quantity>,
-    /// What came about in the step, and the state in which it left the training.
+    /// What came about in the step, and the state in which it left the training; nothing at the end of a training.
     pub quantities: Vec<Quantity>,
     /// Of the parameters, see `Signs`; in base64.
     pub sketch: String,
+}
+
+impl Step {
+    /// Whether it is no step but the end of a training.
+    pub fn is_end(&self) -> bool {
+        self.quantities.is_empty()
+    }
 }
 
 /// A tensor by its hash and some numbers.

@@ -57,6 +57,7 @@ use format::Header;
 ///     }
 ///     trace.end_step(&State::of(&vs, &optimizer, &generator, step + 1))?;
 /// }
+/// trace.end_fit(&State::of(&vs, &optimizer, &generator, 2))?;
 /// # Ok::<(), anyhow::Error>(())
 /// ```
 #[derive(Debug)]
@@ -69,6 +70,14 @@ pub struct Trace {
     signs: Signs,
     fits: usize,
     step: Step,
+    place: Place,
+}
+
+/// Where a training stands after a step.
+#[derive(Debug, Default)]
+struct Place {
+    epoch: usize,
+    steps: usize,
 }
 
 impl Trace {
@@ -89,6 +98,7 @@ impl Trace {
             signs: Signs::default(),
             fits: 0,
             step: Step::default(),
+            place: Place::default(),
         };
         trace.write_line(&Header::default())?;
         Ok(trace)
@@ -144,8 +154,21 @@ impl Trace {
         self.step.sketch = STANDARD.encode(self.signs.sketch(&state.parameters)?);
         let step = std::mem::take(&mut self.step);
         self.write_line(&step)?;
+        self.place = Place { epoch: step.epoch, steps: step.step + 1 };
         self.step = Step { fit: step.fit, model: step.model, ..Step::default() };
         Ok(())
+    }
+
+    /// Ends a training in this state: what of it is otherwise than the last step left it is recorded.
+    ///
+    /// # Errors
+    /// As [`Trace::end_step`].
+    pub fn end_fit(&mut self, state: &State) -> Result<(), Error> {
+        let Place { epoch, steps } = self.place;
+        self.start_step(epoch, steps, state)?;
+        self.step.sketch = STANDARD.encode(self.signs.sketch(&state.parameters)?);
+        let end = std::mem::take(&mut self.step);
+        self.write_line(&end)
     }
 
     fn quantity(&self, name: String, tensor: &Tensor, bytes: &[u8]) -> Result<Quantity, Error> {

@@ -73,10 +73,15 @@ impl fmt::Display for TraceReport {
 
 impl fmt::Display for Parting {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let Self { at, quantity, is_before, changed_in, what, same, also } = self;
+        let Self { at, quantity, is_before, is_end, changed_in, what, same, also } = self;
         write!(f, "first difference in {at}")?;
         if let Some(name) = quantity {
-            write!(f, ": {name}{}", if *is_before { ", as it was before the step" } else { "" })?;
+            let when = match (is_end, is_before) {
+                (true, _) => ", as it was when the training ended",
+                (false, true) => ", as it was before the step",
+                (false, false) => "",
+            };
+            write!(f, ": {name}{when}")?;
         }
         if let Some(side) = changed_in {
             write!(

@@ -128,11 +128,11 @@ impl TraceReport {
     /// step that is not in the table.
     fn step(&mut self, steps: [&Step; 2], before: &[Option<Step>; 2], last: &mut Option<Growth>) {
         let [reference, candidate] = steps;
-        self.steps += 1;
+        self.steps += usize::from(!reference.is_end());
         if self.first_difference.is_none() {
             self.first_difference = parting(reference, candidate, before, &mut self.only);
             if self.first_difference.is_none() {
-                self.identical_steps += 1;
+                self.identical_steps = self.steps;
                 return;
             }
         }
@@ -152,6 +152,9 @@ impl TraceReport {
     }
 
     fn surplus(&mut self, side: Side, step: &Step) {
+        if step.is_end() {
+            return;
+        }
         let place = Place::of(step);
         let (steps, many) = (self.steps, self.surplus.len() >= MOST_SURPLUS);
         match self.surplus.last_mut() {
@@ -186,8 +189,8 @@ impl TraceReport {
     }
 }
 
-fn key(step: &Step) -> (usize, usize) {
-    (step.fit, step.step)
+fn key(step: &Step) -> (usize, usize, bool) {
+    (step.fit, step.step, !step.is_end())
 }
 
 /// Whether a step so many after the first difference has a row: 0, 1, 2, 5, 10, 20, 50 and so on.

@@ -18,6 +18,8 @@ pub struct Parting {
     pub quantity: Option<String>,
     /// Whether it was so before the step began.
     pub is_before: bool,
+    /// Whether this is the end of a training, behind its last step.
+    pub is_end: bool,
     /// The only side on which something between the steps has changed it, if it was one.
     pub changed_in: Option<Side>,
     pub what: What,
@@ -65,7 +67,8 @@ pub fn parting(
     if reference.epoch != candidate.epoch {
         let what = What::OtherEpoch(candidate.epoch);
         let (same, also) = (vec![], vec![]);
-        return Some(Parting { at, quantity: None, is_before: false, changed_in: None, what, same, also });
+        let (quantity, changed_in) = (None, None);
+        return Some(Parting { at, quantity, is_before: false, is_end: false, changed_in, what, same, also });
     }
     let (mut first, mut same, mut also) = (None, vec![], BTreeSet::new());
     let mut take =
@@ -104,7 +107,8 @@ pub fn parting(
     let (name, is_before, changed_in, what) = first?;
     also.remove(&name);
     let also = also.into_iter().collect();
-    Some(Parting { at, quantity: Some(name), is_before, changed_in, what, same, also })
+    let (quantity, is_end) = (Some(name), reference.is_end());
+    Some(Parting { at, quantity, is_before, is_end, changed_in, what, same, also })
 }
 
 /// Of more names than this no one wants to read.
