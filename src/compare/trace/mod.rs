@@ -137,7 +137,7 @@ impl TraceReport {
             }
         }
         let Some(Parting { at, .. }) = &self.first_difference else { return };
-        if at.fit != reference.fit {
+        if at.fit != reference.fit || reference.is_end() {
             return;
         }
         let growth = Growth::between(reference, candidate);
