@@ -115,22 +115,20 @@ class Trace(Callback):
         # Whatever other callbacks have changed at the end.
         if stage == "fit" and self.is_whole:
             self.is_whole, self.step = False, self.step + 1
-            self._write({"fit": self.fit, "model": self.model, "epoch": self.epoch, "step": self.step,
-                         "before": self._changed(self._state(trainer, pl_module)), "quantities": [],
-                         "sketch": self._sketch(pl_module)})
+            self.before, self.quantities = self._changed(self._state(trainer, pl_module)), []
+            self._write_step(pl_module)
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
         for name, tensor, content in self._state(trainer, pl_module):
-            self.hashes[name] = xxhash.xxh3_64_digest(content)
             self.quantities.append(self._quantity(name, tensor, content))
-        self._write({"fit": self.fit, "model": self.model, "epoch": self.epoch, "step": self.step, "before": self.before,
-                     "quantities": self.quantities, "sketch": self._sketch(pl_module)})
+            self.hashes[name] = self.quantities[-1]["xxh3"]
+        self._write_step(pl_module)
         self.is_whole = True
 
     def _changed(self, state):
         """What is otherwise than the last step left it."""
         return [self._quantity(name, tensor, content) for name, tensor, content in state
-                if self.hashes.get(name) != xxhash.xxh3_64_digest(content)]
+                if self.hashes.get(name) != xxhash.xxh3_64_hexdigest(content)]
 
     def _state(self, trainer, pl_module):
         """Optimizer states, parameters, buffers and the generator, each with its name and its bytes."""
@@ -181,6 +179,10 @@ class Trace(Callback):
         padded = torch.nn.functional.pad(flat * self.signs, (0, -len(flat) % SKETCH_LENGTH))
         return base64.b64encode(_bytes(padded.view(-1, SKETCH_LENGTH).sum(0))).decode()
 
+    def _write_step(self, pl_module):
+        self._write({"fit": self.fit, "model": self.model, "epoch": self.epoch, "step": self.step, "before": self.before,
+                     "quantities": self.quantities, "sketch": self._sketch(pl_module)})
+
     def _write(self, line):
         # At once, so that what is on disk of a process that was killed are whole lines, but for the last.
         self.file.write(json.dumps(line, separators=(",", ":"), allow_nan=False).encode() + b"\n")
@@ -208,18 +210,19 @@ class _Names:
         return name.removeprefix(self.prefix).replace("_orig_mod.", "")
 
 
+def _dense(tensor):
+    return tensor if tensor.layout == torch.strided else tensor.to_dense()
+
+
 def _bytes(tensor):
-    tensor = tensor.detach()
-    if tensor.layout != torch.strided:
-        tensor = tensor.to_dense()
-    tensor = tensor.cpu().contiguous()
+    tensor = _dense(tensor.detach()).cpu().contiguous()
     return tensor.reshape(-1).view(torch.uint8).numpy().data
 
 
 def _statistics(tensor):
     """Minimum, maximum and mean; the mean of integers in f64. NaN if there are none, or none that torch can tell."""
     try:
-        tensor = tensor if tensor.layout == torch.strided else tensor.to_dense()
+        tensor = _dense(tensor)
         minimum, maximum = torch.aminmax(tensor)
         mean = tensor.mean(dtype=None if tensor.is_floating_point() else torch.float64)
         return float(minimum), float(maximum), float(mean)

@@ -48,7 +48,8 @@ fn tolerance(text: &str) -> Result<f64, String> {
 /// Runs the command.
 pub fn run(args: &CompareArgs) -> Result<u8> {
     let CompareArgs { atol, rtol, .. } = *args;
-    let tolerance = atol.or(rtol).map(|_| Tolerance { atol: atol.unwrap_or(0.0), rtol: rtol.unwrap_or(0.0) });
+    let tolerance =
+        atol.or(rtol).map(|_| Tolerance { atol: atol.unwrap_or_default(), rtol: rtol.unwrap_or_default() });
     let options = Options { tolerance, rename: weights::canonical_name };
     // Exit code 1 would say that something differs.
     let cannot_compare = |error: Error| UsageError(format!("cannot compare: {}", explain(&error)));

@@ -29,11 +29,12 @@ impl Kind {
         }
     }
 
-    /// The most bytes that a file may have that is read at once. The notebook's have 10 KB, 1 MB and 3 KB.
-    pub fn limit(self) -> u64 {
+    /// The most bytes that a file may have. The notebook's have 10 KB, 1 MB and 3 KB. None if it is read step by step.
+    pub fn limit(self) -> Option<u64> {
         match self {
-            Kind::Metrics | Kind::Text => 64 << 20,
-            Kind::Tensors | Kind::Trace => 1 << 30,
+            Kind::Metrics | Kind::Text => Some(64 << 20),
+            Kind::Tensors => Some(1 << 30),
+            Kind::Trace => None,
         }
     }
 }

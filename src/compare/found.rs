@@ -71,10 +71,10 @@ impl FileReport {
         candidate: &Path,
         options: &Options,
     ) -> FileReport {
-        if kind == Kind::Trace {
-            return FileReport::of_traces(name, TraceReport::of_files(reference, candidate));
-        }
-        let [left, right] = [reference, candidate].map(|path| Ok(file::read(path, kind.limit())?));
+        let Some(limit) = kind.limit() else {
+            return FileReport::of(name, Found::of_traces(TraceReport::of_files(reference, candidate)));
+        };
+        let [left, right] = [reference, candidate].map(|path| Ok(file::read(path, limit)?));
         match both(left, right) {
             Ok((left, right)) => {
                 FileReport::of_contents(kind, name, (reference, &left), (candidate, &right), options)
@@ -101,24 +101,15 @@ impl FileReport {
                 })
             }
             Kind::Text => Ok(Found::of_texts(reference.1, candidate.1, options)),
-            Kind::Trace => {
-                return FileReport::of_traces(name, TraceReport::of_contents(reference, candidate));
-            }
+            Kind::Trace => Found::of_traces(TraceReport::of_contents(reference, candidate)),
         };
+        FileReport::of(name, found)
+    }
+
+    fn of(name: &str, found: Result<Found, String>) -> FileReport {
         match found {
             Ok(found) => FileReport { name: shown(name), verdict: found.verdict(), found },
             Err(reason) => FileReport::incomparable(name, &reason),
-        }
-    }
-
-    fn of_traces(name: &str, report: Result<TraceReport, Error>) -> FileReport {
-        match report {
-            Ok(report) => FileReport {
-                name: shown(name),
-                verdict: report.verdict(),
-                found: Found::Trace(Box::new(report)),
-            },
-            Err(error) => FileReport::incomparable(name, &error.to_string()),
         }
     }
 
@@ -143,6 +134,10 @@ impl Found {
         }
         let close = options.tolerance.and_then(|tolerance| text::close(reference, candidate, tolerance));
         Found::Text { lines, close, first_line: Some(TextDifference::between(reference, candidate)) }
+    }
+
+    fn of_traces(report: Result<TraceReport, Error>) -> Result<Found, String> {
+        report.map(|report| Found::Trace(Box::new(report))).map_err(|error| error.to_string())
     }
 
     fn verdict(&self) -> Verdict {

@@ -111,23 +111,16 @@ impl Cell {
 impl fmt::Display for MetricsDifference {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let [left, right] = self.rows;
-        match self.beyond_tolerance {
-            0 if left == right => {
-                let (told, by) = (differ(self.differing, self.cells, "cell"), self.max_abs_difference);
-                write!(f, "{told}, by {by:.3e} at most")?;
-            }
-            0 if self.differing == 0 => f.write_str("no difference in the rows that both have")?,
-            0 => {
-                write!(f, "{}, none by more than the tolerance", differ(self.differing, self.cells, "cell"))?
-            }
-            beyond if beyond < self.differing => {
-                write!(
-                    f,
-                    "{}, {beyond} by more than the tolerance",
-                    differ(self.differing, self.cells, "cell")
-                )?;
-            }
-            count => f.write_str(&differ(count, self.cells, "cell"))?,
+        let Self { cells, differing, beyond_tolerance: beyond, .. } = *self;
+        match differing {
+            0 => f.write_str("no difference in the rows that both have")?,
+            _ => f.write_str(&differ(differing, cells, "cell"))?,
+        }
+        match beyond {
+            _ if beyond == differing => {}
+            0 if left == right => write!(f, ", by {:.3e} at most", self.max_abs_difference)?,
+            0 => f.write_str(", none by more than the tolerance")?,
+            _ => write!(f, ", {beyond} by more than the tolerance")?,
         }
         for (which, cell) in [("first", &self.first), ("largest", &self.largest)] {
             if let Some(cell) = cell {

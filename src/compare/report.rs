@@ -124,7 +124,7 @@ impl fmt::Display for Report {
                 let sizes = self.files.iter().map(|file| file.found.size());
                 let (max, sum, n) =
                     sizes.fold((0f64, 0.0, 0), |(max, sum, n), (m, s, k)| (max.max(m), sum + s, n + k));
-                let Tolerance { atol, rtol } = self.tolerance.unwrap_or(Tolerance { atol: 0.0, rtol: 0.0 });
+                let Tolerance { atol, rtol } = self.tolerance.unwrap_or_default();
                 writeln!(
                     f,
                     "close, not identical: {compared}; {} differ, by {max:.3e} at most and {:.3e} on average (atol \

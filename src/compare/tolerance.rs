@@ -12,7 +12,7 @@ use super::differences::apart;
 /// let tolerance = Tolerance { atol: 0.0, rtol: 1e-5 };
 /// assert!(tolerance.allows(100.0, 100.0005) && !tolerance.allows(100.0, 100.005));
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Tolerance {
     /// The absolute part.
     pub atol: f64,

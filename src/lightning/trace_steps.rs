@@ -9,17 +9,6 @@ use crate::lightning::Error;
 use crate::torch::generator::Generator;
 use crate::trace::{State, Trace};
 
-/// Where a step begins.
-pub fn start(
-    trace: &mut Trace,
-    (epoch, step): (usize, usize),
-    module: &SimpleModule,
-    generator: &Generator,
-) -> Result<(), Error> {
-    trace.start_step(epoch, step, &State::of(&module.vs, &module.optimizer, generator, step))?;
-    Ok(())
-}
-
 /// What the step came to after which there were so many: batch, logits and loss, the gradients, which the optimizer has
 /// left as they were, and the state.
 pub fn end(

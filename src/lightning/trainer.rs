@@ -155,8 +155,9 @@ impl Trainer {
             for batch in train_dataloader.iter()?.take(batches) {
                 let (images, labels) = batch?;
                 if let Some(trace) = &mut self.trace {
-                    let place = (self.current_epoch, self.global_step);
-                    trace_steps::start(trace, place, module, &self.generator)?;
+                    let (epoch, step) = (self.current_epoch, self.global_step);
+                    let state = State::of(&module.vs, &module.optimizer, &self.generator, step);
+                    trace.start_step(epoch, step, &state)?;
                 }
                 let logits = module.forward(&images, true)?;
                 let loss = module.loss(&logits, &labels)?;

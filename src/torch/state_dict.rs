@@ -163,6 +163,14 @@ pub(crate) fn metadata(bytes: &[u8], key: &str) -> Result<Option<String>, Error>
     Ok(header.metadata().as_ref().and_then(|metadata| metadata.get(key).cloned()))
 }
 
+/// A tensor's bytes, row by row, in the machine's order, which is little-endian; on whatever device it lies.
+pub(crate) fn bytes(tensor: &Tensor) -> Result<Vec<u8>, TchError> {
+    let tensor = tensor.detach().f_to_device(Device::Cpu)?.f_contiguous()?;
+    let mut bytes = vec![0; tensor.numel() * tensor.kind().elt_size_in_bytes()];
+    tensor.f_copy_data_u8(&mut bytes, tensor.numel())?;
+    Ok(bytes)
+}
+
 /// The bytes of a file that holds `tensors`, f32 or u8, on whatever device they lie; and, under a key, what `metadata`
 /// says of them, if anything.
 pub(crate) fn serialize<'a>(
@@ -176,11 +184,8 @@ pub(crate) fn serialize<'a>(
             Kind::Uint8 => Dtype::U8,
             kind => return Err(Error::Kind { name: name.clone(), kind }),
         };
-        let tensor = tensor.detach().f_to_device(Device::Cpu)?.f_contiguous()?;
-        let mut bytes = vec![0; tensor.numel() * tensor.kind().elt_size_in_bytes()];
-        tensor.f_copy_data_u8(&mut bytes, tensor.numel())?;
         let shape: Vec<usize> = tensor.size().into_iter().map(|length| length as usize).collect();
-        contents.push((name, dtype, shape, bytes));
+        contents.push((name, dtype, shape, bytes(tensor)?));
     }
     let views = contents.iter().map(|(name, dtype, shape, bytes)| {
         Ok(((*name).clone(), TensorView::new(*dtype, shape.clone(), bytes)?))

@@ -6,9 +6,29 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::de::{Error as _, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use tch::Kind;
 
 /// What this version writes.
 pub const FORMAT: u32 = 1;
+
+/// The kinds of which there are traces, by their names in Python.
+const KINDS: [(Kind, &str); 10] = [
+    (Kind::Uint8, "uint8"),
+    (Kind::Int8, "int8"),
+    (Kind::Int16, "int16"),
+    (Kind::Int, "int32"),
+    (Kind::Int64, "int64"),
+    (Kind::Half, "float16"),
+    (Kind::BFloat16, "bfloat16"),
+    (Kind::Float, "float32"),
+    (Kind::Double, "float64"),
+    (Kind::Bool, "bool"),
+];
+
+/// The kind by its name in Python.
+pub fn dtype(kind: Kind) -> Option<&'static str> {
+    KINDS.iter().find(|(traced, _)| *traced == kind).map(|(_, name)| *name)
+}
 
 /// The first line.
 #[derive(Debug, Serialize, Deserialize)]
@@ -70,13 +90,8 @@ pub struct Quantity {
 impl Quantity {
     /// The bytes, where they are kept. None too if they are not as many as shape and kind say.
     pub fn bytes(&self) -> Option<Vec<u8>> {
-        let size = match self.kind.as_str() {
-            "bool" | "uint8" | "int8" => 1,
-            "int16" | "float16" | "bfloat16" => 2,
-            "int32" | "float32" => 4,
-            "int64" | "float64" => 8,
-            _ => return None,
-        };
+        let (kind, _) = KINDS.iter().find(|(_, name)| *name == self.kind)?;
+        let size = kind.elt_size_in_bytes();
         let length = self.shape.iter().try_fold(size, |bytes: usize, &length| bytes.checked_mul(length))?;
         STANDARD.decode(self.data.as_ref()?).ok().filter(|bytes| bytes.len() == length)
     }

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
-use tch::{Device, Kind, Tensor, no_grad};
+use tch::{Kind, Tensor, no_grad};
 use xxhash_rust::xxh3::xxh3_64;
 
 pub use error::Error;
@@ -30,8 +30,9 @@ pub(crate) use sketch::distance;
 pub use state::State;
 
 use crate::torch;
+use crate::torch::state_dict::bytes;
 use crate::util::file;
-use format::Header;
+use format::{Header, dtype};
 
 /// Writes the trace of one training after the other to a file. Any training loop can feed it:
 ///
@@ -66,18 +67,11 @@ pub struct Trace {
     file: File,
     kept: Option<RangeInclusive<usize>>,
     /// What the state was when the last step ended, by name.
-    hashes: BTreeMap<String, u64>,
+    hashes: BTreeMap<String, String>,
     signs: Signs,
     fits: usize,
+    /// The step under way, or where the next one begins.
     step: Step,
-    place: Place,
-}
-
-/// Where a training stands after a step.
-#[derive(Debug, Default)]
-struct Place {
-    epoch: usize,
-    steps: usize,
 }
 
 impl Trace {
@@ -98,7 +92,6 @@ impl Trace {
             signs: Signs::default(),
             fits: 0,
             step: Step::default(),
-            place: Place::default(),
         };
         trace.write_line(&Header::default())?;
         Ok(trace)
@@ -120,9 +113,9 @@ impl Trace {
         let Step { fit, model, .. } = std::mem::take(&mut self.step);
         self.step = Step { fit, model, epoch, step, ..Step::default() };
         for (name, tensor) in state.tensors()? {
-            let bytes = bytes(&tensor)?;
-            if self.hashes.get(&name) != Some(&xxh3_64(&bytes)) {
-                let quantity = self.quantity(name, &tensor, &bytes)?;
+            let (bytes, xxh3) = hashed(&tensor)?;
+            if self.hashes.get(&name) != Some(&xxh3) {
+                let quantity = self.quantity(name, &tensor, &bytes, xxh3)?;
                 self.step.before.push(quantity);
             }
         }
@@ -135,7 +128,8 @@ impl Trace {
     /// # Errors
     /// libtorch's, when memory is short, or a tensor of a kind without numbers.
     pub fn record(&mut self, name: &str, tensor: &Tensor) -> Result<(), Error> {
-        let quantity = self.quantity(name.to_string(), tensor, &bytes(tensor)?)?;
+        let (bytes, xxh3) = hashed(tensor)?;
+        let quantity = self.quantity(name.to_string(), tensor, &bytes, xxh3)?;
         self.step.quantities.push(quantity);
         Ok(())
     }
@@ -146,17 +140,11 @@ impl Trace {
     /// As [`Trace::record`], and a disk that is full.
     pub fn end_step(&mut self, state: &State) -> Result<(), Error> {
         for (name, tensor) in state.tensors()? {
-            let bytes = bytes(&tensor)?;
-            self.hashes.insert(name.clone(), xxh3_64(&bytes));
-            let quantity = self.quantity(name, &tensor, &bytes)?;
-            self.step.quantities.push(quantity);
+            self.record(&name, &tensor)?;
+            let recorded = &self.step.quantities[self.step.quantities.len() - 1];
+            self.hashes.insert(name, recorded.xxh3.clone());
         }
-        self.step.sketch = STANDARD.encode(self.signs.sketch(&state.parameters)?);
-        let step = std::mem::take(&mut self.step);
-        self.write_line(&step)?;
-        self.place = Place { epoch: step.epoch, steps: step.step + 1 };
-        self.step = Step { fit: step.fit, model: step.model, ..Step::default() };
-        Ok(())
+        self.write_step(state)
     }
 
     /// Ends a training in this state: what of it is otherwise than the last step left it is recorded.
@@ -164,14 +152,20 @@ impl Trace {
     /// # Errors
     /// As [`Trace::end_step`].
     pub fn end_fit(&mut self, state: &State) -> Result<(), Error> {
-        let Place { epoch, steps } = self.place;
-        self.start_step(epoch, steps, state)?;
-        self.step.sketch = STANDARD.encode(self.signs.sketch(&state.parameters)?);
-        let end = std::mem::take(&mut self.step);
-        self.write_line(&end)
+        self.start_step(self.step.epoch, self.step.step, state)?;
+        self.write_step(state)
     }
 
-    fn quantity(&self, name: String, tensor: &Tensor, bytes: &[u8]) -> Result<Quantity, Error> {
+    fn write_step(&mut self, state: &State) -> Result<(), Error> {
+        self.step.sketch = STANDARD.encode(self.signs.sketch(&state.parameters)?);
+        let done = std::mem::take(&mut self.step);
+        self.write_line(&done)?;
+        let Step { fit, model, epoch, step, .. } = done;
+        self.step = Step { fit, model, epoch, step: step + 1, ..Step::default() };
+        Ok(())
+    }
+
+    fn quantity(&self, name: String, tensor: &Tensor, bytes: &[u8], xxh3: String) -> Result<Quantity, Error> {
         let is_kept = self.kept.as_ref().is_some_and(|kept| kept.contains(&self.step.step));
         let kind =
             dtype(tensor.kind()).ok_or_else(|| Error::Kind { name: name.clone(), kind: tensor.kind() })?;
@@ -180,7 +174,7 @@ impl Trace {
             name,
             kind: kind.to_string(),
             shape: tensor.size().into_iter().map(|length| length as usize).collect(),
-            xxh3: format!("{:016x}", xxh3_64(bytes)),
+            xxh3,
             min,
             max,
             mean,
@@ -205,12 +199,11 @@ impl Drop for Trace {
     }
 }
 
-/// The tensor's bytes, row by row, in the machine's order, which is little-endian.
-fn bytes(tensor: &Tensor) -> Result<Vec<u8>, torch::Error> {
-    let tensor = tensor.detach().f_to_device(Device::Cpu)?.f_contiguous()?;
-    let mut bytes = vec![0; tensor.numel() * tensor.kind().elt_size_in_bytes()];
-    tensor.f_copy_data_u8(&mut bytes, tensor.numel())?;
-    Ok(bytes)
+/// A tensor's bytes, and their hash as a trace has it.
+fn hashed(tensor: &Tensor) -> Result<(Vec<u8>, String), torch::Error> {
+    let bytes = bytes(tensor)?;
+    let xxh3 = format!("{:016x}", xxh3_64(&bytes));
+    Ok((bytes, xxh3))
 }
 
 /// Minimum, maximum and mean; the mean of integers in f64. NaN if there are none.
@@ -222,21 +215,4 @@ fn statistics(tensor: &Tensor) -> Result<[f64; 3], torch::Error> {
     let mean = tensor.f_mean(if tensor.is_floating_point() { None } else { Some(Kind::Double) })?;
     let value = |tensor: &Tensor| tensor.f_double_value(&[]);
     Ok([value(&min)?, value(&max)?, value(&mean)?])
-}
-
-/// The kind by its name in Python.
-fn dtype(kind: Kind) -> Option<&'static str> {
-    Some(match kind {
-        Kind::Uint8 => "uint8",
-        Kind::Int8 => "int8",
-        Kind::Int16 => "int16",
-        Kind::Int => "int32",
-        Kind::Int64 => "int64",
-        Kind::Half => "float16",
-        Kind::BFloat16 => "bfloat16",
-        Kind::Float => "float32",
-        Kind::Double => "float64",
-        Kind::Bool => "bool",
-        _ => return None,
-    })
 }

@@ -29,11 +29,7 @@ impl Reader<BufReader<File>> {
     /// # Errors
     /// What is no trace, or one of another format.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        if !path.metadata().map_err(file::Error::io("read", path))?.is_file() {
-            return Err(file::Error::NotRegular { path: path.to_path_buf() }.into());
-        }
-        let file = File::open(path).map_err(file::Error::io("read", path))?;
-        Self::new(path, BufReader::new(file))
+        Self::new(path, BufReader::new(file::open(path)?))
     }
 }
 

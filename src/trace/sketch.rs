@@ -9,14 +9,21 @@ use tch::{Device, Kind, Tensor, no_grad};
 
 use crate::torch::Error;
 use crate::torch::generator::Generator;
+use crate::torch::state_dict::bytes;
 
 /// The standard deviation of the estimate is 1 / √(2 · 64) of the distance, 9 %.
 pub const LENGTH: usize = 64;
 
 /// A sign for every parameter, the same on both sides: the i-th is that of `2 * bernoulli(0.5) - 1`, drawn from a generator
 /// with seed 0.
-#[derive(Debug, Default)]
-pub struct Signs(Option<Tensor>);
+#[derive(Debug)]
+pub struct Signs(Tensor);
+
+impl Default for Signs {
+    fn default() -> Self {
+        Self(Tensor::zeros([0], (Kind::Double, Device::Cpu)))
+    }
+}
 
 impl Signs {
     /// The parameters one after the other, by name, each times its sign; the sum of every 64th from the first, from the
@@ -24,32 +31,34 @@ impl Signs {
     pub fn sketch(&mut self, parameters: &[(String, Tensor)]) -> Result<Vec<u8>, Error> {
         let by_name: BTreeMap<&String, &Tensor> =
             parameters.iter().map(|(name, tensor)| (name, tensor)).collect();
-        let flat = |tensor: &&Tensor| {
-            tensor.f_detach()?.f_to_device(Device::Cpu)?.f_to_kind(Kind::Double)?.f_reshape(-1)
-        };
         no_grad(|| {
-            let flat = by_name.values().map(flat).collect::<Result<Vec<_>, _>>()?;
-            let mut all = if flat.is_empty() {
-                Tensor::f_zeros([0], (Kind::Double, Device::Cpu))?
-            } else {
-                Tensor::f_cat(&flat, 0)?
-            };
+            // Of a training without parameters there is nothing to join else.
+            let mut flat = vec![Tensor::f_zeros([0], (Kind::Double, Device::Cpu))?];
+            for tensor in by_name.values() {
+                flat.push(
+                    tensor.f_detach()?.f_to_device(Device::Cpu)?.f_to_kind(Kind::Double)?.f_reshape(-1)?,
+                );
+            }
+            let mut all = Tensor::f_cat(&flat, 0)?;
             let count = all.numel();
-            if self.0.as_ref().is_none_or(|signs| signs.numel() != count) {
-                let drawn = Tensor::f_from_slice(&Generator::new(0).bernoulli(count, 0.5))?;
-                self.0 = Some(drawn.f_to_kind(Kind::Double)?.f_mul_scalar_(2.0)?.f_sub_scalar_(1.0)?);
-            }
-            if let Some(signs) = &self.0 {
-                let _ = all.f_mul_(signs)?;
-            }
+            let _ = all.f_mul_(self.of(count)?)?;
             let padded = all.f_constant_pad_nd([0, (count.next_multiple_of(LENGTH) - count) as i64])?;
             let sums = padded.f_view([-1, LENGTH as i64])?.f_sum_dim_intlist(
                 [0i64].as_slice(),
                 false,
                 Kind::Double,
             )?;
-            super::bytes(&sums)
+            Ok(bytes(&sums)?)
         })
+    }
+
+    /// As many signs as this.
+    fn of(&mut self, count: usize) -> Result<&Tensor, Error> {
+        if self.0.numel() != count {
+            let drawn = Tensor::f_from_slice(&Generator::new(0).bernoulli(count, 0.5))?;
+            self.0 = drawn.f_to_kind(Kind::Double)?.f_mul_scalar_(2.0)?.f_sub_scalar_(1.0)?;
+        }
+        Ok(&self.0)
     }
 }
 

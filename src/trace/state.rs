@@ -58,13 +58,11 @@ impl State {
     pub(super) fn tensors(&self) -> Result<Vec<(String, Tensor)>, Error> {
         let mut tensors = vec![];
         for (state, of_parameters) in &self.optimizer {
-            tensors.extend(
-                of_parameters.iter().map(|(name, tensor)| (format!("optimizer.{state}.{name}"), tensor)),
-            );
+            for (name, tensor) in of_parameters {
+                tensors.push((format!("optimizer.{state}.{name}"), tensor.shallow_clone()));
+            }
         }
-        tensors.extend(self.parameters.iter().map(|(name, tensor)| (name.clone(), tensor)));
-        let mut tensors: Vec<_> =
-            tensors.into_iter().map(|(name, tensor)| (name, tensor.shallow_clone())).collect();
+        tensors.extend(self.parameters.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())));
         if !self.generator.is_empty() {
             let generator = Tensor::f_from_slice(&self.generator).map_err(torch::Error::from)?;
             tensors.push(("generator.state".to_string(), generator));

@@ -33,19 +33,25 @@ impl Error {
     }
 }
 
-/// The bytes of a file of at most `limit` bytes.
+/// A file to be read.
 ///
 /// # Errors
-/// A file that can't be read or is larger. A folder, a FIFO, which would block the reader, or a device, which might
-/// never end.
-pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
+/// A file that can't be read. A folder, a FIFO, which would block the reader, or a device, which might never end.
+pub fn open(path: &Path) -> Result<File, Error> {
     let cannot_read = || Error::io("read", path);
     if !path.metadata().map_err(cannot_read())?.is_file() {
         return Err(Error::NotRegular { path: path.to_owned() });
     }
+    File::open(path).map_err(cannot_read())
+}
+
+/// The bytes of a file of at most `limit` bytes.
+///
+/// # Errors
+/// As [`open`], and a file that is larger.
+pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
     let mut bytes = vec![];
-    let file = File::open(path).map_err(cannot_read())?;
-    file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(cannot_read())?;
+    open(path)?.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(Error::io("read", path))?;
     if bytes.len() as u64 > limit {
         return Err(Error::TooLarge { path: path.to_owned(), limit });
     }
