@@ -7,7 +7,7 @@
 # tensors around that step.
 #
 # OPTIONS are those of `islp-mnist reproduce`. The results go to OUTPUT/reference and OUTPUT/candidate, with stdout as
-# stdout.txt in them, the trace as run.trace, and stderr beside them. OUTPUT is --output-dir, which must hold no older
+# stdout.txt in them, the trace as run.trace, and stderr beside them; report.html is the page of both. OUTPUT is --output-dir, which must hold no older
 # results, or target/parity, which is emptied first. Exit code: 0 identical, 1 something differs, 2 could not compare.
 
 source "$(dirname -- "${BASH_SOURCE[0]}")/setup.sh"
@@ -86,4 +86,7 @@ if [[ $trace ]]; then
   fi
 fi
 
+"$program" report "$output/reference" "$output/candidate" -o "$output/report.html" \
+  --data-dir "${data_dir-$root/data}" --device cpu >/dev/null
+say "the page of both is $output/report.html"
 exec "$program" compare "$output/reference" "$output/candidate"

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The whole notebook with one command: fetches what is missing, builds, runs `islp-mnist reproduce [OPTIONS]`.
+# The whole notebook with one command: fetches what is missing, builds, runs `islp-mnist reproduce --report [OPTIONS]`.
+# At its end stderr names the page of both runs.
 #
 #   scripts/reproduce.sh [--cuda] [OPTIONS]
 #
@@ -15,4 +16,4 @@ if [[ -v data_dir ]]; then set_up libtorch; else set_up libtorch mnist; fi
 build
 
 if [[ $PWD == "$root" ]]; then default=''; else default=$root/; fi
-exec "$program" reproduce --data-dir "${data_dir-${default}data}" --output-dir "${output_dir-${default}output}" "${options[@]}"
+exec "$program" reproduce --report --data-dir "${data_dir-${default}data}" --output-dir "${output_dir-${default}output}" "${options[@]}"

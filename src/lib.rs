@@ -15,7 +15,8 @@
 //! | the notebook itself | [`notebook`] |
 //!
 //! Besides there are [`trace`], which writes down what every step of a training comes to, [`compare`], which holds two runs
-//! or two traces against each other, and [`digit`], which makes one of MNIST's images of a picture.
+//! or two traces against each other, [`report`], which makes pages of them, and [`digit`], which makes one of MNIST's images
+//! of a picture.
 //!
 //! A training run, as the notebook has it, on the 200 images that the tests bring along:
 //!
@@ -56,6 +57,7 @@ pub mod digit;
 pub mod islp;
 pub mod lightning;
 pub mod notebook;
+pub mod report;
 pub mod torch;
 pub mod torchinfo;
 pub mod torchvision;

@@ -5,8 +5,9 @@ use std::fs;
 use std::path::Path;
 
 /// From the top to the bottom. Rooms of one floor don't know each other.
-const FLOORS: [&[&str]; 8] = [
+const FLOORS: [&[&str]; 9] = [
     &["cli"],
+    &["report"],
     &["notebook"],
     &["compare", "chart", "digit"],
     &["lightning"],

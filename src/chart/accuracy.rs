@@ -3,14 +3,14 @@
 //! Mirrors `mnist_results.plot(x='epoch', y=…, marker=…, color=…)` on `plt.subplots(figsize=(6, 6))`. No line joins the
 //! marks: `metrics.csv` has empty cells between them, and pandas breaks its lines there. Only the legend shows the line.
 
-use std::collections::HashSet;
+use std::fmt::{self, Display, Formatter};
 use std::path::Path;
 
 use plotters::prelude::*;
 
-use super::axes::{SIZE, axes};
-use super::axis::Axis;
-use super::legend::{Line, Mark, Marker, legend};
+use super::axes::SIZE;
+use super::legend::{Line, Marker};
+use super::lines::{Plot, Series};
 use super::names::{Source, names};
 use super::page::{self, Page};
 use super::series::{self, CsvError, Points};
@@ -22,7 +22,7 @@ const SETS: [(&str, Marker); 2] = [("Training", Marker::Dot), ("Validation", Mar
 
 /// The most runs a figure holds: as many as matplotlib has colors, `tab10`.
 pub(super) const MOST_RUNS: usize = 10;
-const TAB10: [RGBColor; MOST_RUNS] = [
+pub(super) const TAB10: [RGBColor; MOST_RUNS] = [
     RGBColor(31, 119, 180),
     RGBColor(255, 127, 14),
     RGBColor(44, 160, 44),
@@ -67,26 +67,42 @@ impl Metric {
     }
 }
 
-/// The marks of one kind and color.
-#[derive(Clone, Debug)]
-struct Series {
-    /// What the legend shows of the run's name.
-    run: String,
-    /// Which of [`SETS`].
-    set: usize,
-    color: RGBColor,
-    points: Points,
+/// Which of a run's two series.
+///
+/// ```
+/// use islp_mnist::chart::{Figure, Metric, Set};
+///
+/// let mut figure = Figure::from_csv(Metric::Loss, b"epoch,train_loss,valid_loss\n0,1.5,\n0,,1.2\n").unwrap();
+/// figure.keep(Set::Validation);
+/// assert!(!figure.to_svg().unwrap().contains("Training"));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Set {
+    /// The training images.
+    Training,
+    /// The images held back.
+    Validation,
+}
+
+impl Display for Set {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        f.write_str(match self {
+            Self::Training => "training",
+            Self::Validation => "validation",
+        })
+    }
 }
 
 /// The series of a run from the points and colors of [`SETS`].
 fn of_run(run: &str, colors: [RGBColor; 2], points: [Option<Points>; 2]) -> impl Iterator<Item = Series> {
     let sets = points.into_iter().zip(colors).enumerate();
     sets.filter_map(move |(set, (points, color))| {
-        Some(Series { run: run.to_owned(), set, color, points: points? })
+        Some(Series { name: run.to_owned(), marker: SETS[set].1, color, points: points? })
     })
 }
 
-/// Accuracy or loss against epoch, 600×600 pixels: training as dots, validation as plus signs.
+/// Accuracy or loss against epoch: training as dots, validation as plus signs; of many epochs lines, training thick,
+/// validation thin.
 ///
 /// ```
 /// use islp_mnist::chart::{Figure, Metric, Name, Source};
@@ -102,8 +118,21 @@ fn of_run(run: &str, colors: [RGBColor; 2], points: [Option<Points>; 2]) -> impl
 /// ```
 #[derive(Clone, Debug)]
 pub struct Figure {
+    /// Width and height in pixels; 600×600 if nothing else is said.
+    pub size: (usize, usize),
+    /// Whether the y axis is logarithmic; points at 0 or below are not drawn then.
+    pub log_y: bool,
     metric: Metric,
     series: Vec<Series>,
+    /// Points of other figures that the axes show too.
+    shared: Points,
+}
+
+/// Has figures that stand side by side show the same part of their axes.
+pub fn share_limits(figures: &mut [Figure]) {
+    let points: Points =
+        figures.iter().flat_map(|figure| &figure.series).flat_map(|series| &series.points).copied().collect();
+    figures.iter_mut().for_each(|figure| figure.shared.clone_from(&points));
 }
 
 /// The notebook's figure: training accuracy as black dots, validation accuracy as red plus signs.
@@ -121,8 +150,8 @@ pub struct Figure {
 pub fn accuracy(metrics_csv: &Path) -> Result<Figure, Error> {
     let source = Source { name: Name::Given(String::new()), metrics_csv: metrics_csv.to_owned() };
     let figure = Figure::new(Metric::Accuracy, &[source])?;
-    for (set, column) in Metric::Accuracy.columns().into_iter().enumerate() {
-        if figure.series.iter().all(|series| series.set != set) {
+    for ((_, marker), column) in SETS.into_iter().zip(Metric::Accuracy.columns()) {
+        if figure.of_set(marker).next().is_none() {
             let reason = CsvError::NoColumn { names: column.to_owned() };
             return Err(Error::Csv { path: metrics_csv.to_owned(), reason });
         }
@@ -150,7 +179,16 @@ impl Figure {
             let points = points.map_err(|reason| Error::Csv { path: metrics_csv.clone(), reason })?;
             series.extend(of_run(&name, colors, points));
         }
-        Ok(Self { metric, series })
+        Ok(Self::of(metric, series))
+    }
+
+    fn of(metric: Metric, series: Vec<Series>) -> Self {
+        Self { size: SIZE, log_y: false, metric, series, shared: vec![] }
+    }
+
+    /// Leaves the other series out.
+    pub fn keep(&mut self, set: Set) {
+        self.series.retain(|series| series.marker == SETS[set as usize].1);
     }
 
     /// As [`Figure::new`] of one run without a name, from the bytes of its `metrics.csv`.
@@ -159,7 +197,7 @@ impl Figure {
     /// The table lacks both columns, holds a cell that is no number, or not a single point.
     pub fn from_csv(metric: Metric, csv: &[u8]) -> Result<Self, CsvError> {
         let points = series::points(csv, metric.columns())?;
-        Ok(Self { metric, series: of_run("", [BLACK, RED], points).collect() })
+        Ok(Self::of(metric, of_run("", [BLACK, RED], points).collect()))
     }
 
     /// The bytes of a PNG file, RGB.
@@ -167,7 +205,7 @@ impl Figure {
     /// # Errors
     /// None that is known of.
     pub fn to_png(&self) -> Result<Vec<u8>, Error> {
-        page::png(SIZE, |page| self.draw(page))
+        page::png(self.size, |page| self.draw(page))
     }
 
     /// The text of an SVG file.
@@ -175,48 +213,47 @@ impl Figure {
     /// # Errors
     /// None that is known of.
     pub fn to_svg(&self) -> Result<String, Error> {
-        page::svg(SIZE, |page| self.draw(page))
+        page::svg(self.size, |page| self.draw(page))
     }
 
     fn draw<'a, DB: DrawingBackend + 'a>(&self, page: &Page<DB>) -> Result<(), Error> {
-        let points = || self.series.iter().flat_map(|series| &series.points);
         let y_name = match self.metric {
             Metric::Accuracy => "Accuracy",
             Metric::Loss => "Loss",
         };
-        let x_axis = Axis::new(points().map(|point| point.0));
-        let y_axis = Axis::new(points().map(|point| point.1));
-        let mut chart = axes(page, (x_axis, "epoch"), (y_axis, y_name))?;
-        let mut marks = vec![];
+        let plot =
+            Plot { size: self.size, names: ["epoch", y_name], log_y: self.log_y, shared: &self.shared };
         // All dots first, for a plus sign would vanish below a dot.
-        for series in
-            [0, 1].into_iter().flat_map(|set| self.series.iter().filter(move |series| series.set == set))
-        {
-            // Many epochs have many marks on a pixel.
-            let mut taken = HashSet::new();
-            let points = series.points.iter().filter(|point| taken.insert(chart.backend_coord(point)));
-            let mark = |&at| Mark { at, color: series.color, marker: Some(SETS[series.set].1), line: (0, 0) };
-            let drawn: Vec<_> = points.map(mark).collect();
-            chart.draw_series(drawn)?;
-            marks.extend(taken);
-        }
-        legend(&mut chart, page, self.legend(), &marks)
+        let series = SETS.into_iter().flat_map(|(_, marker)| self.of_set(marker));
+        plot.draw(page, series, |is_line| {
+            let lines = self.legend().into_iter();
+            // Of lines a thick one is training.
+            lines.map(|line| if is_line { line.without_marker() } else { line }).collect()
+        })
+    }
+
+    fn of_set(&self, marker: Marker) -> impl Iterator<Item = &Series> + Clone {
+        self.series.iter().filter(move |series| series.marker == marker)
     }
 
     /// "MNIST/version_0 Training", "MNIST/version_0 Validation", … or, for many runs, "Training", "Validation",
     /// "MNIST/version_0", …
     fn legend(&self) -> Vec<Line> {
-        let line = |run: &str, set: usize, color| {
-            let (name, marker) = SETS[set];
+        let line = |run: &str, marker: Marker, color| {
+            let (name, _) = SETS[usize::from(marker == Marker::Plus)];
             Line { text: format!("{run} {name}").trim_start().to_owned(), color, marker: Some(marker) }
         };
         if self.series.len() <= MOST_LINES {
-            return self.series.iter().map(|series| line(&series.run, series.set, series.color)).collect();
+            return self
+                .series
+                .iter()
+                .map(|series| line(&series.name, series.marker, series.color))
+                .collect();
         }
-        let drawn = |set: &usize| self.series.iter().any(|series| series.set == *set);
-        let sets = [0, 1].into_iter().filter(drawn).map(|set| line("", set, BLACK));
+        let drawn = |(_, marker): &(&str, Marker)| self.of_set(*marker).next().is_some();
+        let sets = SETS.into_iter().filter(drawn).map(|(_, marker)| line("", marker, BLACK));
         let runs = self.series.chunk_by(|a, b| a.color == b.color);
-        let runs = runs.map(|run| Line { text: run[0].run.clone(), color: run[0].color, marker: None });
+        let runs = runs.map(|run| Line { text: run[0].name.clone(), color: run[0].color, marker: None });
         sets.chain(runs).collect()
     }
 }

@@ -8,12 +8,19 @@ use super::page::FINE;
 
 /// An axis that shows all values given to it.
 pub struct Axis {
+    /// The ends; on a log axis their logarithms.
     low: f64,
     high: f64,
+    is_log: bool,
     ticks: Vec<f64>,
-    decimals: usize,
+    labels: Labels,
+}
+
+enum Labels {
     /// The labels are to be multiplied by this power of ten.
-    power: i32,
+    Decimal { decimals: usize, power: i32 },
+    /// On a log axis: 10⁻³, or numbers as they are where there are few powers of ten.
+    Log { powers: bool },
 }
 
 impl Axis {
@@ -26,7 +33,35 @@ impl Axis {
         // As ScalarFormatter has it; from 1e5 on rather than 1e6, since labels of six digits can touch.
         let power = if largest > 0.0 && !(-4..5).contains(&power) { power } else { 0 };
         let decimals = usize::try_from(step_decimals + power).unwrap_or(0);
-        Self { low, high, ticks, decimals, power }
+        Self { low, high, is_log: false, ticks, labels: Labels::Decimal { decimals, power } }
+    }
+
+    /// The same on a logarithmic scale, for values above 0.
+    pub fn log(values: impl Iterator<Item = f64>) -> Self {
+        /// So few labels are not enough to read an axis by.
+        const FEW: usize = 3;
+        const MOST: usize = 9;
+        let (low, high) = limits(values.map(f64::log10));
+        let whole: Vec<i32> = (low.ceil() as i32..=high.floor() as i32).collect();
+        if whole.len() >= FEW {
+            let every = whole.len().div_ceil(MOST);
+            let ticks = whole.into_iter().step_by(every).map(|power| 10f64.powi(power)).collect();
+            return Self { low, high, is_log: true, ticks, labels: Labels::Log { powers: true } };
+        }
+        let decades = low.floor() as i32..=high.floor() as i32;
+        // Divided for the small ones, as 1e-1 has no exact value to be multiplied by.
+        let scaled = |digit: f64, power: i32| {
+            if power < 0 { digit / 10f64.powi(-power) } else { digit * 10f64.powi(power) }
+        };
+        let ticks = decades.flat_map(|power| [1.0, 2.0, 5.0].map(|digit| scaled(digit, power)));
+        let within = |tick: &f64| (low..=high).contains(&tick.log10());
+        let ticks: Vec<f64> = ticks.filter(within).collect();
+        if ticks.len() >= FEW {
+            return Self { low, high, is_log: true, ticks, labels: Labels::Log { powers: false } };
+        }
+        let linear = Self::new([10f64.powf(low), 10f64.powf(high)].into_iter());
+        let ticks = linear.ticks.into_iter().filter(within).collect();
+        Self { low, high, is_log: true, ticks, labels: linear.labels }
     }
 
     /// As text, in the order of the axis.
@@ -36,7 +71,10 @@ impl Axis {
 
     /// What the labels are to be multiplied by, such as "1e6"; none for 1.
     pub fn factor(&self) -> Option<String> {
-        (self.power != 0).then(|| format!("1e{}", self.power).replace('-', MINUS))
+        match self.labels {
+            Labels::Decimal { power, .. } if power != 0 => Some(format!("1e{power}").replace('-', MINUS)),
+            _ => None,
+        }
     }
 }
 
@@ -47,6 +85,7 @@ impl Ranged for Axis {
     /// To the middle of a whole pixel, rounded as matplotlib does.
     fn map(&self, value: &f64, limit: (i32, i32)) -> i32 {
         let (from, to) = (f64::from(limit.0.div_euclid(FINE)), f64::from(limit.1.div_euclid(FINE)));
+        let value = if self.is_log { value.log10() } else { *value };
         let pixel = from + (to - from) * ((value - self.low) / (self.high - self.low));
         pixel.round() as i32 * FINE + FINE / 2
     }
@@ -56,14 +95,26 @@ impl Ranged for Axis {
     }
 
     fn range(&self) -> Range<f64> {
-        self.low..self.high
+        if self.is_log { 10f64.powf(self.low)..10f64.powf(self.high) } else { self.low..self.high }
     }
 }
 
 impl ValueFormatter<f64> for Axis {
     fn format_ext(&self, tick: &f64) -> String {
-        format!("{:.*}", self.decimals, tick / 10f64.powi(self.power)).replace('-', MINUS)
+        match self.labels {
+            Labels::Decimal { decimals, power } => {
+                format!("{:.*}", decimals, tick / 10f64.powi(power)).replace('-', MINUS)
+            }
+            Labels::Log { powers: true } => format!("10{}", superscript(tick.log10().round() as i32)),
+            Labels::Log { powers: false } => tick.to_string(),
+        }
     }
+}
+
+fn superscript(power: i32) -> String {
+    const DIGITS: [char; 10] = ['⁰', '¹', '²', '³', '⁴', '⁵', '⁶', '⁷', '⁸', '⁹'];
+    let raised = |c: char| c.to_digit(10).map_or('⁻', |digit| DIGITS[digit as usize]);
+    power.to_string().chars().map(raised).collect()
 }
 
 const MINUS: &str = "\u{2212}";

@@ -64,6 +64,12 @@ pub struct Line {
     pub marker: Option<Marker>,
 }
 
+impl Line {
+    pub fn without_marker(self) -> Self {
+        Self { marker: None, ..self }
+    }
+}
+
 /// Units between the legend's box and what is in it, and those that a sample takes with the gap up to its text.
 const MARGIN: i32 = 32;
 const SAMPLE: i32 = 191;

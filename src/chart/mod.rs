@@ -7,6 +7,7 @@ mod accuracy;
 mod axes;
 mod axis;
 mod legend;
+mod lines;
 mod names;
 mod page;
 mod series;
@@ -17,7 +18,8 @@ use std::path::PathBuf;
 use plotters::drawing::DrawingAreaErrorKind;
 
 use accuracy::MOST_RUNS;
-pub use accuracy::{Figure, Metric, accuracy};
+pub use accuracy::{Figure, Metric, Set, accuracy, share_limits};
+pub use lines::Lines;
 pub use names::{Name, Source};
 pub use series::CsvError;
 
@@ -42,6 +44,12 @@ pub enum Error {
     TooManyRuns { count: usize },
     #[error("{} and {} would both be {shown} in the legend", names[0], names[1])]
     SameName { names: [String; 2], shown: String },
+    #[error("no value is above 0, and a log axis shows no other")]
+    NothingAbove0,
+    #[error("{}: holds nothing of {set}", path.display())]
+    NoSet { path: PathBuf, set: Set },
+    #[error("{label}: the figure's font has no {character}, or could not set it right")]
+    Glyph { label: String, character: char },
     #[error("cannot draw the figure: {0}")]
     Drawing(String),
 }

@@ -11,6 +11,7 @@ mod options;
 mod output;
 mod plot;
 mod predict;
+mod report;
 mod reproduce;
 mod run_json;
 mod summary;
@@ -54,6 +55,7 @@ enum Command {
     Predict(predict::PredictArgs),
     Summary(summary::SummaryArgs),
     Plot(plot::PlotArgs),
+    Report(report::ReportArgs),
     Compare(compare::CompareArgs),
     Doctor(doctor::DoctorArgs),
     Completions(completions::CompletionsArgs),
@@ -133,6 +135,7 @@ impl Cli {
             Command::Predict(args) => predict::run(&args),
             Command::Summary(args) => summary::run(&args),
             Command::Plot(args) => plot::run(&args),
+            Command::Report(args) => report::run(&args),
             Command::Compare(args) => compare::run(&args),
             Command::Doctor(args) => doctor::run(&args),
             Command::Completions(args) => completions::run(&args),

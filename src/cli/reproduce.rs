@@ -1,22 +1,27 @@
 //! `islp-mnist reproduce`: the notebook's cells, see [`crate::notebook`].
 
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 use anyhow::Result;
 use clap::Args;
 
 use super::output::{print_line, say};
 use super::{DataDir, check_generator, set_up};
+use crate::cli::device::DeviceOption;
 use crate::cli::options::RunOptions;
+use crate::cli::run_json::write_of_reproduce;
 use crate::cli::trace_options::TraceOptions;
 use crate::lightning::evaluation_loop::terminal_width;
 use crate::notebook;
 use crate::notebook::weights;
+use crate::report;
 use crate::torchvision;
+use crate::util::file;
 
 /// Run every cell of the notebook and print what it prints, on the CPU bit for bit as Python would.
 ///
-/// Metrics, weights and figures go to OUTPUT_DIR/MNIST/version_N and OUTPUT_DIR/MNIST_MLR/version_N.
+/// Metrics, weights, figures and run.json go to OUTPUT_DIR/MNIST/version_N and OUTPUT_DIR/MNIST_MLR/version_N.
 ///
 /// Example: islp-mnist reproduce --epochs 5 --seed 1
 #[derive(Args, Debug)]
@@ -30,6 +35,9 @@ pub struct ReproduceArgs {
     output_dir: PathBuf,
     #[command(flatten)]
     trace: TraceOptions,
+    /// Also make a page of both runs: report.html in the folder of the MLP's, see `report`
+    #[arg(long, overrides_with = "report")]
+    report: bool,
     /// No progress bar even where stderr is a terminal
     #[arg(long)]
     no_progress: bool,
@@ -40,7 +48,8 @@ pub fn run(args: &ReproduceArgs) -> Result<u8> {
     let RunOptions { epochs, batch_size, validation, seed, num_workers, lr, threads, device } = args.run;
     let device = set_up(device, threads)?;
     check_generator()?;
-    let mnist = torchvision::load(&args.data.or(None), device)?;
+    let (start, data_dir) = (SystemTime::now(), args.data.or(None));
+    let mnist = torchvision::load(&data_dir, device)?;
     let options = notebook::Options {
         epochs,
         batch_size,
@@ -52,9 +61,24 @@ pub fn run(args: &ReproduceArgs) -> Result<u8> {
         enable_progress_bar: !args.no_progress,
         terminal_width: terminal_width(),
     };
-    for log_dir in notebook::run(&mnist, &options, args.trace.create()?, &mut print_line)? {
-        let files = format!("metrics.csv, {}, accuracy.png and accuracy.svg", weights::FILE);
-        say(&format!("{files} are in {}", log_dir.display()));
+    let runs = notebook::run(&mnist, &options, args.trace.create()?, &mut print_line)?;
+    // What the runs really took.
+    let taken = RunOptions {
+        device: DeviceOption::of(device),
+        threads: Some(tch::get_num_threads()),
+        ..args.run.clone()
+    };
+    let checksums = torchvision::checksums(&data_dir)?;
+    for run in &runs {
+        write_of_reproduce(run, &taken, &checksums, &data_dir, start)?;
+        let files = format!("metrics.csv, {}, run.json, accuracy.png and accuracy.svg", weights::FILE);
+        say(&format!("{files} are in {}", run.log_dir.display()));
+    }
+    if args.report {
+        let html = report::page(&runs.each_ref().map(|run| run.log_dir.as_path()), &mnist, device)?;
+        let page = runs[0].log_dir.join("report.html");
+        file::write(&page, html.as_bytes())?;
+        say(&format!("the page of both runs is {}", page.display()));
     }
     Ok(0)
 }

@@ -7,13 +7,17 @@ use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
-use crate::cli::options::TrainOptions;
+use crate::cli::options::{RunOptions, TrainOptions};
+use crate::notebook::Fitted;
 use crate::torch::libtorch;
 use crate::torchvision;
 use crate::util::file;
 
 const FILE: &str = "run.json";
+/// The command whose run.json says so; of `train` it says nothing.
+const REPRODUCE: &str = "reproduce";
 /// Hundreds of times as much as there is to say of a run.
 const LARGEST: u64 = 1 << 20;
 
@@ -166,8 +170,15 @@ impl RunJson {
     pub fn read(path: &Path) -> Result<Self> {
         let path = if path.is_dir() { path.join(FILE) } else { path.to_path_buf() };
         let bytes = file::read(&path, LARGEST)?;
-        serde_json::from_slice(&bytes)
-            .with_context(|| format!("{}: not the run.json of a run", path.display()))
+        let not_a_run = || format!("{}: not the run.json of a run", path.display());
+        let json: Value = serde_json::from_slice(&bytes).with_context(not_a_run)?;
+        ensure!(
+            json["command"] != REPRODUCE,
+            "{}: of a run of `reproduce`, where both models draw from one generator; run that again, or start a new run \
+             with `train`",
+            path.display()
+        );
+        serde_json::from_slice(&bytes).with_context(not_a_run)
     }
 
     /// Writes run.json into the run's folder.
@@ -183,6 +194,37 @@ impl RunJson {
     pub fn data_dir(&self) -> Option<PathBuf> {
         self.data_dir.as_ref().map(PathBuf::from)
     }
+}
+
+/// Writes run.json into the folder of one of the runs that `reproduce` has done, which began at `start`, on the data with
+/// these checksums.
+///
+/// # Errors
+/// A folder that can't be written to.
+pub fn write_of_reproduce(
+    fitted: &Fitted,
+    options: &RunOptions,
+    data: &BTreeMap<&'static str, String>,
+    data_dir: &Path,
+    start: SystemTime,
+) -> Result<()> {
+    let run_json = json!({
+        "command": REPRODUCE,
+        "options": options,
+        "data": data,
+        "environment": Environment::current(),
+        "start": humantime::format_rfc3339_seconds(start).to_string(),
+        "data_dir": absolute(data_dir).ok().and_then(|path| path.to_str().map(String::from)),
+        "outcome": Outcome {
+            end: Some(End::MaxEpochs),
+            epochs: options.epochs,
+            global_step: fitted.global_step,
+            duration_seconds: fitted.duration.as_secs_f64(),
+            metrics: fitted.metrics.clone(),
+        },
+    });
+    let text = format!("{}\n", serde_json::to_string_pretty(&run_json)?);
+    Ok(file::write(&fitted.log_dir.join(FILE), text.as_bytes())?)
 }
 
 /// Keeps a run's folder to this process for as long as the file is open; the lock goes with the process, however it

@@ -19,10 +19,10 @@ use crate::util::text::shown;
 
 #[derive(Debug, Serialize)]
 pub struct FileReport {
-    pub(super) name: String,
-    pub(super) verdict: Verdict,
+    pub name: String,
+    pub verdict: Verdict,
     #[serde(flatten)]
-    pub(super) found: Found,
+    pub found: Found,
 }
 
 /// What was found in a file of a kind.

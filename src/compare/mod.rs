@@ -41,9 +41,10 @@ use std::path::{Path, PathBuf};
 
 pub use error::Error;
 use files::{Kind, is_folder, list, list_run_json, pickle_beside};
-use found::FileReport;
+pub(crate) use found::{FileReport, Found};
 pub use report::{Report, Verdict};
 pub use tolerance::Tolerance;
+pub(crate) use trace::Growth;
 
 /// How to compare.
 ///

@@ -26,8 +26,8 @@ pub enum Verdict {
 /// What was found, by file; its `Display` is the text that the command prints.
 #[derive(Debug)]
 pub struct Report {
-    pub(super) files: Vec<FileReport>,
-    pub(super) options: Vec<OptionDifference>,
+    pub(crate) files: Vec<FileReport>,
+    pub(crate) options: Vec<OptionDifference>,
     pub(super) tolerance: Option<Tolerance>,
 }
 

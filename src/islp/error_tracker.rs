@@ -78,7 +78,8 @@ impl ErrorTracker {
         Ok(bool::try_from(preds.f_isfinite()?.f_all()?)?)
     }
 
-    fn all(&self) -> Result<(Tensor, Tensor), Error> {
+    /// The logits `[N, C]` and labels `[N]` of everything taken in.
+    pub(crate) fn all(&self) -> Result<(Tensor, Tensor), Error> {
         Ok((Tensor::f_cat(&self.preds, 0)?, Tensor::f_cat(&self.targets, 0)?))
     }
 }

@@ -4,9 +4,11 @@ pub mod models;
 pub(crate) mod print;
 pub mod weights;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use tch::nn::VarStore;
 use tch::vision::dataset::Dataset;
@@ -75,6 +77,19 @@ impl Default for Options {
     }
 }
 
+/// What one model's cells came to.
+#[derive(Clone, Debug)]
+pub struct Fitted {
+    /// The run's folder.
+    pub log_dir: PathBuf,
+    /// Training steps taken.
+    pub global_step: usize,
+    /// The last value of every metric; none if it was not finite.
+    pub metrics: BTreeMap<String, Option<f64>>,
+    /// How long fit and test took.
+    pub duration: Duration,
+}
+
 /// What ends the cells before their end.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)] // the messages say what they are
@@ -112,8 +127,8 @@ impl From<TchError> for Error {
 /// Prints a line or several.
 type Print<'a> = &'a mut dyn FnMut(&str) -> io::Result<()>;
 
-/// Runs every cell on the device of the data, and prints what the notebook prints. Metrics, weights and figures of both
-/// models are in the two folders that are returned, both trainings in the trace, if there is one.
+/// Runs every cell on the device of the data, and prints what the notebook prints. Metrics, weights and figures of each
+/// model are in the folder that is returned of it, both trainings in the trace, if there is one.
 ///
 /// # Errors
 /// Data that can't be split or trained on, files that can't be written, short memory, and what `print` returns.
@@ -122,7 +137,7 @@ pub fn run(
     options: &Options,
     mut trace: Option<Trace>,
     print: Print,
-) -> Result<[PathBuf; 2], Error> {
+) -> Result<[Fitted; 2], Error> {
     let Options { batch_size, validation, num_workers, .. } = *options;
     let generator = Generator::new(options.seed);
     let data = SimpleDataModule::new(mnist, validation, num_workers, batch_size, &generator)?;
@@ -161,7 +176,7 @@ pub fn run(
     Ok([mnist, mlr])
 }
 
-/// The cells from the Trainer on, for one model; the run's folder.
+/// The cells from the Trainer on, for one model.
 fn fit_and_test(
     mut module: SimpleModule,
     logger: CsvLogger,
@@ -170,7 +185,8 @@ fn fit_and_test(
     options: &Options,
     trace: &mut Option<Trace>,
     print: &mut dyn FnMut(&str) -> Result<(), Error>,
-) -> Result<PathBuf, Error> {
+) -> Result<Fitted, Error> {
+    let start = Instant::now();
     let mut trainer = Trainer::new(options.epochs, logger, generator);
     trainer.enable_progress_bar = options.enable_progress_bar;
     trainer.trace = trace.take();
@@ -183,7 +199,8 @@ fn fit_and_test(
     let metrics = trainer.test(&module, data)?;
     print(&test_table(&metrics, options.terminal_width))?;
     print(&test_list(&metrics))?;
-    Ok(log_dir)
+    let (global_step, metrics) = (trainer.global_step, trainer.logger.last_metrics());
+    Ok(Fitted { log_dir, global_step, metrics, duration: start.elapsed() })
 }
 
 /// The accuracy figure as accuracy.png and accuracy.svg, beside the metrics.csv that it is of.

@@ -17,6 +17,8 @@ use parting::{Parting, What, parting};
 
 /// How many steps around the parting are worth keeping with their tensors.
 const AROUND: usize = 2;
+/// More points than a picture has columns.
+const MOST_POINTS: usize = 2000;
 /// Of more pieces than this, which two trainings do not have, only the beginnings are told.
 const MOST_SURPLUS: usize = 20;
 
@@ -31,6 +33,9 @@ pub struct TraceReport {
     pub first_difference: Option<Parting>,
     /// From the first difference on, at steps further and further apart.
     pub growth: Vec<Growth>,
+    /// The same at steps as close to each other as a picture shows.
+    #[serde(skip)]
+    pub curve: Curve,
     /// Steps that only one side has.
     pub surplus: Vec<Surplus>,
     /// The names of quantities that only the reference has, and only the candidate.
@@ -57,7 +62,7 @@ pub enum Side {
 }
 
 /// How far the two are apart at a step.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize)]
 pub struct Growth {
     pub epoch: usize,
     pub step: usize,
@@ -65,6 +70,13 @@ pub struct Growth {
     pub loss: [Option<f64>; 2],
     /// Euclidean, of all parameters, estimated from their sketches; none if they can't be compared.
     pub parameter_distance: Option<f64>,
+}
+
+/// Of a training of any length at most so many steps, evenly spread.
+#[derive(Debug)]
+pub struct Curve {
+    pub points: Vec<Growth>,
+    every: usize,
 }
 
 /// Steps in a row that only one side has.
@@ -93,6 +105,7 @@ impl TraceReport {
             identical_steps: 0,
             first_difference: None,
             growth: vec![],
+            curve: Curve::default(),
             surplus: vec![],
             only: Default::default(),
             is_cut: [false; 2],
@@ -143,6 +156,7 @@ impl TraceReport {
         let growth = Growth::between(reference, candidate);
         // Of the batches whose gradients are accumulated the first.
         let is_new = self.growth.last().is_none_or(|last| last.step != growth.step);
+        self.curve.add(growth);
         if is_new && is_row(reference.step.saturating_sub(at.step)) {
             self.growth.push(growth);
             *last = None;
@@ -185,6 +199,28 @@ impl TraceReport {
                 Some((at.step.saturating_sub(AROUND), at.step.saturating_add(AROUND)))
             }
             _ => None,
+        }
+    }
+}
+
+impl Default for Curve {
+    fn default() -> Self {
+        Self { points: vec![], every: 1 }
+    }
+}
+
+impl Curve {
+    fn add(&mut self, growth: Growth) {
+        let from = self.points.first().map_or(growth.step, |first| first.step);
+        let is_new = self.points.last().is_none_or(|last| last.step != growth.step);
+        if !is_new || !(growth.step.saturating_sub(from)).is_multiple_of(self.every) {
+            return;
+        }
+        self.points.push(growth);
+        if self.points.len() == MOST_POINTS {
+            self.every *= 2;
+            let every = self.every;
+            self.points.retain(|point| (point.step - from).is_multiple_of(every));
         }
     }
 }

@@ -1,0 +1,166 @@
+//! Points against points: as marks, or where there are too many for marks as lines. What every figure here draws with.
+
+use std::collections::HashSet;
+
+use plotters::prelude::*;
+
+use super::Error;
+use super::accuracy::TAB10;
+use super::axes::{Chart, SIZE, axes};
+use super::axis::Axis;
+use super::legend::{Line, Mark, Marker, legend};
+use super::page::{self, FINE, Page};
+use super::series::Points;
+
+/// Pixels of the axes' width that a mark needs not to touch the next.
+const ROOM: usize = 8;
+
+/// Named series of points in one pair of axes.
+///
+/// ```
+/// use islp_mnist::chart::Lines;
+///
+/// let mut lines = Lines::new("step", "difference");
+/// lines.log_y = true;
+/// lines.add("Loss", vec![(0.0, 1e-7), (100.0, 1e-3), (200.0, 0.1)]);
+/// assert!(lines.to_svg()?.contains("10⁻⁵"));
+/// # Ok::<(), islp_mnist::chart::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Lines {
+    /// Width and height in pixels.
+    pub size: (usize, usize),
+    /// Whether the y axis is logarithmic; points at 0 or below are not drawn then.
+    pub log_y: bool,
+    names: [String; 2],
+    series: Vec<Series>,
+}
+
+/// The points of one name and color.
+#[derive(Clone, Debug)]
+pub struct Series {
+    pub name: String,
+    pub color: RGBColor,
+    pub marker: Marker,
+    pub points: Points,
+}
+
+/// Axes to draw series in.
+pub struct Plot<'a> {
+    pub size: (usize, usize),
+    pub names: [&'a str; 2],
+    pub log_y: bool,
+    /// The axes show these too.
+    pub shared: &'a [(f64, f64)],
+}
+
+impl Lines {
+    /// Without a series yet; the axes' names.
+    pub fn new(x_name: &str, y_name: &str) -> Self {
+        Self { size: SIZE, log_y: false, names: [x_name.to_owned(), y_name.to_owned()], series: vec![] }
+    }
+
+    /// Adds finite points, in the order in which a line is to join them.
+    pub fn add(&mut self, name: &str, points: Vec<(f64, f64)>) {
+        let color = TAB10[self.series.len() % TAB10.len()];
+        self.series.push(Series { name: name.to_owned(), color, marker: Marker::Dot, points });
+    }
+
+    /// The text of an SVG file.
+    ///
+    /// # Errors
+    /// None that is known of.
+    pub fn to_svg(&self) -> Result<String, Error> {
+        page::svg(self.size, |page| {
+            let [x, y] = &self.names;
+            let plot = Plot { size: self.size, names: [x, y], log_y: self.log_y, shared: &[] };
+            let lines =
+                if self.series.len() > 1 { self.series.iter().map(Series::legend).collect() } else { vec![] };
+            plot.draw(page, self.series.iter(), |is_line| {
+                lines
+                    .into_iter()
+                    .map(|line: Line| if is_line { line.without_marker() } else { line })
+                    .collect()
+            })
+        })
+    }
+}
+
+impl Series {
+    fn legend(&self) -> Line {
+        Line { text: self.name.clone(), color: self.color, marker: Some(self.marker) }
+    }
+}
+
+impl Plot<'_> {
+    /// Draws the series, the first at the bottom, and the legend, which may depend on whether they are lines.
+    pub fn draw<'a, 's, DB: DrawingBackend + 'a>(
+        &self,
+        page: &Page<DB>,
+        series: impl Iterator<Item = &'s Series> + Clone,
+        lines: impl FnOnce(bool) -> Vec<Line>,
+    ) -> Result<(), Error> {
+        let is_shown = |point: &&(f64, f64)| !self.log_y || point.1 > 0.0;
+        let points = || series.clone().flat_map(|series| &series.points).chain(self.shared).filter(is_shown);
+        if points().next().is_none() {
+            return Err(Error::NothingAbove0);
+        }
+        let x_axis = Axis::new(points().map(|point| point.0));
+        let y = points().map(|point| point.1);
+        let y_axis = if self.log_y { Axis::log(y) } else { Axis::new(y) };
+        let mut chart = axes(page, self.size, (x_axis, self.names[0]), (y_axis, self.names[1]))?;
+        let width = chart.plotting_area().dim_in_pixel().0 as usize / FINE as usize;
+        let is_line = series.clone().any(|series| series.points.len() > width / ROOM);
+        let mut marks = vec![];
+        for series in series {
+            let points: Points = series.points.iter().filter(is_shown).copied().collect();
+            if is_line {
+                draw_line(&mut chart, series, points, &mut marks)?;
+                continue;
+            }
+            // Many epochs have many marks on a pixel.
+            let mut taken = HashSet::new();
+            let points = points.iter().filter(|point| taken.insert(chart.backend_coord(point)));
+            let mark = |&at| Mark { at, color: series.color, marker: Some(series.marker), line: (0, 0) };
+            let drawn: Vec<_> = points.map(mark).collect();
+            chart.draw_series(drawn)?;
+            marks.extend(taken);
+        }
+        let lines = lines(is_line);
+        if lines.is_empty() {
+            return Ok(());
+        }
+        legend(&mut chart, page, lines, &marks)
+    }
+}
+
+/// A line through the points: thin for validation, so that it shows on the other one.
+fn draw_line<DB: DrawingBackend>(
+    chart: &mut Chart<DB>,
+    series: &Series,
+    points: Points,
+    marks: &mut Vec<(i32, i32)>,
+) -> Result<(), Error> {
+    let width = if series.marker == Marker::Plus { FINE } else { 2 * FINE };
+    let kept = thinned(points, |point| chart.backend_coord(point));
+    marks.extend(kept.iter().map(|point| chart.backend_coord(point)));
+    chart.draw_series([PathElement::new(kept, series.color.stroke_width(width as u32))])?;
+    Ok(())
+}
+
+/// Of the points in a row in one column of pixels the first, the lowest, the highest and the last: more don't show.
+fn thinned(points: Points, place: impl Fn(&(f64, f64)) -> (i32, i32)) -> Points {
+    let column = |point: &(f64, f64)| place(point).0.div_euclid(FINE);
+    let mut kept = vec![];
+    for column in points.chunk_by(|a, b| column(a) == column(b)) {
+        let by_height = |a: &&(f64, f64), b: &&(f64, f64)| a.1.total_cmp(&b.1);
+        let ends = [column.iter().min_by(by_height), column.iter().max_by(by_height)];
+        let is_kept = |i: usize, point: &(f64, f64)| {
+            i == 0 || i + 1 == column.len() || ends.iter().flatten().any(|end| std::ptr::eq(*end, point))
+        };
+        kept.extend(
+            column.iter().enumerate().filter(|(i, point)| is_kept(*i, point)).map(|(_, point)| *point),
+        );
+    }
+    kept
+}

@@ -1,0 +1,63 @@
+//! `islp-mnist report`: a page for a run, or for two side by side.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+use clap::builder::{PathBufValueParser, TypedValueParser};
+
+use super::{DataDir, print, set_up};
+use crate::cli::device::DeviceOption;
+use crate::report;
+use crate::torchvision;
+use crate::util::file;
+
+/// Make a page of a run, or of two side by side: one HTML file that needs nothing else.
+///
+/// Of one run: accuracy and loss, the test, each digit, the confusion matrix, how sure the model is, its worst mistakes,
+/// its weights, and how it was run. Of two, the reference first: are they identical, where do they part, and which of them
+/// is right where the other is wrong.
+///
+/// A run is its version folder, here or from Lightning with the weights as model.safetensors in it; or a folder of them,
+/// such as the one of `reproduce` with both models.
+///
+/// Examples:
+///   islp-mnist report output/MNIST/version_0 -o mlp.html
+///   islp-mnist report output/MNIST/version_0 output/MNIST_MLR/version_0 -o mlp_and_mlr.html
+#[derive(Args, Debug)]
+#[command(verbatim_doc_comment, about = "Make a page of a run, or of two side by side")]
+pub struct ReportArgs {
+    /// The run, or the one to be compared with
+    run: PathBuf,
+    /// The run to compare with it
+    candidate: Option<PathBuf>,
+    /// The page; replaces the file there is
+    #[arg(short, long, value_name = "FILE.html", value_parser = PathBufValueParser::new().try_map(page_file))]
+    output: PathBuf,
+    #[command(flatten)]
+    data: DataDir,
+    /// Where to compute: auto, cpu, cuda, cuda:N or mps
+    #[arg(long, default_value = "auto")]
+    device: DeviceOption,
+}
+
+fn page_file(path: PathBuf) -> Result<PathBuf, &'static str> {
+    if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("html")) {
+        Ok(path)
+    } else {
+        Err("must end in .html")
+    }
+}
+
+/// Runs the command.
+pub fn run(args: &ReportArgs) -> Result<u8> {
+    let device = set_up(args.device, None)?;
+    let mnist = torchvision::load(&args.data.or(None), device)?;
+    let html = match &args.candidate {
+        None => report::page(&[&args.run], &mnist, device)?,
+        Some(candidate) => report::comparison(&args.run, candidate, &mnist, device)?,
+    };
+    file::write(&args.output, html.as_bytes())?;
+    print(&args.output.display().to_string())?;
+    Ok(0)
+}

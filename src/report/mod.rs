@@ -1,0 +1,110 @@
+//! Pages: a run to look at, or two runs side by side, as one HTML file that needs nothing else.
+//!
+//! Every number on a page is computed from what the runs left in their folders: metrics.csv, weights, run.json, and of two
+//! runs what [`compare`](crate::compare) finds. The model looks at the test images once more. The templates are in
+//! `templates/`; what comes from a run goes through them and is escaped there.
+
+mod pair;
+mod parting;
+mod pictures;
+mod predictions;
+mod run;
+mod section;
+mod statistics;
+
+use std::path::{Path, PathBuf};
+
+use askama::Template;
+use tch::Device;
+use tch::vision::dataset::Dataset;
+
+use crate::chart;
+use crate::compare;
+use crate::compare::Options;
+use crate::islp;
+use crate::notebook::weights;
+use crate::util::file;
+use pair::Pair;
+pub use predictions::{Bin, Calibration, calibration};
+use run::{Run, find};
+use section::Section;
+pub use statistics::{mcnemar, wilson};
+
+/// Why there is no page.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)] // the messages say what they are
+pub enum Error {
+    #[error("{}: holds neither metrics.csv nor weights, nor do the folders in it", .0.display())]
+    NoRun(PathBuf),
+    #[error("{}: holds {count} runs, too many for a page", folder.display())]
+    ManyRuns { folder: PathBuf, count: usize },
+    #[error("{}: not the run.json of a run: {reason}", path.display())]
+    RunJson { path: PathBuf, reason: serde_json::Error },
+    #[error("the outputs of the model in {} are not all finite", .0.display())]
+    Outputs(PathBuf),
+    #[error("the outputs of the model are not all finite")]
+    NotFinite,
+    #[error("cannot make a picture: {0}")]
+    Picture(String),
+    #[error("cannot fill in the page: {0}")]
+    Template(#[from] askama::Error),
+    #[error(transparent)]
+    File(#[from] file::Error),
+    #[error(transparent)]
+    Weights(#[from] weights::Error),
+    #[error(transparent)]
+    Islp(#[from] islp::Error),
+    #[error(transparent)]
+    Chart(#[from] chart::Error),
+    #[error(transparent)]
+    Compare(#[from] compare::Error),
+}
+
+#[derive(Template)]
+#[template(path = "runs.html")]
+struct RunsPage {
+    title: String,
+    sections: Vec<Section>,
+}
+
+/// The page of the runs in these folders, each a version folder or one that holds some; as HTML.
+///
+/// ```
+/// use islp_mnist::{report, torchvision};
+/// use tch::Device;
+///
+/// let mnist = torchvision::load("tests/data/fashion-mnist".as_ref(), Device::Cpu)?;
+/// let html = report::page(&["output/MNIST_MLR/version_0".as_ref()], &mnist, Device::Cpu)?;
+/// assert!(html.contains("Confusion matrix"));
+/// # Ok::<(), anyhow::Error>(())
+/// ```
+///
+/// # Errors
+/// A folder without a run, or with files that are no run's; short memory.
+pub fn page(folders: &[&Path], mnist: &Dataset, device: Device) -> Result<String, Error> {
+    let mut sections = vec![];
+    for folder in folders {
+        for (name, folder) in find(folder)? {
+            let run = Run::read(&folder, name, mnist, device)?;
+            sections.push(Section::new(&run, mnist, sections.len())?);
+        }
+    }
+    let names: Vec<&str> = sections.iter().map(|section| section.name.as_str()).collect();
+    let title = names.join(" and ");
+    Ok(RunsPage { title, sections }.render()?)
+}
+
+/// The page of two runs, or of two folders of runs, held against each other; as HTML.
+///
+/// # Errors
+/// As [`page`], and what [`compare`](crate::compare::compare) returns.
+pub fn comparison(
+    reference: &Path,
+    candidate: &Path,
+    mnist: &Dataset,
+    device: Device,
+) -> Result<String, Error> {
+    let options = Options { rename: weights::canonical_name, ..Options::default() };
+    let report = compare::compare(reference, candidate, &options)?;
+    Ok(Pair { folders: [reference, candidate], report: &report, mnist, device }.page()?.render()?)
+}

@@ -1,0 +1,289 @@
+//! Two runs, or two folders of runs, held against each other: what their page shows.
+
+use std::path::Path;
+
+use askama::Template;
+use sha2::{Digest, Sha256};
+use similar::{ChangeTag, TextDiff};
+use tch::vision::dataset::Dataset;
+use tch::{Device, Kind};
+
+use super::Error;
+use super::parting::{Parting, partings};
+use super::pictures::{self, Picture};
+use super::run::{Run, find};
+use super::section::{Chart, chart, figures, percent, thousands};
+use super::statistics::mcnemar;
+use crate::chart::share_limits;
+use crate::compare::{FileReport, Found, Report, Verdict};
+use crate::torch::state_dict;
+use crate::util::file;
+use crate::util::text::{hex, shown};
+
+/// A parity run's weights have 1 MB, its trace 40 MB.
+const LARGEST: u64 = 1 << 30;
+/// Of more images whose answer flips only so many are shown.
+const MOST_FLIPS: usize = 60;
+/// Of longer texts only the beginning is shown.
+const MOST_LINES: usize = 2000;
+
+/// What a page of two is made of.
+pub struct Pair<'a> {
+    /// The reference's and the candidate's.
+    pub folders: [&'a Path; 2],
+    pub report: &'a Report,
+    pub mnist: &'a Dataset,
+    pub device: Device,
+}
+
+/// The page.
+#[derive(Template)]
+#[template(path = "comparison.html")]
+pub struct PairPage {
+    title: String,
+    verdict: &'static str,
+    sentence: String,
+    names: [String; 2],
+    values: String,
+    files: Vec<FileRow>,
+    tensors: Vec<TensorRow>,
+    options: Vec<String>,
+    partings: Vec<Parting>,
+    runs: Vec<RunPair>,
+    texts: Vec<Texts>,
+}
+
+/// A file that was compared, with the SHA-256 of both sides, or of one where they have the same.
+struct FileRow {
+    name: String,
+    found: String,
+    verdict: &'static str,
+    hashes: Vec<String>,
+}
+
+/// A tensor likewise.
+struct TensorRow {
+    name: String,
+    shape: String,
+    found: String,
+    hash: String,
+}
+
+/// A run of the reference and the candidate's of the same name.
+struct RunPair {
+    name: String,
+    figures: Vec<[Chart; 2]>,
+    duel: Option<Duel>,
+}
+
+/// Which of the two models has which test images right.
+struct Duel {
+    both: String,
+    neither: String,
+    only: [String; 2],
+    p_value: String,
+    flips: usize,
+    pictures: Vec<Picture>,
+}
+
+/// Two texts side by side.
+struct Texts {
+    name: String,
+    rows: Vec<Row>,
+    is_cut: bool,
+}
+
+/// A line of each; none where only the other side has one.
+struct Row {
+    differs: bool,
+    sides: [Option<String>; 2],
+}
+
+impl Pair<'_> {
+    pub fn page(&self) -> Result<PairPage, Error> {
+        let names = self.folders.map(|folder| shown(&folder.to_string_lossy()));
+        let told = self.report.to_string();
+        let (files, tensors) = self.files()?;
+        let runs = self.runs()?;
+        Ok(PairPage {
+            title: format!("{} and {}", names[0], names[1]),
+            verdict: verdict(self.report.verdict()),
+            sentence: told.lines().last().unwrap_or_default().to_owned(),
+            values: self.values(),
+            files,
+            tensors,
+            options: self.report.options.iter().map(ToString::to_string).collect(),
+            partings: partings(self.report, &runs)?,
+            runs: runs.iter().map(|(name, pair)| self.run(name, pair)).collect::<Result<_, _>>()?,
+            texts: self.texts()?,
+            names,
+        })
+    }
+
+    /// How many values the compared tensors have.
+    fn values(&self) -> String {
+        let tensors = self.report.files.iter().flat_map(FileReport::tensors);
+        thousands(tensors.map(|tensor| tensor.shape.iter().product::<usize>()).sum())
+    }
+
+    fn files(&self) -> Result<(Vec<FileRow>, Vec<TensorRow>), Error> {
+        let (mut files, mut tensors) = (vec![], vec![]);
+        for report in &self.report.files {
+            let contents = self.folders.map(|folder| file::read(&folder.join(&report.name), LARGEST).ok());
+            let mut hashes: Vec<_> =
+                contents.iter().flatten().map(|bytes| hex(&Sha256::digest(bytes))).collect();
+            hashes.dedup();
+            let told = report.found.to_string();
+            files.push(FileRow {
+                name: report.name.clone(),
+                found: told.lines().next().unwrap_or_default().to_owned(),
+                verdict: verdict(report.verdict),
+                hashes,
+            });
+            let views = contents[0].as_deref().and_then(|bytes| state_dict::open(bytes).ok());
+            for tensor in report.tensors() {
+                let view = views.as_ref().and_then(|views| views.tensor(&tensor.name).ok());
+                tensors.push(TensorRow {
+                    name: format!("{}: {}", report.name, tensor.name),
+                    shape: format!("{:?}", tensor.shape),
+                    found: tensor.difference.as_ref().map_or("identical".into(), ToString::to_string),
+                    hash: view.map_or(String::new(), |view| hex(&Sha256::digest(view.data()))),
+                });
+            }
+        }
+        Ok((files, tensors))
+    }
+
+    /// The runs that both have, by name; where each side is one run, the two.
+    fn runs(&self) -> Result<Vec<(String, [Run; 2])>, Error> {
+        let [reference, candidate] = self.folders;
+        let (left, right) = (find(reference)?, find(candidate)?);
+        let is_single = left.len() == 1 && right.len() == 1;
+        let mut runs = vec![];
+        for (name, folder) in &left {
+            let other = right.iter().find(|(other, _)| is_single || other == name);
+            let Some((other_name, other)) = other else { continue };
+            let read =
+                |folder: &Path, name: &str| Run::read(folder, name.to_owned(), self.mnist, self.device);
+            let shown = if name == other_name { name.clone() } else { format!("{name} and {other_name}") };
+            runs.push((shown, [read(folder, name)?, read(other, other_name)?]));
+        }
+        Ok(runs)
+    }
+
+    fn run(&self, name: &str, runs: &[Run; 2]) -> Result<RunPair, Error> {
+        let [left, right] = [figures(&runs[0])?, figures(&runs[1])?];
+        let mut pairs = vec![];
+        for ((left, what), (right, other)) in left.into_iter().zip(right) {
+            let mut two = [left, right];
+            share_limits(&mut two);
+            let [left, right] = two;
+            let captions = [format!("Reference: {what}"), format!("Candidate: {other}")];
+            let [a, b] = captions;
+            pairs.push([chart(&left, a)?, chart(&right, b)?]);
+        }
+        Ok(RunPair { name: name.to_owned(), figures: pairs, duel: self.duel(runs)? })
+    }
+
+    fn duel(&self, runs: &[Run; 2]) -> Result<Option<Duel>, Error> {
+        let [Some((_, left)), Some((_, right))] = runs.each_ref().map(|run| run.model.as_ref()) else {
+            return Ok(None);
+        };
+        let images = left.truths.len();
+        let count = |a: bool, b: bool| {
+            (0..images).filter(|&image| (left.is_right(image), right.is_right(image)) == (a, b)).count()
+        };
+        let only = [count(true, false), count(false, true)];
+        let flips: Vec<usize> =
+            (0..images).filter(|&image| left.guesses[image] != right.guesses[image]).collect();
+        let picture = |&image: &usize| {
+            let said = [left, right].map(|side| {
+                let guess = side.guesses[image];
+                format!("{guess} with {}", percent(side.probability(image, guess).into()))
+            });
+            let truth = left.truths[image];
+            let caption = format!("{truth}: reference {}, candidate {}", said[0], said[1]);
+            Ok(Picture {
+                source: pictures::digit(&self.mnist.test_images, image)?,
+                alt: format!("Test image {image}, {caption}"),
+                caption,
+            })
+        };
+        Ok(Some(Duel {
+            both: thousands(count(true, true)),
+            neither: thousands(count(false, false)),
+            only: only.map(thousands),
+            p_value: p_value(mcnemar(only[0] as u64, only[1] as u64)),
+            flips: flips.len(),
+            pictures: flips.iter().take(MOST_FLIPS).map(picture).collect::<Result<_, Error>>()?,
+        }))
+    }
+
+    /// The texts that both have.
+    fn texts(&self) -> Result<Vec<Texts>, Error> {
+        let is_text = |report: &&FileReport| matches!(report.found, Found::Text { .. });
+        let mut texts = vec![];
+        for report in self.report.files.iter().filter(is_text) {
+            let read = |folder: &Path| file::read(&folder.join(&report.name), LARGEST);
+            let [left, right] = [read(self.folders[0])?, read(self.folders[1])?];
+            let [left, right] = [left, right].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+            let mut rows = rows(&left, &right);
+            let is_cut = rows.len() > MOST_LINES;
+            rows.truncate(MOST_LINES);
+            texts.push(Texts { name: report.name.clone(), rows, is_cut });
+        }
+        Ok(texts)
+    }
+}
+
+/// Lines that are the same beside each other, and of those that differ as many as there are.
+fn rows(left: &str, right: &str) -> Vec<Row> {
+    let mut rows: Vec<Row> = vec![];
+    // The next row of those that differ which has no line of the candidate's yet.
+    let mut free = 0;
+    for change in TextDiff::from_lines(left, right).iter_all_changes() {
+        let line = Some(shown(change.value().trim_end_matches(['\n', '\r'])));
+        match change.tag() {
+            ChangeTag::Equal => {
+                rows.push(Row { differs: false, sides: [line.clone(), line] });
+                free = rows.len();
+            }
+            ChangeTag::Delete => rows.push(Row { differs: true, sides: [line, None] }),
+            ChangeTag::Insert if free < rows.len() => {
+                rows[free].sides[1] = line;
+                free += 1;
+            }
+            ChangeTag::Insert => {
+                rows.push(Row { differs: true, sides: [None, line] });
+                free = rows.len();
+            }
+        }
+    }
+    rows
+}
+
+fn p_value(p: f64) -> String {
+    if p < 0.0001 { format!("{p:.1e}") } else { format!("{p:.4}") }
+}
+
+fn verdict(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Identical => "identical",
+        Verdict::Close => "close",
+        Verdict::Different => "different",
+        Verdict::Incomparable => "incomparable",
+    }
+}
+
+/// The Euclidean distance of all parameters of two models; none if they are not of one kind.
+pub fn distance(runs: &[Run; 2]) -> Option<f64> {
+    let [left, right] = runs.each_ref().map(|run| run.model.as_ref());
+    let (left, right) = (left?.0.state_dict(), right?.0.state_dict());
+    let mut sum = 0.0;
+    for (name, tensor) in &left {
+        let other = right.get(name).filter(|other| other.size() == tensor.size())?;
+        let apart = tensor.detach().f_to_kind(Kind::Double).ok()?.f_sub(&other.detach()).ok()?;
+        sum += f64::try_from(apart.f_square().ok()?.f_sum(Kind::Double).ok()?).ok()?;
+    }
+    (left.len() == right.len()).then(|| sum.sqrt())
+}

@@ -1,0 +1,117 @@
+//! What a run has left in its folder.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+use tch::Device;
+use tch::vision::dataset::Dataset;
+
+use super::Error;
+use super::predictions::Predictions;
+use crate::islp::module::SimpleModule;
+use crate::notebook::{self, weights};
+use crate::util::file;
+use crate::util::text::shown;
+
+/// A hundred thousand epochs have less.
+const LARGEST_CSV: u64 = 16 << 20;
+/// Hundreds of times as much as there is to say of a run.
+const LARGEST_JSON: u64 = 1 << 20;
+/// A page of more runs would be too long to read, and too large.
+const MOST_RUNS: usize = 6;
+/// From an output folder to its version folders there are two steps.
+const DEEPEST: usize = 3;
+
+/// A version folder, and what is in it.
+pub struct Run {
+    /// What the page calls it: the end of its path.
+    pub name: String,
+    /// None if the folder holds none.
+    pub metrics_csv: Option<Vec<u8>>,
+    /// The model, and what it says of the test images; none if the folder holds no weights.
+    pub model: Option<(SimpleModule, Predictions)>,
+    /// The whole of run.json; empty if there is none.
+    pub run_json: Map<String, Value>,
+}
+
+impl Run {
+    /// Reads a version folder, and has its model look at the data's test images.
+    pub fn read(folder: &Path, name: String, mnist: &Dataset, device: Device) -> Result<Self, Error> {
+        let optional = |file: &str, limit| match file::read(&folder.join(file), limit) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(Error::File(error)),
+        };
+        let metrics_csv = optional("metrics.csv", LARGEST_CSV)?;
+        let run_json = match optional("run.json", LARGEST_JSON)? {
+            Some(bytes) => serde_json::from_slice(&bytes)
+                .map_err(|reason| Error::RunJson { path: folder.join("run.json"), reason })?,
+            None => Map::new(),
+        };
+        let module = weights_in(folder).map(|path| weights::load(&path, device)).transpose()?;
+        let batch_size = run_json.get("options").and_then(|options| options["batch_size"].as_u64());
+        let batch_size =
+            batch_size.map_or(notebook::Options::default().batch_size, |size| size.max(1) as usize);
+        let model = match module {
+            Some(module) => {
+                let predictions =
+                    Predictions::new(&module, mnist, batch_size).map_err(|error| match error {
+                        Error::NotFinite => Error::Outputs(folder.to_path_buf()),
+                        error => error,
+                    })?;
+                Some((module, predictions))
+            }
+            None => None,
+        };
+        Ok(Self { name, metrics_csv, model, run_json })
+    }
+}
+
+/// Where a run's weights are: the last checkpoint, model.safetensors, or the only other file of its kind.
+fn weights_in(folder: &Path) -> Option<PathBuf> {
+    if ["checkpoints/last.safetensors", weights::FILE].iter().any(|file| folder.join(file).exists()) {
+        return Some(folder.to_path_buf());
+    }
+    let entries = fs::read_dir(folder).ok()?;
+    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    let mut files = paths.filter(|path| path.extension().is_some_and(|ending| ending == "safetensors"));
+    files.next().filter(|_| files.next().is_none())
+}
+
+/// The version folders in a folder, or itself if it is one, by what a page calls them.
+pub fn find(folder: &Path) -> Result<Vec<(String, PathBuf)>, Error> {
+    if is_run(folder) {
+        let path = folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf());
+        let parts: Vec<_> = path.iter().map(|part| shown(&part.to_string_lossy())).collect();
+        return Ok(vec![(parts[parts.len().saturating_sub(2)..].join("/"), folder.to_path_buf())]);
+    }
+    let mut runs = vec![];
+    find_below(folder, Path::new(""), &mut runs)?;
+    runs.sort();
+    match runs.len() {
+        0 => Err(Error::NoRun(folder.to_path_buf())),
+        count if count > MOST_RUNS => Err(Error::ManyRuns { folder: folder.to_path_buf(), count }),
+        _ => Ok(runs),
+    }
+}
+
+fn is_run(folder: &Path) -> bool {
+    folder.join("metrics.csv").exists() || weights_in(folder).is_some()
+}
+
+fn find_below(root: &Path, below: &Path, runs: &mut Vec<(String, PathBuf)>) -> Result<(), Error> {
+    let folder = root.join(below);
+    for entry in fs::read_dir(&folder).map_err(file::Error::io("list", &folder))? {
+        let path = below.join(entry.map_err(file::Error::io("list", &folder))?.file_name());
+        if !root.join(&path).is_dir() {
+            continue;
+        }
+        if is_run(&root.join(&path)) {
+            runs.push((shown(&path.to_string_lossy()), root.join(&path)));
+        } else if path.components().count() < DEEPEST {
+            find_below(root, &path, runs)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,298 @@
+//! A run as its page shows it.
+
+use askama::Template;
+use serde_json::Value;
+use tch::vision::dataset::Dataset;
+
+use super::Error;
+use super::pictures::{self, Picture};
+use super::predictions::Predictions;
+use super::run::Run;
+use super::statistics::wilson;
+use crate::chart::{Figure, Lines, Metric};
+use crate::islp::module::SimpleModule;
+use crate::lightning::repr::repr;
+use crate::util::text::shown;
+
+/// How many mistakes, and how many units of a layer, a page shows.
+const MOST_MISTAKES: usize = 25;
+const MOST_UNITS: usize = 20;
+/// Width and height of a page's charts, in pixels.
+pub const CHART: (usize, usize) = (480, 360);
+
+/// What a page says of one run.
+#[derive(Template)]
+#[template(path = "section.html")]
+pub struct Section {
+    /// For the links within the page.
+    pub id: usize,
+    pub name: String,
+    pub class_name: &'static str,
+    pub figures: Vec<Chart>,
+    pub test: Option<Test>,
+    /// By section of run.json: name and value.
+    pub facts: Vec<(&'static str, Vec<(String, String)>)>,
+    /// What runs it again.
+    pub command: Option<String>,
+}
+
+/// An SVG of [`crate::chart`], and what it shows in words.
+pub struct Chart {
+    pub svg: String,
+    pub caption: String,
+}
+
+/// What the model makes of the test images.
+pub struct Test {
+    pub images: String,
+    pub right: String,
+    pub percent: String,
+    pub accuracy: String,
+    pub loss: String,
+    pub digits: Vec<Digit>,
+    pub matrix: Vec<Vec<Cell>>,
+    pub error: String,
+    pub reliability: Chart,
+    pub bins: Vec<[String; 3]>,
+    pub mistakes: Vec<Picture>,
+    pub weights: Vec<Picture>,
+    pub weights_say: &'static str,
+}
+
+/// A digit's row: how often it is recognized, between which ends that may lie.
+pub struct Digit {
+    pub images: u64,
+    pub right: u64,
+    pub accuracy: String,
+    pub interval: String,
+    /// Where the interval and the accuracy lie in the row's bar, in percent of its width.
+    pub bar: Option<[f64; 3]>,
+}
+
+/// A cell of the confusion matrix, with a shade from 0 to 8.
+pub struct Cell {
+    pub count: i64,
+    pub shade: usize,
+    pub is_right: bool,
+}
+
+impl Section {
+    pub fn new(run: &Run, mnist: &Dataset, id: usize) -> Result<Self, Error> {
+        let model = run.model.as_ref();
+        Ok(Self {
+            id,
+            name: run.name.clone(),
+            class_name: model.map_or("", |(module, _)| module.model.info().class_name),
+            figures: figures(run)?
+                .into_iter()
+                .map(|(figure, caption)| chart(&figure, caption))
+                .collect::<Result<_, _>>()?,
+            test: model.map(|(module, predictions)| Test::new(module, predictions, mnist)).transpose()?,
+            facts: facts(run),
+            command: command(run),
+        })
+    }
+}
+
+/// Accuracy and loss against epoch, as far as metrics.csv has them.
+pub fn figures(run: &Run) -> Result<Vec<(Figure, String)>, Error> {
+    let Some(csv) = &run.metrics_csv else { return Ok(vec![]) };
+    let mut figures = vec![];
+    for (metric, what) in [(Metric::Accuracy, "Accuracy"), (Metric::Loss, "Loss, on a log axis,")] {
+        let Ok(mut figure) = Figure::from_csv(metric, csv) else { continue };
+        figure.size = CHART;
+        figure.log_y = matches!(metric, Metric::Loss);
+        figures.push((figure, format!("{what} of {} against epoch, training and validation", run.name)));
+    }
+    Ok(figures)
+}
+
+pub fn chart(figure: &Figure, caption: String) -> Result<Chart, Error> {
+    Ok(Chart { svg: inline(&figure.to_svg()?, &caption), caption })
+}
+
+/// An SVG as it stands in HTML, which a screen reader reads out as the caption.
+pub fn inline(svg: &str, caption: &str) -> String {
+    let escaped = caption.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;");
+    svg.replacen("<svg ", &format!("<svg role=\"img\" aria-label=\"{escaped}\" "), 1)
+}
+
+pub fn percent(fraction: f64) -> String {
+    format!("{:.2} %", 100.0 * fraction)
+}
+
+/// 10,000 rather than 10000.
+pub fn thousands(count: usize) -> String {
+    let digits = count.to_string();
+    let groups: Vec<_> = digits.as_bytes().rchunks(3).rev().map(String::from_utf8_lossy).collect();
+    groups.join(",")
+}
+
+impl Test {
+    fn new(module: &SimpleModule, predictions: &Predictions, mnist: &Dataset) -> Result<Self, Error> {
+        let images = predictions.truths.len();
+        let right = (0..images).filter(|&image| predictions.is_right(image)).count();
+        let calibration = &predictions.calibration;
+        let bins = calibration.bins.iter().map(|bin| {
+            let count = f64::from(bin.fraction) * images as f64;
+            [percent(bin.confidence.into()), percent(bin.accuracy.into()), thousands(count.round() as usize)]
+        });
+        let mistakes = predictions.worst_mistakes(MOST_MISTAKES).into_iter();
+        let (weights, weights_say) = weight_pictures(module)?;
+        Ok(Self {
+            images: thousands(images),
+            right: thousands(right),
+            percent: percent(right as f64 / images as f64),
+            accuracy: repr(predictions.metrics.accuracy),
+            loss: repr(predictions.metrics.loss),
+            digits: digits(&predictions.confusion_matrix),
+            matrix: matrix(&predictions.confusion_matrix),
+            error: percent(calibration.error.into()),
+            reliability: reliability(predictions)?,
+            bins: bins.collect(),
+            mistakes: mistakes.map(|image| mistake(predictions, mnist, image)).collect::<Result<_, _>>()?,
+            weights,
+            weights_say,
+        })
+    }
+}
+
+fn digits(matrix: &[Vec<i64>]) -> Vec<Digit> {
+    let rows: Vec<_> = matrix
+        .iter()
+        .enumerate()
+        .map(|(digit, row)| (row[digit] as u64, row.iter().sum::<i64>() as u64))
+        .collect();
+    let intervals: Vec<_> = rows.iter().map(|&(right, images)| wilson(right, images)).collect();
+    let lowest = intervals.iter().flatten().map(|interval| interval[1]).fold(1.0, f64::min);
+    let place = |value: f64| 100.0 * (value - lowest) / (1.0 - lowest).max(1e-9);
+    let digit = |((right, images), interval): ((u64, u64), Option<[f64; 3]>)| Digit {
+        images,
+        right,
+        accuracy: interval.map_or("–".into(), |[accuracy, ..]| percent(accuracy)),
+        interval: interval
+            .map_or("–".into(), |[_, low, high]| format!("{:.2} to {}", 100.0 * low, percent(high))),
+        bar: interval.map(|[accuracy, low, high]| [place(low), place(high) - place(low), place(accuracy)]),
+    };
+    rows.into_iter().zip(intervals).map(digit).collect()
+}
+
+/// Shades by the root of the part of a row, as mistakes are few.
+fn matrix(matrix: &[Vec<i64>]) -> Vec<Vec<Cell>> {
+    let cells = |(truth, row): (usize, &Vec<i64>)| {
+        let all = row.iter().sum::<i64>().max(1) as f64;
+        let cell = |(guess, &count): (usize, &i64)| {
+            let shade = (8.0 * (count as f64 / all).sqrt()).ceil() as usize;
+            Cell { count, shade, is_right: truth == guess }
+        };
+        row.iter().enumerate().map(cell).collect()
+    };
+    matrix.iter().enumerate().map(cells).collect()
+}
+
+fn reliability(predictions: &Predictions) -> Result<Chart, Error> {
+    let bins = &predictions.calibration.bins;
+    let points = bins.iter().map(|bin| (f64::from(bin.confidence), f64::from(bin.accuracy))).collect();
+    let mut lines = Lines::new("how sure: mean probability of the guess", "how often right");
+    lines.size = CHART;
+    lines.add("This model", points);
+    lines.add("As sure as right", vec![(0.0, 0.0), (1.0, 1.0)]);
+    let error = percent(predictions.calibration.error.into());
+    let caption = format!(
+        "How often the model is right against how sure it is, in {} bins; expected calibration error {error}",
+        bins.len()
+    );
+    Ok(Chart { svg: inline(&lines.to_svg()?, &caption), caption })
+}
+
+fn mistake(predictions: &Predictions, mnist: &Dataset, image: usize) -> Result<Picture, Error> {
+    let (truth, guess) = (predictions.truths[image], predictions.guesses[image]);
+    let sure = percent(predictions.probability(image, guess).into());
+    Ok(Picture {
+        source: pictures::digit(&mnist.test_images, image)?,
+        alt: format!("Test image {image}: {truth}, taken for {guess} with {sure}"),
+        caption: format!("{truth}, taken for {guess} with {sure}"),
+    })
+}
+
+/// Of a logistic regression the weights of each digit, of the perceptron those of its first layer's strongest units.
+fn weight_pictures(module: &SimpleModule) -> Result<(Vec<Picture>, &'static str), Error> {
+    let state = module.state_dict();
+    let (name, what, say) = match state.contains_key("linear.1.weight") {
+        true => ("linear.1.weight", "Digit", "The weights of each digit"),
+        false => (
+            "layer1.1.weight",
+            "Unit",
+            "The first layer's units with the largest weights (by their Euclidean norm)",
+        ),
+    };
+    let Some(weights) = state.get(name) else { return Ok((vec![], say)) };
+    let weights = weights.detach();
+    let norms = weights.f_square().and_then(|squares| squares.f_sum_dim_intlist(1, false, tch::Kind::Float));
+    let norms: Vec<f32> = norms
+        .and_then(|sums| sums.f_to_device(tch::Device::Cpu))
+        .and_then(Vec::try_from)
+        .map_err(crate::islp::Error::from)?;
+    let mut rows: Vec<usize> = (0..norms.len()).collect();
+    if what == "Unit" {
+        rows.sort_by(|&a, &b| norms[b].total_cmp(&norms[a]));
+        rows.truncate(MOST_UNITS);
+    }
+    let picture = |&row: &usize| {
+        let weights = weights.get(row as i64);
+        let largest = f32::try_from(weights.abs().max()).map_err(crate::islp::Error::from)?;
+        Ok(Picture {
+            source: pictures::weights(&weights, largest)?,
+            alt: format!(
+                "{what} {row}: its 784 weights, from {:.3} in blue to {:.3} in red",
+                largest, -largest
+            ),
+            caption: format!("{what} {row}"),
+        })
+    };
+    Ok((rows.iter().map(picture).collect::<Result<_, Error>>()?, say))
+}
+
+/// What run.json says, for reading.
+fn facts(run: &Run) -> Vec<(&'static str, Vec<(String, String)>)> {
+    let text = |value: &Value| match value {
+        Value::Null => "none".to_string(),
+        Value::String(text) => shown(text),
+        value => shown(&value.to_string()),
+    };
+    let fields = |key: &str| match run.run_json.get(key) {
+        Some(Value::Object(fields)) => {
+            fields.iter().map(|(name, value)| (shown(name).replace('_', " "), text(value))).collect()
+        }
+        _ => vec![],
+    };
+    let mut outcome = fields("outcome");
+    outcome.retain(|(name, _)| name != "metrics");
+    if let Some(start) = run.run_json.get("start") {
+        outcome.insert(0, ("start".into(), text(start)));
+    }
+    let facts = vec![
+        ("Options", fields("options")),
+        ("Environment", fields("environment")),
+        ("Data, SHA-256", fields("data")),
+        ("Outcome", outcome),
+    ];
+    facts.into_iter().filter(|(_, fields)| !fields.is_empty()).collect()
+}
+
+/// The command line that runs it again, from the folder of the checkout.
+fn command(run: &Run) -> Option<String> {
+    let options = run.run_json.get("options")?.as_object()?;
+    let program = match (run.run_json.get("command"), run.run_json["environment"]["tch"].is_null()) {
+        (Some(Value::String(command)), _) => format!("islp-mnist {}", shown(command)),
+        (_, true) => ".venv/bin/python scripts/train.py".into(),
+        _ => "islp-mnist train".into(),
+    };
+    let words = options.iter().filter(|(_, value)| !value.is_null()).map(|(name, value)| {
+        let value = value.as_str().map_or(value.to_string(), str::to_string);
+        let is_plain = value.chars().all(|c| c.is_ascii_alphanumeric() || "._-+:".contains(c));
+        let value = if is_plain { value } else { format!("'{}'", value.replace('\'', r"'\''")) };
+        shown(&format!(" --{} {value}", name.replace('_', "-")))
+    });
+    Some(program + &words.collect::<String>())
+}
