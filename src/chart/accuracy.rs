@@ -3,7 +3,6 @@
 //! Mirrors `mnist_results.plot(x='epoch', y=…, marker=…, color=…)` on `plt.subplots(figsize=(6, 6))`. No line joins the
 //! marks: `metrics.csv` has empty cells between them, and pandas breaks its lines there. Only the legend shows the line.
 
-use std::fmt::{self, Display, Formatter};
 use std::path::Path;
 
 use plotters::prelude::*;
@@ -11,6 +10,7 @@ use plotters::prelude::*;
 use super::axes::SIZE;
 use super::legend::{Line, Marker};
 use super::lines::{Plot, Series};
+use super::metric::{Metric, Set};
 use super::names::{Source, names};
 use super::page::{self, Page};
 use super::series::{self, CsvError, Points};
@@ -40,58 +40,6 @@ const MOST_LINES: usize = 10;
 
 /// Some 300,000 rows. To read a file of nothing but commas takes almost 60 times its size in memory.
 const LARGEST_CSV: u64 = 16 << 20;
-
-/// What the y axis shows.
-///
-/// ```
-/// use islp_mnist::chart::{Figure, Metric};
-///
-/// let figure = Figure::from_csv(Metric::Loss, b"epoch,train_loss\n0,1.5\n").unwrap();
-/// assert!(figure.to_svg().unwrap().contains("Loss"));
-/// ```
-#[derive(Clone, Copy, Debug)]
-pub enum Metric {
-    /// `train_accuracy_epoch` and `valid_accuracy`.
-    Accuracy,
-    /// `train_loss` and `valid_loss`.
-    Loss,
-}
-
-impl Metric {
-    /// The columns for [`SETS`].
-    fn columns(self) -> [&'static str; 2] {
-        match self {
-            Self::Accuracy => ["train_accuracy_epoch", "valid_accuracy"],
-            Self::Loss => ["train_loss", "valid_loss"],
-        }
-    }
-}
-
-/// Which of a run's two series.
-///
-/// ```
-/// use islp_mnist::chart::{Figure, Metric, Set};
-///
-/// let mut figure = Figure::from_csv(Metric::Loss, b"epoch,train_loss,valid_loss\n0,1.5,\n0,,1.2\n").unwrap();
-/// figure.keep(Set::Validation);
-/// assert!(!figure.to_svg().unwrap().contains("Training"));
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Set {
-    /// The training images.
-    Training,
-    /// The images held back.
-    Validation,
-}
-
-impl Display for Set {
-    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
-        f.write_str(match self {
-            Self::Training => "training",
-            Self::Validation => "validation",
-        })
-    }
-}
 
 /// The series of a run from the points and colors of [`SETS`].
 fn of_run(run: &str, colors: [RGBColor; 2], points: [Option<Points>; 2]) -> impl Iterator<Item = Series> {
@@ -186,9 +134,10 @@ impl Figure {
         Self { size: SIZE, log_y: false, metric, series, shared: vec![] }
     }
 
-    /// Leaves the other series out.
-    pub fn keep(&mut self, set: Set) {
+    /// Leaves the other series out; whether anything is left.
+    pub fn keep(&mut self, set: Set) -> bool {
         self.series.retain(|series| series.marker == SETS[set as usize].1);
+        self.series.iter().any(|series| !series.points.is_empty())
     }
 
     /// As [`Figure::new`] of one run without a name, from the bytes of its `metrics.csv`.
@@ -221,8 +170,13 @@ impl Figure {
             Metric::Accuracy => "Accuracy",
             Metric::Loss => "Loss",
         };
-        let plot =
-            Plot { size: self.size, names: ["epoch", y_name], log_y: self.log_y, shared: &self.shared };
+        let plot = Plot {
+            size: self.size,
+            names: ["epoch", y_name],
+            log_y: self.log_y,
+            is_joined: false,
+            shared: &self.shared,
+        };
         // All dots first, for a plus sign would vanish below a dot.
         let series = SETS.into_iter().flat_map(|(_, marker)| self.of_set(marker));
         plot.draw(page, series, |is_line| {

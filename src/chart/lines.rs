@@ -50,6 +50,8 @@ pub struct Plot<'a> {
     pub size: (usize, usize),
     pub names: [&'a str; 2],
     pub log_y: bool,
+    /// Whether a line joins the marks.
+    pub is_joined: bool,
     /// The axes show these too.
     pub shared: &'a [(f64, f64)],
 }
@@ -73,7 +75,8 @@ impl Lines {
     pub fn to_svg(&self) -> Result<String, Error> {
         page::svg(self.size, |page| {
             let [x, y] = &self.names;
-            let plot = Plot { size: self.size, names: [x, y], log_y: self.log_y, shared: &[] };
+            let plot =
+                Plot { size: self.size, names: [x, y], log_y: self.log_y, is_joined: true, shared: &[] };
             let lines =
                 if self.series.len() > 1 { self.series.iter().map(Series::legend).collect() } else { vec![] };
             plot.draw(page, self.series.iter(), |is_line| {
@@ -117,6 +120,9 @@ impl Plot<'_> {
             if is_line {
                 draw_line(&mut chart, series, points, &mut marks)?;
                 continue;
+            }
+            if self.is_joined {
+                draw_line(&mut chart, series, points.clone(), &mut marks)?;
             }
             // Many epochs have many marks on a pixel.
             let mut taken = HashSet::new();

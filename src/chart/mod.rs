@@ -8,6 +8,7 @@ mod axes;
 mod axis;
 mod legend;
 mod lines;
+mod metric;
 mod names;
 mod page;
 mod series;
@@ -18,8 +19,9 @@ use std::path::PathBuf;
 use plotters::drawing::DrawingAreaErrorKind;
 
 use accuracy::MOST_RUNS;
-pub use accuracy::{Figure, Metric, Set, accuracy, share_limits};
+pub use accuracy::{Figure, accuracy, share_limits};
 pub use lines::Lines;
+pub use metric::{Metric, Set};
 pub use names::{Name, Source};
 pub use series::CsvError;
 
@@ -46,8 +48,6 @@ pub enum Error {
     SameName { names: [String; 2], shown: String },
     #[error("no value is above 0, and a log axis shows no other")]
     NothingAbove0,
-    #[error("{}: holds nothing of {set}", path.display())]
-    NoSet { path: PathBuf, set: Set },
     #[error("{label}: the figure's font has no {character}, or could not set it right")]
     Glyph { label: String, character: char },
     #[error("cannot draw the figure: {0}")]

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::Error;
-use super::page::{FINE, text_width};
+use super::page::{FINE, text_width, unset};
 use crate::util::text::shown as printable;
 
 /// The most units that a run's name takes, a good third of the axes' width.
@@ -39,6 +39,13 @@ pub struct Source {
 
 /// What the legend shows of the runs' names.
 pub fn names(sources: &[Source]) -> Result<Vec<String>, Error> {
+    for source in sources {
+        let (Name::Given(label) | Name::Path(label)) = &source.name;
+        let label: String = label.chars().filter(|c| !c.is_control()).collect();
+        if let Some(character) = unset(&label) {
+            return Err(Error::Glyph { label, character });
+        }
+    }
     let shown: Vec<String> = sources.iter().map(|source| shortened(&source.name)).collect();
     for (i, name) in shown.iter().enumerate() {
         if let Some(other) = shown[..i].iter().position(|other| other == name) {

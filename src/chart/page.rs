@@ -4,6 +4,9 @@
 //! [`FINE`] times as large: the PNG is the average of that (which is its anti-aliasing), the SVG keeps it as its
 //! `viewBox`.
 
+use std::ops::RangeInclusive;
+
+use ab_glyph::{Font, FontRef};
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::register_font;
@@ -87,6 +90,20 @@ pub fn svg(
 /// The width in units, the same for both formats, so that they are laid out the same.
 pub fn text_width(text: &str) -> Result<i32, Error> {
     Ok(font(PNG_TEXT)?.box_size(text).map_err(Error::drawing)?.0 as i32)
+}
+
+/// The first character of a text that a figure can't show: the font has none, or it stands in a script that is written
+/// from the right or joined, which plotters does not do.
+pub fn unset(text: &str) -> Option<char> {
+    const LEFT_OUT: [RangeInclusive<char>; 5] = [
+        '\u{300}'..='\u{36f}',
+        '\u{590}'..='\u{dff}',
+        '\u{200b}'..='\u{200f}',
+        '\u{fb1d}'..='\u{fdff}',
+        '\u{fe70}'..='\u{feff}',
+    ];
+    let font = FontRef::try_from_slice(FONT_FILE).ok()?;
+    text.chars().find(|&c| font.glyph_id(c).0 == 0 || LEFT_OUT.iter().any(|range| range.contains(&c)))
 }
 
 fn font(size: f64) -> Result<FontDesc<'static>, Error> {

@@ -9,14 +9,15 @@ use clap::builder::{PathBufValueParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 
 use super::{UsageError, print};
-use crate::chart::{self, Figure, Metric, Name, Source};
+use crate::chart::{self, Figure, Metric, Name, Set, Source};
 use crate::util::file;
 
 const METRICS_CSV: &str = "metrics.csv";
 
 /// Plot accuracy or loss against epoch, of one run or of several in one figure.
 ///
-/// Reads what Lightning's CSVLogger writes. Training is drawn as dots, validation as plus signs.
+/// Reads what Lightning's CSVLogger writes. Training is drawn as dots, validation as plus signs; of many epochs a thick
+/// line is training and a thin one validation.
 ///
 /// Example: islp-mnist plot output/MNIST/version_0 output/MNIST_MLR/version_0 --y loss -o loss.png
 #[derive(Args, Debug)]
@@ -30,6 +31,18 @@ pub struct PlotArgs {
     /// What to draw
     #[arg(long, default_value = "accuracy")]
     y: Y,
+    /// A logarithmic y axis, since the first training loss makes the others look flat
+    #[arg(long)]
+    logy: bool,
+    /// Only this of the two [default: both]
+    #[arg(long)]
+    set: Option<OneSet>,
+    /// Width in pixels, 200 to 2000
+    #[arg(long, default_value = "600", value_name = "PIXELS", value_parser = pixels)]
+    width: usize,
+    /// Height in pixels, 200 to 2000
+    #[arg(long, default_value = "600", value_name = "PIXELS", value_parser = pixels)]
+    height: usize,
     /// Name of a run in the legend, once for each METRICS_CSV [default: the part of its path that differs]
     #[arg(long = "label", value_name = "NAME")]
     labels: Vec<String>,
@@ -41,6 +54,19 @@ enum Y {
     Accuracy,
     /// train_loss and valid_loss
     Loss,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum OneSet {
+    /// The training images
+    Training,
+    /// The images held back
+    Validation,
+}
+
+fn pixels(text: &str) -> Result<usize, String> {
+    let pixels = text.parse().ok().filter(|pixels| (200..=2000).contains(pixels));
+    pixels.ok_or_else(|| "must be a whole number from 200 to 2000".into())
 }
 
 fn figure_file(path: PathBuf) -> Result<PathBuf, &'static str> {
@@ -78,11 +104,23 @@ pub fn run(args: &PlotArgs) -> Result<u8> {
         Y::Accuracy => Metric::Accuracy,
         Y::Loss => Metric::Loss,
     };
-    let figure = Figure::new(metric, &sources.collect::<Vec<_>>()).map_err(|error| match error {
+    let mut figure = Figure::new(metric, &sources.collect::<Vec<_>>()).map_err(|error| match error {
         chart::Error::SameName { .. } => UsageError(format!("{error}; tell them apart with --label")).into(),
         chart::Error::TooManyRuns { .. } => UsageError(error.to_string()).into(),
+        chart::Error::Glyph { .. } => {
+            UsageError(format!("{error}; name the run otherwise with --label")).into()
+        }
         error => anyhow::Error::from(error),
     })?;
+    figure.size = (args.width, args.height);
+    figure.log_y = args.logy;
+    if let Some(set) = args.set {
+        let set = match set {
+            OneSet::Training => Set::Training,
+            OneSet::Validation => Set::Validation,
+        };
+        ensure!(figure.keep(set), "there is nothing of {set} in what is to be drawn; leave --set out");
+    }
     let output = &args.output;
     let bytes = if has_ending(output, "svg") { figure.to_svg()?.into_bytes() } else { figure.to_png()? };
     file::write(output, &bytes)?;
