@@ -81,8 +81,8 @@ fn stdout_is_the_notebooks_stderr_is_lightnings_and_says_where_the_files_are() {
     0         Modules in eval mode
     0         Total Flops
     `Trainer.fit` stopped: `max_epochs=3` reached.
-    metrics.csv, model.safetensors, accuracy.png and accuracy.svg are in output/MNIST/version_0
-    metrics.csv, model.safetensors, accuracy.png and accuracy.svg are in output/MNIST_MLR/version_0
+    metrics.csv, model.safetensors, run.json, accuracy.png and accuracy.svg are in output/MNIST/version_0
+    metrics.csv, model.safetensors, run.json, accuracy.png and accuracy.svg are in output/MNIST_MLR/version_0
     ");
 }
 
@@ -95,7 +95,7 @@ fn metrics_weights_and_figures_are_left_in_a_folder_for_each_model() {
         let entries = fs::read_dir(&version_dir).unwrap();
         let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
         names.sort();
-        assert_eq!(names, ["accuracy.png", "accuracy.svg", "metrics.csv", "model.safetensors"]);
+        assert_eq!(names, ["accuracy.png", "accuracy.svg", "metrics.csv", "model.safetensors", "run.json"]);
         // 320 images make 5 steps an epoch, and the 15 steps of the run no row of their own.
         let csv = fs::read_to_string(version_dir.join("metrics.csv")).unwrap();
         let places: Vec<_> =

@@ -150,23 +150,21 @@ fn draw_line<DB: DrawingBackend>(
     let width = if series.marker == Marker::Plus { FINE } else { 2 * FINE };
     let kept = thinned(points, |point| chart.backend_coord(point));
     marks.extend(kept.iter().map(|point| chart.backend_coord(point)));
-    chart.draw_series([PathElement::new(kept, series.color.stroke_width(width as u32))])?;
+    let style = series.color.stroke_width(width as u32);
+    // One by one, as plotters' bitmap has long spikes where a thick line turns sharply.
+    chart.draw_series(kept.windows(2).map(|ends| PathElement::new(ends.to_vec(), style)))?;
     Ok(())
 }
 
-/// Of the points in a row in one column of pixels the first, the lowest, the highest and the last: more don't show.
+/// Of the points in a row in one column of pixels the lowest and the highest: more don't show.
 fn thinned(points: Points, place: impl Fn(&(f64, f64)) -> (i32, i32)) -> Points {
     let column = |point: &(f64, f64)| place(point).0.div_euclid(FINE);
+    let by_height = |a: &&(f64, f64), b: &&(f64, f64)| a.1.total_cmp(&b.1);
     let mut kept = vec![];
     for column in points.chunk_by(|a, b| column(a) == column(b)) {
-        let by_height = |a: &&(f64, f64), b: &&(f64, f64)| a.1.total_cmp(&b.1);
         let ends = [column.iter().min_by(by_height), column.iter().max_by(by_height)];
-        let is_kept = |i: usize, point: &(f64, f64)| {
-            i == 0 || i + 1 == column.len() || ends.iter().flatten().any(|end| std::ptr::eq(*end, point))
-        };
-        kept.extend(
-            column.iter().enumerate().filter(|(i, point)| is_kept(*i, point)).map(|(_, point)| *point),
-        );
+        let is_end = |point: &&(f64, f64)| ends.iter().flatten().any(|end| std::ptr::eq(*end, *point));
+        kept.extend(column.iter().filter(is_end).copied());
     }
     kept
 }

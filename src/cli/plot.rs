@@ -37,10 +37,10 @@ pub struct PlotArgs {
     /// Only this of the two [default: both]
     #[arg(long)]
     set: Option<OneSet>,
-    /// Width in pixels, 200 to 2000
+    /// Width in pixels, 300 to 2000
     #[arg(long, default_value = "600", value_name = "PIXELS", value_parser = pixels)]
     width: usize,
-    /// Height in pixels, 200 to 2000
+    /// Height in pixels, 300 to 2000
     #[arg(long, default_value = "600", value_name = "PIXELS", value_parser = pixels)]
     height: usize,
     /// Name of a run in the legend, once for each METRICS_CSV [default: the part of its path that differs]
@@ -65,8 +65,8 @@ enum OneSet {
 }
 
 fn pixels(text: &str) -> Result<usize, String> {
-    let pixels = text.parse().ok().filter(|pixels| (200..=2000).contains(pixels));
-    pixels.ok_or_else(|| "must be a whole number from 200 to 2000".into())
+    let pixels = text.parse().ok().filter(|pixels| (300..=2000).contains(pixels));
+    pixels.ok_or_else(|| "must be a whole number from 300 to 2000".into())
 }
 
 fn figure_file(path: PathBuf) -> Result<PathBuf, &'static str> {

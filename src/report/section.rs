@@ -283,7 +283,10 @@ fn facts(run: &Run) -> Vec<(&'static str, Vec<(String, String)>)> {
 /// The command line that runs it again, from the folder of the checkout.
 fn command(run: &Run) -> Option<String> {
     let options = run.run_json.get("options")?.as_object()?;
-    let program = match (run.run_json.get("command"), run.run_json["environment"]["tch"].is_null()) {
+    let program = match (
+        run.run_json.get("command"),
+        run.run_json.get("environment").is_some_and(|environment| environment["tch"].is_null()),
+    ) {
         (Some(Value::String(command)), _) => format!("islp-mnist {}", shown(command)),
         (_, true) => ".venv/bin/python scripts/train.py".into(),
         _ => "islp-mnist train".into(),

@@ -1,0 +1,38 @@
+"""What scikit-learn, torchmetrics and statsmodels say of predictions: JSON for tests/report.rs."""
+
+import json
+import sys
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from sklearn.metrics import accuracy_score, confusion_matrix
+from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.proportion import proportion_confint
+from torchmetrics.functional.classification import multiclass_calibration_error
+
+tensors = load_file(sys.argv[1])
+labels = tensors["labels"].to(torch.int64)
+right, said = {}, {}
+for name in "reference", "candidate":
+    logits = tensors[name]
+    guesses = logits.argmax(dim=1)
+    right[name] = (guesses == labels).numpy()
+    said[name] = {
+        "accuracy": accuracy_score(labels, guesses),
+        "confusion_matrix": confusion_matrix(labels, guesses).tolist(),
+        "wilson": proportion_confint(int(right[name].sum()), len(labels), method="wilson"),
+        "calibration_error": multiclass_calibration_error(logits, labels, num_classes=10, n_bins=15, norm="l1").item(),
+    }
+
+
+def exact(only_reference, only_candidate):
+    return mcnemar([[0, only_reference], [only_candidate, 0]], exact=True).pvalue
+
+
+said["wilson"] = [[count, n, *proportion_confint(count, n, method="wilson")]
+                  for count, n in [(0, 1), (1, 1), (0, 100), (100, 100), (895, 974), (9656, 10000)]]
+left, other = right["reference"], right["candidate"]
+said["mcnemar"] = exact(int(np.sum(left & ~other)), int(np.sum(other & ~left)))
+said["mcnemar_edges"] = [[a, b, exact(a, b)] for a, b in [(1, 0), (5, 5), (3, 17), (79, 593), (2400, 2600)]]
+print(json.dumps(said))
