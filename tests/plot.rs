@@ -120,7 +120,12 @@ fn options_that_make_no_figure_have_exit_code_2_and_are_named() {
     let eleven: Vec<&str> = paths.iter().map(String::as_str).collect();
     let long = "a name that is longer than the room for it";
     let (one, two) = (format!("{long} 1"), format!("{long} 2"));
-    let cases: [(&[&str], &str); 11] = [
+    let cases: [(&[&str], &str); 16] = [
+        (&["no.csv", "--width", "299"], "--width"),
+        (&["no.csv", "--height", "2001"], "--height"),
+        (&["no.csv", "--set", "test"], "--set"),
+        (&["logs/version_0", "--label", "実験"], "--label"),
+        (&["logs/version_0", "--label", "ניסוי"], "--label"),
         (&["no.csv", "-o", "a.pdf"], "--output"),
         (&["no.csv", "-o", ".svg"], "--output"),
         (&["no.csv", "--y", "error"], "--y"),
@@ -155,6 +160,73 @@ fn a_file_that_cannot_be_drawn_has_exit_code_1_and_is_named() {
         assert!(error.contains(named), "{error}");
         assert!(!folder.path().join(output).exists());
     }
+}
+
+#[test]
+fn a_label_in_greek_cyrillic_or_with_accents_is_shown() {
+    let folder = runs();
+    for label in ["Δοκιμή", "Опыт", "Prüfung é"] {
+        assert_eq!(legend(&folder, &["logs/version_0", "--label", label]), both(&[label]));
+    }
+}
+
+#[test]
+fn a_run_whose_path_the_font_cannot_show_wants_a_label() {
+    let folder = runs();
+    fs::rename(folder.path().join("logs/version_1"), folder.path().join("logs/実験")).unwrap();
+    let two = ["logs/version_0", "logs/実験"];
+    let error = error_of(plot(&folder, &two).args(["-o", "figure.svg"]), 2);
+    assert!(error.contains("実") && error.contains("--label"), "{error}");
+    assert_eq!(legend(&folder, &[two[0], two[1], "--label", "a", "--label", "b"]), both(&["a", "b"]));
+}
+
+#[test]
+fn training_or_validation_can_be_drawn_alone() {
+    let folder = runs();
+    assert_eq!(legend(&folder, &["logs/version_0", "--set", "validation"]), ["Validation"]);
+    assert_eq!(legend(&folder, &["logs/version_0", "--set", "training"]), ["Training"]);
+    fs::write(folder.path().join("no_validation.csv"), "epoch,train_loss\n0,1\n").unwrap();
+    let arguments = ["no_validation.csv", "--y", "loss", "--set", "validation", "-o", "figure.png"];
+    let error = error_of(&mut plot(&folder, &arguments), 1);
+    assert!(error.contains("validation") && error.contains("--set"), "{error}");
+}
+
+#[test]
+fn a_figure_has_the_width_and_height_asked_for() {
+    let folder = runs();
+    stdout_of(&mut plot(&folder, &["logs/version_0", "--width", "300", "--height", "450", "-o", "a.png"]));
+    let png = fs::read(folder.path().join("a.png")).unwrap();
+    assert_eq!(png[16..24], [0, 0, 1, 44, 0, 0, 1, 194]);
+    stdout_of(&mut plot(&folder, &["logs/version_0", "--width", "300", "--height", "450", "-o", "a.svg"]));
+    let svg = fs::read_to_string(folder.path().join("a.svg")).unwrap();
+    assert!(svg.starts_with(r#"<svg width="300" height="450" viewBox="0 0 1500 2250""#), "{svg}");
+}
+
+#[test]
+fn a_log_axis_shows_what_is_above_0() {
+    let folder = runs();
+    let rows: String = (0..5).map(|i| format!("{i},{}\n", 10f64.powi(-i))).collect();
+    fs::write(folder.path().join("log.csv"), format!("epoch,train_loss\n5,0\n{rows}")).unwrap();
+    stdout_of(&mut plot(&folder, &["log.csv", "--y", "loss", "--logy", "-o", "a.svg"]));
+    let svg = fs::read_to_string(folder.path().join("a.svg")).unwrap();
+    for label in ["10⁰", "10⁻¹", "10⁻²", "10⁻³", "10⁻⁴"] {
+        assert!(svg.contains(&format!("\n{label}\n")), "no {label}");
+    }
+    assert_eq!(svg.matches("<circle").count(), 5 + 1, "all but the 0, and the legend's");
+    fs::write(folder.path().join("zero.csv"), "epoch,train_loss\n0,0\n1,-1\n").unwrap();
+    let error = error_of(&mut plot(&folder, &["zero.csv", "--y", "loss", "--logy", "-o", "b.svg"]), 1);
+    assert!(error.contains("above 0"), "{error}");
+}
+
+#[test]
+fn many_epochs_are_lines_in_a_file_that_stays_small() {
+    let folder = runs();
+    let rows: String = (0..20_000).map(|i| format!("{i},0.{},\n{i},,0.{}\n", i % 7 + 1, i % 5 + 2)).collect();
+    fs::write(folder.path().join("many.csv"), format!("epoch,train_loss,valid_loss\n{rows}")).unwrap();
+    assert_eq!(legend(&folder, &["many.csv", "--y", "loss"]), ["Training", "Validation"]);
+    let svg = fs::read_to_string(folder.path().join("figure.svg")).unwrap();
+    assert_eq!(svg.matches("<circle").count(), 0);
+    assert!(svg.len() < 400_000, "{} bytes", svg.len());
 }
 
 #[test]
