@@ -4,6 +4,7 @@
 #   .libtorch/        libtorch, out of torch's wheel; not if LIBTORCH or LIBTORCH_USE_PYTORCH is set
 #   data/MNIST/raw/   the four files of MNIST, as torchvision lays them out
 #   .venv/            the Python reference, scripts/requirements.txt
+#   .pages/           what checks HTML pages: playwright-core, axe-core, vnu-jar out of npm
 #
 # Each is put together under another name beside its place, checked, and renamed: what bears its name is whole.
 # Everything said here goes to stderr, because the caller's stdout is compared byte for byte.
@@ -15,7 +16,9 @@ root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." >/dev/null && pwd)
 python=${PYTHON:-python3}
 # The one place that says it; Cargo.toml names the tch that goes with it.
 torch=$(sed -n 's/^torch==//p' "$root/scripts/requirements.txt")
-libtorch=$root/.libtorch venv=$root/.venv raw=$root/data/MNIST/raw
+libtorch=$root/.libtorch venv=$root/.venv pages=$root/.pages raw=$root/data/MNIST/raw
+# None of them depends on anything.
+pages_packages='playwright-core@1.65.1 axe-core@4.14.1 vnu-jar@26.9.27'
 mirrors=${ISLP_MNIST_MIRRORS:-https://ossci-datasets.s3.amazonaws.com/mnist http://yann.lecun.com/exdb/mnist}
 mnist_sums='ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db train-images-idx3-ubyte
 65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5 train-labels-idx1-ubyte
@@ -88,7 +91,8 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 trap 'exit 129' HUP
 
-# set_up PART... with the parts reference, libtorch, mnist, in this order. Takes no lock where nothing is missing.
+# set_up PART... with the parts reference, libtorch, mnist, pages, in this order. Takes no lock where nothing
+# is missing.
 set_up() {
   local part missing=''
   for part; do
@@ -115,7 +119,7 @@ set_up() {
 }
 
 remove_leftovers() {
-  rm -rf -- "$libtorch".{new,old} "$venv".{new,old} "$raw/.new"
+  rm -rf -- "$libtorch".{new,old} "$venv".{new,old} "$pages".{new,old} "$raw/.new"
   # An empty folder would say that there is data.
   (cd "$root" && rmdir -p data/MNIST/raw) 2>/dev/null || true
 }
@@ -284,6 +288,31 @@ fetch_reference() {
   rm -rf "$new/tmp"
   reference_stamp "$new" >"$new/set-up"
   put_in_place "$venv"
+}
+
+# --- what checks HTML pages
+
+# What the tests of pages need and don't find here, as "Chromium, Java"; nothing where nothing is missing.
+pages_lack() {
+  local missing=''
+  command -v chromium chromium-browser google-chrome >/dev/null || missing+=', Chromium'
+  java -version >/dev/null 2>&1 || missing+=', Java'
+  node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null || missing+=', Node.js 20 or newer'
+  command -v npm >/dev/null || missing+=', npm'
+  echo "${missing#, }"
+}
+
+pages_is_there() { [[ -f $pages/set-up && $(<"$pages/set-up") == "$pages_packages" ]]; }
+
+fetch_pages() {
+  local new=$pages.new packages
+  read -ra packages <<<"$pages_packages"
+  say "fetching what checks HTML pages into .pages (about 50 MB)"
+  mkdir -p "$new"
+  run npm install --prefix "$new" --no-save --no-audit --no-fund --ignore-scripts --no-package-lock --loglevel=error \
+    "${packages[@]}" >&2 || die "npm could not install $pages_packages (its reason is above): check the network"
+  echo "$pages_packages" >"$new/set-up"
+  put_in_place "$pages"
 }
 
 # --- the program

@@ -17,6 +17,7 @@ export const inspect = async (media) => {
   // --- width
 
   const width = document.scrollingElement.clientWidth;
+  // Or cuts off: it keeps what is in it from making the page wide.
   const scrolls = (element) => getComputedStyle(element).overflowX !== 'visible';
   const inScroller = (element) => {
     for (let up = element.parentElement; up && up !== document.body; up = up.parentElement) {
@@ -31,7 +32,8 @@ export const inspect = async (media) => {
     const causes = beyond.filter((element) => ![...element.children].some((child) => edge(child) >= edge(element)));
     const widest = causes.sort((a, b) => edge(b) - edge(a)).slice(0, 5);
     const named = widest.map((element) => `${name(element)} to ${Math.round(edge(element))}`).join(', ');
-    problems.push(`overflow: ${document.scrollingElement.scrollWidth} pixels wide, by ${named || 'what is no element'}`);
+    const by = named || 'what is no element';
+    problems.push(`overflow: ${document.scrollingElement.scrollWidth} pixels wide, by ${by}`);
   }
   if (media === 'print') {
     for (const element of all('body *').filter((one) => scrolls(one) && one.scrollWidth > one.clientWidth + 1)) {
@@ -50,7 +52,7 @@ export const inspect = async (media) => {
     const within =
       inner.left > outer.left - 1 && inner.right < outer.right + 1 &&
       inner.top > outer.top - 1 && inner.bottom < outer.bottom + 1;
-    if (!within && getComputedStyle(svg).overflowX !== 'visible') problems.push(`overflow: its <svg> cuts ${name(text)} off`);
+    if (!within && scrolls(svg)) problems.push(`overflow: its <svg> cuts ${name(text)} off`);
   }
 
   // --- pictures
@@ -65,7 +67,7 @@ export const inspect = async (media) => {
     const label = svg.getAttribute('aria-labelledby');
     const title = svg.querySelector(':scope > title') ?? (label && document.getElementById(label.split(' ')[0]));
     if (svg.getAttribute('role') !== 'img' || !(svg.getAttribute('aria-label') ?? title?.textContent ?? '').trim())
-      problems.push(`picture without alternative text: ${name(svg)} needs role="img" and a label, or aria-hidden="true"`);
+      problems.push(`picture without alternative text: ${name(svg)} needs role="img" and a label, or aria-hidden`);
   }
 
   // --- contrast that axe leaves out: text of SVG, and where it cannot tell
@@ -173,9 +175,11 @@ export const inspect = async (media) => {
   for (const node of incomplete.filter(({ id }) => id === 'color-contrast').flatMap(({ nodes }) => nodes)) {
     const why = node.any[0]?.data?.messageKey;
     const element = document.querySelector(node.target[0]);
+    // Done above.
+    if (element.closest('svg')) continue;
     if (['bgImage', 'bgGradient', 'imgNode'].includes(why)) {
       problems.push(`contrast of ${name(element)} can't be told: it stands on a picture or gradient`);
-    } else if (!element.closest('svg')) {
+    } else {
       const [r, g, b, a] = parse(getComputedStyle(element).color);
       const back = background(element);
       const ratio = contrast(over([r, g, b, a * opacity(element)], back), back);
