@@ -6,15 +6,20 @@
 # --quick runs only the tests that take less than two seconds each. It leaves the Python reference (about 3 GB) out.
 # --cuda fetches libtorch with CUDA even where no NVIDIA driver is found.
 #
-# Tests of a GPU run where there is an NVIDIA driver, those that need root where they are root. Elsewhere they are listed
-# at the end as ignored.
+# Tests of a GPU run where there is an NVIDIA driver, those that need root where they are root, those of HTML pages
+# where there are Chromium, Java and Node.js 20. Elsewhere they are listed at the end as ignored.
 
 source "$(dirname -- "${BASH_SOURCE[0]}")/setup.sh"
 read_options "$@"
 
 [[ ! -v data_dir && ! -v output_dir ]] || options+=(--data-dir/--output-dir)
+may_open_pages() { [[ ! $(pages_lack) ]]; }
+
 case ${options[*]} in
-'') set_up reference libtorch mnist ;;
+'')
+  set_up reference libtorch mnist
+  if may_open_pages; then set_up pages; fi
+  ;;
 --quick) set_up libtorch mnist ;;
 *) failure=2 die "${options[*]}: not known here, the options are --quick and --cuda" ;;
 esac
@@ -35,6 +40,8 @@ run_where_possible() {
   cargo test --release --test "$2" -- "${ignored[@]}" "$3"
 }
 
-cargo test --release -- --include-ignored --skip on_a_gpu --skip needs_root
+cargo test --release -- --include-ignored --skip on_a_gpu --skip needs_root --skip in_chromium
 run_where_possible may_mount interruption needs_root
 run_where_possible nvidia_driver_is_there cuda on_a_gpu
+may_open_pages || say "the tests of pages are left out, they need $(pages_lack)"
+run_where_possible may_open_pages pages in_chromium
