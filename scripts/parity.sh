@@ -86,7 +86,8 @@ if [[ $trace ]]; then
   fi
 fi
 
-"$program" report "$output/reference" "$output/candidate" -o "$output/report.html" \
-  --data-dir "${data_dir-$root/data}" --device cpu >/dev/null
+# From there, so that the page calls the two by their names.
+data=$(cd -- "${data_dir-$root/data}" && pwd)
+(cd -- "$output" && "$program" report reference candidate -o report.html --data-dir "$data" --device cpu >/dev/null)
 say "the page of both is $output/report.html"
 exec "$program" compare "$output/reference" "$output/candidate"
