@@ -7,8 +7,9 @@
 # tensors around that step.
 #
 # OPTIONS are those of `islp-mnist reproduce`. The results go to OUTPUT/reference and OUTPUT/candidate, with stdout as
-# stdout.txt in them, the trace as run.trace, and stderr beside them; report.html is the page of both. OUTPUT is --output-dir, which must hold no older
-# results, or target/parity, which is emptied first. Exit code: 0 identical, 1 something differs, 2 could not compare.
+# stdout.txt in them, the trace as run.trace, and stderr beside them; OUTPUT/report.html is the page of both. OUTPUT is
+# --output-dir, which must hold no older results, or target/parity, which is emptied first. Exit code: 0 identical, 1
+# something differs, 2 could not compare.
 
 source "$(dirname -- "${BASH_SOURCE[0]}")/setup.sh"
 # Whatever ends the script before the comparison does, apart from --help and signals, is a "could not compare".

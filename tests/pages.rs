@@ -5,7 +5,7 @@ mod common;
 use std::path::Path;
 use std::process::Command;
 
-use common::{checkout, stdout_of};
+use common::{Lab, checkout, stdout_of};
 use serde_json::Value;
 
 /// What is wrong with these pages, each problem a line that begins with the page's path; none where all is well.
@@ -73,4 +73,39 @@ fn the_checks_find_what_is_wrong_with_a_bad_page_in_chromium() {
     }
     assert!(found.iter().all(|line| line.starts_with(&*bad.to_string_lossy())), "{found:#?}");
     assert!(!found.iter().any(|line| line.contains("good text")), "{found:#?}");
+}
+
+#[test]
+#[ignore = "needs Chromium and Java"]
+fn the_pages_of_runs_have_nothing_wrong_with_them_in_chromium() {
+    let lab = Lab::new();
+    let train = |options: &str| lab.train(&format!("--epochs 2 --device cpu {options}"));
+    let mlp = train("--model mlp");
+    let (mlr, other) = (train("--model mlr"), train("--model mlr --seed 1"));
+    for (side, seed) in [("a", 0), ("b", 1)] {
+        std::fs::create_dir(lab.path().join(side)).unwrap();
+        let options =
+            format!("--epochs 2 --device cpu --seed {seed} --output-dir {side} --trace {side}/run.trace");
+        let assert = lab.program(&format!("reproduce {options}")).assert().success();
+        std::fs::write(lab.path().join(side).join("stdout.txt"), &assert.get_output().stdout).unwrap();
+    }
+    let name = "a name that is <long> & goes on without a single break_".repeat(3).replace(' ', "_");
+    let folder = lab.path().join("logs").join(name).join("version_0");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::copy(lab.path().join(&mlp).join("metrics.csv"), folder.join("metrics.csv")).unwrap();
+    let pages = [
+        ("mlp.html", mlp),
+        ("mlr.html", mlr.clone()),
+        ("same.html", format!("{mlr} {mlr}")),
+        ("other.html", format!("{mlr} {other}")),
+        ("traced.html", "a b".into()),
+        ("lightning.html", "logs".into()),
+    ];
+    for (page, runs) in &pages {
+        lab.program(&format!("report {runs} -o {page}")).assert().success();
+    }
+    let mut pages: Vec<_> = pages.iter().map(|(page, _)| lab.path().join(page)).collect();
+    pages.extend(["output/report.html", "output/parity.html"].map(|page| checkout().join(page)));
+    let found = problems(&pages.iter().map(|page| page.as_path()).collect::<Vec<_>>());
+    assert!(found.is_empty(), "{found:#?}");
 }

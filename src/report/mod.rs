@@ -4,6 +4,7 @@
 //! runs what [`compare`](crate::compare) finds. The model looks at the test images once more. The templates are in
 //! `templates/`; what comes from a run goes through them and is escaped there.
 
+mod facts;
 mod pair;
 mod parting;
 mod pictures;
@@ -11,6 +12,7 @@ mod predictions;
 mod run;
 mod section;
 mod statistics;
+mod texts;
 
 use std::path::{Path, PathBuf};
 

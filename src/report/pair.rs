@@ -4,7 +4,6 @@ use std::path::Path;
 
 use askama::Template;
 use sha2::{Digest, Sha256};
-use similar::{ChangeTag, TextDiff};
 use tch::vision::dataset::Dataset;
 use tch::{Device, Kind};
 
@@ -14,18 +13,17 @@ use super::pictures::{self, Picture};
 use super::run::{Run, find};
 use super::section::{Chart, chart, figures, percent, thousands};
 use super::statistics::mcnemar;
+use super::texts::{Texts, texts};
 use crate::chart::share_limits;
-use crate::compare::{FileReport, Found, Report, Verdict};
+use crate::compare::{FileReport, Report, Verdict};
 use crate::torch::state_dict;
 use crate::util::file;
 use crate::util::text::{hex, shown};
 
 /// A parity run's weights have 1 MB, its trace 40 MB.
-const LARGEST: u64 = 1 << 30;
+pub const LARGEST: u64 = 1 << 30;
 /// Of more images whose answer flips only so many are shown.
 const MOST_FLIPS: usize = 60;
-/// Of longer texts only the beginning is shown.
-const MOST_LINES: usize = 2000;
 
 /// What a page of two is made of.
 pub struct Pair<'a> {
@@ -86,19 +84,6 @@ struct Duel {
     pictures: Vec<Picture>,
 }
 
-/// Two texts side by side.
-struct Texts {
-    name: String,
-    rows: Vec<Row>,
-    is_cut: bool,
-}
-
-/// A line of each; none where only the other side has one.
-struct Row {
-    differs: bool,
-    sides: [Option<String>; 2],
-}
-
 impl Pair<'_> {
     pub fn page(&self) -> Result<PairPage, Error> {
         let names = self.folders.map(|folder| shown(&folder.to_string_lossy()));
@@ -115,7 +100,7 @@ impl Pair<'_> {
             options: self.report.options.iter().map(ToString::to_string).collect(),
             partings: partings(self.report, &runs)?,
             runs: runs.iter().map(|(name, pair)| self.run(name, pair)).collect::<Result<_, _>>()?,
-            texts: self.texts()?,
+            texts: texts(self.report, self.folders)?,
             names,
         })
     }
@@ -218,48 +203,6 @@ impl Pair<'_> {
             pictures: flips.iter().take(MOST_FLIPS).map(picture).collect::<Result<_, Error>>()?,
         }))
     }
-
-    /// The texts that both have.
-    fn texts(&self) -> Result<Vec<Texts>, Error> {
-        let is_text = |report: &&FileReport| matches!(report.found, Found::Text { .. });
-        let mut texts = vec![];
-        for report in self.report.files.iter().filter(is_text) {
-            let read = |folder: &Path| file::read(&folder.join(&report.name), LARGEST);
-            let [left, right] = [read(self.folders[0])?, read(self.folders[1])?];
-            let [left, right] = [left, right].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-            let mut rows = rows(&left, &right);
-            let is_cut = rows.len() > MOST_LINES;
-            rows.truncate(MOST_LINES);
-            texts.push(Texts { name: report.name.clone(), rows, is_cut });
-        }
-        Ok(texts)
-    }
-}
-
-/// Lines that are the same beside each other, and of those that differ as many as there are.
-fn rows(left: &str, right: &str) -> Vec<Row> {
-    let mut rows: Vec<Row> = vec![];
-    // The next row of those that differ which has no line of the candidate's yet.
-    let mut free = 0;
-    for change in TextDiff::from_lines(left, right).iter_all_changes() {
-        let line = Some(shown(change.value().trim_end_matches(['\n', '\r'])));
-        match change.tag() {
-            ChangeTag::Equal => {
-                rows.push(Row { differs: false, sides: [line.clone(), line] });
-                free = rows.len();
-            }
-            ChangeTag::Delete => rows.push(Row { differs: true, sides: [line, None] }),
-            ChangeTag::Insert if free < rows.len() => {
-                rows[free].sides[1] = line;
-                free += 1;
-            }
-            ChangeTag::Insert => {
-                rows.push(Row { differs: true, sides: [None, line] });
-                free = rows.len();
-            }
-        }
-    }
-    rows
 }
 
 fn p_value(p: f64) -> String {

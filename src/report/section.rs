@@ -1,22 +1,20 @@
 //! A run as its page shows it.
 
 use askama::Template;
-use serde_json::Value;
 use tch::vision::dataset::Dataset;
 
 use super::Error;
-use super::pictures::{self, Picture};
+use super::facts::{command, facts};
+use super::pictures::{Picture, mistake, weight_pictures};
 use super::predictions::Predictions;
 use super::run::Run;
 use super::statistics::wilson;
 use crate::chart::{Figure, Lines, Metric};
 use crate::islp::module::SimpleModule;
 use crate::lightning::repr::repr;
-use crate::util::text::shown;
 
-/// How many mistakes, and how many units of a layer, a page shows.
+/// How many mistakes a page shows.
 const MOST_MISTAKES: usize = 25;
-const MOST_UNITS: usize = 20;
 /// Width and height of a page's charts, in pixels.
 pub const CHART: (usize, usize) = (480, 360);
 
@@ -203,99 +201,4 @@ fn reliability(predictions: &Predictions) -> Result<Chart, Error> {
         bins.len()
     );
     Ok(Chart { svg: inline(&lines.to_svg()?, &caption), caption })
-}
-
-fn mistake(predictions: &Predictions, mnist: &Dataset, image: usize) -> Result<Picture, Error> {
-    let (truth, guess) = (predictions.truths[image], predictions.guesses[image]);
-    let sure = percent(predictions.probability(image, guess).into());
-    Ok(Picture {
-        source: pictures::digit(&mnist.test_images, image)?,
-        alt: format!("Test image {image}: {truth}, taken for {guess} with {sure}"),
-        caption: format!("{truth}, taken for {guess} with {sure}"),
-    })
-}
-
-/// Of a logistic regression the weights of each digit, of the perceptron those of its first layer's strongest units.
-fn weight_pictures(module: &SimpleModule) -> Result<(Vec<Picture>, &'static str), Error> {
-    let state = module.state_dict();
-    let (name, what, say) = match state.contains_key("linear.1.weight") {
-        true => ("linear.1.weight", "Digit", "The weights of each digit"),
-        false => (
-            "layer1.1.weight",
-            "Unit",
-            "The first layer's units with the largest weights (by their Euclidean norm)",
-        ),
-    };
-    let Some(weights) = state.get(name) else { return Ok((vec![], say)) };
-    let weights = weights.detach();
-    let norms = weights.f_square().and_then(|squares| squares.f_sum_dim_intlist(1, false, tch::Kind::Float));
-    let norms: Vec<f32> = norms
-        .and_then(|sums| sums.f_to_device(tch::Device::Cpu))
-        .and_then(Vec::try_from)
-        .map_err(crate::islp::Error::from)?;
-    let mut rows: Vec<usize> = (0..norms.len()).collect();
-    if what == "Unit" {
-        rows.sort_by(|&a, &b| norms[b].total_cmp(&norms[a]));
-        rows.truncate(MOST_UNITS);
-    }
-    let picture = |&row: &usize| {
-        let weights = weights.get(row as i64);
-        let largest = f32::try_from(weights.abs().max()).map_err(crate::islp::Error::from)?;
-        Ok(Picture {
-            source: pictures::weights(&weights, largest)?,
-            alt: format!(
-                "{what} {row}: its 784 weights, from {:.3} in blue to {:.3} in red",
-                largest, -largest
-            ),
-            caption: format!("{what} {row}"),
-        })
-    };
-    Ok((rows.iter().map(picture).collect::<Result<_, Error>>()?, say))
-}
-
-/// What run.json says, for reading.
-fn facts(run: &Run) -> Vec<(&'static str, Vec<(String, String)>)> {
-    let text = |value: &Value| match value {
-        Value::Null => "none".to_string(),
-        Value::String(text) => shown(text),
-        value => shown(&value.to_string()),
-    };
-    let fields = |key: &str| match run.run_json.get(key) {
-        Some(Value::Object(fields)) => {
-            fields.iter().map(|(name, value)| (shown(name).replace('_', " "), text(value))).collect()
-        }
-        _ => vec![],
-    };
-    let mut outcome = fields("outcome");
-    outcome.retain(|(name, _)| name != "metrics");
-    if let Some(start) = run.run_json.get("start") {
-        outcome.insert(0, ("start".into(), text(start)));
-    }
-    let facts = vec![
-        ("Options", fields("options")),
-        ("Environment", fields("environment")),
-        ("Data, SHA-256", fields("data")),
-        ("Outcome", outcome),
-    ];
-    facts.into_iter().filter(|(_, fields)| !fields.is_empty()).collect()
-}
-
-/// The command line that runs it again, from the folder of the checkout.
-fn command(run: &Run) -> Option<String> {
-    let options = run.run_json.get("options")?.as_object()?;
-    let program = match (
-        run.run_json.get("command"),
-        run.run_json.get("environment").is_some_and(|environment| environment["tch"].is_null()),
-    ) {
-        (Some(Value::String(command)), _) => format!("islp-mnist {}", shown(command)),
-        (_, true) => ".venv/bin/python scripts/train.py".into(),
-        _ => "islp-mnist train".into(),
-    };
-    let words = options.iter().filter(|(_, value)| !value.is_null()).map(|(name, value)| {
-        let value = value.as_str().map_or(value.to_string(), str::to_string);
-        let is_plain = value.chars().all(|c| c.is_ascii_alphanumeric() || "._-+:".contains(c));
-        let value = if is_plain { value } else { format!("'{}'", value.replace('\'', r"'\''")) };
-        shown(&format!(" --{} {value}", name.replace('_', "-")))
-    });
-    Some(program + &words.collect::<String>())
 }

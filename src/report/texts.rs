@@ -1,0 +1,69 @@
+//! Two printed outputs, line by line beside each other.
+
+use std::path::Path;
+
+use similar::{ChangeTag, TextDiff};
+
+use super::Error;
+use super::pair::LARGEST;
+use crate::compare::{FileReport, Found, Report};
+use crate::util::file;
+use crate::util::text::shown;
+
+/// Of longer texts only the beginning is shown.
+const MOST_LINES: usize = 2000;
+
+/// Two texts side by side.
+pub struct Texts {
+    pub name: String,
+    pub rows: Vec<Row>,
+    pub is_cut: bool,
+}
+
+/// A line of each; none where only the other side has one.
+pub struct Row {
+    pub differs: bool,
+    pub sides: [Option<String>; 2],
+}
+
+/// The texts that both have.
+pub fn texts(report: &Report, folders: [&Path; 2]) -> Result<Vec<Texts>, Error> {
+    let is_text = |report: &&FileReport| matches!(report.found, Found::Text { .. });
+    let mut texts = vec![];
+    for report in report.files.iter().filter(is_text) {
+        let read = |folder: &Path| file::read(&folder.join(&report.name), LARGEST);
+        let [left, right] = [read(folders[0])?, read(folders[1])?];
+        let [left, right] = [left, right].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        let mut rows = rows(&left, &right);
+        let is_cut = rows.len() > MOST_LINES;
+        rows.truncate(MOST_LINES);
+        texts.push(Texts { name: report.name.clone(), rows, is_cut });
+    }
+    Ok(texts)
+}
+
+/// Lines that are the same beside each other, and of those that differ as many as there are.
+fn rows(left: &str, right: &str) -> Vec<Row> {
+    let mut rows: Vec<Row> = vec![];
+    // The next row of those that differ which has no line of the candidate's yet.
+    let mut free = 0;
+    for change in TextDiff::from_lines(left, right).iter_all_changes() {
+        let line = Some(shown(change.value().trim_end_matches(['\n', '\r'])));
+        match change.tag() {
+            ChangeTag::Equal => {
+                rows.push(Row { differs: false, sides: [line.clone(), line] });
+                free = rows.len();
+            }
+            ChangeTag::Delete => rows.push(Row { differs: true, sides: [line, None] }),
+            ChangeTag::Insert if free < rows.len() => {
+                rows[free].sides[1] = line;
+                free += 1;
+            }
+            ChangeTag::Insert => {
+                rows.push(Row { differs: true, sides: [None, line] });
+                free = rows.len();
+            }
+        }
+    }
+    rows
+}
