@@ -1,7 +1,7 @@
 //! Pages: a run to look at, or two runs side by side, as one HTML file that needs nothing else.
 //!
 //! Every number on a page is computed from what the runs left in their folders: metrics.csv, weights, run.json, and of two
-//! runs what [`compare`](crate::compare) finds. The model looks at the test images once more. The templates are in
+//! runs what [`compare`] finds. The model looks at the test images once more. The templates are in
 //! `templates/`; what comes from a run goes through them and is escaped there.
 
 mod facts;
@@ -99,7 +99,7 @@ pub fn page(folders: &[&Path], mnist: &Dataset, device: Device) -> Result<String
 /// The page of two runs, or of two folders of runs, held against each other; as HTML.
 ///
 /// # Errors
-/// As [`page`], and what [`compare`](crate::compare::compare) returns.
+/// As [`page`], and what [`compare::compare`] returns.
 pub fn comparison(
     reference: &Path,
     candidate: &Path,
