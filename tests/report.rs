@@ -183,6 +183,15 @@ fn a_log_folder_of_lightning_without_weights_has_a_page_of_its_metrics() {
 }
 
 #[test]
+fn losses_that_are_all_0_are_drawn_on_a_linear_axis() {
+    let lab = Lab::new();
+    fs::create_dir_all(lab.path().join("zero")).unwrap();
+    fs::write(lab.path().join("zero/metrics.csv"), "epoch,step,train_loss\n0,1,0.0\n1,2,0.0\n").unwrap();
+    let html = page(&lab, "zero");
+    assert!(html.contains("aria-label=\"Loss of "), "{html}");
+}
+
+#[test]
 fn a_folder_that_is_no_run_and_a_page_that_is_no_html_are_refused() {
     let lab = Lab::new();
     fs::create_dir_all(lab.path().join("empty")).unwrap();

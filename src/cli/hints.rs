@@ -12,6 +12,7 @@ use crate::lightning;
 use crate::lightning::error::CheckpointError;
 use crate::notebook;
 use crate::notebook::weights::{self, ContentError};
+use crate::report;
 use crate::torch;
 use crate::torch::cuda::NoCuda;
 use crate::torch::libtorch;
@@ -71,6 +72,7 @@ fn hint(error: &anyhow::Error) -> Option<&'static str> {
         .or_else(|| data(error.downcast_ref()?))
         .or_else(|| weights(error.downcast_ref()?))
         .or_else(|| comparison(error.downcast_ref()?))
+        .or_else(|| page(error.downcast_ref()?))
         .or_else(|| picture(error.downcast_ref()?))
         .or_else(|| device(error.downcast_ref()?))
         .or_else(|| cuda(error.downcast_ref()?))
@@ -154,6 +156,19 @@ fn comparison(error: &compare::Error) -> Option<&'static str> {
         compare::Error::TwoKinds(..) => Some("name two folders, or two files of one kind"),
         compare::Error::NoFiles(..) => Some("name two folders that `reproduce` or `train` wrote to"),
         compare::Error::TooDeep(_) => Some("name the output folder itself"),
+        _ => None,
+    }
+}
+
+fn page(error: &report::Error) -> Option<&'static str> {
+    match error {
+        report::Error::NoRun(_) => Some("name the version folder of a run, or one that holds some"),
+        report::Error::ManyRuns { .. } => Some("name one of them"),
+        report::Error::RunJson { .. } => Some("put the file back, or take it away"),
+        report::Error::Outputs(_) => Some("take a run that did not diverge"),
+        report::Error::Weights(error) => weights(error),
+        report::Error::Compare(error) => comparison(error),
+        report::Error::Islp(error) => islp(error),
         _ => None,
     }
 }

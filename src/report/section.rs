@@ -96,11 +96,15 @@ impl Section {
 pub fn figures(run: &Run) -> Result<Vec<(Figure, String)>, Error> {
     let Some(csv) = &run.metrics_csv else { return Ok(vec![]) };
     let mut figures = vec![];
-    for (metric, what) in [(Metric::Accuracy, "Accuracy"), (Metric::Loss, "Loss, on a log axis,")] {
+    for (metric, name) in [(Metric::Accuracy, "Accuracy"), (Metric::Loss, "Loss")] {
         let Ok(mut figure) = Figure::from_csv(metric, csv) else { continue };
         figure.size = CHART;
+        // Of losses that are all 0 a log axis shows nothing.
         figure.log_y = matches!(metric, Metric::Loss);
-        figures.push((figure, format!("{what} of {} against epoch, training and validation", run.name)));
+        figure.log_y = figure.log_y && figure.to_svg().is_ok();
+        let axis = if figure.log_y { ", on a log axis," } else { "" };
+        figures
+            .push((figure, format!("{name}{axis} of {} against epoch, training and validation", run.name)));
     }
     Ok(figures)
 }
