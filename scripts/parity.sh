@@ -44,7 +44,7 @@ if [[ ! -v output_dir ]]; then
     exec 8>"$output/lock"
     flock -n 8 || die "another parity run is using $output: give this one an --output-dir"
   fi
-  rm -rf -- "$output"/{reference,candidate}{,.log} "$output/first"
+  rm -rf -- "$output"/{reference,candidate}{,.log} "$output/first" "$output/report.html"
 fi
 
 # run_side NAME COMMAND... sets `tenths`, the time taken in tenths of a second.
@@ -89,6 +89,10 @@ fi
 
 # From there, so that the page calls the two by their names.
 data=$(cd -- "${data_dir-$root/data}" && pwd)
-(cd -- "$output" && "$program" report reference candidate -o report.html --data-dir "$data" --device cpu >/dev/null)
-say "the page of both is $output/report.html"
+if (cd -- "$output" && "$program" report reference candidate -o report.html --data-dir "$data" --device cpu >/dev/null)
+then
+  say "the page of both is $output/report.html"
+else
+  say "there is no page of both, see above"
+fi
 exec "$program" compare "$output/reference" "$output/candidate"

@@ -73,6 +73,30 @@ fn reproduce_leaves_one_page_of_both_models_if_asked() {
 }
 
 #[test]
+fn a_run_that_diverged_ends_as_ever_though_there_is_no_page_of_it() {
+    let lab = Lab::new();
+    let options = "--epochs 2 --batch-size 64 --device cpu --lr 1e30";
+    let plain = lab.program(&format!("reproduce {options}")).assert().success();
+    let assert = lab.program(&format!("reproduce --report {options}")).assert().success();
+    assert_eq!(plain.get_output().stdout, assert.get_output().stdout);
+    let stderr = String::from_utf8(assert.get_output().stderr.clone()).unwrap();
+    assert!(stderr.lines().last().unwrap().starts_with("warning: no page: "), "{stderr}");
+}
+
+#[test]
+fn what_runs_it_again_is_safe_to_paste() {
+    let lab = Lab::new();
+    fs::create_dir_all(lab.path().join("run")).unwrap();
+    fs::write(lab.path().join("run/metrics.csv"), "epoch,step,train_loss\n0,1,0.5\n").unwrap();
+    let json = r#"{"command": "x; rm y", "options": {"a; rm b": 1, "name": "", "seed": "1; rm z"}}"#;
+    fs::write(lab.path().join("run/run.json"), json).unwrap();
+    let html = page(&lab, "run");
+    let command = html.split("<pre class=\"command\">").nth(1).unwrap().split("</pre>").next().unwrap();
+    assert!(command.ends_with(" --name &#39;&#39; --seed &#39;1; rm z&#39;"), "{command}");
+    assert!(!command.contains("rm b") && !command.contains("rm y"), "{command}");
+}
+
+#[test]
 fn a_run_of_reproduce_is_no_run_for_train_to_go_on_with() {
     let lab = Lab::new();
     lab.program("reproduce --epochs 1 --device cpu").assert().success();
@@ -179,7 +203,10 @@ fn a_log_folder_of_lightning_without_weights_has_a_page_of_its_metrics() {
     )
     .unwrap();
     let html = page(&lab, "logs/version_0");
-    assert!(html.contains("holds no weights") && html.contains("<svg role=\"img\" aria-label=\"Accuracy of"));
+    assert!(
+        html.contains("holds no safetensors file")
+            && html.contains("<svg role=\"img\" aria-label=\"Accuracy of")
+    );
 }
 
 #[test]

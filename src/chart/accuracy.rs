@@ -134,6 +134,11 @@ impl Figure {
         Self { size: SIZE, log_y: false, metric, series, shared: vec![] }
     }
 
+    /// What it shows.
+    pub fn metric(&self) -> Metric {
+        self.metric
+    }
+
     /// Leaves the other series out; whether anything is left.
     pub fn keep(&mut self, set: Set) -> bool {
         self.series.retain(|series| series.marker == SETS[set as usize].1);

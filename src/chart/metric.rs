@@ -10,7 +10,7 @@ use std::fmt::{self, Display, Formatter};
 /// let figure = Figure::from_csv(Metric::Loss, b"epoch,train_loss\n0,1.5\n").unwrap();
 /// assert!(figure.to_svg().unwrap().contains("Loss"));
 /// ```
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Metric {
     /// `train_accuracy_epoch` and `valid_accuracy`.
     Accuracy,

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use anyhow::Result;
 use clap::Args;
 
+use super::hints::explain;
 use super::output::{print_line, say};
 use super::{DataDir, check_generator, set_up};
 use crate::cli::device::DeviceOption;
@@ -75,10 +76,15 @@ pub fn run(args: &ReproduceArgs) -> Result<u8> {
         say(&format!("{files} are in {}", run.log_dir.display()));
     }
     if args.report {
-        let html = report::page(&runs.each_ref().map(|run| run.log_dir.as_path()), &mnist, device)?;
-        let page = runs[0].log_dir.join("report.html");
-        file::write(&page, html.as_bytes())?;
-        say(&format!("the page of both runs is {}", page.display()));
+        // The runs are done and saved: that one of them can't be shown, such as one that diverged, does not undo them.
+        match report::page(&runs.each_ref().map(|run| run.log_dir.as_path()), &mnist, device) {
+            Ok(html) => {
+                let page = runs[0].log_dir.join("report.html");
+                file::write(&page, html.as_bytes())?;
+                say(&format!("the page of both runs is {}", page.display()));
+            }
+            Err(error) => say(&format!("warning: no page: {}", explain(&error.into()))),
+        }
     }
     Ok(0)
 }

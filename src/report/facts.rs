@@ -39,15 +39,20 @@ pub fn command(run: &Run) -> Option<String> {
         run.run_json.get("command"),
         run.run_json.get("environment").is_some_and(|environment| environment["tch"].is_null()),
     ) {
-        (Some(Value::String(command)), _) => format!("islp-mnist {}", shown(command)),
-        (_, true) => ".venv/bin/python scripts/train.py".into(),
-        _ => "islp-mnist train".into(),
+        (Some(command), _) if command == "reproduce" => "islp-mnist reproduce",
+        (_, true) => ".venv/bin/python scripts/train.py",
+        _ => "islp-mnist train",
     };
-    let words = options.iter().filter(|(_, value)| !value.is_null()).map(|(name, value)| {
+    let quoted = |value: &str| {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:".contains(c);
+        let is_word = !value.is_empty() && value.chars().all(is_plain);
+        shown(&if is_word { value.to_owned() } else { format!("'{}'", value.replace('\'', r"'\''")) })
+    };
+    let is_name = |name: &str| name.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+    let given = options.iter().filter(|(name, value)| !value.is_null() && is_name(name));
+    let words = given.map(|(name, value)| {
         let value = value.as_str().map_or(value.to_string(), str::to_string);
-        let is_plain = value.chars().all(|c| c.is_ascii_alphanumeric() || "._-+:".contains(c));
-        let value = if is_plain { value } else { format!("'{}'", value.replace('\'', r"'\''")) };
-        shown(&format!(" --{} {value}", name.replace('_', "-")))
+        format!(" --{} {}", name.replace('_', "-"), quoted(&value))
     });
-    Some(program + &words.collect::<String>())
+    Some(program.to_owned() + &words.collect::<String>())
 }

@@ -14,7 +14,7 @@ use super::run::{Run, find};
 use super::section::{Chart, chart, figures, percent, thousands};
 use super::statistics::mcnemar;
 use super::texts::{Texts, texts};
-use crate::chart::share_limits;
+use crate::chart::{Figure, share_limits};
 use crate::compare::{FileReport, Report, Verdict};
 use crate::torch::state_dict;
 use crate::util::file;
@@ -159,9 +159,13 @@ impl Pair<'_> {
     fn run(&self, name: &str, runs: &[Run; 2]) -> Result<RunPair, Error> {
         let [left, right] = [figures(&runs[0])?, figures(&runs[1])?];
         let mut pairs = vec![];
-        for ((left, what), (right, other)) in left.into_iter().zip(right) {
+        for (left, what) in left {
+            let is_same = |(figure, _): &&(Figure, String)| figure.metric() == left.metric();
+            let Some((right, other)) = right.iter().find(is_same).cloned() else { continue };
             let mut two = [left, right];
             share_limits(&mut two);
+            let is_log = two.iter().all(|figure| figure.log_y);
+            two.iter_mut().for_each(|figure| figure.log_y = is_log);
             let [left, right] = two;
             let captions = [format!("Reference: {what}"), format!("Candidate: {other}")];
             let [a, b] = captions;
@@ -206,7 +210,13 @@ impl Pair<'_> {
 }
 
 fn p_value(p: f64) -> String {
-    if p < 0.0001 { format!("{p:.1e}") } else { format!("{p:.4}") }
+    if p == 0.0 {
+        "0 as far as can be told".into()
+    } else if p < 0.0001 {
+        format!("{p:.1e}")
+    } else {
+        format!("{p:.4}")
+    }
 }
 
 fn verdict(verdict: Verdict) -> &'static str {

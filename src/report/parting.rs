@@ -71,8 +71,10 @@ fn of_metrics(runs: &[Run; 2]) -> Result<Vec<Chart>, Error> {
     };
     let series = [("Training", "train_loss"), ("Validation", "valid_loss")].map(|(name, column)| {
         let (left, right) = (by_step(left, column), by_step(right, column));
-        let apart = left.into_iter().zip(right).filter(|(a, b)| a.0 == b.0);
-        (name, apart.map(|(a, b)| (a.0, (a.1 - b.1).abs())).collect())
+        // By step: on one side a row may be missing, or not finite.
+        let other = |step: f64| right.iter().find(|point| point.0 == step);
+        let apart = left.iter().filter_map(|&(step, loss)| Some((step, (loss - other(step)?.1).abs())));
+        (name, apart.collect())
     });
     Ok(log_chart("difference", series.into(), "Difference of the losses in metrics.csv against step")?
         .into_iter()

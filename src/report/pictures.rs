@@ -39,7 +39,12 @@ fn weights_picture(weights: &Tensor, largest: f32) -> Result<String, Error> {
         .iter()
         .flat_map(|value| {
             let [red, green, blue] = if *value < 0.0 { BELOW } else { ABOVE };
-            [red, green, blue, (255.0 * (value.abs() / largest).min(1.0)).round() as u8]
+            [
+                red,
+                green,
+                blue,
+                (255.0 * (value.abs() / largest.max(f32::MIN_POSITIVE)).min(1.0)).round() as u8,
+            ]
         })
         .collect();
     png(png::ColorType::Rgba, &pixels)
