@@ -191,6 +191,11 @@ fn check_generator() -> Result<()> {
     Ok(())
 }
 
+/// Whether a file's name ends so, in capitals or not.
+fn has_ending(path: &Path, ending: &str) -> bool {
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(ending))
+}
+
 /// A path as one types it in a shell.
 fn shell_word(path: &Path) -> String {
     let text = path.display().to_string();

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use clap::builder::{PathBufValueParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 
-use super::{UsageError, print};
+use super::{UsageError, has_ending, print};
 use crate::chart::{self, Figure, Metric, Name, Set, Source};
 use crate::util::file;
 
@@ -75,10 +75,6 @@ fn figure_file(path: PathBuf) -> Result<PathBuf, &'static str> {
     } else {
         Err("must end in .png or .svg")
     }
-}
-
-fn has_ending(path: &Path, ending: &str) -> bool {
-    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(ending))
 }
 
 pub fn run(args: &PlotArgs) -> Result<u8> {

@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Args;
 use clap::builder::{PathBufValueParser, TypedValueParser};
 
-use super::{DataDir, print, set_up};
+use super::{DataDir, has_ending, print, set_up};
 use crate::cli::device::DeviceOption;
 use crate::report;
 use crate::torchvision;
@@ -42,11 +42,7 @@ pub struct ReportArgs {
 }
 
 fn page_file(path: PathBuf) -> Result<PathBuf, &'static str> {
-    if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("html")) {
-        Ok(path)
-    } else {
-        Err("must end in .html")
-    }
+    if has_ending(&path, "html") { Ok(path) } else { Err("must end in .html") }
 }
 
 /// Runs the command.

@@ -159,8 +159,7 @@ impl Run {
 impl RunJson {
     /// Of a run that begins or goes on, on the data in `data_dir`.
     pub fn new(run: Run, data_dir: &Path, outcome: Option<Outcome>) -> Self {
-        let data_dir = absolute(data_dir).ok().and_then(|path| path.to_str().map(String::from));
-        Self { run, data_dir, outcome }
+        Self { run, data_dir: from_root(data_dir), outcome }
     }
 
     /// Reads a run.json, by its path or that of its folder.
@@ -186,8 +185,7 @@ impl RunJson {
     /// # Errors
     /// A folder that can't be written to.
     pub fn write(&self, log_dir: &Path) -> Result<()> {
-        let text = format!("{}\n", serde_json::to_string_pretty(self)?);
-        Ok(file::write(&log_dir.join(FILE), text.as_bytes())?)
+        write(log_dir, self)
     }
 
     /// Where the data lay.
@@ -214,7 +212,7 @@ pub fn write_of_reproduce(
         "data": data,
         "environment": Environment::current(),
         "start": humantime::format_rfc3339_seconds(start).to_string(),
-        "data_dir": absolute(data_dir).ok().and_then(|path| path.to_str().map(String::from)),
+        "data_dir": from_root(data_dir),
         "outcome": Outcome {
             end: Some(End::MaxEpochs),
             epochs: options.epochs,
@@ -223,8 +221,17 @@ pub fn write_of_reproduce(
             metrics: fitted.metrics.clone(),
         },
     });
-    let text = format!("{}\n", serde_json::to_string_pretty(&run_json)?);
-    Ok(file::write(&fitted.log_dir.join(FILE), text.as_bytes())?)
+    write(&fitted.log_dir, &run_json)
+}
+
+fn write(log_dir: &Path, run_json: &impl Serialize) -> Result<()> {
+    let text = format!("{}\n", serde_json::to_string_pretty(run_json)?);
+    Ok(file::write(&log_dir.join(FILE), text.as_bytes())?)
+}
+
+/// A path from the root, if it is text.
+fn from_root(path: &Path) -> Option<String> {
+    absolute(path).ok().and_then(|path| path.to_str().map(String::from))
 }
 
 /// Keeps a run's folder to this process for as long as the file is open; the lock goes with the process, however it

@@ -103,7 +103,7 @@ fn last() -> String {
 }
 
 /// The file itself, or the newest weights in a run's folder.
-fn find(path: &Path) -> Result<PathBuf, Error> {
+pub(crate) fn find(path: &Path) -> Result<PathBuf, Error> {
     if !path.is_dir() {
         return Ok(path.to_path_buf());
     }

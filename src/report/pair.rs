@@ -4,14 +4,14 @@ use std::path::Path;
 
 use askama::Template;
 use sha2::{Digest, Sha256};
+use tch::Device;
 use tch::vision::dataset::Dataset;
-use tch::{Device, Kind};
 
 use super::Error;
 use super::parting::{Parting, partings};
 use super::pictures::{self, Picture};
 use super::run::{Run, find};
-use super::section::{Chart, chart, figures, percent, thousands};
+use super::section::{Chart, figures, percent, thousands};
 use super::statistics::mcnemar;
 use super::texts::{Texts, texts};
 use crate::chart::{Figure, share_limits};
@@ -157,7 +157,7 @@ impl Pair<'_> {
     }
 
     fn run(&self, name: &str, runs: &[Run; 2]) -> Result<RunPair, Error> {
-        let [left, right] = [figures(&runs[0])?, figures(&runs[1])?];
+        let [left, right] = runs.each_ref().map(figures);
         let mut pairs = vec![];
         for (left, what) in left {
             let is_same = |(figure, _): &&(Figure, String)| figure.metric() == left.metric();
@@ -169,7 +169,7 @@ impl Pair<'_> {
             let [left, right] = two;
             let captions = [format!("Reference: {what}"), format!("Candidate: {other}")];
             let [a, b] = captions;
-            pairs.push([chart(&left, a)?, chart(&right, b)?]);
+            pairs.push([Chart::new(&left.to_svg()?, a), Chart::new(&right.to_svg()?, b)]);
         }
         Ok(RunPair { name: name.to_owned(), figures: pairs, duel: self.duel(runs)? })
     }
@@ -226,17 +226,4 @@ fn verdict(verdict: Verdict) -> &'static str {
         Verdict::Different => "different",
         Verdict::Incomparable => "incomparable",
     }
-}
-
-/// The Euclidean distance of all parameters of two models; none if they are not of one kind.
-pub fn distance(runs: &[Run; 2]) -> Option<f64> {
-    let [left, right] = runs.each_ref().map(|run| run.model.as_ref());
-    let (left, right) = (left?.0.state_dict(), right?.0.state_dict());
-    let mut sum = 0.0;
-    for (name, tensor) in &left {
-        let other = right.get(name).filter(|other| other.size() == tensor.size())?;
-        let apart = tensor.detach().f_to_kind(Kind::Double).ok()?.f_sub(&other.detach()).ok()?;
-        sum += f64::try_from(apart.f_square().ok()?.f_sum(Kind::Double).ok()?).ok()?;
-    }
-    (left.len() == right.len()).then(|| sum.sqrt())
 }

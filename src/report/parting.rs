@@ -1,10 +1,11 @@
 //! Where two runs part, and how far they are apart from there: from traces if there are any, else from metrics and
 //! weights.
 
+use tch::Kind;
+
 use super::Error;
-use super::pair::distance;
 use super::run::Run;
-use super::section::{CHART, Chart, inline};
+use super::section::{CHART, Chart};
 use crate::chart::Lines;
 use crate::compare::{FileReport, Found, Growth, Report, Verdict};
 
@@ -115,5 +116,18 @@ fn log_chart(
         return Ok(None);
     }
     let caption = format!("{caption}, on a log axis");
-    Ok(Some(Chart { svg: inline(&lines.to_svg()?, &caption), caption }))
+    Ok(Some(Chart::new(&lines.to_svg()?, caption)))
+}
+
+/// The Euclidean distance of all parameters of two models; none if they are not of one kind.
+fn distance(runs: &[Run; 2]) -> Option<f64> {
+    let [left, right] = runs.each_ref().map(|run| run.model.as_ref());
+    let (left, right) = (left?.0.state_dict(), right?.0.state_dict());
+    let mut sum = 0.0;
+    for (name, tensor) in &left {
+        let other = right.get(name).filter(|other| other.size() == tensor.size())?;
+        let apart = tensor.detach().f_to_kind(Kind::Double).ok()?.f_sub(&other.detach()).ok()?;
+        sum += f64::try_from(apart.f_square().ok()?.f_sum(Kind::Double).ok()?).ok()?;
+    }
+    (left.len() == right.len()).then(|| sum.sqrt())
 }

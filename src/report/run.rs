@@ -70,10 +70,10 @@ impl Run {
 
 /// Where a run's weights are: the last checkpoint, model.safetensors, or the only other file of its kind.
 fn weights_in(folder: &Path) -> Option<PathBuf> {
-    if ["checkpoints/last.safetensors", weights::FILE].iter().any(|file| folder.join(file).exists()) {
-        return Some(folder.to_path_buf());
-    }
     let entries = fs::read_dir(folder).ok()?;
+    if let Ok(newest) = weights::find(folder) {
+        return Some(newest);
+    }
     let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
     let mut files = paths.filter(|path| path.extension().is_some_and(|ending| ending == "safetensors"));
     files.next().filter(|_| files.next().is_none())

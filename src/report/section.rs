@@ -81,10 +81,10 @@ impl Section {
             id,
             name: run.name.clone(),
             class_name: model.map_or("", |(module, _)| module.model.info().class_name),
-            figures: figures(run)?
+            figures: figures(run)
                 .into_iter()
-                .map(|(figure, caption)| chart(&figure, caption))
-                .collect::<Result<_, _>>()?,
+                .map(|(figure, caption)| Ok(Chart::new(&figure.to_svg()?, caption)))
+                .collect::<Result<_, Error>>()?,
             test: model.map(|(module, predictions)| Test::new(module, predictions, mnist)).transpose()?,
             facts: facts(run),
             command: command(run),
@@ -93,8 +93,8 @@ impl Section {
 }
 
 /// Accuracy and loss against epoch, as far as metrics.csv has them.
-pub fn figures(run: &Run) -> Result<Vec<(Figure, String)>, Error> {
-    let Some(csv) = &run.metrics_csv else { return Ok(vec![]) };
+pub fn figures(run: &Run) -> Vec<(Figure, String)> {
+    let Some(csv) = &run.metrics_csv else { return vec![] };
     let mut figures = vec![];
     for (metric, name) in [(Metric::Accuracy, "Accuracy"), (Metric::Loss, "Loss")] {
         let Ok(mut figure) = Figure::from_csv(metric, csv) else { continue };
@@ -106,17 +106,16 @@ pub fn figures(run: &Run) -> Result<Vec<(Figure, String)>, Error> {
         figures
             .push((figure, format!("{name}{axis} of {} against epoch, training and validation", run.name)));
     }
-    Ok(figures)
+    figures
 }
 
-pub fn chart(figure: &Figure, caption: String) -> Result<Chart, Error> {
-    Ok(Chart { svg: inline(&figure.to_svg()?, &caption), caption })
-}
-
-/// An SVG as it stands in HTML, which a screen reader reads out as the caption.
-pub fn inline(svg: &str, caption: &str) -> String {
-    let escaped = caption.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;");
-    svg.replacen("<svg ", &format!("<svg role=\"img\" aria-label=\"{escaped}\" "), 1)
+impl Chart {
+    /// Of an SVG file's text, as it stands in HTML: a screen reader reads it out as the caption.
+    pub fn new(svg: &str, caption: String) -> Self {
+        let escaped = caption.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;");
+        let labelled = format!("<svg role=\"img\" aria-label=\"{escaped}\" ");
+        Self { svg: svg.replacen("<svg ", &labelled, 1), caption }
+    }
 }
 
 pub fn percent(fraction: f64) -> String {
@@ -204,5 +203,5 @@ fn reliability(predictions: &Predictions) -> Result<Chart, Error> {
         "How often the model is right against how sure it is, in {} bins; expected calibration error {error}",
         bins.len()
     );
-    Ok(Chart { svg: inline(&lines.to_svg()?, &caption), caption })
+    Ok(Chart::new(&lines.to_svg()?, caption))
 }
