@@ -1,6 +1,7 @@
 //! Two traces, step by step: where they first part, and how the difference grows from there.
 
 mod display;
+mod growth;
 mod parting;
 
 use std::collections::BTreeSet;
@@ -11,14 +12,14 @@ use serde::Serialize;
 
 use super::Error;
 use super::report::Verdict;
-use crate::trace::{Reader, Step, distance};
+use crate::trace::{Reader, Step};
 use crate::util::text::shown;
+use growth::Curve;
+pub use growth::Growth;
 use parting::{Parting, What, parting};
 
 /// How many steps around the parting are worth keeping with their tensors.
 const AROUND: usize = 2;
-/// More points than a picture has columns.
-const MOST_POINTS: usize = 2000;
 /// Of more pieces than this, which two trainings do not have, only the beginnings are told.
 const MOST_SURPLUS: usize = 20;
 
@@ -59,24 +60,6 @@ pub struct Place {
 pub enum Side {
     Reference,
     Candidate,
-}
-
-/// How far the two are apart at a step.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct Growth {
-    pub epoch: usize,
-    pub step: usize,
-    /// The reference's, and the candidate's.
-    pub loss: [Option<f64>; 2],
-    /// Euclidean, of all parameters, estimated from their sketches; none if they can't be compared.
-    pub parameter_distance: Option<f64>,
-}
-
-/// Of a training of any length at most so many steps, evenly spread.
-#[derive(Debug)]
-pub struct Curve {
-    pub points: Vec<Growth>,
-    every: usize,
 }
 
 /// Steps in a row that only one side has.
@@ -203,28 +186,6 @@ impl TraceReport {
     }
 }
 
-impl Default for Curve {
-    fn default() -> Self {
-        Self { points: vec![], every: 1 }
-    }
-}
-
-impl Curve {
-    fn add(&mut self, growth: Growth) {
-        let from = self.points.first().map_or(growth.step, |first| first.step);
-        let is_new = self.points.last().is_none_or(|last| last.step != growth.step);
-        if !is_new || !(growth.step.saturating_sub(from)).is_multiple_of(self.every) {
-            return;
-        }
-        self.points.push(growth);
-        if self.points.len() == MOST_POINTS {
-            self.every *= 2;
-            let every = self.every;
-            self.points.retain(|point| (point.step - from).is_multiple_of(every));
-        }
-    }
-}
-
 fn key(step: &Step) -> (usize, usize, bool) {
     (step.fit, step.step, !step.is_end())
 }
@@ -240,19 +201,5 @@ fn is_row(mut after: usize) -> bool {
 impl Place {
     fn of(step: &Step) -> Self {
         Self { fit: step.fit, model: shown(&step.model), epoch: step.epoch, step: step.step }
-    }
-}
-
-impl Growth {
-    fn between(reference: &Step, candidate: &Step) -> Self {
-        let loss = |step: &Step| {
-            step.quantities.iter().find(|quantity| quantity.name == "loss").map(|loss| loss.mean.0)
-        };
-        Self {
-            epoch: reference.epoch,
-            step: reference.step,
-            loss: [loss(reference), loss(candidate)],
-            parameter_distance: distance(&reference.sketch, &candidate.sketch),
-        }
     }
 }
