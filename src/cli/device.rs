@@ -1,12 +1,14 @@
-//! `--device`: whether to train on the CPU or on a GPU.
+//! `--device` and `--generator`: whether to train on the CPU or on a GPU, and what dropout draws from.
 
 use std::fmt::{self, Display, Formatter};
 use std::str::FromStr;
 
+use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use tch::Device;
 
 use crate::torch::cuda::{self, NoCuda};
+use crate::torch::generator::DropoutGenerator;
 
 /// What `--device` says; as text `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
@@ -74,6 +76,40 @@ impl TryFrom<String> for DeviceOption {
 impl From<DeviceOption> for String {
     fn from(device: DeviceOption) -> Self {
         device.to_string()
+    }
+}
+
+/// What `--generator` says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum GeneratorOption {
+    /// That of the device, as in Python
+    #[default]
+    Auto,
+    /// The CPU's
+    Cpu,
+    /// CUDA's; on the CPU too, which then drops what a GPU would
+    Cuda,
+}
+
+impl GeneratorOption {
+    /// What a run on this device really draws from.
+    pub fn on(self, device: Device) -> Self {
+        match self {
+            Self::Auto if device.is_cuda() => Self::Cuda,
+            Self::Auto => Self::Cpu,
+            other => other,
+        }
+    }
+}
+
+impl From<GeneratorOption> for DropoutGenerator {
+    fn from(option: GeneratorOption) -> Self {
+        match option {
+            GeneratorOption::Auto => Self::Device,
+            GeneratorOption::Cpu => Self::Cpu,
+            GeneratorOption::Cuda => Self::Cuda,
+        }
     }
 }
 

@@ -19,6 +19,7 @@ mod test;
 mod trace_options;
 mod train;
 mod usage;
+mod values;
 
 use std::any::Any;
 use std::cell::RefCell;

@@ -1,13 +1,13 @@
 //! What decides a run's results: the options of the command line, saved with the results.
 
 use anyhow::{Result, anyhow, bail};
-use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::cli::device::DeviceOption;
+use crate::cli::device::{DeviceOption, GeneratorOption};
 use crate::cli::usage::message;
+use crate::cli::values::{at_least_one, at_least_zero, fraction, learning_rate, model, name, seed, threads};
 use crate::lightning::limit_train_batches::LimitTrainBatches;
 use crate::notebook;
 use crate::notebook::models::Model;
@@ -40,6 +40,9 @@ pub struct RunOptions {
     /// Where to train: auto, cpu, cuda, cuda:N or mps; auto takes a GPU where libtorch can use one
     #[arg(long, default_value = "auto")]
     pub device: DeviceOption,
+    /// Which of PyTorch's generators dropout draws from; auto is that of the device, as in Python
+    #[arg(long, value_enum, default_value_t, hide_possible_values = true, value_name = "auto|cpu|cuda")]
+    pub generator: GeneratorOption,
 }
 
 /// The options of a single model's run. Read from a file they are held to the same rules as on the command line.
@@ -68,13 +71,15 @@ impl TryFrom<Map<String, Value>> for TrainOptions {
     type Error = anyhow::Error;
 
     /// Options by their names.
-    fn try_from(fields: Map<String, Value>) -> Result<Self> {
+    fn try_from(mut fields: Map<String, Value>) -> Result<Self> {
         #[derive(Parser)]
         #[command(no_binary_name = true)]
         struct CommandLine {
             #[command(flatten)]
             options: TrainOptions,
         }
+        // Before there was a choice all was drawn from the CPU's.
+        fields.entry("generator").or_insert_with(|| "cpu".into());
         let given = fields.iter().filter(|(_, value)| !value.is_null());
         let words = given.map(|(name, value)| format!("{}={}", flag(name), text(value)));
         let parsed = CommandLine::try_parse_from(words).map_err(|error| anyhow!(message(&error)))?;
@@ -127,66 +132,6 @@ fn text(value: &Value) -> String {
         Value::Null => "none".into(),
         Value::String(text) => text.clone(),
         value => value.to_string(),
-    }
-}
-
-/// Parses the name of a model.
-pub fn model() -> impl TypedValueParser<Value = Model> {
-    let value = |model: Model| {
-        PossibleValue::new(model.name()).help(match model {
-            Model::Mlp => {
-                "The multilayer perceptron, MNISTModel: two hidden layers of 256 and 128 units with dropout"
-            }
-            Model::Mlr => "Multinomial logistic regression, MNIST_MLR",
-        })
-    };
-    PossibleValuesParser::new(Model::ALL.map(value)).try_map(|name| name.parse::<Model>())
-}
-
-/// Parses a whole number from 1 on.
-pub fn at_least_one(value: &str) -> Result<usize, String> {
-    // Python's and libtorch's integers are signed.
-    let number = value.parse::<i64>().ok().filter(|number| *number > 0);
-    number.map(|number| number as usize).ok_or("must be a whole number, 1 or more".into())
-}
-
-fn at_least_zero(value: &str) -> Result<usize, String> {
-    value.parse().map_err(|_| "must be a whole number, 0 or more".into())
-}
-
-fn seed(value: &str) -> Result<u64, String> {
-    value.parse().map_err(|_| format!("must be a whole number from 0 to {}", u64::MAX))
-}
-
-fn fraction(value: &str) -> Result<f64, String> {
-    let inside = |fraction: &f64| *fraction > 0.0 && *fraction < 1.0;
-    value.parse().ok().filter(inside).ok_or("must be a fraction above 0 and below 1, such as 0.2".into())
-}
-
-fn learning_rate(value: &str) -> Result<f64, String> {
-    // The parameters are f32, and PyTorch's RMSprop fails with a rate beyond their range.
-    let valid = |lr: &f64| (0.0..=f64::from(f32::MAX)).contains(lr);
-    value.parse().ok().filter(valid).ok_or("must be a number from 0 to 3.4e38, such as 0.01".into())
-}
-
-fn threads(value: &str) -> Result<i32, String> {
-    // OpenMP ends the process when it cannot start a thread, so the number is kept to what machines have.
-    value
-        .parse()
-        .ok()
-        .filter(|threads| (1..=1024).contains(threads))
-        .ok_or("must be a whole number from 1 to 1024".into())
-}
-
-fn name(value: &str) -> Result<String, String> {
-    let is_plain = !value.is_empty()
-        && !value.starts_with('.')
-        && !value.contains('/')
-        && !value.contains(char::is_control);
-    if is_plain {
-        Ok(value.into())
-    } else {
-        Err("must be the name of a folder, without '/', line breaks and the like, and '.' first".into())
     }
 }
 

@@ -46,8 +46,10 @@ pub struct ReproduceArgs {
 
 /// Runs the command.
 pub fn run(args: &ReproduceArgs) -> Result<u8> {
-    let RunOptions { epochs, batch_size, validation, seed, num_workers, lr, threads, device } = args.run;
+    let RunOptions { epochs, batch_size, validation, seed, num_workers, lr, threads, device, generator } =
+        args.run;
     let device = set_up(device, threads)?;
+    let generator = generator.on(device);
     check_generator()?;
     let (start, data_dir) = (SystemTime::now(), args.data.or(None));
     let mnist = torchvision::load(&data_dir, device)?;
@@ -58,6 +60,7 @@ pub fn run(args: &ReproduceArgs) -> Result<u8> {
         seed,
         num_workers,
         lr,
+        dropout_generator: generator.into(),
         output_dir: args.output_dir.clone(),
         enable_progress_bar: !args.no_progress,
         terminal_width: terminal_width(),
@@ -67,6 +70,7 @@ pub fn run(args: &ReproduceArgs) -> Result<u8> {
     let taken = RunOptions {
         device: DeviceOption::of(device),
         threads: Some(tch::get_num_threads()),
+        generator,
         ..args.run.clone()
     };
     let checksums = torchvision::checksums(&data_dir)?;

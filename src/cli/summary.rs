@@ -6,7 +6,7 @@ use tch::Device;
 use tch::nn::VarStore;
 
 use super::{UsageError, print};
-use crate::cli::options::{at_least_one, model};
+use crate::cli::values::{at_least_one, model};
 use crate::notebook::models::Model;
 use crate::torch::generator::Generator;
 use crate::torchinfo::summary;

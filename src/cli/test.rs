@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{DataDir, print, set_up};
 use crate::cli::device::DeviceOption;
-use crate::cli::options::at_least_one;
+use crate::cli::values::at_least_one;
 use crate::islp::error_tracker::Metrics;
 use crate::lightning::evaluation_loop::evaluate;
 use crate::lightning::evaluation_loop::{terminal_width, test_list, test_table};

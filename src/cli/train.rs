@@ -11,7 +11,7 @@ use tch::vision::dataset::Dataset;
 use super::earlier::Earlier;
 use super::hints::{self, explain};
 use super::{DataDir, UsageError, check_generator, print, say, set_up, shell_word};
-use crate::cli::device::DeviceOption;
+use crate::cli::device::{DeviceOption, GeneratorOption};
 use crate::cli::interrupt::Interrupt;
 use crate::cli::options::{RunOptions, TrainOptions};
 use crate::cli::run_json::{End, Outcome, Run, RunJson, lock};
@@ -83,11 +83,13 @@ pub fn run(args: &TrainArgs) -> Result<u8> {
     // From here on the options say what the run really takes.
     options.run.device = DeviceOption::of(device);
     options.run.threads = Some(tch::get_num_threads());
+    options.run.generator = options.run.generator.on(device);
 
     let data_dir = args.data.or(base.as_ref().and_then(RunJson::data_dir));
     let mnist = torchvision::load(&data_dir, device)?;
     let run = describe(&options, &data_dir, base.as_ref(), earlier.as_ref())?;
     let generator = Generator::new(options.run.seed);
+    generator.draw_dropout_from(options.run.generator.into());
     let data = load(&mnist, &options, &generator)?;
     let vs = VarStore::new(device);
     let model = options.model.build(&vs.root(), &generator)?;
@@ -120,8 +122,10 @@ fn resolve_options(
     let mut options = args.train.clone();
     if let Some(base) = base {
         // `auto` leaves it to the run.
-        let is_auto = |name: &String| name == "device" && options.run.device == DeviceOption::Auto;
-        let given: Vec<_> = args.given.iter().filter(|name| !is_auto(name)).cloned().collect();
+        let RunOptions { device, generator, .. } = options.run;
+        let mut given = args.given.clone();
+        given.retain(|name| name != "device" || device != DeviceOption::Auto);
+        given.retain(|name| name != "generator" || generator != GeneratorOption::Auto);
         options = options.over(&base.run.options, &given)?;
     }
     if let Some(earlier) = earlier {

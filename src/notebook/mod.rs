@@ -23,7 +23,7 @@ use crate::lightning::csv_logger::CsvLogger;
 use crate::lightning::evaluation_loop::{test_list, test_table};
 use crate::lightning::trainer::Trainer;
 use crate::torch;
-use crate::torch::generator::Generator;
+use crate::torch::generator::{DropoutGenerator, Generator};
 use crate::torch::state_dict;
 use crate::torchinfo::summary;
 use crate::trace::Trace;
@@ -53,6 +53,8 @@ pub struct Options {
     pub num_workers: usize,
     /// Learning rate of RMSprop.
     pub lr: f64,
+    /// What dropout draws from in training.
+    pub dropout_generator: DropoutGenerator,
     /// Where `CSVLogger` makes the runs' folders.
     pub output_dir: PathBuf,
     /// A progress bar on stderr, where that is a terminal.
@@ -70,6 +72,7 @@ impl Default for Options {
             seed: 0,
             num_workers: 4,
             lr: 0.01,
+            dropout_generator: DropoutGenerator::default(),
             output_dir: "logs".into(),
             enable_progress_bar: false,
             terminal_width: 120,
@@ -140,6 +143,7 @@ pub fn run(
 ) -> Result<[Fitted; 2], Error> {
     let Options { batch_size, validation, num_workers, .. } = *options;
     let generator = Generator::new(options.seed);
+    generator.draw_dropout_from(options.dropout_generator);
     let data = SimpleDataModule::new(mnist, validation, num_workers, batch_size, &generator)?;
     // Both folders now, so that one that can't be written is known before any training.
     let mnist_logger = CsvLogger::new(&options.output_dir, Model::Mlp.run_name())?;
@@ -165,7 +169,9 @@ pub fn run(
     let vs = VarStore::new(x.device());
     let mnist_model = Model::Mlp.build(&vs.root(), &generator)?;
     let mnist_module = SimpleModule::classification(mnist_model, vs, options.lr)?;
-    print(&torch_size(&mnist_module.forward(&x, true)?.size()))?;
+    // In Python the model is on the CPU until `fit`, and its dropout draws there.
+    let output = generator.with_dropout_from_cpu(|| mnist_module.forward(&x, true))?;
+    print(&torch_size(&output.size()))?;
     print(&summary(&*mnist_module.model, &x.size())?.to_string())?;
     let mnist = fit_and_test(mnist_module, mnist_logger, &data, &generator, options, &mut trace, print)?;
 

@@ -34,6 +34,12 @@ pub enum Error {
     NoGradient(String),
     #[error("no state of a torch.Generator: {0}")]
     GeneratorState(String),
+    #[error(
+        "dropout of {0} values from CUDA's generator: without a GPU it is known of up to 65536 at a time, a multiple of 4"
+    )]
+    CudaMask(u64),
+    #[error("dropout on this GPU draws otherwise than CUDA's generator, as this program knows it")]
+    CudaDraws,
 }
 
 impl From<TchError> for Error {
@@ -55,7 +61,8 @@ impl Error {
     }
 }
 
-/// Runs what can only panic when libtorch refuses, such as `ModuleT::forward_t`, and makes an error of the panic.
+/// Runs what can only panic when libtorch or a layer refuses, such as `ModuleT::forward_t`, and makes an error of the
+/// panic. A layer's is an [`Error`] by `panic_any`.
 ///
 /// The process's panic hook still runs, so by default the message is on stderr too.
 ///
@@ -63,6 +70,10 @@ impl Error {
 /// What the panic said.
 pub fn caught<T>(f: impl FnOnce() -> T) -> Result<T, Error> {
     catch_unwind(AssertUnwindSafe(f)).map_err(|payload| {
+        let payload = match payload.downcast::<Error>() {
+            Ok(error) => return *error,
+            Err(payload) => payload,
+        };
         let message = panic_message(&*payload);
         match message.strip_prefix("called `Result::unwrap()` on an `Err` value: Torch(\"") {
             // As `unwrap` shows it.

@@ -1,4 +1,5 @@
-//! `torch.Generator`: the stream of random numbers that libtorch's CPU generator yields, as a value.
+//! `torch.Generator`: the stream of random numbers that libtorch's CPU generator yields, as a value, and with it CUDA's,
+//! which `torch.manual_seed` seeds alike.
 //!
 //! tch can seed libtorch's one global generator but neither read, save nor restore it. This type draws the
 //! same numbers (MT19937, `ATen/core/MT19937RNGEngine.h`) and turns them into values as
@@ -14,11 +15,24 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fearless_simd::{Level, Simd, dispatch};
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
+use super::cuda_generator::CudaGenerator;
 use super::mt19937::Mt19937;
 use crate::torch::Error;
 use crate::torch::libtorch::cpu_capability;
+
+/// Which of PyTorch's generators dropout draws from. Everything else is drawn from the CPU's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DropoutGenerator {
+    /// That of the device that the values lie on, as in Python; of an Apple GPU the CPU's.
+    #[default]
+    Device,
+    /// The CPU's.
+    Cpu,
+    /// CUDA's. On the CPU too, which then drops what a GPU would.
+    Cuda,
+}
 
 /// A handle to one stream of random numbers. As with two Python names of one `torch.Generator`, clones
 /// share the stream: a draw from either advances both.
@@ -35,12 +49,47 @@ use crate::torch::libtorch::cpu_capability;
 /// # Ok::<(), islp_mnist::torch::Error>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct Generator(Arc<Mutex<Mt19937>>);
+pub struct Generator {
+    stream: Arc<Mutex<Mt19937>>,
+    cuda: CudaGenerator,
+    dropout: Arc<Mutex<DropoutGenerator>>,
+}
 
 impl Generator {
-    /// `torch.Generator().manual_seed(seed)`. As in libtorch only the low 32 bits of the seed count.
+    /// `torch.manual_seed(seed)`. As in libtorch only the low 32 bits of the seed count, but all of them for CUDA's.
     pub fn new(seed: u64) -> Self {
-        Self(Arc::new(Mutex::new(Mt19937::new(seed))))
+        Self {
+            stream: Arc::new(Mutex::new(Mt19937::new(seed))),
+            cuda: CudaGenerator::new(seed),
+            dropout: Arc::default(),
+        }
+    }
+
+    /// CUDA's generator, `torch.cuda.default_generators`. This code trains on one GPU, so there is one.
+    pub fn cuda(&self) -> &CudaGenerator {
+        &self.cuda
+    }
+
+    /// Has dropout draw from this generator from now on, in every layer that draws from a clone of this one.
+    pub fn draw_dropout_from(&self, which: DropoutGenerator) {
+        *lock(&self.dropout) = which;
+    }
+
+    /// Runs `f`, in which dropout draws from the CPU's generator.
+    pub(crate) fn with_dropout_from_cpu<T>(&self, f: impl FnOnce() -> T) -> T {
+        let before = std::mem::replace(&mut *lock(&self.dropout), DropoutGenerator::Cpu);
+        let result = f();
+        self.draw_dropout_from(before);
+        result
+    }
+
+    /// Whether dropout of values on this device draws from [`cuda`](Self::cuda).
+    pub(crate) fn draws_dropout_from_cuda(&self, device: Device) -> bool {
+        match *lock(&self.dropout) {
+            DropoutGenerator::Device => device.is_cuda(),
+            DropoutGenerator::Cpu => false,
+            DropoutGenerator::Cuda => true,
+        }
     }
 
     /// `torch.Generator.get_state()`: the 5056 bytes that it, or `torch.get_rng_state()`, would give in Python.
@@ -57,9 +106,8 @@ impl Generator {
         Ok(())
     }
 
-    // The stream is valid after every single draw, so a panic elsewhere while it was locked does no harm.
     fn stream(&self) -> MutexGuard<'_, Mt19937> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.stream)
     }
 
     /// `torch.empty((), dtype=torch.int64).random_()`: 0 to 2^63 - 1.
@@ -100,11 +148,12 @@ impl Generator {
         dispatch!(Level::new(), simd => bernoulli(simd, &mut self.stream(), n, keep, 1.0 / keep as f32))
     }
 
-    /// Lightning's `isolate_rng`: whatever `f` draws is put back.
+    /// Lightning's `isolate_rng`: whatever `f` draws is put back, CUDA's draws too.
     pub fn isolate<T>(&self, f: impl FnOnce() -> T) -> T {
-        let before = self.stream().clone();
+        let (before, cuda) = (self.stream().clone(), self.cuda.stream());
         let result = f();
         *self.stream() = before;
+        self.cuda.set_stream(cuda);
         result
     }
 
@@ -118,16 +167,21 @@ impl Generator {
         const SEED: u32 = 20_231_117;
         const N: usize = 1000;
         tch::manual_seed(i64::from(SEED));
-        let empty = || Tensor::f_zeros([N as i64], (Kind::Float, tch::Device::Cpu));
+        let empty = || Tensor::f_zeros([N as i64], (Kind::Float, Device::Cpu));
         let uniform = empty()?.f_uniform_(-0.1, 0.3)?;
         let bernoulli = empty()?.f_bernoulli_float_(0.6)?;
-        let randperm = Tensor::f_randperm(N as i64, (Kind::Int64, tch::Device::Cpu))?;
+        let randperm = Tensor::f_randperm(N as i64, (Kind::Int64, Device::Cpu))?;
 
         let ours = Generator::new(u64::from(SEED));
         Ok(uniform.f_equal(&Tensor::f_from_slice(&ours.uniform(N, -0.1, 0.3))?)?
             && bernoulli.f_equal(&Tensor::f_from_slice(&ours.bernoulli(N, 0.6))?)?
             && randperm.f_equal(&Tensor::f_from_slice(&ours.randperm(N))?)?)
     }
+}
+
+// What is locked is valid after every single draw, so a panic elsewhere in between does no harm.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// `one` with probability `p`, otherwise 0. Compiled for each of the vector instruction sets that a processor may have:

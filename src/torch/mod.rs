@@ -2,6 +2,7 @@
 //! one can read, data sets and their loaders, tensors in files.
 
 pub(crate) mod cuda;
+mod cuda_generator;
 pub mod data;
 pub(crate) mod error;
 pub(crate) mod generator;
@@ -10,7 +11,9 @@ pub(crate) mod libtorch;
 mod mt19937;
 pub mod nn;
 pub mod optim;
+mod philox;
 pub mod state_dict;
 
+pub use cuda_generator::CudaGenerator;
 pub use error::Error;
-pub use generator::Generator;
+pub use generator::{DropoutGenerator, Generator};

@@ -1,5 +1,7 @@
 //! The layers of `torch.nn` that the notebook's models consist of, and `nn.Sequential` around tch's `nn::seq_t`.
 
+use std::panic::panic_any;
+
 use tch::nn::{self, Module, ModuleT, Path};
 use tch::{TchError, Tensor};
 
@@ -170,7 +172,8 @@ impl Layer for ReLU {
 /// `nn.Dropout(p)`, its mask drawn from a [`Generator`]: in training x · (mask / (1 - p)) with
 /// mask = `bernoulli_(1 - p)`, as `_dropout_impl` in `ATen/native/Dropout.cpp`; otherwise x.
 ///
-/// The mask is drawn on the CPU whatever the device, so that it is the same on each.
+/// On CUDA, or where [`draw_dropout_from`](Generator::draw_dropout_from) says so, the mask is drawn from
+/// [CUDA's generator](crate::torch::CudaGenerator) instead, as PyTorch does.
 ///
 /// ```
 /// use islp_mnist::torch::{Generator, nn::dropout};
@@ -208,6 +211,9 @@ impl ModuleT for Dropout {
         }
         if self.p == 1.0 {
             return xs * 0.0;
+        }
+        if self.generator.draws_dropout_from_cuda(xs.device()) {
+            return self.generator.cuda().dropout(xs, self.p).unwrap_or_else(|error| panic_any(error));
         }
         let keep = 1.0 - self.p;
         let mask = Tensor::from_slice(&self.generator.dropout_mask(xs.numel(), keep));

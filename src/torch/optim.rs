@@ -1,4 +1,5 @@
-//! `torch.optim.RMSprop` without momentum, from tensor operations as in `_single_tensor_rmsprop`:
+//! `torch.optim.RMSprop` without momentum, from tensor operations as in `_single_tensor_rmsprop`, and on CUDA as in
+//! `_multi_tensor_rmsprop`, which rounds otherwise:
 //!
 //! v ← α·v + (1-α)·g², θ ← θ - lr·g / (√v + ε)
 //!
@@ -42,6 +43,8 @@ pub struct RmsProp {
     avg: Tensor,
     /// 1 - α as a scalar tensor: ATen's product with a number makes a new tensor and copies that to `out`.
     weight: Tensor,
+    /// -lr, likewise.
+    minus_lr: Tensor,
 }
 
 /// A parameter with what belongs to it of the three tensors, in its shape.
@@ -84,7 +87,8 @@ impl RmsProp {
             start += length;
         }
         let weight = Tensor::from((1.0 - ALPHA) as f32).f_to_device(device)?;
-        Ok(Self { lr, parameters, square_avg, grad, avg, weight })
+        let minus_lr = Tensor::from(-lr as f32).f_to_device(device)?;
+        Ok(Self { lr, parameters, square_avg, grad, avg, weight, minus_lr })
     }
 
     /// The learning rate.
@@ -125,20 +129,39 @@ impl RmsProp {
     /// # Errors
     /// Not the gradients of all parameters, or libtorch's.
     pub fn step(&mut self, gradients: &[Tensor]) -> Result<(), Error> {
-        let Self { parameters, square_avg: v, grad, avg, weight, lr } = self;
         no_grad(|| {
             let flat = gradients.iter().map(|gradient| gradient.f_view(-1)).collect::<Result<Vec<_>, _>>()?;
-            let _ = Tensor::f_cat_out(grad, &flat, 0)?;
-            // tch's addcmul_ and addcdiv_ lack the scalar `value`. ATen multiplies it with the first factor
-            // before anything else, so doing that beforehand rounds alike. Until there is an average, its room is free.
-            let weighted = grad.f_mul_out(avg, weight)?;
-            let _ = v.f_mul_scalar_(ALPHA)?.f_addcmul_(&weighted, grad)?;
-            let _ = v.f_clamp_min_out(avg, NEGLIGIBLE)?.f_sqrt_()?.f_add_scalar_(EPS)?;
-            let _ = grad.f_mul_scalar_(-*lr)?;
-            for Parameter { parameter, grad, avg, .. } in parameters {
-                let _ = parameter.f_addcdiv_(grad, avg)?;
-            }
-            Ok(())
-        })
+            let _ = Tensor::f_cat_out(&self.grad, &flat, 0)?;
+            if self.grad.device().is_cuda() { self.multi_tensor() } else { self.single_tensor() }
+        })?;
+        Ok(())
+    }
+
+    fn single_tensor(&mut self) -> Result<(), TchError> {
+        let Self { parameters, square_avg: v, grad, avg, weight, lr, .. } = self;
+        // tch's addcmul_ and addcdiv_ lack the scalar `value`. ATen multiplies it with the first factor
+        // before anything else, so doing that beforehand rounds alike. Until there is an average, its room is free.
+        let weighted = grad.f_mul_out(avg, weight)?;
+        let _ = v.f_mul_scalar_(ALPHA)?.f_addcmul_(&weighted, grad)?;
+        let _ = v.f_clamp_min_out(avg, NEGLIGIBLE)?.f_sqrt_()?.f_add_scalar_(EPS)?;
+        let _ = grad.f_mul_scalar_(-*lr)?;
+        for Parameter { parameter, grad, avg, .. } in parameters {
+            let _ = parameter.f_addcdiv_(grad, avg)?;
+        }
+        Ok(())
+    }
+
+    /// CUDA's `addcmul` and `addcdiv` compute fma(value, t1 ∘ t2, x), rounded once (`DeviceAddCmulCdiv.cuh`). Without a
+    /// `value` its `addcmul` is fma(t1, t2, x): with the value in the place of t2 the same.
+    fn multi_tensor(&mut self) -> Result<(), TchError> {
+        let Self { parameters, square_avg: v, grad, avg, weight, minus_lr, .. } = self;
+        let square = grad.f_mul_out(avg, grad)?;
+        let _ = v.f_mul_scalar_(ALPHA)?.f_addcmul_(&square, weight)?;
+        let _ = v.f_sqrt_out(avg)?.f_add_scalar_(EPS)?;
+        let _ = grad.f_div_(avg)?;
+        for Parameter { parameter, grad, .. } in parameters {
+            let _ = parameter.f_addcmul_(grad, minus_lr)?;
+        }
+        Ok(())
     }
 }

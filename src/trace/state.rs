@@ -31,6 +31,8 @@ pub struct State {
     pub optimizer: Vec<(&'static str, Vec<(String, Tensor)>)>,
     /// The generator's, as `torch.get_rng_state()` has it; empty if it can't be read, as tch's own.
     pub generator: Vec<u8>,
+    /// CUDA's, as `torch.cuda.get_rng_state()` has it; empty if dropout does not draw from it.
+    pub cuda_generator: Vec<u8>,
 }
 
 impl State {
@@ -51,6 +53,11 @@ impl State {
             optimizer: if steps == 0 { vec![] } else { vec![("square_avg", square_avg.collect())] },
             parameters,
             generator: generator.get_state(),
+            cuda_generator: if generator.draws_dropout_from_cuda(vs.device()) {
+                generator.cuda().get_state()
+            } else {
+                vec![]
+            },
         }
     }
 
@@ -63,9 +70,11 @@ impl State {
             }
         }
         tensors.extend(self.parameters.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())));
-        if !self.generator.is_empty() {
-            let generator = Tensor::f_from_slice(&self.generator).map_err(torch::Error::from)?;
-            tensors.push(("generator.state".to_string(), generator));
+        let generators =
+            [("generator.state", &self.generator), ("generator.cuda.state", &self.cuda_generator)];
+        for (name, state) in generators.into_iter().filter(|(_, state)| !state.is_empty()) {
+            let state = Tensor::f_from_slice(state).map_err(torch::Error::from)?;
+            tensors.push((name.to_string(), state));
         }
         Ok(tensors)
     }

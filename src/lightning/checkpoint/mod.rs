@@ -1,17 +1,18 @@
 //! Checkpoints: everything that a run needs to go on as if it had never stopped. Lightning's lack the generator.
 //!
 //! A checkpoint is a safetensors file with the weights by their names in Python, RMSprop's `square_avg` as
-//! `optimizer.square_avg.NAME`, the generator's state as `generator.state`, as `torch.set_rng_state` takes it, and the
-//! rest as JSON in the file's metadata.
+//! `optimizer.square_avg.NAME`, the generator's state as `generator.state`, as `torch.set_rng_state` takes it, where
+//! dropout draws from CUDA's also that as `generator.cuda.state`, as `torch.cuda.set_rng_state` takes it, and the rest as
+//! JSON in the file's metadata.
+
+mod metadata;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
-use serde_json::value::{RawValue, to_raw_value};
-use sha2::{Digest, Sha256};
+use serde_json::value::RawValue;
 use tch::{Tensor, no_grad};
 
 use crate::islp;
@@ -19,11 +20,11 @@ use crate::islp::module::SimpleModule;
 use crate::lightning::error::{CheckpointError, Error};
 use crate::torch::generator::Generator;
 use crate::torch::state_dict;
-use crate::util::text::{hex, shown};
+use crate::util::text::shown;
 
-const METADATA: &str = "checkpoint";
 const SQUARE_AVG: &str = "optimizer.square_avg.";
 const GENERATOR: &str = "generator.state";
+const CUDA_GENERATOR: &str = "generator.cuda.state";
 /// How the tensors begin that a checkpoint holds besides the weights.
 const STATES: [&str; 2] = ["optimizer.", "generator."];
 /// The folder of a run's checkpoints, in its own.
@@ -44,26 +45,6 @@ pub struct TrainerState {
     pub metrics_sha256: String,
 }
 
-/// What a checkpoint's metadata say. The names are those of version 0.1 too, but for `run`.
-#[derive(Debug, Serialize, Deserialize)]
-struct Metadata {
-    /// The version that wrote it.
-    #[serde(default = "first_version")]
-    islp_mnist: String,
-    /// A [`TrainerState`], as it was written: the checksum is over its text, and Python writes numbers otherwise.
-    progress: Box<RawValue>,
-    /// As it was written too.
-    #[serde(alias = "run")]
-    hyper_parameters: Box<RawValue>,
-    /// Of everything else in the file, see [`digest`].
-    sha256: String,
-}
-
-/// The one that did not say so.
-fn first_version() -> String {
-    "0.1".into()
-}
-
 /// A checkpoint read from disk.
 #[derive(Debug)]
 pub struct Checkpoint {
@@ -75,6 +56,8 @@ pub struct Checkpoint {
     weights: BTreeMap<String, Tensor>,
     square_avg: BTreeMap<String, Tensor>,
     generator: Vec<u8>,
+    /// CUDA's, if the run draws from it.
+    cuda_generator: Option<Vec<u8>>,
 }
 
 impl Checkpoint {
@@ -104,16 +87,13 @@ impl Checkpoint {
         let path = path.to_path_buf();
         let parse = || -> Result<_, CheckpointError> {
             let mut views = state_dict::parse(bytes)?;
-            let (state, hyper_parameters) = metadata(bytes, &views)?;
+            let (state, hyper_parameters) = metadata::read(bytes, &views)?;
             let generator =
-                views.remove(GENERATOR).ok_or_else(|| CheckpointError::Lacks(GENERATOR.into()))?;
-            if generator.dtype() != Dtype::U8 {
-                let reason = format!("is of {}, not of U8", generator.dtype());
-                return Err(CheckpointError::State { name: GENERATOR.into(), reason });
-            }
-            Ok((state, hyper_parameters, generator.data().to_vec(), state_dict::floats(views)?))
+                bytes_of(&mut views, GENERATOR)?.ok_or_else(|| CheckpointError::Lacks(GENERATOR.into()))?;
+            let cuda_generator = bytes_of(&mut views, CUDA_GENERATOR)?;
+            Ok((state, hyper_parameters, generator, cuda_generator, state_dict::floats(views)?))
         };
-        let (state, hyper_parameters, generator, floats) =
+        let (state, hyper_parameters, generator, cuda_generator, floats) =
             parse().map_err(|reason| Error::Checkpoint { path: path.clone(), reason })?;
         let (mut weights, mut square_avg) = (BTreeMap::new(), BTreeMap::new());
         for (name, tensor) in floats {
@@ -122,7 +102,7 @@ impl Checkpoint {
                 None => weights.insert(name, tensor),
             };
         }
-        Ok(Self { state, hyper_parameters, path, weights, square_avg, generator })
+        Ok(Self { state, hyper_parameters, path, weights, square_avg, generator, cuda_generator })
     }
 
     /// Puts module and generator where they were.
@@ -153,8 +133,26 @@ impl Checkpoint {
             }
             no_grad(|| square_avg.f_copy_(saved)).map_err(islp::Error::from)?;
         }
+        if let Some(state) = &self.cuda_generator {
+            generator.cuda().set_state(state).map_err(CheckpointError::Generator)?;
+        } else if generator.draws_dropout_from_cuda(module.vs.device()) {
+            return Err(CheckpointError::Lacks(CUDA_GENERATOR.into()));
+        }
         generator.set_state(&self.generator).map_err(CheckpointError::Generator)
     }
+}
+
+/// Takes out the tensor of bytes with this name, if there is one.
+fn bytes_of(
+    views: &mut BTreeMap<String, TensorView>,
+    name: &str,
+) -> Result<Option<Vec<u8>>, CheckpointError> {
+    let Some(view) = views.remove(name) else { return Ok(None) };
+    if view.dtype() != Dtype::U8 {
+        let reason = format!("is of {}, not of U8", view.dtype());
+        return Err(CheckpointError::State { name: name.into(), reason });
+    }
+    Ok(Some(view.data().to_vec()))
 }
 
 /// Of the tensors in a file's `bytes` those that are weights. Of a checkpoint they are what is left without the states.
@@ -167,42 +165,10 @@ pub(crate) fn retain_weights(
 ) -> Result<(), CheckpointError> {
     let is_state = |name: &str| STATES.iter().any(|state| name.starts_with(state));
     if tensors.keys().any(|name| is_state(name)) {
-        metadata(bytes, tensors)?;
+        metadata::read(bytes, tensors)?;
     }
     tensors.retain(|name, _| !is_state(name));
     Ok(())
-}
-
-/// What a checkpoint says besides its `tensors`, both as they were written.
-fn metadata(
-    bytes: &[u8],
-    tensors: &BTreeMap<String, TensorView>,
-) -> Result<(TrainerState, Box<RawValue>), CheckpointError> {
-    let text = state_dict::metadata(bytes, METADATA)?.ok_or(CheckpointError::OnlyWeights)?;
-    let parse = || -> serde_json::Result<_> {
-        let metadata: Metadata = serde_json::from_str(&text)?;
-        Ok((serde_json::from_str::<TrainerState>(metadata.progress.get())?, metadata))
-    };
-    let (state, metadata) = parse().map_err(|_| not_readable(&text))?;
-    let Metadata { progress, hyper_parameters, sha256, .. } = metadata;
-    if digest(tensors, &progress, &hyper_parameters) != sha256 {
-        return Err(CheckpointError::Damaged("it differs from what was written".into()));
-    }
-    let TrainerState { epoch, global_step, .. } = state;
-    if epoch >= global_step {
-        let reason = format!("epoch {epoch} cannot end with step {global_step}");
-        return Err(CheckpointError::Damaged(reason));
-    }
-    Ok((state, hyper_parameters))
-}
-
-/// Why the metadata are none that this version writes.
-fn not_readable(text: &str) -> CheckpointError {
-    let fields: Value = serde_json::from_str(text).unwrap_or_default();
-    match fields["islp_mnist"].as_str() {
-        Some(version) if version != env!("CARGO_PKG_VERSION") => CheckpointError::Version(shown(version)),
-        _ => CheckpointError::Damaged("its metadata are not a checkpoint's".into()),
-    }
 }
 
 /// The bytes of a checkpoint.
@@ -220,30 +186,12 @@ pub(crate) fn serialize(
         tensors.insert(format!("{SQUARE_AVG}{name}"), square_avg.shallow_clone());
     }
     tensors.insert(GENERATOR.to_string(), Tensor::f_from_slice(&generator.get_state())?);
-    state_dict::serialize(&tensors, |views| {
-        let to_json = || -> serde_json::Result<_> {
-            let progress = to_raw_value(state)?;
-            let sha256 = digest(views, &progress, hyper_parameters);
-            let (islp_mnist, hyper_parameters) =
-                (env!("CARGO_PKG_VERSION").into(), hyper_parameters.to_owned());
-            serde_json::to_string(&Metadata { islp_mnist, progress, hyper_parameters, sha256 })
-        };
-        let json = to_json().map_err(|error| state_dict::Error::Invalid(error.to_string()))?;
-        Ok(Some((METADATA, json)))
-    })
-}
-
-/// SHA-256 of the tensors in the order of their names and of what else the metadata say, in hexadecimal.
-fn digest(
-    tensors: &BTreeMap<String, TensorView>,
-    progress: &RawValue,
-    hyper_parameters: &RawValue,
-) -> String {
-    let mut sha256 = Sha256::new();
-    for (name, view) in tensors {
-        sha256.update(format!("{name} {} {:?}", view.dtype(), view.shape()));
-        sha256.update(view.data());
+    if generator.draws_dropout_from_cuda(module.vs.device()) {
+        let state = Tensor::f_from_slice(&generator.cuda().get_state())?;
+        tensors.insert(CUDA_GENERATOR.to_string(), state);
     }
-    sha256.update(format!("[{progress},{hyper_parameters}]"));
-    hex(&sha256.finalize())
+    state_dict::serialize(&tensors, |views| {
+        let json = metadata::write(views, state, hyper_parameters);
+        Ok(Some((metadata::KEY, json.map_err(|error| state_dict::Error::Invalid(error.to_string()))?)))
+    })
 }
