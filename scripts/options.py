@@ -16,6 +16,7 @@ DEFAULTS = {
     "lr": 0.01,
     "threads": None,
     "device": "auto",
+    "generator": "auto",
     "limit_train_batches": None,
     "checkpoint_every": 1,
     "name": None,
@@ -66,7 +67,7 @@ def _limit_train_batches(text: str) -> int | float:
 
 def _device(text: str) -> str:
     if not re.fullmatch(r"auto|cpu|mps|cuda(:(0|[1-9][0-9]{0,3}))?", text):
-        raise argparse.ArgumentTypeError(f"{text!r} must be auto or cpu")
+        raise argparse.ArgumentTypeError(f"{text!r} must be auto, cpu, cuda or cuda:N")
     return text
 
 
@@ -112,8 +113,10 @@ def _add_options(parser: argparse.ArgumentParser):
     add("--lr", type=rate, help="learning rate of RMSprop [default: 0.01]")
     add("--threads", type=_whole(1, 1024, "must be a whole number from 1 to 1024"),
         help="threads of libtorch [default: libtorch's, one a physical core]")
-    add("--device", type=_device, help="where to train: cpu or auto, which takes a GPU where torch can use one "
-        "[default: auto]")
+    add("--device", type=_device, help="where to train: auto, cpu, cuda or cuda:N; auto takes a GPU where torch can use "
+        "one [default: auto]")
+    add("--generator", choices=["auto", "cpu", "cuda"], help="which of PyTorch's generators dropout draws from: here that "
+        "of the device alone, which is auto [default: auto]")
     add("--limit-train-batches", metavar="N|FRACTION", type=_limit_train_batches,
         help="training batches of an epoch: a number, or with a decimal point a fraction [default: all]")
     add("--checkpoint-every", metavar="EPOCHS", type=at_least_one,
@@ -143,9 +146,9 @@ def parse_args(words: Iterable[str], description: str) -> argparse.Namespace:
     add("--no-progress", action="store_true", default=False, help="no progress bar even where stderr is a terminal")
     try:
         args = parser.parse_args(list(words))
-        # A run.json may have another one.
-        if getattr(args, "device", "auto") not in ("auto", "cpu"):
-            parser.error(f"argument --device: '{args.device}' must be auto or cpu")
+        # A run.json may have it.
+        if getattr(args, "device", "auto") == "mps":
+            parser.error("argument --device: 'mps' must be auto, cpu, cuda or cuda:N")
         if args.trace_steps and args.trace is None:
             parser.error("--trace-steps needs --trace")
         if args.resume is not None:
@@ -166,6 +169,8 @@ def from_fields(fields: dict[str, Any]) -> dict[str, Any]:
     """Options by their names, as run.json has them, held to the rules of the command line. Raises Failed."""
     parser = _Parser(add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS)
     _add_options(parser)
+    # Before there was a choice all was drawn from the CPU's.
+    fields = {"generator": "cpu"} | fields
     parsed = vars(parser.parse_args([f"{flag(name)}={value}" for name, value in fields.items() if value is not None]))
     for name, value in DEFAULTS.items():
         # A default here would be another option than the run's.

@@ -52,6 +52,7 @@ VERSION = "0.2.0"
 METADATA = "checkpoint"
 SQUARE_AVG = "optimizer.square_avg."
 GENERATOR = "generator.state"
+CUDA_GENERATOR = "generator.cuda.state"
 FOLDER = "checkpoints"
 LAST = "last.safetensors"
 BEST = "best.safetensors"
@@ -163,9 +164,12 @@ class Checkpoint:
     square_avg: dict[str, torch.Tensor]
     generator: torch.Tensor
     """What torch.set_rng_state takes."""
+    cuda_generator: Optional[torch.Tensor] = None
+    """What torch.cuda.set_rng_state takes; None if dropout did not draw from it."""
 
     def restore(self, module: torch.nn.Module, optimizer: Optimizer):
-        """Puts a network or a LightningModule, its optimizer and torch's global generator where they were.
+        """Puts a network or a LightningModule, its optimizer and torch's global generator where they were, on a GPU that
+        GPU's generator too.
 
         Raises CheckpointError for a checkpoint of another model. Nothing has changed then.
         """
@@ -190,6 +194,11 @@ class Checkpoint:
             for name in averages:
                 if name not in self.square_avg:
                     raise CheckpointError(f"lacks {SQUARE_AVG}{name}")
+            device = next(iter(tensors.values())).device
+            if device.type == "cuda" and self.cuda_generator is None:
+                raise CheckpointError(f"lacks {CUDA_GENERATOR}")
+            if device.type != "cuda" and self.cuda_generator is not None:
+                raise CheckpointError(f"{CUDA_GENERATOR} is of a run whose dropout draws from CUDA's generator")
         except CheckpointError as error:
             raise CheckpointError(f"{self.path}: {error}") from None
         with torch.no_grad():
@@ -201,6 +210,8 @@ class Checkpoint:
             step = torch.tensor(float(self.state.global_step))
             optimizer.state[parameter] = {"step": step, "square_avg": square_avg}
         torch.set_rng_state(self.generator)
+        if self.cuda_generator is not None:
+            torch.cuda.set_rng_state(self.cuda_generator, device)
 
 
 def load_checkpoint(path: PathLike) -> Checkpoint:
@@ -231,10 +242,13 @@ def _parse(path: Path, data: bytes) -> Checkpoint:
     state, hyper_parameters = _metadata(metadata[METADATA], entries)
     if GENERATOR not in entries:
         raise CheckpointError(f"lacks {GENERATOR}")
-    dtype, _, generator = entries.pop(GENERATOR)
-    if dtype != "U8":
-        raise CheckpointError(f"{GENERATOR} is of {dtype}, not of U8")
+    generator = _bytes_of(GENERATOR, entries)
     _check_generator(generator)
+    cuda_generator = None
+    if CUDA_GENERATOR in entries:
+        cuda_generator = _bytes_of(CUDA_GENERATOR, entries)
+        _check_cuda_generator(cuda_generator)
+        cuda_generator = torch.frombuffer(cuda_generator, dtype=torch.uint8)
     weights, square_avg = {}, {}
     for name, (dtype, shape, values) in entries.items():
         if dtype != "F32":
@@ -249,7 +263,14 @@ def _parse(path: Path, data: bytes) -> Checkpoint:
         else:
             weights[name] = tensor
     generator = torch.frombuffer(generator, dtype=torch.uint8)
-    return Checkpoint(path, state, hyper_parameters, weights, square_avg, generator)
+    return Checkpoint(path, state, hyper_parameters, weights, square_avg, generator, cuda_generator)
+
+
+def _bytes_of(name: str, entries: "dict[str, _Entry]") -> bytes:
+    dtype, _, data = entries.pop(name)
+    if dtype != "U8":
+        raise CheckpointError(f"{name} is of {dtype}, not of U8")
+    return data
 
 
 # dtype as safetensors names it, shape, bytes.
@@ -367,6 +388,14 @@ def _check_generator(state: bytes):
         raise CheckpointError(f"{GENERATOR}: a word of more than 32 bits")
 
 
+def _check_cuda_generator(state: bytes):
+    if len(state) != 16:
+        raise CheckpointError(f"{CUDA_GENERATOR}: {len(state)} bytes where 16 belong")
+    _, offset = struct.unpack("<QQ", state)
+    if offset % 4 or offset >= 1 << 63:
+        raise CheckpointError(f"{CUDA_GENERATOR}: its offset is {offset}")
+
+
 # What a checkpoint is made of.
 
 
@@ -410,6 +439,9 @@ def _serialize(module: torch.nn.Module, optimizer: Optimizer, state: TrainerStat
         square_avg = optimizer.state[parameter].get("square_avg") if parameter in optimizer.state else None
         tensors[SQUARE_AVG + name] = torch.zeros_like(parameter) if square_avg is None else square_avg
     tensors[GENERATOR] = torch.get_rng_state()
+    device = next(iter(named.values())).device
+    if device.type == "cuda":
+        tensors[CUDA_GENERATOR] = torch.cuda.get_rng_state(device)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     dtypes = {torch.float32: "F32", torch.uint8: "U8"}
     entries = {name: (dtypes[tensor.dtype], tensor.shape, tensor.numpy().tobytes()) for name, tensor in tensors.items()}
@@ -520,8 +552,8 @@ class ModelCheckpoint(callbacks.Checkpoint):
     last.safetensors and best.safetensors to them. It is for one device, for one optimizer, RMSprop without momentum,
     and for a fit whose logger is a CSVLogger of this module.
 
-    What it does not hold: the state of other callbacks; the generators of a GPU; the generators of a loader's workers,
-    which matter where the data set itself draws random numbers.
+    What it does not hold: the state of other callbacks; the generators of other GPUs than the module's; the generators
+    of a loader's workers, which matter where the data set itself draws random numbers.
 
     Args:
         hyper_parameters: What the run was started with, kept in each checkpoint as JSON.

@@ -28,7 +28,7 @@ class Trace(Callback):
     Of a step, in this order: what of the state is otherwise than the step before left it; `input` and `target`, the two
     parts of the batch; `logits`, what the module's `forward` returned; `loss`; the gradients as `grad.NAME`, in the order
     in which backward comes to them; the optimizer's state as `optimizer.STATE.NAME`; parameters and buffers by their
-    names; and the generator as `generator.state`. NAME is the parameter's name in the module, without `model.` if every
+    names; and the generator as `generator.state`, on a GPU that one's too as `generator.cuda.state`. NAME is the parameter's name in the module, without `model.` if every
     one begins with it, as in ISLP's SimpleModule.
 
     Args:
@@ -146,6 +146,10 @@ class Trace(Callback):
             yield name, buffer, _bytes(buffer)
         generator = torch.get_rng_state()
         yield "generator.state", generator, _bytes(generator)
+        device = next((parameter.device for parameter in names if parameter.is_cuda), None)
+        if device is not None:
+            generator = torch.cuda.get_rng_state(device)
+            yield "generator.cuda.state", generator, _bytes(generator)
 
     def _record(self, name, value):
         if isinstance(value, torch.Tensor):

@@ -245,9 +245,10 @@ class Earlier:
 def choose_options(base: Optional[dict[str, Any]]) -> dict[str, Any]:
     """The options given, and for the rest those of the run that is gone on with or repeated."""
     given = options.given(args)
-    if base is not None and given.get("device") == "auto":
-        # It leaves it to the run.
-        del given["device"]
+    for name in "device", "generator":
+        if base is not None and given.get(name) == "auto":
+            # It leaves it to the run.
+            del given[name]
     return (options.DEFAULTS if base is None else base["options"]) | given
 
 
@@ -347,11 +348,26 @@ def load(chosen: dict[str, Any], data_dir: str) -> SimpleDataModule:
 
 def device_of(option: str) -> str:
     """The device to train on; `auto` is a GPU where torch can use one."""
-    if option != "auto":
+    if option == "auto":
+        if torch.cuda.is_available():
+            return "cuda:0"
+        return "mps" if torch.backends.mps.is_available() else "cpu"
+    kind, _, index = option.partition(":")
+    if kind != "cuda":
         return option
-    if torch.cuda.is_available():
-        return "cuda:0"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
+    if int(index or 0) >= torch.cuda.device_count():
+        raise Failed(f"--device {option}: torch sees {torch.cuda.device_count()} GPUs; check nvidia-smi and "
+                     "CUDA_VISIBLE_DEVICES, or take --device cpu")
+    return f"cuda:{index or 0}"
+
+
+def generator_of(option: str, device: str) -> str:
+    """What dropout draws from on this device. Raises Failed where another is asked for."""
+    own = "cuda" if device.startswith("cuda") else "cpu"
+    if option not in ("auto", own):
+        raise Failed(f"--generator {option} does not go with --device {device}: in Python dropout draws from the generator "
+                     "of its device; take islp-mnist train", 2)
+    return own
 
 
 def make_trainer(chosen: dict[str, Any], logger: CSVLogger, callbacks: list[Callback]) -> Trainer:
@@ -426,6 +442,7 @@ def main() -> int:
         earlier.check(chosen)
 
     chosen["device"] = device_of(chosen["device"])
+    chosen["generator"] = generator_of(chosen["generator"], chosen["device"])
     # As in scripts/notebook.py.
     multiprocessing.set_start_method("fork")
     if chosen["threads"]:

@@ -85,6 +85,8 @@ pub(super) const REFETCH_LIBTORCH: &str =
 fn torch(error: &torch::Error) -> Option<&'static str> {
     match error {
         torch::Error::OutOfMemory(_) => Some("a smaller --batch-size takes less memory"),
+        torch::Error::CudaMask(_) => Some("take --device cuda, or --generator cpu"),
+        torch::Error::CudaDraws => Some("please report it, or take --generator cpu"),
         _ => None,
     }
 }

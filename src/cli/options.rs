@@ -4,13 +4,16 @@ use anyhow::{Result, anyhow, bail};
 use clap::{Args, Parser};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use tch::Device;
 
+use super::hints::UsageError;
 use crate::cli::device::{DeviceOption, GeneratorOption};
 use crate::cli::usage::message;
 use crate::cli::values::{at_least_one, at_least_zero, fraction, learning_rate, model, name, seed, threads};
 use crate::lightning::limit_train_batches::LimitTrainBatches;
 use crate::notebook;
 use crate::notebook::models::Model;
+use crate::torch::CudaGenerator;
 
 /// What every run has; the defaults are the notebook's values.
 #[derive(Args, Clone, Debug, PartialEq, Serialize)]
@@ -43,6 +46,30 @@ pub struct RunOptions {
     /// Which of PyTorch's generators dropout draws from; auto is that of the device, as in Python
     #[arg(long, value_enum, default_value_t, hide_possible_values = true, value_name = "auto|cpu|cuda")]
     pub generator: GeneratorOption,
+}
+
+impl RunOptions {
+    /// What a run of this model really takes, once device and threads are settled.
+    ///
+    /// # Errors
+    /// More values to drop at a time than can be told without a GPU what it would draw for.
+    pub fn on(&self, device: Device, model: Model) -> Result<Self> {
+        let generator = self.generator.on(device);
+        let most = CudaGenerator::MOST_WITHOUT_GPU.checked_div(model.dropped_units());
+        if generator == GeneratorOption::Cuda
+            && !device.is_cuda()
+            && most.is_some_and(|most| self.batch_size > most)
+        {
+            bail!(UsageError(format!(
+                "--generator cuda on the CPU goes with a --batch-size of up to {}, not {}: what a GPU draws for more depends on \
+                 the GPU; take --device cuda, or --generator cpu",
+                most.unwrap_or_default(),
+                self.batch_size
+            )));
+        }
+        let (device, threads) = (DeviceOption::of(device), Some(tch::get_num_threads()));
+        Ok(Self { device, threads, generator, ..self.clone() })
+    }
 }
 
 /// The options of a single model's run. Read from a file they are held to the same rules as on the command line.

@@ -9,12 +9,12 @@ use clap::Args;
 use super::hints::explain;
 use super::output::{print_line, say};
 use super::{DataDir, check_generator, set_up};
-use crate::cli::device::DeviceOption;
 use crate::cli::options::RunOptions;
 use crate::cli::run_json::write_of_reproduce;
 use crate::cli::trace_options::TraceOptions;
 use crate::lightning::evaluation_loop::terminal_width;
 use crate::notebook;
+use crate::notebook::models::Model;
 use crate::notebook::weights;
 use crate::report;
 use crate::torchvision;
@@ -46,10 +46,10 @@ pub struct ReproduceArgs {
 
 /// Runs the command.
 pub fn run(args: &ReproduceArgs) -> Result<u8> {
-    let RunOptions { epochs, batch_size, validation, seed, num_workers, lr, threads, device, generator } =
-        args.run;
-    let device = set_up(device, threads)?;
-    let generator = generator.on(device);
+    let device = set_up(args.run.device, args.run.threads)?;
+    // Of the two models the one with dropout.
+    let run_options = args.run.on(device, Model::Mlp)?;
+    let RunOptions { epochs, batch_size, validation, seed, num_workers, lr, generator, .. } = run_options;
     check_generator()?;
     let (start, data_dir) = (SystemTime::now(), args.data.or(None));
     let mnist = torchvision::load(&data_dir, device)?;
@@ -66,16 +66,9 @@ pub fn run(args: &ReproduceArgs) -> Result<u8> {
         terminal_width: terminal_width(),
     };
     let runs = notebook::run(&mnist, &options, args.trace.create()?, &mut print_line)?;
-    // What the runs really took.
-    let taken = RunOptions {
-        device: DeviceOption::of(device),
-        threads: Some(tch::get_num_threads()),
-        generator,
-        ..args.run.clone()
-    };
     let checksums = torchvision::checksums(&data_dir)?;
     for run in &runs {
-        write_of_reproduce(run, &taken, &checksums, &data_dir, start)?;
+        write_of_reproduce(run, &run_options, &checksums, &data_dir, start)?;
         let files = format!("metrics.csv, {}, run.json, accuracy.png and accuracy.svg", weights::FILE);
         say(&format!("{files} are in {}", run.log_dir.display()));
     }

@@ -80,10 +80,7 @@ pub fn run(args: &TrainArgs) -> Result<u8> {
     let mut options = resolve_options(args, base.as_ref(), earlier.as_ref())?;
     let device = set_up(options.run.device, options.run.threads)?;
     check_generator()?;
-    // From here on the options say what the run really takes.
-    options.run.device = DeviceOption::of(device);
-    options.run.threads = Some(tch::get_num_threads());
-    options.run.generator = options.run.generator.on(device);
+    options.run = options.run.on(device, options.model)?;
 
     let data_dir = args.data.or(base.as_ref().and_then(RunJson::data_dir));
     let mnist = torchvision::load(&data_dir, device)?;

@@ -57,8 +57,8 @@ pub enum CheckpointError {
     State { name: String, reason: String },
     #[error(transparent)]
     Tensors(#[from] state_dict::Error),
-    #[error("generator.state: {0}")]
-    Generator(torch::Error),
+    #[error("{name}: {reason}")]
+    Generator { name: &'static str, reason: torch::Error },
     #[error(transparent)]
     Module(#[from] islp::Error),
 }

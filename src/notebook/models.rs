@@ -49,6 +49,14 @@ impl Model {
         })
     }
 
+    /// How many units its widest dropout layer has; 0 if it has none.
+    pub(crate) fn dropped_units(self) -> usize {
+        match self {
+            Self::Mlp => 256,
+            Self::Mlr => 0,
+        }
+    }
+
     /// The short name.
     pub fn name(self) -> &'static str {
         match self {

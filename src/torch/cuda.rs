@@ -12,7 +12,7 @@
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Once, OnceLock};
 
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
 use tch::{Cuda, Device};
@@ -37,6 +37,9 @@ pub enum NoCuda {
 
 const DRIVER: &str = "libcuda.so.1";
 const LIBTORCH_CUDA: &str = "libtorch_cuda.so";
+/// What cuBLAS may use besides, which decides among its kernels (`ATen/cuda/CublasHandlePool.cpp`). Lightning sets it for
+/// `Trainer(deterministic=True)`, whatever it was.
+const WORKSPACE: (&str, &str) = ("CUBLAS_WORKSPACE_CONFIG", ":4096:8");
 
 /// The GPU with this index, CUDA having been loaded, or what is missing for it. Must come before any other use of
 /// libtorch.
@@ -46,6 +49,7 @@ pub fn find(index: usize) -> Result<Device, NoCuda> {
     if LOADED.get().is_none() {
         find_driver(DRIVER)?;
         let folder = libtorch::folder().map_err(|error| NoCuda::NotLoadable(error.to_string()))?;
+        choose_workspace();
         let _ = LOADED.set(load_from(&folder)?);
     }
     // Only libtorch's CUDA half says that it was compiled with CUDA's runtime.
@@ -53,6 +57,14 @@ pub fn find(index: usize) -> Result<Device, NoCuda> {
         return Err(NoCuda::TooLate);
     }
     find_gpu(index, Cuda::device_count())
+}
+
+#[allow(unsafe_code)]
+fn choose_workspace() {
+    static CHOSEN: Once = Once::new();
+    // SAFETY: no other thread may read the environment meanwhile. This comes before any use of libtorch, so there are no
+    // threads of it yet, and those of Rust that do go by the lock of `std::env`.
+    CHOSEN.call_once(|| unsafe { std::env::set_var(WORKSPACE.0, WORKSPACE.1) });
 }
 
 fn find_driver(name: &str) -> Result<(), NoCuda> {

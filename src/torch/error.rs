@@ -37,7 +37,7 @@ pub enum Error {
     #[error(
         "dropout of {0} values from CUDA's generator: without a GPU it is known of up to 65536 at a time, a multiple of 4"
     )]
-    CudaMask(u64),
+    CudaMask(usize),
     #[error("dropout on this GPU draws otherwise than CUDA's generator, as this program knows it")]
     CudaDraws,
 }

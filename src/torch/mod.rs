@@ -2,6 +2,7 @@
 //! one can read, data sets and their loaders, tensors in files.
 
 pub(crate) mod cuda;
+mod cuda_dropout;
 mod cuda_generator;
 pub mod data;
 pub(crate) mod error;

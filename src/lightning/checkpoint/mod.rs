@@ -133,12 +133,19 @@ impl Checkpoint {
             }
             no_grad(|| square_avg.f_copy_(saved)).map_err(islp::Error::from)?;
         }
-        if let Some(state) = &self.cuda_generator {
-            generator.cuda().set_state(state).map_err(CheckpointError::Generator)?;
-        } else if generator.draws_dropout_from_cuda(module.vs.device()) {
-            return Err(CheckpointError::Lacks(CUDA_GENERATOR.into()));
+        let generator_error = |name| move |reason| CheckpointError::Generator { name, reason };
+        match (&self.cuda_generator, generator.draws_dropout_from_cuda(module.vs.device())) {
+            (Some(state), true) => {
+                generator.cuda().set_state(state).map_err(generator_error(CUDA_GENERATOR))?;
+            }
+            (None, true) => return Err(CheckpointError::Lacks(CUDA_GENERATOR.into())),
+            (Some(_), false) => {
+                let reason = "is of a run whose dropout draws from CUDA's generator".into();
+                return Err(CheckpointError::State { name: CUDA_GENERATOR.into(), reason });
+            }
+            (None, false) => {}
         }
-        generator.set_state(&self.generator).map_err(CheckpointError::Generator)
+        generator.set_state(&self.generator).map_err(generator_error(GENERATOR))
     }
 }
 
