@@ -2,7 +2,6 @@
 
 import argparse
 import csv
-import os
 import statistics
 import struct
 import subprocess
@@ -15,6 +14,10 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+
+# The isolated interpreter has not even the script's own folder.
+sys.path.insert(0, str(Path(__file__).parent))
+from lab_times import Failed, lab_times
 
 parser = argparse.ArgumentParser(prog="bench.sh")
 parser.add_argument("--program", required=True, help=argparse.SUPPRESS)
@@ -51,26 +54,13 @@ def lab(side, folder, data_dir, epochs):
 
 
 def run_lab(side, data_dir, epochs):
-    """Seconds of the whole run, from its start to the first `fit`, and of both models' `fit`, all as both sides tell
-    them by the lines that Lightning prints when a `fit` begins and when it ends; and peak memory in MiB."""
+    """What `lab_times` says of a run, of `fit` by the epoch."""
     with tempfile.TemporaryDirectory() as folder:
-        command = lab(side, folder, data_dir, epochs)
-        lines, begun, ended = [], [], []
-        start = time.perf_counter()
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        for line in process.stderr:
-            lines.append(line)
-            if line.startswith("  | Name"):
-                begun.append(time.perf_counter())
-            elif "`Trainer.fit` stopped" in line:
-                ended.append(time.perf_counter())
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - start
-        if status != 0 or len(begun) != 2 or len(ended) != 2:
-            fail(command, "".join(lines))
-        mlp, mlr = (end - begin for begin, end in zip(begun, ended))
-        return {"reproduce": seconds, "start": begun[0] - start, "mlp": mlp / epochs, "mlr": mlr / epochs,
-                "memory": usage.ru_maxrss / 1024}
+        try:
+            times = lab_times(lab(side, folder, data_dir, epochs))
+        except Failed as error:
+            sys.exit(f"bench.sh: {error}")
+    return times | {model: times[model] / epochs for model in MODELS}
 
 
 def run_script(name, model, epochs, *options):

@@ -1,12 +1,15 @@
 #!/usr/bin/env bash
 # Runs the notebook in Python and in Rust with the same options and compares every file and tensor they write.
 #
-#   scripts/parity.sh [--cuda] [--trace] [OPTIONS]
+#   scripts/parity.sh [--device cpu|cuda] [--cuda] [--trace] [OPTIONS]
+#
+# Both run on the CPU, or with --device cuda on the first GPU, the first of CUDA_VISIBLE_DEVICES if that is set. --cuda
+# fetches libtorch with CUDA even where no NVIDIA driver is found.
 #
 # With --trace both sides write down what every training step comes to; where they part, both run once more and keep the
 # tensors around that step.
 #
-# OPTIONS are those of `islp-mnist reproduce`. The results go to OUTPUT/reference and OUTPUT/candidate, with stdout as
+# OPTIONS are those of `islp-mnist reproduce`, but for --generator: Python draws from the device's own. The results go to OUTPUT/reference and OUTPUT/candidate, with stdout as
 # stdout.txt in them, the trace as run.trace, and stderr beside them; OUTPUT/report.html is the page of both. OUTPUT is
 # --output-dir, which must hold no older results, or target/parity, which is emptied first. Exit code: 0 identical, 1
 # something differs, 2 could not compare.
@@ -14,11 +17,31 @@
 source "$(dirname -- "${BASH_SOURCE[0]}")/setup.sh"
 # Whatever ends the script before the comparison does, apart from --help and signals, is a "could not compare".
 trap 'status=$?; stop || true; ((status == 0 || status > 128)) || status=2; exit "$status"' EXIT
-trace='' arguments=()
-for argument; do
-  if [[ $argument == --trace ]]; then trace=1; else arguments+=("$argument"); fi
+trace='' device=cpu arguments=()
+while (($#)); do
+  case $1 in
+  --trace) trace=1 ;;
+  --device=*) device=${1#*=} ;;
+  --device)
+    (($# > 1)) || failure=2 die "--device: say cpu or cuda after it"
+    device=$2
+    shift
+    ;;
+  --generator | --generator=*) failure=2 die "--generator: not here, as Python draws from the generator of its device" ;;
+  *) arguments+=("$1") ;;
+  esac
+  shift
 done
 read_options "${arguments[@]}"
+case $device in
+cpu) gpu='' ;;
+cuda)
+  nvidia_driver_is_there || failure=2 die "--device cuda: no NVIDIA driver is found here; leave it out, for the CPU"
+  # Lightning would take all of them.
+  gpu=${CUDA_VISIBLE_DEVICES:-0} gpu=${gpu%%,*}
+  ;;
+*) failure=2 die "--device $device: must be cpu or cuda" ;;
+esac
 [[ ${options[*]} != *--trace* ]] || failure=2 die "--trace takes no file here, and the steps to keep are found by itself"
 
 output=${output_dir-$target/parity}
@@ -34,9 +57,11 @@ build
 # Another build of libtorch may round differently.
 ours=$(ldd "$program" | sed -n 's/.*libtorch_cpu\.so => \(.*\) (0x.*/\1/p')
 theirs=$(echo "$venv"/lib/python*/site-packages/torch/lib/libtorch_cpu.so)
-cmp -s -- "$ours" "$theirs" ||
-  die "$program and the Python reference load different builds of libtorch (${ours:-none found}, $theirs):" \
-    "unset LIBTORCH and LIBTORCH_USE_PYTORCH, or remove .libtorch and .venv, and run again"
+for library in libtorch_cpu.so ${gpu:+libtorch_cuda.so}; do
+  cmp -s -- "${ours%/*}/$library" "${theirs%/*}/$library" ||
+    die "$program and the Python reference load different builds of $library (${ours:-none found}, $theirs):" \
+      "unset LIBTORCH and LIBTORCH_USE_PYTORCH, or remove .libtorch and .venv, and run again"
+done
 
 mkdir -p -- "$output"
 if [[ ! -v output_dir ]]; then
@@ -61,11 +86,12 @@ run_side() {
   say "$1: $((tenths / 10)).$((tenths % 10)) s"
 }
 
-# Both on the CPU, and the program first: it refuses wrong options at once.
+# The program first: it refuses wrong options at once. Lightning takes a GPU where it sees one, and else the CPU.
 run_both() {
-  run_side candidate "$program" reproduce --device cpu
-  # Isolated (-I): no PYTHONPATH or other Python setting of the user's has a part in it. Lightning would take a GPU.
-  CUDA_VISIBLE_DEVICES='' run_side reference "$venv/bin/python" -I -X utf8 "$root/scripts/notebook.py"
+  export CUDA_VISIBLE_DEVICES=$gpu
+  run_side candidate "$program" reproduce --device "$device"
+  # Isolated (-I): no PYTHONPATH or other Python setting of the user's has a part in it.
+  run_side reference "$venv/bin/python" -I -X utf8 "$root/scripts/notebook.py"
 }
 
 kept=()
@@ -89,7 +115,7 @@ fi
 
 # From there, so that the page calls the two by their names.
 data=$(cd -- "${data_dir-$root/data}" && pwd)
-if (cd -- "$output" && "$program" report reference candidate -o report.html --data-dir "$data" --device cpu >/dev/null)
+if (cd -- "$output" && "$program" report reference candidate -o report.html --data-dir "$data" --device "$device" >/dev/null)
 then
   say "the page of both is $output/report.html"
 else

@@ -7,12 +7,13 @@ mod common;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use common::{assert_same_bits, write_small_mnist};
+use common::{Lab, assert_same_bits, write_small_mnist};
 use islp_mnist::internals::find_cuda;
 use islp_mnist::islp::{self, SimpleDataModule, SimpleModule};
 use islp_mnist::lightning::{CsvLogger, Trainer};
 use islp_mnist::notebook::models::Model;
-use islp_mnist::torch::Generator;
+use islp_mnist::torch::optim::RmsProp;
+use islp_mnist::torch::{CudaGenerator, DropoutGenerator, Generator};
 use islp_mnist::torchvision;
 use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor};
@@ -77,9 +78,95 @@ fn training_on_a_gpu_follows_training_on_the_cpu_up_to_rounding() {
     }
 }
 
+#[test]
+#[ignore = "needs an NVIDIA GPU"]
+fn dropout_on_a_gpu_is_what_its_generator_draws_without_one() {
+    let gpu = gpu();
+    for seed in [0, 42, 4_294_967_301, u64::MAX] {
+        let (on_gpu, without) = (CudaGenerator::new(seed), CudaGenerator::new(seed));
+        for (n, p) in [(65_536, 0.4), (32_768, 0.3), (4, 0.5), (1028, 0.001), (51_200, 0.999)] {
+            let ones = Tensor::ones([n], (Kind::Float, Device::Cpu));
+            let dropped = on_gpu.dropout(&ones.to_device(gpu), p).unwrap();
+            assert_eq!(dropped.device(), gpu);
+            let expected = without.dropout(&ones, p).unwrap();
+            assert_same_bits(
+                &format!("{n} ones, p = {p}, seed {seed}"),
+                &dropped.to_device(Device::Cpu),
+                &expected,
+            );
+            assert_eq!(on_gpu.get_state(), without.get_state());
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs an NVIDIA GPU"]
+fn dropout_on_a_gpu_goes_on_after_sizes_that_only_the_gpu_knows_and_from_any_state() {
+    let gpu = gpu();
+    let (on_gpu, without) = (CudaGenerator::new(5), CudaGenerator::new(5));
+    let ones = |n: i64| Tensor::ones([n], (Kind::Float, Device::Cpu));
+    for n in [1, 1_000_003, 1 << 22] {
+        let _ = on_gpu.dropout(&ones(n).to_device(gpu), 0.5).unwrap();
+    }
+    let then = on_gpu.get_state();
+    without.set_state(&then).unwrap();
+    let expected = without.dropout(&ones(65_536), 0.4).unwrap();
+    let check = |what: &str| {
+        let dropped = on_gpu.dropout(&ones(65_536).to_device(gpu), 0.4).unwrap();
+        assert_same_bits(what, &dropped.to_device(Device::Cpu), &expected);
+    };
+    check("at once");
+    on_gpu.set_state(&then).unwrap();
+    check("once more");
+    // Whoever seeds libtorch's generator takes this one's place.
+    let _ = CudaGenerator::new(6).dropout(&ones(4).to_device(gpu), 0.5).unwrap();
+    Generator::agrees_with_libtorch().unwrap();
+    on_gpu.set_state(&then).unwrap();
+    check("after another generator");
+}
+
+#[test]
+#[ignore = "needs an NVIDIA GPU"]
+fn rmsprop_on_a_gpu_rounds_as_the_foreach_path_does() {
+    let gpu = gpu();
+    let generator = Generator::new(9);
+    let start = generator.uniform(100_003, -1.0, 1.0);
+    let vs = VarStore::new(gpu);
+    let x = vs.root().var_copy("x", &Tensor::from_slice(&start).to_device(gpu));
+    let mut optimizer = RmsProp::new(&vs, 0.01).unwrap();
+    let (mut x_expected, mut v) = (start, vec![0f32; 100_003]);
+    let (weight, minus_lr) = ((1.0 - 0.99f64) as f32, -0.01f32);
+    for step in 0..20 {
+        let g = generator.uniform(100_003, -1e-3, 1e-3);
+        optimizer.step(&[Tensor::from_slice(&g).to_device(gpu)]).unwrap();
+        for ((x, v), g) in x_expected.iter_mut().zip(&mut v).zip(g) {
+            *v = weight.mul_add(g * g, *v * 0.99f32);
+            *x = minus_lr.mul_add(g / (v.sqrt() + 1e-8f32), *x);
+        }
+        let expected = Tensor::from_slice(&x_expected);
+        assert_same_bits(&format!("step {step}"), &x.to_device(Device::Cpu), &expected);
+    }
+}
+
+#[test]
+#[ignore = "needs an NVIDIA GPU"]
+fn a_run_on_a_gpu_that_was_stopped_comes_to_the_same_bytes() {
+    let _gpu = gpu();
+    let lab = Lab::new();
+    for options in ["--device cuda --batch-size 32", "--device cuda --batch-size 300 --num-workers 0"] {
+        let whole = lab.train(&format!("{options} --epochs 4"));
+        let run = lab.train(&format!("{options} --epochs 4 --max-time 0s"));
+        lab.program(&format!("train --resume {run}")).assert().success();
+        lab.assert_same(&run, &whole, options);
+        assert_eq!(lab.run_json(&run)["options"]["generator"], "cuda");
+    }
+}
+
 /// The last metrics of two epochs.
 fn train(model: Model, device: Device, folder: &Path) -> BTreeMap<String, f64> {
     let generator = Generator::new(0);
+    // What a GPU drops is dropped on the CPU too.
+    generator.draw_dropout_from(DropoutGenerator::Cuda);
     let mnist = torchvision::load(folder, device).unwrap();
     let data = SimpleDataModule::new(&mnist, 0.2, 4, 32, &generator).unwrap();
     let vs = VarStore::new(device);

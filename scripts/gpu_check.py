@@ -1,0 +1,269 @@
+"""The checks of scripts/gpu_check.sh, which sets up what they need."""
+
+import argparse
+import json
+import os
+import platform
+import re
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+# The isolated interpreter has not even the script's own folder.
+sys.path.insert(0, str(Path(__file__).parent))
+from lab_times import Failed, lab_times
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+LAST = "MNIST/version_0/checkpoints/last.safetensors"
+
+parser = argparse.ArgumentParser(prog="gpu_check.sh")
+parser.add_argument("--program", required=True, help=argparse.SUPPRESS)
+parser.add_argument("--data-dir", type=Path, required=True, help=argparse.SUPPRESS)
+parser.add_argument("--output-dir", type=Path, required=True)
+parser.add_argument("--epochs", type=int, default=30)
+parser.add_argument("--runs", type=int, default=5)
+parser.add_argument("--rehearse", action="store_true")
+args = parser.parse_args()
+if args.epochs < 1 or args.runs < 1:
+    parser.error("--epochs and --runs: take 1 or more")
+
+# One GPU, the same for both sides; Lightning would take all that it sees.
+device = "cpu" if args.rehearse else "cuda"
+visible = "" if args.rehearse else (os.environ.get("CUDA_VISIBLE_DEVICES") or "0").split(",")[0]
+os.environ["CUDA_VISIBLE_DEVICES"] = visible
+data_dir, output = args.data_dir.resolve(), args.output_dir.resolve()
+
+
+class DoesNotHold(Exception):
+    """What a check found otherwise than it should be."""
+
+
+def say(text):
+    print(f"gpu_check.sh: {text}", file=sys.stderr, flush=True)
+
+
+def log(name, *command):
+    """Runs a command with its output in the file NAME.log; its exit code and its output."""
+    done = subprocess.run(list(map(str, command)), cwd=CHECKOUT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True)
+    with open(output / f"{name}.log", "a") as file:
+        file.write(f"$ {' '.join(map(str, command))}\n{done.stdout}exit code {done.returncode}\n\n")
+    return done.returncode, done.stdout
+
+
+def must(name, *command):
+    """Runs a command that must succeed; its output."""
+    code, text = log(name, *command)
+    if code != 0:
+        raise DoesNotHold("\n".join(text.strip().splitlines()[-12:] + [f"exit code {code}, see {name}.log"]))
+    return text
+
+
+def train(name, folder, *options, on=None):
+    """A run of the MLP. What a GPU draws is drawn on the CPU too."""
+    return must(name, args.program, "train", "--device", on or device, "--generator", "cuda", "--no-progress", "--data-dir",
+                data_dir, "--output-dir", output / folder, *options)
+
+
+def remove(*folders):
+    """Removes what a check that held has left."""
+    for folder in folders:
+        shutil.rmtree(output / folder, ignore_errors=True)
+
+
+# The checks: each gives what goes into the report, or raises DoesNotHold.
+
+
+def doctor():
+    return must("doctor", args.program, "doctor", "--device", device, "--data-dir", data_dir)
+
+
+def tests():
+    text = must("tests", "cargo", "test", "--release", "--test", "cuda", "--",
+                *([] if args.rehearse else ["--ignored", "on_a_gpu"]))
+    return "\n".join(line for line in text.splitlines() if line.startswith("test "))
+
+
+def parity(epochs, *options):
+    folder = f"parity-{epochs}"
+    text = must(folder, CHECKOUT / "scripts/parity.sh", "--device", device, "--data-dir", data_dir, "--output-dir",
+                output / folder, "--epochs", epochs, *options)
+    remove(f"{folder}/reference", f"{folder}/candidate")
+    return text.strip().splitlines()[-1]
+
+
+def cpu():
+    """Ten steps at a low rate: at RMSprop's usual one a last digit soon becomes a first."""
+    for side, on in ("cpu", "cpu"), ("gpu", device):
+        folder = f"against-cpu/{side}"
+        (output / folder).mkdir(parents=True)
+        train("against-cpu", folder, "--epochs", "1", "--limit-train-batches", "10", "--lr", "0.0001", "--trace",
+              output / folder / "run.trace", on=on)
+    _, text = log("against-cpu", args.program, "compare", output / "against-cpu/cpu", output / "against-cpu/gpu")
+    steps = [[json.loads(line) for line in (output / f"against-cpu/{side}/run.trace").read_text().splitlines()[1:]]
+             for side in ("cpu", "gpu")]
+    losses = []
+    for ours, theirs in zip(*steps):
+        ours, theirs = ({one["name"]: one for one in step["quantities"]} for step in (ours, theirs))
+        for name in "input", "target", "generator.state", "generator.cuda.state":
+            if name in ours and ours[name]["xxh3"] != theirs[name]["xxh3"]:
+                raise DoesNotHold(f"{text}\n{name} differs, which is no rounding")
+        if "loss" in ours:
+            losses.append(abs(float(ours["loss"]["mean"]) - float(theirs["loss"]["mean"])))
+    if max(losses) > 1e-3:
+        raise DoesNotHold(f"{text}\na loss differs by {max(losses):.3g}, which is more than rounding")
+    return f"{text}\nthe largest difference of a step's loss: {max(losses):.3g}"
+
+
+def kill_and_resume():
+    options = ["--epochs", "6"]
+    train("kill", "kill/whole", *options)
+    command = [args.program, "train", "--device", device, "--generator", "cuda", "--no-progress", "--data-dir", data_dir,
+               "--output-dir", output / "kill/killed", *options]
+    process = subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    last = output / "kill/killed" / LAST
+    while not last.exists() and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    at = re.match("epoch=[0-9]+", os.readlink(last))[0] if last.exists() else "no epoch"
+    must("kill", args.program, "train", "--no-progress", "--resume", output / "kill/killed/MNIST/version_0")
+    for file in "metrics.csv", "model.safetensors":
+        whole, killed = (output / f"kill/{run}/MNIST/version_0/{file}" for run in ("whole", "killed"))
+        if whole.read_bytes() != killed.read_bytes():
+            raise DoesNotHold(f"killed after {at}, {file} differs from that of a run in one go, see kill/")
+    remove("kill")
+    return f"killed after {at} of 6 and gone on: metrics.csv and model.safetensors are those of a run in one go"
+
+
+class GpuMemory:
+    """MiB that are in use on the GPU at their most, beyond what was in use before."""
+
+    def __enter__(self):
+        self.before, self.most, self.done = self._used(), 0, threading.Event()
+        self.thread = threading.Thread(target=self._watch)
+        self.thread.start()
+        return self
+
+    def _watch(self):
+        while self.before is not None and not self.done.wait(0.1):
+            self.most = max(self.most, (self._used() or 0) - self.before)
+
+    def __exit__(self, *_):
+        self.done.set()
+        self.thread.join()
+
+    @staticmethod
+    def _used():
+        try:
+            used = nvidia_smi("memory.used")
+            return float(used.split()[0])
+        except (OSError, subprocess.CalledProcessError, IndexError, ValueError):
+            return None
+
+
+def nvidia_smi(query):
+    """What it says of the GPU that the checks run on."""
+    return subprocess.run(["nvidia-smi", f"--id={visible}", f"--query-gpu={query}", "--format=csv,noheader,nounits"],
+                          check=True, capture_output=True, text=True).stdout.strip()
+
+
+def speed():
+    """Both sides in turn, so that whatever else the machine does falls on both alike."""
+    epochs = 3
+    common = ["--data-dir", str(data_dir), "--epochs", str(epochs), "--output-dir"]
+    sides = {
+        "program": [args.program, "reproduce", "--device", device, "--generator", "cuda", "--no-progress", *common],
+        "notebook": [sys.executable, "-I", "-X", "utf8", str(CHECKOUT / "scripts/notebook.py"), *common],
+    }
+    measured = {side: [] for side in sides}
+    for number in range(args.runs):
+        for side, command in sides.items():
+            with GpuMemory() as memory:
+                try:
+                    times = lab_times([*command, str(output / "speed" / f"{side}-{number}")])
+                except Failed as error:
+                    raise DoesNotHold(str(error)) from error
+            measured[side].append(times | {"gpu": memory.most})
+    remove("speed")
+    quantities = {
+        "MLP, s/epoch": lambda run: run["mlp"] / epochs,
+        "logistic regression, s/epoch": lambda run: run["mlr"] / epochs,
+        "memory on the GPU, MiB": lambda run: run["gpu"],
+        "memory of the process, MiB": lambda run: run["memory"],
+    }
+    rows = []
+    for what, value in quantities.items():
+        program, notebook = (statistics.median(map(value, measured[side])) for side in sides)
+        ratio = f"{notebook / program:.2f}" if program else ""
+        rows.append([what, f"{program:.4g}", f"{notebook:.4g}", ratio])
+    return (f"Medians of {args.runs} runs of each side in turn.\n\n" +
+            table(["what", "program", "notebook", "notebook / program"], rows))
+
+
+def table(header, rows):
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+CHECKS = {
+    "Doctor": doctor,
+    "Tests": tests,
+    "As Python on this device, 2 epochs": lambda: parity(2, "--trace"),
+    f"As Python on this device, {args.epochs} epochs, seed 1": lambda: parity(args.epochs, "--seed", "1"),
+    "Against the CPU": cpu,
+    "Killed and gone on": kill_and_resume,
+    "Seconds per epoch and peak memory": speed,
+}
+
+
+def machine():
+    """What it ran on."""
+    import torch
+
+    try:
+        gpu = nvidia_smi("name,driver_version,memory.total,compute_cap")
+    except (OSError, subprocess.CalledProcessError):
+        gpu = "none"
+    commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=CHECKOUT, capture_output=True, text=True)
+    cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    facts = {
+        "GPU, driver, MiB, compute capability": gpu,
+        "torch": f"{torch.__version__}, CUDA {torch.version.cuda}",
+        "CPU": f"{cpu[1] if cpu else platform.machine()}, {os.cpu_count()} CPUs",
+        "islp-mnist": commit.stdout.strip() or "no git",
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+    }
+    return table(["", ""], facts.items())
+
+
+def main():
+    output.mkdir(parents=True, exist_ok=True)
+    if any(output.iterdir()):
+        say(f"{args.output_dir} holds something already, such as an earlier report: keep that elsewhere, or name another "
+            "--output-dir")
+        return 2
+    report = ["# Check of a GPU" if not args.rehearse else "# Rehearsal on the CPU: this says nothing of a GPU", machine()]
+    all_held = True
+    for title, check in CHECKS.items():
+        say(f"{title} ...")
+        try:
+            verdict, text = "held", check().strip()
+        except DoesNotHold as error:
+            verdict, text = "DID NOT HOLD", str(error).strip()
+            all_held = False
+        say(f"{title}: {verdict}")
+        is_table = "| --- |" in text
+        report.append(f"## {title}: {verdict}\n\n" + (text if is_table else f"```\n{text}\n```"))
+        # At once: whatever comes after may take the machine down.
+        (output / "report.md").write_text("\n\n".join(report) + "\n")
+    say(f"{'all held' if all_held else 'not all held'}; the report is {output}/report.md")
+    return 0 if all_held else 1
+
+
+sys.exit(main())

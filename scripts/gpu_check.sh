@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Everything that this project says of a GPU, checked on yours, with a report to send in.
+#
+#   scripts/gpu_check.sh [--epochs N] [--runs N] [--output-dir DIR] [--rehearse]
+#
+# Doctor, the tests of a GPU, parity with Python on the GPU over 2 epochs and over N (default: 30), the GPU against the
+# CPU, a run that is killed and goes on, seconds per epoch against Python in so many runs of each (default: 5), peak
+# memory. It takes some ten minutes, and 12 GB of disk at the first time.
+#
+# The report is DIR/report.md (default of DIR: output/gpu), with the log of every step beside it; DIR must hold nothing yet.
+# Exit code: 0 if all held, 1 if something did not, 2 if there is no NVIDIA GPU here or an option is wrong.
+#
+# --rehearse does all of it on the CPU instead, dropout drawing from CUDA's generator: it tries this script, and says
+# nothing of a GPU.
+
+source "$(dirname -- "${BASH_SOURCE[0]}")/setup.sh"
+rehearse='' arguments=()
+for argument; do
+  if [[ $argument == --rehearse ]]; then rehearse=1; else arguments+=("$argument"); fi
+done
+read_options "${arguments[@]}"
+if [[ ! $rehearse ]]; then
+  nvidia_driver_is_there || failure=2 die "no NVIDIA driver is found here, so there is nothing to check;" \
+    "--rehearse tries this script on the CPU"
+  cuda=1
+fi
+
+if [[ -v data_dir ]]; then set_up reference libtorch; else set_up reference libtorch mnist; fi
+build
+run "$venv/bin/python" -I -X utf8 "$root/scripts/gpu_check.py" --program "$program" --data-dir "${data_dir-$root/data}" \
+  --output-dir "${output_dir-$root/output/gpu}" ${rehearse:+--rehearse} "${options[@]}"
