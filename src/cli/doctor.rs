@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
 use clap::Args;
-use tch::Cuda;
+use tch::{Cuda, Device};
 
 use super::hints::{REFETCH_LIBTORCH, explain};
 use super::{DataDir, print};
 use crate::cli::device::{DeviceOption, resolve};
+use crate::torch;
+use crate::torch::CudaGenerator;
 use crate::torch::cuda;
 use crate::torch::generator::Generator;
 use crate::torch::libtorch;
@@ -32,16 +34,17 @@ pub struct DoctorArgs {
 
 pub fn run(args: &DoctorArgs) -> Result<u8> {
     // Before anything else uses libtorch, and before the list of what is loaded.
-    let device = device(args.device);
+    let found = device(args.device);
+    let gpu = found.as_ref().ok().and_then(|(_, device)| *device);
     let checks = [
         ("libtorch", version()),
         ("loaded from", files()),
         ("CPU", Ok(format!("{} kernels", libtorch::cpu_capability()))),
         ("threads", Ok(threads())),
         ("libraries", Ok(libraries())),
-        (if args.device == DeviceOption::Mps { "MPS" } else { "CUDA" }, device),
+        (if args.device == DeviceOption::Mps { "MPS" } else { "CUDA" }, found.map(|(text, _)| text)),
         ("data", data(&args.data.or(None))),
-        ("generator", generator()),
+        ("generator", generator(gpu)),
     ];
     for (name, found) in &checks {
         let text = match found {
@@ -102,16 +105,19 @@ fn libraries() -> String {
     )
 }
 
-fn device(option: DeviceOption) -> Result<String> {
+/// What there is to say of the device, and the NVIDIA GPU that was found.
+fn device(option: DeviceOption) -> Result<(String, Option<Device>)> {
     let index = match option {
-        DeviceOption::Cpu => return Ok("not looked for, with --device cpu".into()),
-        DeviceOption::Mps => return Ok(resolve(option).map(|_| "an Apple GPU".into())?),
+        DeviceOption::Cpu => return Ok(("not looked for, with --device cpu".into(), None)),
+        DeviceOption::Mps => return Ok(resolve(option).map(|_| ("an Apple GPU".into(), None))?),
         DeviceOption::Auto => 0,
         DeviceOption::Cuda(index) => index.unwrap_or(0),
     };
     match cuda::find(index) {
-        Ok(_) => Ok(format!("GPU {index} of {}", Cuda::device_count())),
-        Err(missing) if option == DeviceOption::Auto => Ok(format!("not used: {}", explain(&missing.into()))),
+        Ok(gpu) => Ok((format!("GPU {index} of {}", Cuda::device_count()), Some(gpu))),
+        Err(missing) if option == DeviceOption::Auto => {
+            Ok((format!("not used: {}", explain(&missing.into())), None))
+        }
         Err(missing) => Err(missing.into()),
     }
 }
@@ -135,11 +141,15 @@ fn data(data_dir: &Path) -> Result<String> {
     Ok(format!("{}: 4 files, checksums as expected", folder.display()))
 }
 
-fn generator() -> Result<String> {
+fn generator(gpu: Option<Device>) -> Result<String> {
     ensure!(
         Generator::agrees_with_libtorch()?,
         "other random numbers than those of Python's torch {}, so no result will equal Python's; {REFETCH_LIBTORCH}",
         libtorch::EXPECTED_VERSION
     );
-    Ok("draws what libtorch draws".into())
+    let Some(gpu) = gpu else { return Ok("draws what libtorch draws".into()) };
+    if !CudaGenerator::agrees_with_libtorch(gpu)? {
+        return Err(torch::Error::CudaDraws.into());
+    }
+    Ok("draws what libtorch draws, dropout on the GPU too".into())
 }

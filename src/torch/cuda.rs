@@ -104,7 +104,13 @@ mod tests {
     use tch::Device;
     use tempfile::tempdir;
 
-    use super::{find_driver, find_gpu, load_from};
+    use super::{WORKSPACE, choose_workspace, find_driver, find_gpu, load_from};
+
+    #[test]
+    fn cublas_gets_the_workspace_that_lightning_gives_it() {
+        choose_workspace();
+        assert_eq!(std::env::var(WORKSPACE.0).as_deref(), Ok(":4096:8"));
+    }
 
     #[test]
     fn each_missing_part_of_cuda_is_named() {

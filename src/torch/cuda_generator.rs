@@ -90,6 +90,24 @@ impl CudaGenerator {
         Ok(mask)
     }
 
+    /// Whether dropout on this GPU draws what it draws without one.
+    ///
+    /// # Errors
+    /// libtorch's, if it cannot draw.
+    pub fn agrees_with_libtorch(gpu: Device) -> Result<bool, Error> {
+        const SEED: u64 = 20_231_117;
+        let drop = |device| -> Result<Tensor, Error> {
+            let generator = Self::new(SEED);
+            let ones = Tensor::f_ones([Self::MOST_WITHOUT_GPU as i64], (Kind::Float, device))?;
+            let first = generator.dropout(&ones, 0.4)?;
+            Ok(Tensor::f_cat(&[first, generator.dropout(&ones, 0.3)?], 0)?.f_to_device(Device::Cpu)?)
+        };
+        match drop(gpu) {
+            Err(Error::CudaDraws) => Ok(false),
+            dropped => Ok(dropped?.f_equal(&drop(Device::Cpu)?)?),
+        }
+    }
+
     /// `torch.nn.functional.dropout(xs, p)`, for p above 0 and below 1. On a GPU nothing waits for it but at the first
     /// time, or when the state was set.
     ///
@@ -120,9 +138,11 @@ struct Libtorch {
 
 static LIBTORCH: Mutex<Libtorch> = Mutex::new(Libtorch { place: None, blocks: 0 });
 
-/// Says that libtorch's own generator was seeded.
-pub(super) fn libtorch_was_seeded() {
-    lock(&LIBTORCH).place = None;
+/// `torch.manual_seed(seed)` of libtorch's own generators.
+pub(super) fn seed_libtorch(seed: i64) {
+    let mut libtorch = lock(&LIBTORCH);
+    tch::manual_seed(seed);
+    libtorch.place = None;
 }
 
 impl Libtorch {

@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use fearless_simd::{Level, Simd, dispatch};
 use tch::{Device, Kind, Tensor};
 
-use super::cuda_generator::{CudaGenerator, libtorch_was_seeded};
+use super::cuda_generator::{CudaGenerator, seed_libtorch};
 use super::mt19937::Mt19937;
 use crate::torch::Error;
 use crate::torch::libtorch::cpu_capability;
@@ -166,8 +166,7 @@ impl Generator {
         // An odd seed and more values than one block of the state, so that each draw crosses its end.
         const SEED: u32 = 20_231_117;
         const N: usize = 1000;
-        tch::manual_seed(i64::from(SEED));
-        libtorch_was_seeded();
+        seed_libtorch(i64::from(SEED));
         let empty = || Tensor::f_zeros([N as i64], (Kind::Float, Device::Cpu));
         let uniform = empty()?.f_uniform_(-0.1, 0.3)?;
         let bernoulli = empty()?.f_bernoulli_float_(0.6)?;
