@@ -363,6 +363,21 @@ fn what_one_side_refuses_the_other_refuses() {
 
 #[test]
 #[ignore = "needs the Python reference"]
+fn python_reads_what_a_run_drew_from_cudas_generator_and_goes_on_with_it_only_on_a_gpu() {
+    let lab = Lab::new();
+    let run = lab.train("--generator cuda --batch-size 32 --epochs 1 --seed 11");
+    let (_, _, stderr) = run_python(lab.path(), &format!("--resume {run} --epochs 2"));
+    assert!(stderr.contains("--generator cuda does not go with --device cpu"), "{stderr}");
+    let (code, _, stderr) = run_python(lab.path(), "--epochs 1 --device cuda");
+    assert!(code == 1 && stderr.contains("--device cuda: torch sees 0 GPUs"), "{stderr}");
+    let checkpoint = lab.path().join(&run).join("checkpoints/last.safetensors");
+    let said = stdout_of(python("tests/read_cuda_generator.py").arg(checkpoint));
+    let reason = "generator.cuda.state is of a run whose dropout draws from CUDA's generator";
+    assert_eq!(said, format!("11 80\n{reason}\ngenerator.cuda.state: its offset is 82\n"));
+}
+
+#[test]
+#[ignore = "needs the Python reference"]
 fn a_lightning_module_of_ones_own_goes_on_as_if_it_had_never_stopped() {
     stdout_of(python("tests/own_module.py").env("OMP_NUM_THREADS", "1"));
 }
