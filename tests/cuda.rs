@@ -151,12 +151,18 @@ fn rmsprop_on_a_gpu_rounds_as_the_foreach_path_does() {
 #[test]
 #[ignore = "needs an NVIDIA GPU"]
 fn a_run_on_a_gpu_that_was_stopped_comes_to_the_same_bytes() {
-    let _gpu = gpu();
     let lab = Lab::new();
-    for options in ["--device cuda --batch-size 32", "--device cuda --batch-size 300 --num-workers 0"] {
-        let whole = lab.train(&format!("{options} --epochs 4"));
-        let run = lab.train(&format!("{options} --epochs 4 --max-time 0s"));
-        lab.program(&format!("train --resume {run}")).assert().success();
+    let train = |options: &str| {
+        // It is hidden from the other tests.
+        let mut program = lab.program(&format!("train --device cuda {options}"));
+        let visible = std::env::var("CUDA_VISIBLE_DEVICES").unwrap_or("0".into());
+        let assert = program.env("CUDA_VISIBLE_DEVICES", visible).assert().success();
+        String::from_utf8(assert.get_output().stdout.clone()).unwrap().trim_end().to_string()
+    };
+    for options in ["--batch-size 32", "--batch-size 300 --num-workers 0"] {
+        let whole = train(&format!("{options} --epochs 4"));
+        let run = train(&format!("{options} --epochs 4 --max-time 0s"));
+        train(&format!("--resume {run}"));
         lab.assert_same(&run, &whole, options);
         assert_eq!(lab.run_json(&run)["options"]["generator"], "cuda");
     }

@@ -99,6 +99,46 @@ fn build_script(folder: &Path, script: &Path) -> String {
     stdout_of(&mut command)
 }
 
+/// scripts/gpu_check.sh with these options; exit code and stderr.
+fn gpu_check(options: &[&str]) -> (Option<i32>, String) {
+    let mut script = Command::new(checkout().join("scripts/gpu_check.sh"));
+    let output = script.args(options).output().unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn without_a_gpu_the_check_of_one_says_so() {
+    if Path::new("/proc/driver/nvidia/version").exists() {
+        eprintln!("not tried: there is an NVIDIA driver here");
+        return;
+    }
+    let (code, stderr) = gpu_check(&[]);
+    assert_eq!(code, Some(2), "{stderr}");
+    assert!(stderr.starts_with("gpu_check.sh: no NVIDIA driver is found here"), "{stderr}");
+}
+
+#[test]
+#[ignore = "needs the Python reference"]
+fn the_check_of_a_gpu_does_on_the_cpu_all_that_it_can() {
+    let folder = tempdir().unwrap();
+    let output = folder.path().join("gpu");
+    let options = ["--rehearse", "--epochs", "1", "--runs", "1", "--output-dir", output.to_str().unwrap()];
+    let (code, stderr) = gpu_check(&options);
+    assert_eq!(code, Some(0), "{stderr}");
+    let report = fs::read_to_string(output.join("report.md")).unwrap();
+    assert!(report.starts_with("# Rehearsal on the CPU: this says nothing of a GPU\n"), "{report}");
+    let held = report.lines().filter(|line| line.starts_with("## ") && line.ends_with(": held"));
+    assert_eq!(held.count(), 7, "{report}");
+    assert!(
+        report.contains("\nidentical: 6 files, 8 tensors, 752 steps traced, 0 differences\n"),
+        "{report}"
+    );
+    // What is there stays there.
+    let (code, stderr) = gpu_check(&options);
+    assert!(code == Some(2) && stderr.contains("holds something already"), "{stderr}");
+    assert_eq!(fs::read_to_string(output.join("report.md")).unwrap(), report);
+}
+
 fn git(folder: &Path, arguments: &str) -> String {
     let mut git = Command::new("git");
     git.args(["-c", "user.name=n", "-c", "user.email=e"]);

@@ -127,7 +127,7 @@ pub enum NoDevice {
 /// The device to train on. Loads CUDA if `option` asks for it or, being `auto`, if there is an NVIDIA driver, and
 /// must therefore come before any other use of libtorch.
 ///
-/// `auto` falls back to the CPU; why comes along unless there just is no driver.
+/// `auto` falls back to the CPU; why comes along unless there just is no driver, or the GPUs are hidden on purpose.
 pub fn resolve(option: DeviceOption) -> Result<(Device, Option<NoCuda>), NoDevice> {
     match option {
         DeviceOption::Cpu => Ok((Device::Cpu, None)),
@@ -137,7 +137,7 @@ pub fn resolve(option: DeviceOption) -> Result<(Device, Option<NoCuda>), NoDevic
         DeviceOption::Auto => Ok(match cuda::find(0) {
             Ok(device) => (device, None),
             Err(NoCuda::Driver(_)) if tch::utils::has_mps() => (Device::Mps, None),
-            Err(NoCuda::Driver(_)) => (Device::Cpu, None),
+            Err(NoCuda::Driver(_) | NoCuda::Hidden) => (Device::Cpu, None),
             Err(missing) => (Device::Cpu, Some(missing)),
         }),
     }

@@ -216,6 +216,7 @@ fn device(error: &NoDevice) -> Option<&'static str> {
 pub(super) fn cuda(missing: &NoCuda) -> Option<&'static str> {
     Some(match missing {
         NoCuda::Driver(_) => "install one, or take --device cpu",
+        NoCuda::Hidden => "unset it, or take --device cpu",
         NoCuda::CpuOnly(_) => "scripts/reproduce.sh --cuda fetches one with CUDA, or take --device cpu",
         NoCuda::NotLoadable(_) => {
             "scripts/reproduce.sh --cuda fetches all that it needs, or take --device cpu"

@@ -11,6 +11,7 @@
 //! whatever else uses libtorch.
 
 use std::error::Error;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::{Once, OnceLock};
 
@@ -25,6 +26,8 @@ use crate::torch::libtorch;
 pub enum NoCuda {
     #[error("no NVIDIA driver ({0})")]
     Driver(String),
+    #[error("CUDA_VISIBLE_DEVICES hides every GPU")]
+    Hidden,
     #[error("libtorch is for the CPU only, {} holds no {LIBTORCH_CUDA}", .0.display())]
     CpuOnly(PathBuf),
     #[error("{LIBTORCH_CUDA} cannot be loaded ({0})")]
@@ -48,6 +51,9 @@ pub fn find(index: usize) -> Result<Device, NoCuda> {
     static LOADED: OnceLock<Library> = OnceLock::new();
     if LOADED.get().is_none() {
         find_driver(DRIVER)?;
+        if hides_all(std::env::var_os("CUDA_VISIBLE_DEVICES").as_deref()) {
+            return Err(NoCuda::Hidden);
+        }
         let folder = libtorch::folder().map_err(|error| NoCuda::NotLoadable(error.to_string()))?;
         choose_workspace();
         let _ = LOADED.set(load_from(&folder)?);
@@ -69,6 +75,11 @@ fn choose_workspace() {
 
 fn find_driver(name: &str) -> Result<(), NoCuda> {
     open(Path::new(name)).map(drop).map_err(NoCuda::Driver)
+}
+
+/// Whether CUDA_VISIBLE_DEVICES is set so that it names no GPU.
+fn hides_all(visible: Option<&OsStr>) -> bool {
+    visible.is_some_and(|visible| visible.is_empty() || visible == "-1")
 }
 
 fn load_from(folder: &Path) -> Result<Library, NoCuda> {
@@ -104,7 +115,14 @@ mod tests {
     use tch::Device;
     use tempfile::tempdir;
 
-    use super::{WORKSPACE, choose_workspace, find_driver, find_gpu, load_from};
+    use super::{WORKSPACE, choose_workspace, find_driver, find_gpu, hides_all, load_from};
+
+    #[test]
+    fn gpus_are_hidden_by_a_list_of_none() {
+        let hides = |visible: Option<&str>| hides_all(visible.map(AsRef::as_ref));
+        assert_eq!([None, Some("0"), Some("1,0"), Some("GPU-8932f937")].map(hides), [false; 4]);
+        assert_eq!([Some(""), Some("-1")].map(hides), [true; 2]);
+    }
 
     #[test]
     fn cublas_gets_the_workspace_that_lightning_gives_it() {

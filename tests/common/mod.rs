@@ -27,8 +27,8 @@ pub fn data_dir() -> PathBuf {
 
 pub fn islp_mnist() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_islp-mnist"));
-    // Whoever runs the tests may have set it.
-    command.env_remove("ISLP_MNIST_DATA_DIR");
+    // Whoever runs the tests may have set the one, and have a GPU, which `auto` would take.
+    command.env_remove("ISLP_MNIST_DATA_DIR").env("CUDA_VISIBLE_DEVICES", "");
     command
 }
 
