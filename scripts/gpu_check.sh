@@ -19,9 +19,17 @@ for argument; do
   if [[ $argument == --rehearse ]]; then rehearse=1; else arguments+=("$argument"); fi
 done
 read_options "${arguments[@]}"
+for ((i = 0; i < ${#options[@]}; i += 2)); do
+  [[ ${options[i]} =~ ^--(epochs|runs)$ && ${options[i + 1]-} =~ ^[1-9][0-9]*$ ]] ||
+    failure=2 die "${options[i]}: not known here; the options are --epochs N, --runs N, --output-dir DIR and --rehearse"
+done
 if [[ ! $rehearse ]]; then
-  nvidia_driver_is_there || failure=2 die "no NVIDIA driver is found here, so there is nothing to check;" \
-    "--rehearse tries this script on the CPU"
+  nothing='so there is nothing to check; --rehearse tries this script on the CPU'
+  nvidia_driver_is_there || failure=2 die "no NVIDIA driver is found here, $nothing"
+  # A container may have the driver without a GPU.
+  if command -v nvidia-smi >/dev/null && [[ $(nvidia-smi -L 2>/dev/null) != *GPU* ]]; then
+    failure=2 die "nvidia-smi lists no GPU, $nothing"
+  fi
   cuda=1
 fi
 

@@ -6,7 +6,11 @@ import time
 
 
 class Failed(Exception):
-    """The run did not come to its end; the message is what it said last."""
+    """The run did not come to its end; the message is what it said last, `log` all that it said."""
+
+    def __init__(self, message: str, log: str):
+        super().__init__(message)
+        self.log = log
 
 
 def lab_times(command: list[str]) -> dict[str, float]:
@@ -25,6 +29,6 @@ def lab_times(command: list[str]) -> dict[str, float]:
     _, status, usage = os.wait4(process.pid, 0)
     seconds = time.perf_counter() - start
     if status != 0 or len(begun) != 2 or len(ended) != 2:
-        raise Failed(f"{' '.join(command)} failed: {''.join(lines[-1:]).strip()}")
+        raise Failed(f"{' '.join(command)} failed: {''.join(lines[-1:]).strip()}", "".join(lines))
     mlp, mlr = (end - begin for begin, end in zip(begun, ended))
     return {"reproduce": seconds, "start": begun[0] - start, "mlp": mlp, "mlr": mlr, "memory": usage.ru_maxrss / 1024}

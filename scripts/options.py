@@ -18,6 +18,7 @@ DEFAULTS = {
     "device": "auto",
     "generator": "auto",
     "limit_train_batches": None,
+    "vary": None,
     "checkpoint_every": 1,
     "name": None,
 }
@@ -119,6 +120,7 @@ def _add_options(parser: argparse.ArgumentParser):
         "of the device alone, which is auto [default: auto]")
     add("--limit-train-batches", metavar="N|FRACTION", type=_limit_train_batches,
         help="training batches of an epoch: a number, or with a decimal point a fraction [default: all]")
+    add("--vary", metavar="SOURCE=SEED", help="of islp-mnist train alone: PyTorch draws all from one stream")
     add("--checkpoint-every", metavar="EPOCHS", type=at_least_one,
         help="epochs from one checkpoint to the next; the best so far and the last are saved in any case [default: 1]")
     add("--name", type=_name, help="name of the run's folder in OUTPUT_DIR [default: MNIST or MNIST_MLR, by the model]")
@@ -183,7 +185,12 @@ def differences(options: dict[str, Any], others: dict[str, Any]) -> list[tuple[s
     """The options in which the two differ, as one types them: flag, our value, theirs."""
     # As text: 1 batch is not 1.0 of them.
     texts = [(name, _text(options[name]), _text(others[name])) for name in DEFAULTS]
-    return [(flag(name), ours, theirs) for name, ours, theirs in texts if ours != theirs]
+    return [(flag(name), ours, theirs) for name, ours, theirs in texts
+            if _canonical(name, ours) != _canonical(name, theirs)]
+
+
+def _canonical(name: str, text: str) -> str:
+    return "cuda:0" if (name, text) == ("device", "cuda") else text
 
 
 def unchangeable(options: dict[str, Any], others: dict[str, Any]) -> Optional[tuple[str, str, str]]:

@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2034 # (what is unused here the callers use)
-# What a fresh machine lacks, sourced by reproduce.sh, parity.sh and test.sh:
+# What a fresh machine lacks, sourced by the scripts beside it:
 #
 #   .libtorch/        libtorch, out of torch's wheel; not if LIBTORCH or LIBTORCH_USE_PYTORCH is set
 #   data/MNIST/raw/   the four files of MNIST, as torchvision lays them out

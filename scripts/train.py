@@ -366,7 +366,7 @@ def generator_of(option: str, device: str) -> str:
     own = "cuda" if device.startswith("cuda") else "cpu"
     if option not in ("auto", own):
         raise Failed(f"--generator {option} does not go with --device {device}: in Python dropout draws from the generator "
-                     "of its device; take islp-mnist train", 2)
+                     f"of its device; say --generator {own}, or take islp-mnist train", 2)
     return own
 
 
@@ -441,6 +441,8 @@ def main() -> int:
     if earlier:
         earlier.check(chosen)
 
+    if chosen["vary"] is not None:
+        raise Failed(f"--vary {chosen['vary']}: PyTorch draws all from one stream; take islp-mnist train", 2)
     chosen["device"] = device_of(chosen["device"])
     chosen["generator"] = generator_of(chosen["generator"], chosen["device"])
     # As in scripts/notebook.py.

@@ -14,7 +14,10 @@ use tempfile::{TempDir, tempdir, tempdir_in};
 
 /// The program in the checkout, where data/ is MNIST.
 fn doctor(options: &str) -> assert_cmd::Command {
-    program(checkout(), &format!("doctor {options}"))
+    let mut command = program(checkout(), &format!("doctor {options}"));
+    // It is to look for what the other tests have hidden.
+    command.env("CUDA_VISIBLE_DEVICES", "0");
+    command
 }
 
 /// The report of a doctor that must end with this exit code.
@@ -128,6 +131,19 @@ fn missing_cuda_is_named_and_a_problem_only_where_it_is_asked_for() {
             assert!(report.ends_with(end), "{report}");
         }
     }
+}
+
+#[test]
+fn gpus_that_are_hidden_on_purpose_are_not_looked_for() {
+    let driver = stand_in_driver();
+    let hidden = |options: &str, code| {
+        let mut command = doctor(options);
+        command.env("LD_LIBRARY_PATH", driver.path()).env("CUDA_VISIBLE_DEVICES", "");
+        found(&report(&mut command, code), "CUDA").to_string()
+    };
+    let reason = "CUDA_VISIBLE_DEVICES hides every GPU; unset it, or take --device cpu";
+    assert_eq!(hidden("", 0), format!("not used: {reason}"));
+    assert_eq!(hidden("--device cuda", 1), format!("PROBLEM: {reason}"));
 }
 
 #[test]

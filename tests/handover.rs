@@ -363,11 +363,14 @@ fn what_one_side_refuses_the_other_refuses() {
 
 #[test]
 #[ignore = "needs the Python reference"]
-fn python_reads_what_a_run_drew_from_cudas_generator_and_goes_on_with_it_only_on_a_gpu() {
+fn python_reads_what_a_run_drew_from_cudas_generator_and_does_not_go_on_with_it_on_the_cpu() {
     let lab = Lab::new();
     let run = lab.train("--generator cuda --batch-size 32 --epochs 1 --seed 11");
     let (_, _, stderr) = run_python(lab.path(), &format!("--resume {run} --epochs 2"));
     assert!(stderr.contains("--generator cuda does not go with --device cpu"), "{stderr}");
+    let varied = lab.train("--vary init=2 --batch-size 32 --epochs 1 --name varied");
+    let (code, _, stderr) = run_python(lab.path(), &format!("--resume {varied} --epochs 2"));
+    assert!(code == 2 && stderr.contains("--vary init=2: PyTorch draws all from one stream"), "{stderr}");
     let (code, _, stderr) = run_python(lab.path(), "--epochs 1 --device cuda");
     assert!(code == 1 && stderr.contains("--device cuda: torch sees 0 GPUs"), "{stderr}");
     let checkpoint = lab.path().join(&run).join("checkpoints/last.safetensors");

@@ -107,14 +107,25 @@ fn gpu_check(options: &[&str]) -> (Option<i32>, String) {
 }
 
 #[test]
-fn without_a_gpu_the_check_of_one_says_so() {
-    if Path::new("/proc/driver/nvidia/version").exists() {
-        eprintln!("not tried: there is an NVIDIA driver here");
+fn without_a_gpu_its_check_and_parity_on_it_say_so() {
+    // With a driver that the script itself finds there is nothing to see here.
+    let has_driver = "source scripts/setup.sh; nvidia_driver_is_there";
+    if Command::new("bash").args(["-c", has_driver]).current_dir(checkout()).status().unwrap().success() {
         return;
     }
     let (code, stderr) = gpu_check(&[]);
     assert_eq!(code, Some(2), "{stderr}");
     assert!(stderr.starts_with("gpu_check.sh: no NVIDIA driver is found here"), "{stderr}");
+    for (options, refusal) in [
+        (["--device", "cuda"], "--device cuda: no NVIDIA driver is found here"),
+        (["--device", "mps"], "--device mps: must be cpu or cuda"),
+        (["--generator", "cuda"], "--generator: not here"),
+    ] {
+        let output = Command::new(checkout().join("scripts/parity.sh")).args(options).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{stderr}");
+        assert!(stderr.starts_with(&format!("parity.sh: {refusal}")), "{stderr}");
+    }
 }
 
 #[test]
@@ -128,7 +139,7 @@ fn the_check_of_a_gpu_does_on_the_cpu_all_that_it_can() {
     let report = fs::read_to_string(output.join("report.md")).unwrap();
     assert!(report.starts_with("# Rehearsal on the CPU: this says nothing of a GPU\n"), "{report}");
     let held = report.lines().filter(|line| line.starts_with("## ") && line.ends_with(": held"));
-    assert_eq!(held.count(), 7, "{report}");
+    assert_eq!(held.count(), 9, "{report}");
     assert!(
         report.contains("\nidentical: 6 files, 8 tensors, 752 steps traced, 0 differences\n"),
         "{report}"

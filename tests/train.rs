@@ -172,7 +172,7 @@ fn the_run_json_says_what_was_run_and_is_enough_to_run_it_again() {
         json!({
             "model": "mlr", "epochs": 3, "batch_size": 50, "validation": 0.3, "seed": 18446744073709551615u64,
             "num_workers": 0, "lr": 0.002, "threads": 1, "device": "cpu", "generator": "cpu",
-            "limit_train_batches": 0.9, "checkpoint_every": 1, "name": "mine",
+            "limit_train_batches": 0.9, "vary": null, "checkpoint_every": 1, "name": "mine",
         })
     );
     assert_eq!(record["data"].as_object().unwrap().len(), 4);

@@ -20,6 +20,7 @@ mod trace_options;
 mod train;
 mod usage;
 mod values;
+mod vary;
 
 use std::any::Any;
 use std::cell::RefCell;

@@ -10,6 +10,7 @@ use super::hints::UsageError;
 use crate::cli::device::{DeviceOption, GeneratorOption};
 use crate::cli::usage::message;
 use crate::cli::values::{at_least_one, at_least_zero, fraction, learning_rate, model, name, seed, threads};
+use crate::cli::vary::Vary;
 use crate::lightning::limit_train_batches::LimitTrainBatches;
 use crate::notebook;
 use crate::notebook::models::Model;
@@ -28,7 +29,7 @@ pub struct RunOptions {
     /// Fraction of the training images held back for validation, between 0 and 1
     #[arg(long, default_value_t = notebook().validation, value_parser = fraction, allow_hyphen_values = true)]
     pub validation: f64,
-    /// Seed of everything random but the split; as in PyTorch only its low 32 bits count
+    /// Seed of everything random but the split; as in PyTorch only its low 32 bits count, but all for dropout on a GPU
     #[arg(long, default_value_t = notebook().seed, value_parser = seed)]
     pub seed: u64,
     /// Workers that Python's data loaders would have: changes which seeds are drawn when, nothing else
@@ -86,6 +87,10 @@ pub struct TrainOptions {
     /// Training batches of an epoch: a number, or with a decimal point a fraction [default: all]
     #[arg(long, value_name = "N|FRACTION")]
     pub limit_train_batches: Option<LimitTrainBatches>,
+    /// Has one source of randomness draw with a seed of its own: split, init, shuffle or dropout, such as init=7. All else
+    /// stays as --seed has it, which PyTorch can't do [default: none]
+    #[arg(long, value_name = "SOURCE=SEED")]
+    pub vary: Option<Vary>,
     /// Epochs from one checkpoint to the next; the best so far and the last are saved in any case
     #[arg(long, value_name = "EPOCHS", default_value = "1", value_parser = at_least_one)]
     pub checkpoint_every: usize,
@@ -136,7 +141,12 @@ impl TrainOptions {
     /// None that the two types allow for.
     pub fn differences(&self, other: &Self) -> Result<Vec<(String, String, String)>> {
         let pairs = self.fields()?.into_iter().zip(other.fields()?.into_values());
-        let differing = pairs.filter(|((_, ours), theirs)| ours != theirs);
+        let canonical = |name: &str, value: &Value| match (name, value.as_str()) {
+            ("device", Some("cuda")) => "cuda:0".into(),
+            _ => value.clone(),
+        };
+        let differing =
+            pairs.filter(|((name, ours), theirs)| canonical(name, ours) != canonical(name, theirs));
         Ok(differing.map(|((name, ours), theirs)| (flag(&name), text(&ours), text(&theirs))).collect())
     }
 
@@ -200,6 +210,7 @@ mod tests {
             ("--limit-train-batches", &["0", "0.0", "1.1", "9223372036854775808"]),
             ("--checkpoint-every", &["0", "9223372036854775808"]),
             ("--trace-steps", &["5", "5..", "..5", "5..4", "1..=2", "1..2..3", "1...2"]),
+            ("--vary", &["init", "init=", "seed=1", "init=+1", "init=01", "=1", "init=18446744073709551616"]),
             ("--max-time", &["10", "m", "99999999999999999999s", "1h 30x"]),
         ] {
             assert_refused(option, NO_NUMBERS.iter().chain(beyond));

@@ -33,7 +33,7 @@ pub struct SimpleDataModule {
 
 impl SimpleDataModule {
     /// Holds the fraction `validation` of the training images back for validation. The split draws from a
-    /// generator of its own with seed 0, whatever the run's seed; the loaders draw from `generator`. Batches lie on
+    /// generator of its own with seed 0, whatever the run's seed, unless it is [varied](Generator::vary); the loaders draw from `generator`. Batches lie on
     /// the device of the data.
     ///
     /// # Errors
@@ -58,7 +58,8 @@ impl SimpleDataModule {
         };
         let (images, labels) = (&dataset.train_images, &dataset.train_labels);
         let lengths = [train_count, validation_count];
-        let [train_dataset, validation_dataset] = random_split(images, labels, lengths, &Generator::new(0))?;
+        let [train_dataset, validation_dataset] =
+            random_split(images, labels, lengths, &generator.of_split())?;
         Ok(Self {
             train_dataset,
             validation_dataset,

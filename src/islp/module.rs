@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use tch::nn::VarStore;
-use tch::{Kind, Reduction, Tensor, no_grad};
+use tch::{Device, Kind, Reduction, Tensor, no_grad};
 
 use crate::islp::Error;
 use crate::torch::error::caught;
@@ -73,12 +73,15 @@ impl SimpleModule {
         Ok(logits.f_cross_entropy_loss::<Tensor>(labels, None, Reduction::Mean, -100, 0.0)?)
     }
 
-    /// The fraction of correct predictions, a scalar; `torchmetrics.Accuracy('multiclass')`.
+    /// The fraction of correct predictions, a scalar; `torchmetrics.Accuracy('multiclass')`. On the CPU,
+    /// whatever the device.
     ///
     /// # Errors
     /// libtorch's, for labels that don't fit the logits.
     pub fn accuracy(&self, logits: &Tensor, labels: &Tensor) -> Result<Tensor, Error> {
-        let correct = logits.f_argmax(1, false)?.f_eq_tensor(labels)?.f_sum(Kind::Int64)?;
+        // On the CPU, as ISLP's metrics are: a GPU multiplies with 1 / n, which rounds otherwise.
+        let (logits, labels) = (logits.f_to_device(Device::Cpu)?, labels.f_to_device(Device::Cpu)?);
+        let correct = logits.f_argmax(1, false)?.f_eq_tensor(&labels)?.f_sum(Kind::Int64)?;
         Ok(correct.f_to_kind(Kind::Float)?.f_div_scalar(labels.numel() as i64)?)
     }
 

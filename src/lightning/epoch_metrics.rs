@@ -33,8 +33,10 @@ impl EpochMetrics {
             return Ok(vec![]);
         }
         let losses = Vec::<f32>::try_from(Tensor::f_stack(&self.losses, 0)?.f_to_device(Device::Cpu)?)?;
-        let (preds, targets) = (Tensor::f_cat(&self.preds, 0)?, Tensor::f_cat(&self.targets, 0)?);
-        let correct = preds.f_argmax(1, false)?.f_eq_tensor(&targets)?.f_to_device(Device::Cpu)?;
+        // Judged on the CPU, as ISLP's metrics are.
+        let preds = Tensor::f_cat(&self.preds, 0)?.f_to_device(Device::Cpu)?;
+        let targets = Tensor::f_cat(&self.targets, 0)?.f_to_device(Device::Cpu)?;
+        let correct = preds.f_argmax(1, false)?.f_eq_tensor(&targets)?;
         let mut correct = Vec::<bool>::try_from(correct)?.into_iter();
         let mut steps = vec![];
         for (loss, targets) in losses.into_iter().zip(&self.targets) {

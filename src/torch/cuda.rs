@@ -115,19 +115,13 @@ mod tests {
     use tch::Device;
     use tempfile::tempdir;
 
-    use super::{WORKSPACE, choose_workspace, find_driver, find_gpu, hides_all, load_from};
+    use super::{find_driver, find_gpu, hides_all, load_from};
 
     #[test]
     fn gpus_are_hidden_by_a_list_of_none() {
         let hides = |visible: Option<&str>| hides_all(visible.map(AsRef::as_ref));
         assert_eq!([None, Some("0"), Some("1,0"), Some("GPU-8932f937")].map(hides), [false; 4]);
         assert_eq!([Some(""), Some("-1")].map(hides), [true; 2]);
-    }
-
-    #[test]
-    fn cublas_gets_the_workspace_that_lightning_gives_it() {
-        choose_workspace();
-        assert_eq!(std::env::var(WORKSPACE.0).as_deref(), Ok(":4096:8"));
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! CUDA's default generator (`ATen/cuda/CUDAGeneratorImpl.cpp`) and the dropout that draws from it.
 //!
-//! Its state is a seed and an offset. On a GPU dropout is libtorch's own
-//! kernel, which is what Python runs, and libtorch's own generator goes along with this one: tch can seed that, but
-//! neither read nor set it, so its offset is counted here. On the CPU the same mask is drawn without a GPU.
+//! Its state is a seed and an offset. On a GPU dropout is libtorch's own kernel, which is what Python runs, and libtorch's
+//! own generator goes along with this one: tch can seed that, but neither read nor set it, so its offset is counted here.
+//! On the CPU the same mask is drawn without a GPU.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -12,6 +12,9 @@ use super::cuda_dropout::{MOST_BLOCKS, Stream, UNROLL, at_a_time, blocks_of, dro
 use crate::torch::Error;
 
 /// A handle to CUDA's default generator. Clones share its state.
+///
+/// On a GPU libtorch's own generator of that GPU draws, which is the process's. So nothing else may draw from that one
+/// during a training, such as `Tensor::rand` on the GPU, and two trainings at a time wait for each other at every step.
 ///
 /// ```
 /// use islp_mnist::torch::CudaGenerator;
@@ -29,7 +32,7 @@ use crate::torch::Error;
 pub struct CudaGenerator(Arc<Mutex<Stream>>);
 
 impl CudaGenerator {
-    /// So many values all GPUs draw alike, having room for 64 blocks at a time, but for some of the smallest.
+    /// Every GPU with room for 64 blocks at a time draws so many values alike; only some of the smallest have less.
     pub const MOST_WITHOUT_GPU: usize = 65_536;
 
     /// `torch.cuda.manual_seed(seed)`. All bits of the seed count, in contrast to the CPU's.
@@ -98,7 +101,8 @@ impl CudaGenerator {
         const SEED: u64 = 20_231_117;
         let drop = |device| -> Result<Tensor, Error> {
             let generator = Self::new(SEED);
-            let ones = Tensor::f_ones([Self::MOST_WITHOUT_GPU as i64], (Kind::Float, device))?;
+            // So few are drawn at a time on any GPU.
+            let ones = Tensor::f_ones([4096], (Kind::Float, device))?;
             let first = generator.dropout(&ones, 0.4)?;
             Ok(Tensor::f_cat(&[first, generator.dropout(&ones, 0.3)?], 0)?.f_to_device(Device::Cpu)?)
         };
@@ -136,13 +140,17 @@ struct Libtorch {
     blocks: u64,
 }
 
+/// To get there takes minutes. A training of the notebook's draws so far in hundreds of thousands of epochs.
+const FARTHEST: u64 = 1 << 30;
+
 static LIBTORCH: Mutex<Libtorch> = Mutex::new(Libtorch { place: None, blocks: 0 });
 
-/// `torch.manual_seed(seed)` of libtorch's own generators.
-pub(super) fn seed_libtorch(seed: i64) {
+/// Runs `f` after `torch.manual_seed(seed)` of libtorch's own generators, which nobody else here seeds meanwhile.
+pub(super) fn with_libtorch_seeded<T>(seed: i64, f: impl FnOnce() -> T) -> T {
     let mut libtorch = lock(&LIBTORCH);
-    tch::manual_seed(seed);
     libtorch.place = None;
+    tch::manual_seed(seed);
+    f()
 }
 
 impl Libtorch {
@@ -151,7 +159,10 @@ impl Libtorch {
         if self.place == Some((device, stream)) {
             return Ok(());
         }
-        if self.place.is_none_or(|(other, _)| other != device) {
+        if stream.offset > FARTHEST {
+            return Err(Error::CudaOffset(stream.offset));
+        }
+        if self.place.take().is_none_or(|(other, _)| other != device) {
             self.blocks = blocks(device)?;
         }
         Cuda::manual_seed_all(stream.seed);

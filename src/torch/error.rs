@@ -38,8 +38,10 @@ pub enum Error {
         "dropout of {0} values from CUDA's generator: without a GPU it is known of up to 65536 at a time, a multiple of 4"
     )]
     CudaMask(usize),
-    #[error("dropout on this GPU draws otherwise than CUDA's generator, as this program knows it")]
+    #[error("dropout on this GPU does not draw as PyTorch's sources say")]
     CudaDraws,
+    #[error("CUDA's generator at offset {0}, to which it would take hours to draw")]
+    CudaOffset(u64),
 }
 
 impl From<TchError> for Error {
@@ -64,7 +66,7 @@ impl Error {
 /// Runs what can only panic when libtorch or a layer refuses, such as `ModuleT::forward_t`, and makes an error of the
 /// panic. A layer's is an [`Error`] by `panic_any`.
 ///
-/// The process's panic hook still runs, so by default the message is on stderr too.
+/// The process's panic hook still runs, so by default what libtorch said is on stderr too.
 ///
 /// # Errors
 /// What the panic said.

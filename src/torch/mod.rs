@@ -17,4 +17,4 @@ pub mod state_dict;
 
 pub use cuda_generator::CudaGenerator;
 pub use error::Error;
-pub use generator::{DropoutGenerator, Generator};
+pub use generator::{DropoutGenerator, Generator, Source};

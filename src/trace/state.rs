@@ -29,10 +29,9 @@ pub struct State {
     /// The optimizer's state by the parameters' names: `("square_avg", ...)` of every parameter. In PyTorch there is none
     /// before the first step.
     pub optimizer: Vec<(&'static str, Vec<(String, Tensor)>)>,
-    /// The generator's, as `torch.get_rng_state()` has it; empty if it can't be read, as tch's own.
-    pub generator: Vec<u8>,
-    /// CUDA's, as `torch.cuda.get_rng_state()` has it; empty if dropout does not draw from it.
-    pub cuda_generator: Vec<u8>,
+    /// Those of the generators by their names, `("generator.state", ...)` as `torch.get_rng_state()` has it; none if they
+    /// can't be read, as tch's own.
+    pub generators: Vec<(&'static str, Vec<u8>)>,
 }
 
 impl State {
@@ -52,12 +51,7 @@ impl State {
         Self {
             optimizer: if steps == 0 { vec![] } else { vec![("square_avg", square_avg.collect())] },
             parameters,
-            generator: generator.get_state(),
-            cuda_generator: if generator.draws_dropout_from_cuda(vs.device()) {
-                generator.cuda().get_state()
-            } else {
-                vec![]
-            },
+            generators: generator.states(vs.device()),
         }
     }
 
@@ -70,9 +64,7 @@ impl State {
             }
         }
         tensors.extend(self.parameters.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())));
-        let generators =
-            [("generator.state", &self.generator), ("generator.cuda.state", &self.cuda_generator)];
-        for (name, state) in generators.into_iter().filter(|(_, state)| !state.is_empty()) {
+        for (name, state) in &self.generators {
             let state = Tensor::f_from_slice(state).map_err(torch::Error::from)?;
             tensors.push((name.to_string(), state));
         }

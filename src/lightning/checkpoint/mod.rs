@@ -2,8 +2,8 @@
 //!
 //! A checkpoint is a safetensors file with the weights by their names in Python, RMSprop's `square_avg` as
 //! `optimizer.square_avg.NAME`, the generator's state as `generator.state`, as `torch.set_rng_state` takes it, where
-//! dropout draws from CUDA's also that as `generator.cuda.state`, as `torch.cuda.set_rng_state` takes it, and the rest as
-//! JSON in the file's metadata.
+//! dropout draws from CUDA's also that as `generator.cuda.state`, as `torch.cuda.set_rng_state` takes it, where a source of
+//! randomness is varied also `generator.varied.state`, and the rest as JSON in the file's metadata.
 
 mod metadata;
 
@@ -18,15 +18,15 @@ use tch::{Tensor, no_grad};
 use crate::islp;
 use crate::islp::module::SimpleModule;
 use crate::lightning::error::{CheckpointError, Error};
-use crate::torch::generator::Generator;
+use crate::torch::generator::{Generator, states};
 use crate::torch::state_dict;
 use crate::util::text::shown;
 
 const SQUARE_AVG: &str = "optimizer.square_avg.";
-const GENERATOR: &str = "generator.state";
-const CUDA_GENERATOR: &str = "generator.cuda.state";
+/// How the names of generators' states begin.
+const GENERATOR: &str = "generator.";
 /// How the tensors begin that a checkpoint holds besides the weights.
-const STATES: [&str; 2] = ["optimizer.", "generator."];
+const STATES: [&str; 2] = ["optimizer.", GENERATOR];
 /// The folder of a run's checkpoints, in its own.
 pub(crate) const FOLDER: &str = "checkpoints";
 /// The newest of them.
@@ -55,9 +55,8 @@ pub struct Checkpoint {
     path: PathBuf,
     weights: BTreeMap<String, Tensor>,
     square_avg: BTreeMap<String, Tensor>,
-    generator: Vec<u8>,
-    /// CUDA's, if the run draws from it.
-    cuda_generator: Option<Vec<u8>>,
+    /// The states of generators, by their names.
+    generators: BTreeMap<String, Vec<u8>>,
 }
 
 impl Checkpoint {
@@ -88,12 +87,14 @@ impl Checkpoint {
         let parse = || -> Result<_, CheckpointError> {
             let mut views = state_dict::parse(bytes)?;
             let (state, hyper_parameters) = metadata::read(bytes, &views)?;
-            let generator =
-                bytes_of(&mut views, GENERATOR)?.ok_or_else(|| CheckpointError::Lacks(GENERATOR.into()))?;
-            let cuda_generator = bytes_of(&mut views, CUDA_GENERATOR)?;
-            Ok((state, hyper_parameters, generator, cuda_generator, state_dict::floats(views)?))
+            let generators = views.extract_if(GENERATOR.to_string().., |name, _| name.starts_with(GENERATOR));
+            let generators = generators.map(bytes_of).collect::<Result<BTreeMap<_, _>, _>>()?;
+            if !generators.contains_key(states::MAIN) {
+                return Err(CheckpointError::Lacks(states::MAIN.into()));
+            }
+            Ok((state, hyper_parameters, generators, state_dict::floats(views)?))
         };
-        let (state, hyper_parameters, generator, cuda_generator, floats) =
+        let (state, hyper_parameters, generators, floats) =
             parse().map_err(|reason| Error::Checkpoint { path: path.clone(), reason })?;
         let (mut weights, mut square_avg) = (BTreeMap::new(), BTreeMap::new());
         for (name, tensor) in floats {
@@ -102,7 +103,7 @@ impl Checkpoint {
                 None => weights.insert(name, tensor),
             };
         }
-        Ok(Self { state, hyper_parameters, path, weights, square_avg, generator, cuda_generator })
+        Ok(Self { state, hyper_parameters, path, weights, square_avg, generators })
     }
 
     /// Puts module and generator where they were.
@@ -119,6 +120,16 @@ impl Checkpoint {
             name: format!("{SQUARE_AVG}{}", shown(name)),
             reason,
         };
+        let names: Vec<_> = generator.states(module.vs.device()).into_iter().map(|(name, _)| name).collect();
+        if let Some(name) = names.iter().find(|name| !self.generators.contains_key(**name)) {
+            return Err(CheckpointError::Lacks(name.to_string()));
+        }
+        if let Some(name) = self.generators.keys().find(|name| !names.contains(&name.as_str())) {
+            return Err(CheckpointError::State {
+                name: shown(name),
+                reason: "is of a run that draws otherwise".into(),
+            });
+        }
         module.load_state_dict(&self.weights)?;
         if let Some(name) = self.square_avg.keys().find(|name| !self.weights.contains_key(*name)) {
             return Err(state(name, "is of no parameter".into()));
@@ -133,33 +144,20 @@ impl Checkpoint {
             }
             no_grad(|| square_avg.f_copy_(saved)).map_err(islp::Error::from)?;
         }
-        let generator_error = |name| move |reason| CheckpointError::Generator { name, reason };
-        match (&self.cuda_generator, generator.draws_dropout_from_cuda(module.vs.device())) {
-            (Some(state), true) => {
-                generator.cuda().set_state(state).map_err(generator_error(CUDA_GENERATOR))?;
-            }
-            (None, true) => return Err(CheckpointError::Lacks(CUDA_GENERATOR.into())),
-            (Some(_), false) => {
-                let reason = "is of a run whose dropout draws from CUDA's generator".into();
-                return Err(CheckpointError::State { name: CUDA_GENERATOR.into(), reason });
-            }
-            (None, false) => {}
+        for name in names {
+            let set = generator.set_state_of(name, &self.generators[name]);
+            set.map_err(|reason| CheckpointError::Generator { name, reason })?;
         }
-        generator.set_state(&self.generator).map_err(generator_error(GENERATOR))
+        Ok(())
     }
 }
 
-/// Takes out the tensor of bytes with this name, if there is one.
-fn bytes_of(
-    views: &mut BTreeMap<String, TensorView>,
-    name: &str,
-) -> Result<Option<Vec<u8>>, CheckpointError> {
-    let Some(view) = views.remove(name) else { return Ok(None) };
+fn bytes_of((name, view): (String, TensorView)) -> Result<(String, Vec<u8>), CheckpointError> {
     if view.dtype() != Dtype::U8 {
         let reason = format!("is of {}, not of U8", view.dtype());
-        return Err(CheckpointError::State { name: name.into(), reason });
+        return Err(CheckpointError::State { name: shown(&name), reason });
     }
-    Ok(Some(view.data().to_vec()))
+    Ok((name, view.data().to_vec()))
 }
 
 /// Of the tensors in a file's `bytes` those that are weights. Of a checkpoint they are what is left without the states.
@@ -192,10 +190,8 @@ pub(crate) fn serialize(
     for (name, square_avg) in module.optimizer.square_avg() {
         tensors.insert(format!("{SQUARE_AVG}{name}"), square_avg.shallow_clone());
     }
-    tensors.insert(GENERATOR.to_string(), Tensor::f_from_slice(&generator.get_state())?);
-    if generator.draws_dropout_from_cuda(module.vs.device()) {
-        let state = Tensor::f_from_slice(&generator.cuda().get_state())?;
-        tensors.insert(CUDA_GENERATOR.to_string(), state);
+    for (name, state) in generator.states(module.vs.device()) {
+        tensors.insert(name.to_string(), Tensor::f_from_slice(&state)?);
     }
     state_dict::serialize(&tensors, |views| {
         let json = metadata::write(views, state, hyper_parameters);

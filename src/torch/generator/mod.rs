@@ -5,22 +5,29 @@
 //! same numbers (MT19937, `ATen/core/MT19937RNGEngine.h`) and turns them into values as
 //! `ATen/core/DistributionsHelper.h` does, so everything random in a run comes from one value handed along.
 //!
-//! | draw | stream use |
-//! |---|---|
-//! | [`random`](Generator::random) | one 64-bit number, modulo 2^63 |
-//! | [`randperm`](Generator::randperm) | one 32-bit number for each element but the last |
-//! | [`uniform`](Generator::uniform) | one 32-bit number for each value, its low 24 bits |
-//! | [`bernoulli`](Generator::bernoulli), [`dropout_mask`](Generator::dropout_mask) | one 64-bit number for each value, its low 53 bits |
+//! | draw | stream use | source |
+//! |---|---|---|
+//! | [`random`](Generator::random) | one 64-bit number, modulo 2^63 | shuffle |
+//! | [`randperm`](Generator::randperm) | one 32-bit number for each element but the last | |
+//! | [`uniform`](Generator::uniform) | one 32-bit number for each value, its low 24 bits | init |
+//! | [`bernoulli`](Generator::bernoulli) | one 64-bit number for each value, its low 53 bits | |
+//! | [`dropout_mask`](Generator::dropout_mask) | as `bernoulli` | dropout |
+//!
+//! The sources are for [`vary`](Generator::vary).
+
+mod source;
+pub(crate) mod states;
+mod streams;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use fearless_simd::{Level, Simd, dispatch};
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Kind, TchError, Tensor};
 
-use super::cuda_generator::{CudaGenerator, seed_libtorch};
+use super::cuda_generator::{CudaGenerator, with_libtorch_seeded};
 use super::mt19937::Mt19937;
 use crate::torch::Error;
-use crate::torch::libtorch::cpu_capability;
+pub use source::Source;
+use streams::{Streams, bernoulli, uniform};
 
 /// Which of PyTorch's generators dropout draws from. Everything else is drawn from the CPU's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,7 +57,7 @@ pub enum DropoutGenerator {
 /// ```
 #[derive(Clone, Debug)]
 pub struct Generator {
-    stream: Arc<Mutex<Mt19937>>,
+    streams: Arc<Mutex<Streams>>,
     cuda: CudaGenerator,
     dropout: Arc<Mutex<DropoutGenerator>>,
 }
@@ -59,7 +66,7 @@ impl Generator {
     /// `torch.manual_seed(seed)`. As in libtorch only the low 32 bits of the seed count, but all of them for CUDA's.
     pub fn new(seed: u64) -> Self {
         Self {
-            stream: Arc::new(Mutex::new(Mt19937::new(seed))),
+            streams: Arc::new(Mutex::new(Streams { main: Mt19937::new(seed), varied: None, split_seed: 0 })),
             cuda: CudaGenerator::new(seed),
             dropout: Arc::default(),
         }
@@ -92,9 +99,44 @@ impl Generator {
         }
     }
 
+    /// Has one source of randomness draw what it would draw with this seed, and all others what they draw in any case. To
+    /// be called before anything is drawn.
+    ///
+    /// PyTorch's one stream can't do that: another draw moves all that follow. So a second stream goes along here, with
+    /// the same draws at the same places. With the generator's own seed nothing changes, but for the split, whose seed
+    /// is 0 in ISLP.
+    ///
+    /// ```
+    /// use islp_mnist::torch::{Generator, Source};
+    ///
+    /// let [base, other, varied] = [1, 2, 1].map(Generator::new);
+    /// varied.vary(Source::Init, 2);
+    /// assert_eq!(varied.uniform(3, -1.0, 1.0), other.uniform(3, -1.0, 1.0));
+    /// base.uniform(3, -1.0, 1.0);
+    /// assert_eq!(varied.random(), base.random());
+    /// ```
+    pub fn vary(&self, source: Source, seed: u64) {
+        let mut streams = self.streams();
+        match source {
+            Source::Split => streams.split_seed = seed,
+            Source::Init | Source::Shuffle | Source::Dropout => {
+                streams.varied = Some((source, Mt19937::new(seed)));
+            }
+        }
+        if source == Source::Dropout {
+            // Nothing else draws from it.
+            self.cuda.set_stream(CudaGenerator::new(seed).stream());
+        }
+    }
+
+    /// The generator that data are split with; in ISLP `torch.Generator().manual_seed(0)`.
+    pub(crate) fn of_split(&self) -> Self {
+        Self::new(self.streams().split_seed)
+    }
+
     /// `torch.Generator.get_state()`: the 5056 bytes that it, or `torch.get_rng_state()`, would give in Python.
     pub fn get_state(&self) -> Vec<u8> {
-        self.stream().to_bytes()
+        self.streams().main.to_bytes()
     }
 
     /// `torch.Generator.set_state(state)`, for a state of either side.
@@ -102,22 +144,22 @@ impl Generator {
     /// # Errors
     /// Bytes that are no state of this generator, which then stays as it was.
     pub fn set_state(&self, state: &[u8]) -> Result<(), Error> {
-        *self.stream() = Mt19937::from_bytes(state)?;
+        self.streams().main = Mt19937::from_bytes(state)?;
         Ok(())
     }
 
-    fn stream(&self) -> MutexGuard<'_, Mt19937> {
-        lock(&self.stream)
+    fn streams(&self) -> MutexGuard<'_, Streams> {
+        lock(&self.streams)
     }
 
     /// `torch.empty((), dtype=torch.int64).random_()`: 0 to 2^63 - 1.
     pub fn random(&self) -> u64 {
-        self.stream().next_u64() & (u64::MAX >> 1)
+        self.streams().draw(Source::Shuffle, Mt19937::next_u64) & (u64::MAX >> 1)
     }
 
     /// `torch.randperm(n)`, for n up to 2^32 / 20; ATen draws otherwise beyond.
     pub fn randperm(&self, n: usize) -> Vec<i64> {
-        let mut stream = self.stream();
+        let stream = &mut self.streams().main;
         let mut permutation: Vec<i64> = (0..n as i64).collect();
         for i in 0..n.saturating_sub(1) {
             let z = stream.next_u32() as usize % (n - i);
@@ -128,31 +170,24 @@ impl Generator {
 
     /// `torch.empty(n).uniform_(from, to)`.
     pub fn uniform(&self, n: usize, from: f64, to: f64) -> Vec<f32> {
-        let (from, to) = (from as f32, to as f32);
-        let fused = aten_fuses_multiply_add();
-        let mut stream = self.stream();
-        let mut draw = || {
-            let u = (stream.next_u32() & ((1 << 24) - 1)) as f32 * (1.0 / (1 << 24) as f32);
-            if fused { u.mul_add(to - from, from) } else { u * (to - from) + from }
-        };
-        (0..n).map(|_| draw()).collect()
+        self.streams().draw(Source::Init, |stream| uniform(stream, n, from as f32, to as f32))
     }
 
     /// `torch.empty(n).bernoulli_(p)`: 1 with probability `p`, otherwise 0.
     pub fn bernoulli(&self, n: usize, p: f64) -> Vec<f32> {
-        dispatch!(Level::new(), simd => bernoulli(simd, &mut self.stream(), n, p, 1.0))
+        bernoulli(&mut self.streams().main, n, p, 1.0)
     }
 
     /// `torch.empty(n).bernoulli_(keep).div_(keep)`, what `_dropout_impl` in `ATen/native/Dropout.cpp` multiplies with.
     pub fn dropout_mask(&self, n: usize, keep: f64) -> Vec<f32> {
-        dispatch!(Level::new(), simd => bernoulli(simd, &mut self.stream(), n, keep, 1.0 / keep as f32))
+        self.streams().draw(Source::Dropout, |stream| bernoulli(stream, n, keep, 1.0 / keep as f32))
     }
 
     /// Lightning's `isolate_rng`: whatever `f` draws is put back, CUDA's draws too.
     pub fn isolate<T>(&self, f: impl FnOnce() -> T) -> T {
-        let (before, cuda) = (self.stream().clone(), self.cuda.stream());
+        let (before, cuda) = (self.streams().clone(), self.cuda.stream());
         let result = f();
-        *self.stream() = before;
+        *self.streams() = before;
         self.cuda.set_stream(cuda);
         result
     }
@@ -166,11 +201,15 @@ impl Generator {
         // An odd seed and more values than one block of the state, so that each draw crosses its end.
         const SEED: u32 = 20_231_117;
         const N: usize = 1000;
-        seed_libtorch(i64::from(SEED));
         let empty = || Tensor::f_zeros([N as i64], (Kind::Float, Device::Cpu));
-        let uniform = empty()?.f_uniform_(-0.1, 0.3)?;
-        let bernoulli = empty()?.f_bernoulli_float_(0.6)?;
-        let randperm = Tensor::f_randperm(N as i64, (Kind::Int64, Device::Cpu))?;
+        let draw = || -> Result<_, TchError> {
+            Ok((
+                empty()?.f_uniform_(-0.1, 0.3)?,
+                empty()?.f_bernoulli_float_(0.6)?,
+                Tensor::f_randperm(N as i64, (Kind::Int64, Device::Cpu))?,
+            ))
+        };
+        let (uniform, bernoulli, randperm) = with_libtorch_seeded(i64::from(SEED), draw)?;
 
         let ours = Generator::new(u64::from(SEED));
         Ok(uniform.f_equal(&Tensor::f_from_slice(&ours.uniform(N, -0.1, 0.3))?)?
@@ -182,32 +221,4 @@ impl Generator {
 // What is locked is valid after every single draw, so a panic elsewhere in between does no harm.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// `one` with probability `p`, otherwise 0. Compiled for each of the vector instruction sets that a processor may have:
-/// AVX2 takes two thirds of the time that SSE2 takes, AVX-512 half.
-#[inline(always)]
-fn bernoulli<S: Simd>(_: S, stream: &mut Mt19937, n: usize, p: f64, one: f32) -> Vec<f32> {
-    const BLOCK: usize = 512;
-    // u·2^-53 < p for whole numbers u, which are compared by their halves: 64-bit comparisons don't vectorise.
-    let bound = (p * (1u64 << 53) as f64).ceil() as u64;
-    let (bound_high, bound_low) = ((bound >> 32) as u32, bound as u32);
-    let mut values = Vec::with_capacity(n);
-    let mut numbers = [0; 2 * BLOCK];
-    while values.len() < n {
-        let numbers = &mut numbers[..2 * BLOCK.min(n - values.len())];
-        stream.fill(numbers);
-        values.extend(numbers.as_chunks().0.iter().map(|&[high, low]| {
-            let high = high & ((1 << 21) - 1);
-            // A product, where a choice would not vectorise.
-            f32::from((high < bound_high) | ((high == bound_high) & (low < bound_low))) * one
-        }));
-    }
-    values
-}
-
-/// Whether the `uniform_` kernel that ATen takes has the compiler's fused multiply-add. Of its builds for x86-64 all
-/// but DEFAULT have it.
-fn aten_fuses_multiply_add() -> bool {
-    cfg!(not(target_arch = "x86_64")) || cpu_capability() != "DEFAULT"
 }
