@@ -53,6 +53,7 @@ METADATA = "checkpoint"
 SQUARE_AVG = "optimizer.square_avg."
 GENERATOR = "generator.state"
 CUDA_GENERATOR = "generator.cuda.state"
+VARIED = "generator.varied.state"
 FOLDER = "checkpoints"
 LAST = "last.safetensors"
 BEST = "best.safetensors"
@@ -244,6 +245,8 @@ def _parse(path: Path, data: bytes) -> Checkpoint:
         raise CheckpointError(f"lacks {GENERATOR}")
     generator = _bytes_of(GENERATOR, entries)
     _check_generator(generator)
+    if VARIED in entries:
+        raise CheckpointError(f"{VARIED} is of a run with --vary, and PyTorch draws all from one stream")
     cuda_generator = None
     if CUDA_GENERATOR in entries:
         cuda_generator = _bytes_of(CUDA_GENERATOR, entries)

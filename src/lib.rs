@@ -58,6 +58,7 @@ pub mod islp;
 pub mod lightning;
 pub mod notebook;
 pub mod report;
+pub mod study;
 pub mod torch;
 pub mod torchinfo;
 pub mod torchvision;

@@ -370,6 +370,8 @@ fn python_reads_what_a_run_drew_from_cudas_generator_and_does_not_go_on_with_it_
     assert!(stderr.contains("--generator cuda does not go with --device cpu"), "{stderr}");
     let varied = lab.train("--vary init=2 --batch-size 32 --epochs 1 --name varied");
     let (code, _, stderr) = run_python(lab.path(), &format!("--resume {varied} --epochs 2"));
+    assert!(code == 1 && stderr.contains("generator.varied.state is of a run with --vary"), "{stderr}");
+    let (code, _, stderr) = run_python(lab.path(), &format!("--from {varied}/run.json"));
     assert!(code == 2 && stderr.contains("--vary init=2: PyTorch draws all from one stream"), "{stderr}");
     let (code, _, stderr) = run_python(lab.path(), "--epochs 1 --device cuda");
     assert!(code == 1 && stderr.contains("--device cuda: torch sees 0 GPUs"), "{stderr}");

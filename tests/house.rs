@@ -5,9 +5,10 @@ use std::fs;
 use std::path::Path;
 
 /// From the top to the bottom. Rooms of one floor don't know each other.
-const FLOORS: [&[&str]; 9] = [
+const FLOORS: [&[&str]; 10] = [
     &["cli"],
     &["report"],
+    &["study"],
     &["notebook"],
     &["compare", "chart", "digit"],
     &["lightning"],

@@ -21,6 +21,8 @@ enum Labels {
     Decimal { decimals: usize, power: i32 },
     /// On a log axis: 10⁻³, or numbers as they are where there are few powers of ten.
     Log { powers: bool },
+    /// At 0, 1, 2 and so on.
+    Names(Vec<String>),
 }
 
 impl Axis {
@@ -64,6 +66,13 @@ impl Axis {
         Self { low, high, is_log: true, ticks, labels: linear.labels }
     }
 
+    /// An axis of names, at 0, 1, 2 and so on.
+    pub fn names(names: Vec<String>) -> Self {
+        let ticks: Vec<f64> = (0..names.len()).map(|place| place as f64).collect();
+        let high = names.len() as f64 - 0.5;
+        Self { low: -0.5, high, is_log: false, ticks, labels: Labels::Names(names) }
+    }
+
     /// As text, in the order of the axis.
     pub fn labels(&self) -> impl Iterator<Item = String> {
         self.ticks.iter().map(|tick| self.format_ext(tick))
@@ -101,12 +110,13 @@ impl Ranged for Axis {
 
 impl ValueFormatter<f64> for Axis {
     fn format_ext(&self, tick: &f64) -> String {
-        match self.labels {
+        match &self.labels {
             Labels::Decimal { decimals, power } => {
-                format!("{:.*}", decimals, tick / 10f64.powi(power)).replace('-', MINUS)
+                format!("{:.*}", decimals, tick / 10f64.powi(*power)).replace('-', MINUS)
             }
             Labels::Log { powers: true } => format!("10{}", superscript(tick.log10().round() as i32)),
             Labels::Log { powers: false } => tick.to_string(),
+            Labels::Names(names) => names.get(*tick as usize).cloned().unwrap_or_default(),
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::fmt::{self, Display, Formatter};
 
+use super::series::{CsvError, Points, points};
+
 /// What the y axis shows.
 ///
 /// ```
@@ -26,6 +28,22 @@ impl Metric {
             Self::Loss => ["train_loss", "valid_loss"],
         }
     }
+}
+
+/// A run's validation values of a metric against epoch, from the bytes of its `metrics.csv`.
+///
+/// ```
+/// use islp_mnist::chart::{Metric, valid_points};
+///
+/// assert_eq!(valid_points(Metric::Loss, b"epoch,valid_loss\n0,1.5\n")?, [(0.0, 1.5)]);
+/// # Ok::<(), islp_mnist::chart::CsvError>(())
+/// ```
+///
+/// # Errors
+/// No such column, a cell that is no number, or not a single point.
+pub fn valid_points(metric: Metric, csv: &[u8]) -> Result<Points, CsvError> {
+    let [points] = points(csv, [metric.columns()[1]])?;
+    Ok(points.unwrap_or_default())
 }
 
 /// Which of a run's two series.

@@ -6,12 +6,15 @@
 mod accuracy;
 mod axes;
 mod axis;
+mod band;
+mod bars;
 mod legend;
 mod lines;
 mod metric;
 mod names;
 mod page;
 mod series;
+mod stack;
 
 use std::fmt::Display;
 use std::path::PathBuf;
@@ -20,10 +23,13 @@ use plotters::drawing::DrawingAreaErrorKind;
 
 use accuracy::MOST_RUNS;
 pub use accuracy::{Figure, accuracy, share_limits};
+pub use band::Bands;
+pub use bars::Bars;
 pub use lines::Lines;
-pub use metric::{Metric, Set};
+pub use metric::{Metric, Set, valid_points};
 pub use names::{Name, Source};
 pub use series::CsvError;
+pub use stack::Stack;
 
 use crate::util::file;
 

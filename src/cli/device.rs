@@ -103,6 +103,16 @@ impl GeneratorOption {
     }
 }
 
+impl Display for GeneratorOption {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Cpu => "cpu",
+            Self::Cuda => "cuda",
+        })
+    }
+}
+
 impl From<GeneratorOption> for DropoutGenerator {
     fn from(option: GeneratorOption) -> Self {
         match option {

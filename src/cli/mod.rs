@@ -14,6 +14,7 @@ mod predict;
 mod report;
 mod reproduce;
 mod run_json;
+mod study;
 mod summary;
 mod test;
 mod trace_options;
@@ -53,6 +54,7 @@ pub struct Cli {
 enum Command {
     Reproduce(reproduce::ReproduceArgs),
     Train(train::TrainArgs),
+    Study(study::StudyArgs),
     Test(test::TestArgs),
     Predict(predict::PredictArgs),
     Summary(summary::SummaryArgs),
@@ -133,6 +135,7 @@ impl Cli {
         match self.command {
             Command::Reproduce(args) => reproduce::run(&args),
             Command::Train(args) => train::run(&args),
+            Command::Study(args) => study::run(&args),
             Command::Test(args) => test::run(&args),
             Command::Predict(args) => predict::run(&args),
             Command::Summary(args) => summary::run(&args),

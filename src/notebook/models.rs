@@ -49,6 +49,19 @@ impl Model {
         })
     }
 
+    /// The name of its class in the notebook.
+    pub(crate) fn class_name(self) -> &'static str {
+        match self {
+            Self::Mlp => "MNISTModel",
+            Self::Mlr => "MNIST_MLR",
+        }
+    }
+
+    /// Whether it has dropout layers.
+    pub(crate) fn has_dropout(self) -> bool {
+        self.dropped_units() > 0
+    }
+
     /// How many units its widest dropout layer has; 0 if it has none.
     pub(crate) fn dropped_units(self) -> usize {
         match self {
@@ -123,7 +136,7 @@ impl ModuleT for MnistModel {
 
 impl Layer for MnistModel {
     fn info(&self) -> LayerInfo {
-        LayerInfo::container("MNISTModel", vec![self.forward.info()])
+        LayerInfo::container(Model::Mlp.class_name(), vec![self.forward.info()])
     }
 }
 
@@ -152,6 +165,6 @@ impl ModuleT for MnistMlr {
 
 impl Layer for MnistMlr {
     fn info(&self) -> LayerInfo {
-        LayerInfo::container("MNIST_MLR", vec![self.linear.info()])
+        LayerInfo::container(Model::Mlr.class_name(), vec![self.linear.info()])
     }
 }

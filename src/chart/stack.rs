@@ -1,0 +1,99 @@
+//! A distribution: a dot for each value, stacked where they are alike.
+
+use plotters::prelude::*;
+
+use super::Error;
+use super::accuracy::TAB10;
+use super::axes::{SIZE, axes};
+use super::axis::Axis;
+use super::legend::{Line, Mark, Marker, legend};
+use super::page::{self, FINE, Page};
+
+/// How many stacks there are at most.
+const STACKS: f64 = 48.0;
+
+/// A dot for each value, beside a value that they are held against and a range around their mean.
+///
+/// ```
+/// use islp_mnist::chart::Stack;
+///
+/// let stack = Stack::new("accuracy", "seeds", vec![0.96, 0.961, 0.965], ("printed", 0.966), ("error", [0.96, 0.964]));
+/// assert!(stack.to_svg()?.contains("printed"));
+/// # Ok::<(), islp_mnist::chart::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Stack {
+    /// Width and height in pixels.
+    pub size: (usize, usize),
+    names: [String; 2],
+    values: Vec<f64>,
+    line: (String, f64),
+    range: (String, [f64; 2]),
+}
+
+impl Stack {
+    /// Of finite values; the axes' names, and what the line and the range are called in the legend.
+    pub fn new(
+        x_name: &str,
+        y_name: &str,
+        values: Vec<f64>,
+        (line, at): (&str, f64),
+        (range, ends): (&str, [f64; 2]),
+    ) -> Self {
+        let names = [x_name.to_owned(), y_name.to_owned()];
+        Self { size: SIZE, names, values, line: (line.to_owned(), at), range: (range.to_owned(), ends) }
+    }
+
+    /// The bytes of a PNG file, RGB.
+    ///
+    /// # Errors
+    /// None that is known of.
+    pub fn to_png(&self) -> Result<Vec<u8>, Error> {
+        page::png(self.size, |page| self.draw(page))
+    }
+
+    /// The text of an SVG file.
+    ///
+    /// # Errors
+    /// None that is known of.
+    pub fn to_svg(&self) -> Result<String, Error> {
+        page::svg(self.size, |page| self.draw(page))
+    }
+
+    /// The place of each dot.
+    fn dots(&self) -> Vec<(f64, f64)> {
+        let mut sorted = self.values.clone();
+        sorted.sort_by(f64::total_cmp);
+        let (low, high) = (sorted.first().copied().unwrap_or(0.0), sorted.last().copied().unwrap_or(0.0));
+        let width = ((high - low) / STACKS).max(f64::MIN_POSITIVE);
+        let stack = |value: &f64| ((value - low) / width).round();
+        let stacks = sorted.chunk_by(|a, b| stack(a) == stack(b));
+        let dots = stacks.flat_map(|values| {
+            let x = low + stack(&values[0]) * width;
+            (1..=values.len()).map(move |height| (x, height as f64))
+        });
+        dots.collect()
+    }
+
+    fn draw<'a, DB: DrawingBackend + 'a>(&self, page: &Page<DB>) -> Result<(), Error> {
+        let (dots, (_, line), (_, [low, high])) = (self.dots(), &self.line, &self.range);
+        let highest = dots.iter().map(|dot| dot.1).fold(1.0, f64::max);
+        let x_axis = Axis::new(dots.iter().map(|dot| dot.0).chain([*line, *low, *high]));
+        let y_axis = Axis::new([0.0, highest].into_iter());
+        let mut chart = axes(page, self.size, (x_axis, &self.names[0]), (y_axis, &self.names[1]))?;
+        let [dot_color, range_color] = [TAB10[0], TAB10[1]];
+        let range = Rectangle::new([(*low, 0.0), (*high, highest)], range_color.mix(0.25).filled());
+        chart.draw_series([range])?;
+        let style = RED.stroke_width(2 * FINE as u32);
+        chart.draw_series([PathElement::new(vec![(*line, 0.0), (*line, highest)], style)])?;
+        let mark = |&at| Mark { at, color: dot_color, marker: Some(Marker::Dot), line: (0, 0) };
+        chart.draw_series(dots.iter().map(mark).collect::<Vec<_>>())?;
+        let taken: Vec<_> = dots.iter().map(|dot| chart.backend_coord(dot)).collect();
+        let lines = vec![
+            Line { text: "a seed".into(), color: dot_color, marker: Some(Marker::Dot) },
+            Line { text: self.line.0.clone(), color: RED, marker: None },
+            Line { text: self.range.0.clone(), color: range_color, marker: None },
+        ];
+        legend(&mut chart, page, lines, &taken)
+    }
+}

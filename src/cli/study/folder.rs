@@ -1,0 +1,174 @@
+//! A study's folder: what all its runs share, whose turn each run is, and what it came to.
+
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::cli::hints::UsageError;
+use crate::cli::options::RunOptions;
+use crate::lightning::limit_train_batches::LimitTrainBatches;
+use crate::study::{Key, RUNS, Row, STUDY_CSV, to_csv};
+use crate::util::file;
+
+const STUDY_JSON: &str = "study.json";
+/// What a run came to, in its folder.
+const RESULT: &str = "result.json";
+/// Whoever trains a run has this file of its folder locked.
+const LOCK: &str = "lock";
+/// Hundreds of times as much as there is to say of a run.
+const LARGEST: u64 = 1 << 20;
+
+/// The options of all runs of a study.
+#[derive(Clone, Debug, Serialize)]
+pub struct Settings {
+    #[serde(flatten)]
+    pub run: RunOptions,
+    pub limit_train_batches: Option<LimitTrainBatches>,
+}
+
+/// The folder of a study.
+pub struct StudyFolder(PathBuf);
+
+/// What there is of a run.
+pub enum State {
+    /// It is done.
+    Done,
+    /// Somebody else trains it.
+    Taken,
+    /// It is ours as long as the file is open, here or in a process that has inherited it.
+    Free(File),
+}
+
+impl StudyFolder {
+    /// The folder of a study that is there.
+    ///
+    /// # Errors
+    /// None of a study.
+    pub fn open(path: &Path) -> Result<Self> {
+        ensure!(
+            path.join(RUNS).is_dir(),
+            "{}: not the folder of a study, it holds no {RUNS}/; name the --output-dir of one",
+            path.display()
+        );
+        Ok(Self(path.to_owned()))
+    }
+
+    /// The folder of a study that begins or goes on.
+    ///
+    /// # Errors
+    /// A study of other options.
+    pub fn create(path: &Path, settings: &Settings) -> Result<Self> {
+        let cannot_make =
+            || format!("cannot write to the folder {}; --output-dir names another", path.display());
+        fs::create_dir_all(path.join(RUNS)).with_context(cannot_make)?;
+        let study_json = path.join(STUDY_JSON);
+        let ours = serde_json::to_value(settings)?;
+        match file::read(&study_json, LARGEST) {
+            Ok(bytes) => {
+                let theirs: Value = serde_json::from_slice(&bytes)
+                    .with_context(|| format!("{}: not that of a study", study_json.display()))?;
+                for (name, value) in ours.as_object().into_iter().flatten() {
+                    if theirs[name] != *value {
+                        bail!(UsageError(format!(
+                            "--{} {value} does not go with the study in {}, whose runs have {}; --output-dir names another",
+                            name.replace('_', "-"),
+                            path.display(),
+                            theirs[name]
+                        )));
+                    }
+                }
+            }
+            Err(error) if error.is_not_found() => {
+                file::write(&study_json, format!("{}\n", serde_json::to_string_pretty(&ours)?).as_bytes())?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+        Ok(Self(path.to_owned()))
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The folder of a run.
+    pub fn of(&self, key: Key) -> PathBuf {
+        self.0.join(key.folder())
+    }
+
+    /// Whose turn a run is.
+    ///
+    /// # Errors
+    /// A folder that can't be written to.
+    pub fn state(&self, key: Key) -> Result<State> {
+        let folder = self.of(key);
+        fs::create_dir_all(&folder).map_err(file::Error::io("make", &folder))?;
+        let path = folder.join(LOCK);
+        let lock = File::options().create(true).truncate(false).write(true).open(&path);
+        let lock = lock.map_err(file::Error::io("open", &path))?;
+        match lock.try_lock() {
+            Ok(()) if self.is_done(key)? => Ok(State::Done),
+            Ok(()) => Ok(State::Free(lock)),
+            Err(TryLockError::WouldBlock) => Ok(State::Taken),
+            Err(TryLockError::Error(error)) => Err(file::Error::io("lock", &path)(error).into()),
+        }
+    }
+
+    fn is_done(&self, key: Key) -> Result<bool> {
+        Ok(self.result(&self.of(key))?.is_some_and(|row| !row.is_failed()))
+    }
+
+    fn result(&self, folder: &Path) -> Result<Option<Row>> {
+        let path = folder.join(RESULT);
+        match file::read(&path, LARGEST) {
+            Ok(bytes) => {
+                let row = serde_json::from_slice(&bytes);
+                Ok(Some(
+                    row.with_context(|| format!("{}: not what a run came to; remove it", path.display()))?,
+                ))
+            }
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Puts on disk what a run came to.
+    ///
+    /// # Errors
+    /// A disk that is full.
+    pub fn write_result(&self, row: &Row) -> Result<()> {
+        let text = format!("{}\n", serde_json::to_string_pretty(row)?);
+        Ok(file::write(&self.of(row.key()).join(RESULT), text.as_bytes())?)
+    }
+
+    /// Writes study.csv of all that the runs came to so far; the rows.
+    ///
+    /// # Errors
+    /// Files that can't be read, or a disk that is full.
+    pub fn write_csv(&self) -> Result<Vec<Row>> {
+        let mut rows = vec![];
+        let runs = self.0.join(RUNS);
+        for model in subfolders(&runs)? {
+            for run in subfolders(&model)? {
+                rows.extend(self.result(&run)?);
+            }
+        }
+        let csv = to_csv(&mut rows)?;
+        file::write(&self.0.join(STUDY_CSV), &csv)?;
+        Ok(rows)
+    }
+}
+
+fn subfolders(folder: &Path) -> Result<Vec<PathBuf>> {
+    let list = || file::Error::io("list", folder);
+    let mut folders = vec![];
+    for entry in fs::read_dir(folder).map_err(list())? {
+        let path = entry.map_err(list())?.path();
+        if path.is_dir() {
+            folders.push(path);
+        }
+    }
+    Ok(folders)
+}

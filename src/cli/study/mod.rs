@@ -1,0 +1,159 @@
+//! `islp-mnist study`: the same training with many seeds.
+
+mod folder;
+mod pool;
+mod seeds;
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::thread::available_parallelism;
+
+use anyhow::{Context, Result};
+use clap::Args;
+
+use super::{DataDir, check_generator, print, say, set_up, shell_word};
+use crate::cli::interrupt::Interrupt;
+use crate::cli::options::RunOptions;
+use crate::cli::values::{at_least_one, model};
+use crate::lightning::limit_train_batches::LimitTrainBatches;
+use crate::notebook::models::Model;
+use crate::study::{End, Key, Row, Summary, Varied, pictures};
+use crate::torchvision;
+use crate::util::file;
+use folder::{Settings, StudyFolder};
+use pool::Pool;
+use seeds::{Seeds, Shard};
+
+/// Width and height of the pictures, in pixels.
+const SIZE: (usize, usize) = (600, 450);
+
+/// Train with many seeds, and say what is the model and what is luck.
+///
+/// Every run is one of `train`, in a process of its own with one thread of libtorch, and equals it byte for byte. They lie
+/// in OUTPUT_DIR/runs, and what they came to in OUTPUT_DIR/study.csv. Stopped or killed, the same command goes on with what
+/// is missing; several of them in one folder share the seeds. A seed whose training diverges or fails is a row that says so.
+///
+/// --vary takes the seeds for one source of randomness alone: the split, the initial parameters, the shuffles or dropout.
+/// All others keep the draws that --seed has them make, which PyTorch's single stream can't do. `seed` is what it is in
+/// Python.
+///
+/// Exit code: 0, also if a training diverged; 1 if one failed, 130, 143 or 129 after a signal, 2 if an option is wrong.
+///
+/// Examples:
+///   islp-mnist study --seeds 0..99
+///   islp-mnist study --model mlp --vary init --seeds 0..29
+///   islp-mnist study --seeds 0..999 --shard 3/10
+///   islp-mnist study --collect output/study
+#[derive(Args, Debug)]
+#[command(verbatim_doc_comment, about = "Train with many seeds, and say what is the model and what is luck")]
+pub struct StudyArgs {
+    /// The models: mlp, mlr
+    #[arg(long = "model", value_delimiter = ',', value_parser = model(), default_value = "mlp,mlr")]
+    models: Vec<Model>,
+    /// The seeds: from 0 to 99 as 0..99, or some as 1,2,5..9
+    #[arg(long, default_value = "0..99")]
+    seeds: Seeds,
+    /// What the seeds are of: seed, split, init, shuffle or dropout
+    #[arg(long, default_value = "seed", value_name = "SOURCE")]
+    vary: Varied,
+    #[command(flatten)]
+    run: RunOptions,
+    /// Training batches of an epoch: a number, or with a decimal point a fraction [default: all]
+    #[arg(long, value_name = "N|FRACTION")]
+    limit_train_batches: Option<LimitTrainBatches>,
+    /// Runs at a time [default: the cores that --threads leaves room for]
+    #[arg(long, value_parser = at_least_one)]
+    jobs: Option<usize>,
+    /// Only every Nth run, from the Ith on, counting from 0: a part for each machine, or for each task of an array job
+    #[arg(long, value_name = "I/N")]
+    shard: Option<Shard>,
+    /// Folder of the study
+    #[arg(long, value_name = "DIR", default_value = "output/study")]
+    output_dir: PathBuf,
+    /// Train nothing; put together what the runs in this folder came to
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["output_dir", "shard", "seeds", "vary", "models", "jobs"])]
+    collect: Option<PathBuf>,
+    #[command(flatten)]
+    data: DataDir,
+    /// No progress bar even where stderr is a terminal
+    #[arg(long)]
+    no_progress: bool,
+}
+
+/// Runs the command.
+pub fn run(args: &StudyArgs) -> Result<u8> {
+    if let Some(folder) = &args.collect {
+        return conclude(&StudyFolder::open(folder)?);
+    }
+    let mut options = args.run.clone();
+    // Where there are many runs, one thread for each is faster in all.
+    options.threads = options.threads.or(Some(1));
+    let device = set_up(options.device, options.threads)?;
+    check_generator()?;
+    let wider = if args.models.contains(&Model::Mlp) { Model::Mlp } else { Model::Mlr };
+    let options = options.on(device, wider)?;
+    let data_dir = args.data.or(None);
+    let mnist = torchvision::load(&data_dir, device)?;
+    let settings = Settings { run: options.clone(), limit_train_batches: args.limit_train_batches };
+    let folder = StudyFolder::create(&args.output_dir, &settings)?;
+    let interrupt = Interrupt::catch().context("cannot catch signals")?;
+    let jobs = args.jobs.unwrap_or_else(|| {
+        let cores = available_parallelism().map_or(1, usize::from);
+        (cores / options.threads.unwrap_or(1).max(1) as usize).max(1)
+    });
+    let pool = Pool {
+        folder: &folder,
+        settings: &settings,
+        data_dir: &data_dir,
+        mnist: &mnist,
+        device,
+        jobs,
+        interrupt: &interrupt,
+        is_shown: !args.no_progress,
+    };
+    pool.run(&keys(args))?;
+    if let Some(exit_code) = interrupt.exit_code() {
+        folder.write_csv()?;
+        say("interrupted; the same command goes on with what is missing");
+        return Ok(exit_code);
+    }
+    conclude(&folder)
+}
+
+/// The runs that are asked for: model by model for each seed, so that what is there at any moment can be compared.
+fn keys(args: &StudyArgs) -> Vec<Key> {
+    let mut seen = HashSet::new();
+    let models: Vec<Model> = args.models.iter().copied().filter(|model| seen.insert(model.name())).collect();
+    let all = args
+        .seeds
+        .iter()
+        .flat_map(|seed| models.iter().map(move |&model| Key { model, varied: args.vary, seed }));
+    match args.shard {
+        None => all.collect(),
+        Some(Shard { index, count }) => all.skip(index).step_by(count).collect(),
+    }
+}
+
+/// Writes study.csv and the pictures, and prints what there is to say.
+fn conclude(folder: &StudyFolder) -> Result<u8> {
+    let rows = folder.write_csv()?;
+    let summary = Summary::new(&rows);
+    for picture in pictures(folder.path(), &rows, &summary, SIZE)? {
+        file::write(&folder.path().join(format!("{}.png", picture.name)), &picture.png)?;
+        file::write(&folder.path().join(format!("{}.svg", picture.name)), picture.svg.as_bytes())?;
+    }
+    print(&summary.to_string())?;
+    let csv = folder.path().join(crate::study::STUDY_CSV);
+    say(&format!("{} runs are in {}", rows.len(), shell_word(&csv)));
+    let failed: Vec<&Row> = rows.iter().filter(|row| row.is_failed()).collect();
+    if let Some(Row { end: End::Failed(reason), .. }) = failed.first() {
+        let name = failed[0].key().folder();
+        say(&format!(
+            "{} of them failed, {}: {reason}; the same command tries them again",
+            failed.len(),
+            name.display()
+        ));
+        return Ok(1);
+    }
+    Ok(0)
+}

@@ -1,0 +1,212 @@
+//! The runs of a study, some at a time, each a process of `train`.
+
+use std::collections::VecDeque;
+use std::env::current_exe;
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::Ordering;
+use std::thread::sleep;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use indicatif::{ProgressBar, ProgressStyle};
+use sha2::{Digest, Sha256};
+use tch::Device;
+use tch::vision::dataset::Dataset;
+
+use super::folder::{Settings, State, StudyFolder};
+use crate::cli::interrupt::Interrupt;
+use crate::cli::run_json::{self, Outcome, RunJson};
+use crate::lightning::evaluation_loop::evaluate;
+use crate::notebook::weights;
+use crate::study::{End, Key, Row, Varied, newest_version};
+use crate::torch::Generator;
+use crate::torch::data::{DataLoader, Subset};
+use crate::util::file;
+use crate::util::text::hex;
+
+/// How often a process is asked whether it has ended.
+const POLL: Duration = Duration::from_millis(20);
+/// How often a run that somebody else trains is looked at.
+const WAIT: Duration = Duration::from_millis(500);
+/// A model's weights have less than a hundredth of it.
+const LARGEST_WEIGHTS: u64 = 1 << 30;
+/// A run's messages have less.
+const LARGEST_LOG: u64 = 1 << 20;
+const LOG: &str = "log.txt";
+
+/// What the runs of a study need.
+pub struct Pool<'a> {
+    pub folder: &'a StudyFolder,
+    pub settings: &'a Settings,
+    pub data_dir: &'a Path,
+    pub mnist: &'a Dataset,
+    pub device: Device,
+    pub jobs: usize,
+    pub interrupt: &'a Interrupt,
+    /// Whether there is a progress bar on stderr, where that is a terminal.
+    pub is_shown: bool,
+}
+
+/// A run under way.
+struct Running {
+    key: Key,
+    child: Child,
+    /// Keeps others from it, also if this process dies before the child: the child's stdin is the same open file.
+    _lock: File,
+}
+
+impl Pool<'_> {
+    /// Trains what is not there yet, until all is there or a signal comes.
+    ///
+    /// # Errors
+    /// A folder that can't be written to. What goes wrong with a run is its row.
+    pub fn run(&self, keys: &[Key]) -> Result<()> {
+        let bar = self.bar(keys.len());
+        let (mut waiting, mut taken) = (VecDeque::from(keys.to_vec()), VecDeque::new());
+        let mut running: Vec<Running> = vec![];
+        loop {
+            if self.interrupt.should_stop.load(Ordering::Relaxed) {
+                // The same command goes on after each one's last checkpoint.
+                for mut run in running {
+                    let _ = run.child.kill();
+                    let _ = run.child.wait();
+                }
+                return Ok(());
+            }
+            let mut ended = None;
+            for (place, run) in running.iter_mut().enumerate() {
+                if run.child.try_wait().context("cannot wait for a run")?.is_some() {
+                    ended = Some(place);
+                    break;
+                }
+            }
+            if let Some(place) = ended {
+                let Running { key, .. } = &running[place];
+                self.folder.write_result(&self.result(*key))?;
+                running.swap_remove(place);
+                bar.inc(1);
+            } else if running.len() < self.jobs && !waiting.is_empty() {
+                let Some(key) = waiting.pop_front() else { continue };
+                match self.folder.state(key)? {
+                    State::Done => bar.inc(1),
+                    State::Taken => taken.push_back(key),
+                    State::Free(lock) => running.push(self.start(key, lock)?),
+                }
+            } else if !running.is_empty() {
+                sleep(POLL);
+            } else if taken.is_empty() {
+                bar.finish_and_clear();
+                return Ok(());
+            } else {
+                // Somebody else has them. If that one dies, they are ours.
+                sleep(WAIT);
+                waiting.append(&mut taken);
+            }
+        }
+    }
+
+    fn bar(&self, count: usize) -> ProgressBar {
+        let bar = if self.is_shown { ProgressBar::new(count as u64) } else { ProgressBar::hidden() };
+        let style = ProgressStyle::with_template("{wide_bar} run {pos}/{len}, {eta} left");
+        bar.set_style(style.expect("the template is well-formed"));
+        bar.set_position(0);
+        bar.enable_steady_tick(Duration::from_secs(1));
+        bar
+    }
+
+    /// Starts a run, or goes on with it.
+    fn start(&self, key: Key, lock: File) -> Result<Running> {
+        let folder = self.folder.of(key);
+        let log_path = folder.join(LOG);
+        let log = File::create(&log_path).map_err(file::Error::io("write", &log_path))?;
+        let mut command = Command::new(current_exe().context("cannot find this program")?);
+        command.arg("train").arg("--no-progress").arg("--data-dir").arg(self.data_dir);
+        match newest_version(&folder) {
+            Some(version) => command.arg("--resume").arg(version),
+            // The run's folder is that of its name there.
+            None => {
+                command.args(self.options(key)).arg("--output-dir").arg(folder.parent().unwrap_or(&folder))
+            }
+        };
+        let threads = self.settings.run.threads.unwrap_or(1);
+        // libtorch would else start a thread for each core before it hears of --threads.
+        command.env("OMP_NUM_THREADS", threads.to_string());
+        let stdin = lock.try_clone().context("cannot hand on a lock")?;
+        command.stdin(stdin).stdout(Stdio::null()).stderr(log);
+        Ok(Running { key, child: command.spawn().context("cannot start a run")?, _lock: lock })
+    }
+
+    /// The options of a new run.
+    fn options(&self, key: Key) -> Vec<String> {
+        let Settings { run, limit_train_batches } = self.settings;
+        let (seed, vary) = match key.varied {
+            Varied::Seed => (key.seed, None),
+            Varied::Source(_) => (run.seed, Some(key.name())),
+        };
+        let mut options = vec![
+            format!("--model={}", key.model),
+            format!("--epochs={}", run.epochs),
+            format!("--batch-size={}", run.batch_size),
+            format!("--validation={}", run.validation),
+            format!("--seed={seed}"),
+            format!("--num-workers={}", run.num_workers),
+            format!("--lr={}", run.lr),
+            format!("--device={}", run.device),
+            format!("--threads={}", run.threads.unwrap_or(1)),
+            format!("--name={}", key.name()),
+        ];
+        if key.model.has_dropout() {
+            options.push(format!("--generator={}", run.generator));
+        }
+        options.extend(limit_train_batches.map(|limit| format!("--limit-train-batches={limit}")));
+        options.extend(vary.map(|vary| format!("--vary={vary}")));
+        options
+    }
+
+    /// What a run came to that has ended.
+    fn result(&self, key: Key) -> Row {
+        let folder = self.folder.of(key);
+        let result = newest_version(&folder).context("it did not begin").and_then(|version| {
+            let outcome = RunJson::read(&version)?.outcome.context("it did not come to its end")?;
+            self.row(key, &version, &outcome)
+        });
+        result.unwrap_or_else(|error| {
+            let said = file::read(&folder.join(LOG), LARGEST_LOG).unwrap_or_default();
+            let said = String::from_utf8_lossy(&said);
+            let reason = said.lines().rev().find_map(|line| line.strip_prefix("error: "));
+            Row::failed(key, reason.map_or_else(|| format!("{error:#}"), str::to_string))
+        })
+    }
+
+    fn row(&self, key: Key, version: &Path, outcome: &Outcome) -> Result<Row> {
+        let end = match outcome.end {
+            Some(run_json::End::MaxEpochs) => End::MaxEpochs,
+            Some(run_json::End::Diverged) => End::Diverged,
+            _ => anyhow::bail!("it did not come to its end"),
+        };
+        let metric = |name: &str| outcome.metrics.get(name).copied().flatten();
+        let mut row = Row {
+            epochs: outcome.epochs,
+            seconds: outcome.duration_seconds,
+            valid_accuracy: metric("valid_accuracy"),
+            valid_loss: metric("valid_loss"),
+            end,
+            ..Row::failed(key, String::new())
+        };
+        if row.end == End::MaxEpochs {
+            let path = version.join(weights::FILE);
+            let module = weights::load(&path, self.device)?;
+            let images = Subset::whole(&self.mnist.test_images, &self.mnist.test_labels)?;
+            let mut dataloader = DataLoader::new(&images, self.settings.run.batch_size, &Generator::new(0));
+            let test = evaluate(&module, &mut dataloader, usize::MAX)?.compute(&module)?;
+            row.test_accuracy = Some(test.accuracy.into());
+            row.test_loss = Some(test.loss.into());
+            row.weights_sha256 = Some(hex(&Sha256::digest(file::read(&path, LARGEST_WEIGHTS)?)));
+        }
+        // It is done, and the weights are beside them.
+        let _ = fs::remove_dir_all(version.join("checkpoints"));
+        Ok(row)
+    }
+}

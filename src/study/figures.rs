@@ -1,0 +1,143 @@
+//! A study's pictures.
+
+use std::path::Path;
+
+use super::key::newest_version;
+use super::statistics::{binomial_error, mean, quantile};
+use super::summary::{Distribution, IMAGES, printed};
+use super::{End, Error, Row, Summary, Varied};
+use crate::chart::{Bands, Bars, Metric, Stack, valid_points};
+use crate::notebook::models::Model;
+use crate::util::file;
+
+/// A hundred thousand epochs have less.
+const LARGEST_CSV: u64 = 16 << 20;
+/// The part of the runs that lies below a band, and above it.
+const OUTSIDE: f64 = 0.05;
+
+/// A picture of a study.
+#[derive(Clone, Debug)]
+pub struct Picture {
+    /// Of its files, without an ending.
+    pub name: String,
+    /// What it shows, in words.
+    pub caption: String,
+    /// The bytes of a PNG file.
+    pub png: Vec<u8>,
+    /// The text of an SVG file.
+    pub svg: String,
+}
+
+/// The pictures of a study, from its rows and the `metrics.csv` of its runs in `folder`; those whose files are gone are
+/// left out.
+///
+/// # Errors
+/// Files that can't be read.
+pub fn pictures(
+    folder: &Path,
+    rows: &[Row],
+    summary: &Summary,
+    size: (usize, usize),
+) -> Result<Vec<Picture>, Error> {
+    let mut pictures = vec![];
+    if let Some((mut bands, caption)) = accuracy(folder, rows)? {
+        bands.size = size;
+        pictures.push(Picture {
+            name: "accuracy".into(),
+            caption,
+            png: bands.to_png()?,
+            svg: bands.to_svg()?,
+        });
+    }
+    let of_seeds = |distribution: &&Distribution| {
+        distribution.varied == Varied::Seed && distribution.accuracies.len() > 1
+    };
+    for distribution in summary.distributions.iter().filter(of_seeds) {
+        let (mut stack, caption) = stack(distribution);
+        stack.size = size;
+        let name = format!("test_accuracy_{}", distribution.model);
+        pictures.push(Picture { name, caption, png: stack.to_png()?, svg: stack.to_svg()? });
+    }
+    if let Some((mut bars, caption)) = sources(summary) {
+        bars.size = size;
+        pictures.push(Picture { name: "sources".into(), caption, png: bars.to_png()?, svg: bars.to_svg()? });
+    }
+    Ok(pictures)
+}
+
+/// Validation accuracy against epoch, over the seeds of each model.
+fn accuracy(folder: &Path, rows: &[Row]) -> Result<Option<(Bands, String)>, Error> {
+    let mut bands = Bands::new("epoch", "Accuracy");
+    let mut said = vec![];
+    for model in Model::ALL {
+        let mut epochs: Vec<(f64, Vec<f64>)> = vec![];
+        let mut count = 0;
+        let runs = rows
+            .iter()
+            .filter(|row| row.model == model && row.varied == Varied::Seed && row.end == End::MaxEpochs);
+        for row in runs {
+            let Some(version) = newest_version(&folder.join(row.key().folder())) else { continue };
+            let csv = match file::read(&version.join("metrics.csv"), LARGEST_CSV) {
+                Ok(csv) => csv,
+                Err(error) if error.is_not_found() => continue,
+                Err(error) => return Err(error.into()),
+            };
+            count += 1;
+            for (epoch, value) in valid_points(Metric::Accuracy, &csv).into_iter().flatten() {
+                match epochs.iter_mut().find(|(at, _)| *at == epoch) {
+                    Some((_, values)) => values.push(value),
+                    None => epochs.push((epoch, vec![value])),
+                }
+            }
+        }
+        if epochs.is_empty() {
+            continue;
+        }
+        let ends = |values: &[f64]| [OUTSIDE, 0.5, 1.0 - OUTSIDE].map(|q| quantile(values, q));
+        bands.add(model.class_name(), epochs.iter().map(|(epoch, values)| (*epoch, ends(values))).collect());
+        said.push(format!("{} over {count} seeds", model.class_name()));
+    }
+    let caption =
+        format!("Validation accuracy against epoch, median and where 90 % lie: {}", said.join(", "));
+    Ok((!said.is_empty()).then_some((bands, caption)))
+}
+
+fn stack(distribution: &Distribution) -> (Stack, String) {
+    let Distribution { model, accuracies, .. } = distribution;
+    let center = mean(accuracies);
+    let error = binomial_error(center, IMAGES);
+    let stack = Stack::new(
+        "test accuracy",
+        "seeds",
+        accuracies.clone(),
+        ("the notebook's", printed(*model)),
+        ("mean, binomial error", [center - error, center + error]),
+    );
+    let caption = format!(
+        "Test accuracy of {} over {} seeds, with what the notebook prints, and the error that {IMAGES} test images leave \
+         around the mean",
+        model.class_name(),
+        accuracies.len()
+    );
+    (stack, caption)
+}
+
+/// How much each source of randomness contributes, in percentage points of test accuracy.
+fn sources(summary: &Summary) -> Option<(Bars, String)> {
+    let bars: Vec<_> = summary
+        .distributions
+        .iter()
+        .filter(|distribution| distribution.accuracies.len() > 1)
+        .map(|distribution| {
+            let what = match distribution.varied {
+                Varied::Seed => "all".to_string(),
+                Varied::Source(source) => source.to_string(),
+            };
+            (format!("{}, {what}", distribution.model), 100.0 * distribution.standard_deviation)
+        })
+        .collect();
+    let varied = summary.distributions.iter().any(|distribution| distribution.varied != Varied::Seed);
+    let caption = "Standard deviation of the test accuracy where one source of randomness varies, or all, in percentage \
+                   points";
+    (varied && !bars.is_empty()).then(|| (Bars::new("standard deviation, %", bars), caption.to_string()))
+}

@@ -1,0 +1,27 @@
+//! A study: the same training with many seeds, and what can be said of a model and not of luck.
+//!
+//! Its folder holds `study.json` with the options that all runs share, a folder of every run under `runs/`, and what they
+//! came to in `study.csv`.
+
+mod error;
+mod figures;
+mod key;
+mod row;
+mod statistics;
+mod summary;
+
+pub use error::Error;
+pub use figures::{Picture, pictures};
+pub(crate) use key::newest_version;
+pub use key::{Key, Varied};
+pub(crate) use row::to_csv;
+pub use row::{End, Row, rows_in};
+pub use statistics::{
+    Interval, binomial_error, bootstrap_mean, mean, outperforms, quantile, standard_deviation,
+};
+pub use summary::{Difference, Distribution, Summary};
+
+/// The file with a row of every run.
+pub const STUDY_CSV: &str = "study.csv";
+/// The folder of the runs, in the study's.
+pub const RUNS: &str = "runs";

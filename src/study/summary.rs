@@ -1,0 +1,166 @@
+//! What a study says of its models, in words.
+
+use std::fmt::{self, Display, Formatter};
+
+use super::statistics::{
+    Interval, binomial_error, bootstrap_mean, mean, outperforms, quantile, standard_deviation,
+};
+use super::{End, Row, Varied};
+use crate::notebook::models::Model;
+use crate::torch::Source;
+
+/// The test images of MNIST.
+pub(super) const IMAGES: usize = 10_000;
+
+/// What the notebook prints of a model's accuracy on the test images.
+pub(super) fn printed(model: Model) -> f64 {
+    match model {
+        Model::Mlp => 0.966,
+        Model::Mlr => 0.922,
+    }
+}
+
+/// The test accuracies of one model with one kind of seeds.
+#[derive(Clone, Debug)]
+pub struct Distribution {
+    /// The model.
+    pub model: Model,
+    /// What the seeds are of.
+    pub varied: Varied,
+    /// A test accuracy of each run that came to its end.
+    pub accuracies: Vec<f64>,
+    /// Runs that diverged or failed.
+    pub others: usize,
+    /// The mean, and where it lies.
+    pub mean: Interval,
+    /// The standard deviation.
+    pub standard_deviation: f64,
+}
+
+/// Two models, by the seeds that both have.
+#[derive(Clone, Debug)]
+pub struct Difference {
+    /// Seeds that both have.
+    pub n: usize,
+    /// The mean of how much more accurate the MLP is.
+    pub mean: Interval,
+    /// How probable it is that the MLP is the better one.
+    pub outperforms: Interval,
+}
+
+/// All of a study.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    /// Of each model and kind of seeds.
+    pub distributions: Vec<Distribution>,
+    /// Of the two models, where both were trained with `seed`.
+    pub difference: Option<Difference>,
+}
+
+impl Summary {
+    /// Of a study's rows.
+    pub fn new(rows: &[Row]) -> Self {
+        let kinds = [Varied::Seed].into_iter().chain(Source::ALL.map(Varied::Source));
+        let groups = kinds.flat_map(|varied| Model::ALL.map(|model| (varied, model)));
+        let distributions = groups.filter_map(|(varied, model)| {
+            let rows: Vec<_> = rows.iter().filter(|row| row.model == model && row.varied == varied).collect();
+            (!rows.is_empty()).then(|| Distribution::new(model, varied, &rows))
+        });
+        Self { distributions: distributions.collect(), difference: Difference::new(rows) }
+    }
+}
+
+fn accuracy(row: &Row) -> Option<f64> {
+    row.test_accuracy.filter(|_| row.end == End::MaxEpochs)
+}
+
+impl Distribution {
+    fn new(model: Model, varied: Varied, rows: &[&Row]) -> Self {
+        let accuracies: Vec<f64> = rows.iter().filter_map(|row| accuracy(row)).collect();
+        Self {
+            model,
+            varied,
+            others: rows.len() - accuracies.len(),
+            mean: bootstrap_mean(&accuracies),
+            standard_deviation: standard_deviation(&accuracies),
+            accuracies,
+        }
+    }
+
+    /// The part of the seeds with a lower test accuracy than the notebook prints.
+    pub fn below_printed(&self) -> usize {
+        self.accuracies.iter().filter(|&&accuracy| accuracy < printed(self.model)).count()
+    }
+}
+
+impl Difference {
+    fn new(rows: &[Row]) -> Option<Self> {
+        let of = |model| rows.iter().filter(move |row| row.model == model && row.varied == Varied::Seed);
+        let pairs: Vec<(f64, f64)> = of(Model::Mlp)
+            .filter_map(|mlp| {
+                let mlr = of(Model::Mlr).find(|mlr| mlr.seed == mlp.seed)?;
+                Some((accuracy(mlp)?, accuracy(mlr)?))
+            })
+            .collect();
+        let differences: Vec<f64> = pairs.iter().map(|(mlp, mlr)| mlp - mlr).collect();
+        (!pairs.is_empty()).then(|| Self {
+            n: pairs.len(),
+            mean: bootstrap_mean(&differences),
+            outperforms: outperforms(&pairs),
+        })
+    }
+}
+
+impl Display for Distribution {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        let Self { model, varied, accuracies, others, mean: center, standard_deviation } = self;
+        let class_name = model.class_name();
+        let what = match varied {
+            Varied::Seed => "seeds".to_string(),
+            Varied::Source(source) => format!("seeds of {source} alone"),
+        };
+        writeln!(f, "{class_name}, test accuracy over {} {what}", accuracies.len())?;
+        if *others > 0 {
+            writeln!(f, "  {others} more did not come to their end")?;
+        }
+        if accuracies.is_empty() {
+            return Ok(());
+        }
+        let Interval { value, low, high } = center;
+        writeln!(f, "  mean                {value:.4}   95 % interval {low:.4} to {high:.4} (bootstrap)")?;
+        if accuracies.len() > 1 {
+            writeln!(f, "  standard deviation  {standard_deviation:.4}")?;
+        }
+        let ends = [0.5, 0.0, 1.0].map(|q| quantile(accuracies, q));
+        writeln!(f, "  median              {:.4}   range {:.4} to {:.4}", ends[0], ends[1], ends[2])?;
+        let binomial = binomial_error(mean(accuracies), IMAGES);
+        writeln!(
+            f,
+            "  binomial error      {binomial:.4}   what {IMAGES} test images leave open in any case"
+        )?;
+        if *varied == Varied::Seed {
+            let (below, n) = (self.below_printed(), accuracies.len());
+            writeln!(f, "  the notebook's      {:.4}   {below} of {n} seeds are below it", printed(*model))?;
+        }
+        Ok(())
+    }
+}
+
+impl Display for Difference {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        let Self { n, mean, outperforms } = self;
+        writeln!(f, "MNISTModel and MNIST_MLR, by the {n} seeds of both")?;
+        let Interval { value, low, high } = mean;
+        writeln!(f, "  difference          {value:.4}   95 % interval {low:.4} to {high:.4} (bootstrap)")?;
+        let Interval { value, low, high } = outperforms;
+        writeln!(f, "  P(MLP > MLR)        {value:.4}   95 % interval {low:.4} to {high:.4} (bootstrap)")
+    }
+}
+
+impl Display for Summary {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        let texts = self.distributions.iter().map(ToString::to_string);
+        let texts: Vec<String> = texts.chain(self.difference.iter().map(ToString::to_string)).collect();
+        f.write_str(texts.join("\n").trim_end())
+    }
+}
