@@ -19,11 +19,12 @@ use crate::util::file;
 /// is right where the other is wrong.
 ///
 /// A run is its version folder, here or from Lightning with the weights as model.safetensors in it; or a folder of them,
-/// such as the one of `reproduce` with both models.
+/// such as the one of `reproduce` with both models. A study's folder becomes a page of all its seeds.
 ///
 /// Examples:
 ///   islp-mnist report output/MNIST/version_0 -o mlp.html
 ///   islp-mnist report output/MNIST/version_0 output/MNIST_MLR/version_0 -o mlp_and_mlr.html
+///   islp-mnist report output/study -o study.html
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment, about = "Make a page of a run, or of two side by side")]
 pub struct ReportArgs {
@@ -47,11 +48,16 @@ fn page_file(path: PathBuf) -> Result<PathBuf, &'static str> {
 
 /// Runs the command.
 pub fn run(args: &ReportArgs) -> Result<u8> {
-    let device = set_up(args.device, None)?;
-    let mnist = torchvision::load(&args.data.or(None), device)?;
     let html = match &args.candidate {
-        None => report::page(&[&args.run], &mnist, device)?,
-        Some(candidate) => report::comparison(&args.run, candidate, &mnist, device)?,
+        None if report::is_study(&args.run) => report::study(&args.run)?,
+        candidate => {
+            let device = set_up(args.device, None)?;
+            let mnist = torchvision::load(&args.data.or(None), device)?;
+            match candidate {
+                None => report::page(&[&args.run], &mnist, device)?,
+                Some(candidate) => report::comparison(&args.run, candidate, &mnist, device)?,
+            }
+        }
     };
     file::write(&args.output, html.as_bytes())?;
     print(&args.output.display().to_string())?;

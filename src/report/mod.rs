@@ -1,4 +1,4 @@
-//! Pages: a run to look at, or two runs side by side, as one HTML file that needs nothing else.
+//! Pages: a run to look at, two runs side by side, or a study, as one HTML file that needs nothing else.
 //!
 //! Every number on a page is computed from what the runs left in their folders: metrics.csv, weights, run.json, and of two
 //! runs what [`compare`] finds. The model looks at the test images once more. The templates are in
@@ -12,6 +12,7 @@ mod predictions;
 mod run;
 mod section;
 mod statistics;
+mod study;
 mod texts;
 
 use std::path::{Path, PathBuf};
@@ -25,7 +26,9 @@ use crate::compare;
 use crate::compare::Options;
 use crate::islp;
 use crate::notebook::weights;
+use crate::study as studies;
 use crate::util::file;
+use crate::util::text::shown;
 use pair::Pair;
 pub use predictions::{Bin, Calibration, calibration};
 use run::{Run, find};
@@ -60,6 +63,8 @@ pub enum Error {
     Chart(#[from] chart::Error),
     #[error(transparent)]
     Compare(#[from] compare::Error),
+    #[error(transparent)]
+    Study(#[from] studies::Error),
 }
 
 #[derive(Template)]
@@ -109,4 +114,19 @@ pub fn comparison(
     let options = Options { rename: weights::canonical_name, ..Options::default() };
     let report = compare::compare(reference, candidate, &options)?;
     Ok(Pair { folders: [reference, candidate], report: &report, mnist, device }.page()?.render()?)
+}
+
+/// Whether a folder is that of a study.
+pub(crate) fn is_study(folder: &Path) -> bool {
+    folder.join(studies::STUDY_CSV).exists()
+}
+
+/// The page of the study in this folder; as HTML.
+///
+/// # Errors
+/// No `study.csv` there, or one that is something else.
+pub fn study(folder: &Path) -> Result<String, Error> {
+    let path = folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf());
+    let name = shown(&path.file_name().unwrap_or_default().to_string_lossy());
+    Ok(study::StudyPage::new(folder, format!("Study {name}"))?.render()?)
 }

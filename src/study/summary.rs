@@ -3,7 +3,7 @@
 use std::fmt::{self, Display, Formatter};
 
 use super::statistics::{
-    Interval, binomial_error, bootstrap_mean, mean, outperforms, quantile, standard_deviation,
+    Interval, binomial_error, bootstrap_mean, outperforms, quantile, standard_deviation,
 };
 use super::{End, Row, Varied};
 use crate::notebook::models::Model;
@@ -87,7 +87,17 @@ impl Distribution {
         }
     }
 
-    /// The part of the seeds with a lower test accuracy than the notebook prints.
+    /// The lowest and the highest; NaN of nothing.
+    pub fn range(&self) -> [f64; 2] {
+        [0.0, 1.0].map(|q| quantile(&self.accuracies, q))
+    }
+
+    /// What the test images leave open in any case, around the mean.
+    pub fn binomial_error(&self) -> f64 {
+        binomial_error(self.mean.value, IMAGES)
+    }
+
+    /// How many seeds come to a lower test accuracy than the notebook prints.
     pub fn below_printed(&self) -> usize {
         self.accuracies.iter().filter(|&&accuracy| accuracy < printed(self.model)).count()
     }
@@ -131,9 +141,9 @@ impl Display for Distribution {
         if accuracies.len() > 1 {
             writeln!(f, "  standard deviation  {standard_deviation:.4}")?;
         }
-        let ends = [0.5, 0.0, 1.0].map(|q| quantile(accuracies, q));
-        writeln!(f, "  median              {:.4}   range {:.4} to {:.4}", ends[0], ends[1], ends[2])?;
-        let binomial = binomial_error(mean(accuracies), IMAGES);
+        let (median, [low, high]) = (quantile(accuracies, 0.5), self.range());
+        writeln!(f, "  median              {median:.4}   range {low:.4} to {high:.4}")?;
+        let binomial = self.binomial_error();
         writeln!(
             f,
             "  binomial error      {binomial:.4}   what {IMAGES} test images leave open in any case"

@@ -1,0 +1,267 @@
+//! `study`: the same training with many seeds.
+
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use common::{Lab, assert_refused, islp_mnist, python, stdout_of};
+use islp_mnist::study::{bootstrap_mean, mean, outperforms, quantile, rows_in, standard_deviation};
+use predicates::str::contains;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+/// Of 400 images 10 steps an epoch.
+const OPTIONS: &str = "--epochs 2 --batch-size 32 --device cpu";
+
+/// A study in the lab's folder `folder`, to its end; what it prints.
+fn study(lab: &Lab, folder: &str, options: &str) -> String {
+    let assert = lab.program(&format!("study {OPTIONS} --output-dir {folder} {options}")).assert().success();
+    String::from_utf8(assert.get_output().stdout.clone()).unwrap()
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// study.csv without the column of seconds, which is another every time.
+fn csv(lab: &Lab, folder: &str) -> Vec<Vec<String>> {
+    let text = String::from_utf8(lab.read(folder, "study.csv")).unwrap();
+    let mut rows: Vec<Vec<String>> =
+        text.lines().map(|line| line.split(',').map(String::from).collect()).collect();
+    let seconds = rows[0].iter().position(|name| name == "seconds").unwrap();
+    rows.iter_mut().for_each(|row| {
+        row.remove(seconds);
+    });
+    rows
+}
+
+/// The version folders of all runs.
+fn versions(folder: &Path) -> Vec<PathBuf> {
+    let list =
+        |folder: &Path| fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
+    let models = list(&folder.join("runs"));
+    let runs = models.iter().flat_map(|model| list(model));
+    let files = runs.flat_map(|run| list(&run));
+    files.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with("version_")).collect()
+}
+
+#[test]
+fn a_row_equals_what_train_and_test_come_to() {
+    let lab = Lab::new();
+    study(&lab, "s", "--seeds 3,7");
+    study(&lab, "s", "--seeds 5 --vary init --model mlp");
+    let header = "model,varied,seed,test_accuracy,test_loss,valid_accuracy,valid_loss,epochs,seconds,\
+                  weights_sha256,end\n";
+    assert!(String::from_utf8(lab.read("s", "study.csv")).unwrap().starts_with(header));
+    let rows = rows_in(&lab.path().join("s")).unwrap();
+    let what: Vec<_> = rows.iter().map(|row| format!("{} {}", row.model, row.key().name())).collect();
+    assert_eq!(what, ["mlp seed=3", "mlp seed=7", "mlr seed=3", "mlr seed=7", "mlp init=5"]);
+    for row in &rows {
+        let seed = match row.varied.to_string().as_str() {
+            "seed" => format!("--seed {}", row.seed),
+            source => format!("--vary {source}={}", row.seed),
+        };
+        let run = lab.train(&format!("{OPTIONS} --model {} {seed} --threads 1", row.model));
+        let sha256 = sha256(&lab.read(&run, "model.safetensors"));
+        assert_eq!(row.weights_sha256.as_ref(), Some(&sha256), "{row:?}");
+        let test = format!("test --checkpoint {run} --batch-size 32 --json --device cpu");
+        let assert = lab.program(&test).assert().success();
+        let test: Value = serde_json::from_slice(&assert.get_output().stdout).unwrap();
+        assert_eq!(json!(row.test_accuracy), test["test_accuracy"], "{row:?}");
+        assert_eq!(json!(row.test_loss), test["test_loss"], "{row:?}");
+        let metrics = &lab.run_json(&run)["outcome"]["metrics"];
+        assert_eq!(json!(row.valid_accuracy), metrics["valid_accuracy"], "{row:?}");
+        assert_eq!(json!(row.valid_loss), metrics["valid_loss"], "{row:?}");
+        assert_eq!((row.epochs, String::from(row.end.clone())), (2, "max_epochs".into()));
+    }
+}
+
+#[test]
+#[ignore = "needs the Python reference"]
+fn the_weights_of_a_seed_are_pythons() {
+    let lab = Lab::new();
+    study(&lab, "s", "--seeds 2,4294967303");
+    for row in rows_in(&lab.path().join("s")).unwrap() {
+        let mut train = python("scripts/train.py");
+        train.current_dir(lab.path()).env("OMP_NUM_THREADS", "1").args(OPTIONS.split(' '));
+        train.args(["--threads", "1", "--model", row.model.name(), "--seed", &row.seed.to_string()]);
+        let run = stdout_of(&mut train);
+        let sha256 = sha256(&lab.read(run.trim_end(), "model.safetensors"));
+        assert_eq!(row.weights_sha256, Some(sha256), "{row:?}");
+    }
+}
+
+fn start(lab: &Lab, options: &str) -> Child {
+    let mut command = islp_mnist();
+    command.current_dir(lab.path()).args(format!("study {OPTIONS} {options}").split_whitespace());
+    command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+/// How many runs are done.
+fn done(folder: &Path) -> usize {
+    let list = |folder: &Path| {
+        fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path()).collect::<Vec<_>>()
+    };
+    let models = list(&folder.join("runs"));
+    models.iter().flat_map(|model| list(model)).filter(|run| run.join("result.json").exists()).count()
+}
+
+fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < Duration::from_secs(120), "{what} did not come");
+        sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn a_study_that_is_killed_or_stopped_goes_on_and_trains_none_twice() {
+    let lab = Lab::new();
+    study(&lab, "whole", "--seeds 0..5");
+    for (signal, code) in [("KILL", None), ("TERM", Some(143))] {
+        let folder = lab.path().join(signal);
+        let mut child = start(&lab, &format!("--seeds 0..5 --output-dir {signal}"));
+        wait_until("the second run", || done(&folder) >= 2);
+        let before = done(&folder);
+        assert!(
+            Command::new("kill")
+                .arg(format!("-{signal}"))
+                .arg(child.id().to_string())
+                .status()
+                .unwrap()
+                .success()
+        );
+        assert_eq!(child.wait().unwrap().code(), code);
+        assert!(done(&folder) < 12, "it came too late");
+        let result =
+            |run: &str| fs::metadata(folder.join(run).join("result.json")).unwrap().modified().unwrap();
+        let first = "runs/mlp/seed=0";
+        let at = result(first);
+        study(&lab, signal, "--seeds 0..5");
+        assert!(before >= 2 && result(first) == at, "what is done is not done again");
+        assert_eq!(csv(&lab, signal), csv(&lab, "whole"), "{signal}");
+        assert_eq!(versions(&folder).len(), 12, "{signal}: no run began twice");
+    }
+}
+
+#[test]
+fn two_studies_in_one_folder_share_the_seeds() {
+    let lab = Lab::new();
+    study(&lab, "whole", "--seeds 0..5");
+    let both = [0, 1].map(|_| start(&lab, "--seeds 0..5 --output-dir shared --jobs 1"));
+    for child in both {
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    assert_eq!(csv(&lab, "shared"), csv(&lab, "whole"));
+    assert_eq!(versions(&lab.path().join("shared")).len(), 12);
+}
+
+#[test]
+fn shards_that_are_put_together_are_the_study() {
+    let lab = Lab::new();
+    study(&lab, "whole", "--seeds 0..4");
+    for shard in ["0/3", "1/3", "2/3"] {
+        study(&lab, "parts", &format!("--seeds 0..4 --shard {shard}"));
+    }
+    let collected = lab.program("study --collect parts").assert().success();
+    assert_eq!(csv(&lab, "parts"), csv(&lab, "whole"));
+    let said = String::from_utf8(collected.get_output().stdout.clone()).unwrap();
+    assert_eq!(said, study(&lab, "whole", "--seeds 0..4"), "with nothing left to train it says the same");
+    assert!(said.contains("MNISTModel and MNIST_MLR, by the 5 seeds of both\n"), "{said}");
+    for picture in ["accuracy", "test_accuracy_mlp", "test_accuracy_mlr"] {
+        assert!(lab.read("parts", &format!("{picture}.png")).starts_with(b"\x89PNG"));
+    }
+}
+
+#[test]
+fn a_training_that_diverges_or_fails_is_a_row_that_says_so() {
+    let lab = Lab::new();
+    let said = study(&lab, "diverged", "--seeds 0..1 --model mlp --lr 1e30");
+    assert!(said.contains("\n  2 more did not come to their end"), "{said}");
+    for row in rows_in(&lab.path().join("diverged")).unwrap() {
+        assert_eq!((String::from(row.end.clone()).as_str(), row.test_accuracy), ("diverged", None));
+    }
+
+    let spoilt = lab.path().join("failed/runs/mlr/seed=1/version_0");
+    fs::create_dir_all(&spoilt).unwrap();
+    fs::write(spoilt.join("run.json"), "{}").unwrap();
+    let options = format!("study {OPTIONS} --model mlr --seeds 0..2 --output-dir failed");
+    lab.program(&options).assert().code(1).stderr(contains("1 of them failed, runs/mlr/seed=1: "));
+    let ends = || -> Vec<String> {
+        let rows = rows_in(&lab.path().join("failed")).unwrap();
+        rows.into_iter().map(|row| String::from(row.end)).collect()
+    };
+    assert_eq!((ends()[0].as_str(), ends()[2].as_str()), ("max_epochs", "max_epochs"));
+    assert!(ends()[1].starts_with("failed: "), "{:?}", ends());
+    // Once the reason is gone, the same command does what is missing.
+    fs::remove_dir_all(spoilt).unwrap();
+    lab.program(&options).assert().success();
+    assert_eq!(ends(), ["max_epochs"; 3]);
+}
+
+#[test]
+fn what_does_not_go_with_a_study_is_refused_by_name() {
+    let lab = Lab::new();
+    study(&lab, "s", "--seeds 0 --model mlr");
+    let other = format!("study --epochs 3 --batch-size 32 --device cpu --seeds 1 --output-dir s");
+    assert_refused(&mut lab.program(&other), 2, &["--epochs 3", "have 2", "--output-dir"]);
+    assert_refused(&mut lab.program("study --collect nowhere"), 1, &["nowhere", "--output-dir"]);
+    for (option, value) in
+        [("--seeds", "5..1"), ("--shard", "2/2"), ("--vary", "luck"), ("--jobs", "0"), ("--model", "cnn")]
+    {
+        assert_refused(&mut lab.program(&format!("study {option} {value}")), 2, &[option]);
+    }
+    assert!(!lab.path().join("output").exists());
+    fs::write(lab.path().join("s/runs/mlr/seed=0/result.json"), "{").unwrap();
+    assert_refused(&mut lab.program("study --collect s"), 1, &["s/runs/mlr/seed=0/result.json", "remove it"]);
+}
+
+#[test]
+fn a_study_has_a_page() {
+    let lab = Lab::new();
+    study(&lab, "s", "--seeds 0..2");
+    lab.program("report s -o s.html").assert().success();
+    let html = fs::read_to_string(lab.path().join("s.html")).unwrap();
+    for said in ["<title>Study s", "P(MNISTModel &gt; MNIST_MLR)", "Validation accuracy against epoch"] {
+        assert!(html.contains(said), "{said}");
+    }
+    fs::write(lab.path().join("s/study.csv"), "model,seed\nmlp,x\n").unwrap();
+    assert_refused(&mut lab.program("report s -o s.html"), 1, &["s/study.csv"]);
+}
+
+#[test]
+#[ignore = "needs the Python reference"]
+fn the_statistics_are_numpys_and_scipys() {
+    let said: Value = serde_json::from_str(&stdout_of(&mut python("tests/study.py"))).unwrap();
+    for sample in said.as_array().unwrap() {
+        let numbers = |name: &str| -> Vec<f64> {
+            sample[name].as_array().unwrap().iter().map(|value| value.as_f64().unwrap()).collect()
+        };
+        let number = |name: &str| sample[name].as_f64().unwrap();
+        let (values, others) = (numbers("values"), numbers("others"));
+        let close = |what: &str, ours: f64, theirs: f64, within: f64| {
+            assert!((ours - theirs).abs() <= within, "{what}: {ours}, in Python {theirs}");
+        };
+        close("mean", mean(&values), number("mean"), 1e-15);
+        if values.len() > 1 {
+            close("standard deviation", standard_deviation(&values), number("standard_deviation"), 1e-15);
+        }
+        for (q, theirs) in [0.0, 0.05, 0.3, 0.5, 0.95, 1.0].into_iter().zip(numbers("quantiles")) {
+            assert_eq!(quantile(&values, q), theirs, "quantile {q}");
+        }
+        let interval = bootstrap_mean(&values);
+        // The same samples, and SciPy's own.
+        close("lower end", interval.low, numbers("bootstrap")[0], 1e-15);
+        close("upper end", interval.high, numbers("bootstrap")[1], 1e-15);
+        let width = interval.high - interval.low;
+        close("SciPy's lower end", interval.low, numbers("scipy")[0], 0.1 * width);
+        close("SciPy's upper end", interval.high, numbers("scipy")[1], 0.1 * width);
+        let pairs: Vec<_> = values.into_iter().zip(others).collect();
+        close("P(A > B)", outperforms(&pairs).value, number("outperforms"), 1e-15);
+    }
+}
