@@ -1,0 +1,130 @@
+#!/usr/bin/env bash
+# A study as an array job on a real Slurm: four tasks over eight seeds, one of them requeued midway, come to the study.csv
+# of a study without Slurm, but for the seconds.
+#
+#   tests/slurm.sh
+#
+# Needs root, and Debian's slurm-wlm and munge; it sets up a Slurm of its own on this machine, in a temporary folder, and
+# takes it down again. Not part of scripts/test.sh. Exit code: 0 if all is as it should be, 1 if not, 2 where it can't run.
+
+set -euo pipefail
+cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
+root=$PWD
+
+say() { echo "slurm.sh: $*" >&2; }
+cannot() {
+  say "$@"
+  exit 2
+}
+[[ $(id -u) == 0 ]] || cannot "needs root, to run slurmctld and slurmd"
+for needed in sbatch slurmctld slurmd munged; do
+  command -v "$needed" >/dev/null || cannot "no $needed here: apt-get install slurm-wlm munge"
+done
+! pgrep -x slurmctld >/dev/null || cannot "a slurmctld is running here already"
+
+source scripts/setup.sh
+read_options "$@"
+set_up libtorch mnist
+build
+
+folder=$(mktemp -d)
+pids=()
+# The functions of setup.sh use this trap too.
+finish() {
+  local status=$?
+  if ((status != 0)); then
+    tail -n 5 -- "$folder"/log/* "$folder"/task-* 2>/dev/null >&2 || true
+  fi
+  # Their names, as they may have forked.
+  pkill -x slurmd || true
+  pkill -x slurmctld || true
+  ((${#pids[@]} == 0)) || kill "${pids[@]}" 2>/dev/null || true
+  wait 2>/dev/null || true
+  rm -rf -- "$folder"
+  exit "$status"
+}
+trap finish EXIT
+mkdir "$folder"/{state,spool,log}
+
+if ! pgrep -x munged >/dev/null; then
+  mkdir -p /run/munge
+  chown munge:munge /run/munge
+  setsid runuser -u munge -- munged --foreground >"$folder/log/munged" 2>&1 &
+  pids+=($!)
+fi
+host=$(hostname -s)
+cat >"$folder/slurm.conf" <<CONF
+ClusterName=test
+SlurmctldHost=$host(127.0.0.1)
+SlurmUser=root
+SlurmdUser=root
+AuthType=auth/munge
+StateSaveLocation=$folder/state
+SlurmdSpoolDir=$folder/spool
+SlurmctldPidFile=$folder/slurmctld.pid
+SlurmdPidFile=$folder/slurmd.pid
+SlurmctldLogFile=$folder/log/slurmctld
+SlurmdLogFile=$folder/log/slurmd
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+ReturnToService=2
+MpiDefault=none
+SelectType=select/cons_tres
+NodeName=$host NodeAddr=127.0.0.1 CPUs=2 RealMemory=2000 State=UNKNOWN
+PartitionName=p Nodes=ALL Default=YES State=UP
+CONF
+export SLURM_CONF=$folder/slurm.conf
+setsid slurmctld -D >"$folder/log/ctld.out" 2>&1 &
+setsid slurmd -D -N "$host" >"$folder/log/slurmd.out" 2>&1 &
+
+# wait_for WHAT COMMAND...: until the command succeeds.
+wait_for() {
+  local what=$1 tries=0
+  shift
+  until "$@" >/dev/null 2>&1; do
+    ((++tries < 600)) || {
+      say "$what did not come"
+      exit 1
+    }
+    sleep 0.2
+  done
+}
+node_is_idle() { [[ $(sinfo --noheader --format=%T) == idle ]]; }
+wait_for "the node" node_is_idle
+
+options=(--seeds 0..7 --epochs 2 --device cpu --data-dir "$root/data")
+say "a study of eight seeds on Slurm, in four tasks"
+job=$(ISLP_MNIST=$program sbatch --parsable --array=0-3 --output="$folder/task-%a" scripts/study.sbatch \
+  "${options[@]}" --output-dir "$folder/slurm")
+task_runs() { compgen -G "$folder/slurm/runs/mlp/seed=1/version_0/run.json" >/dev/null; }
+wait_for "a run of the second task" task_runs
+# It waits two minutes before it runs again, unless it is told to.
+scontrol requeue "${job}_1"
+is_requeued() { [[ $(squeue --noheader --array --jobs="${job}_1" --format=%T) == PENDING ]]; }
+wait_for "the requeued task" is_requeued
+say "the second task was requeued"
+scontrol update jobid="${job}_1" StartTime=now
+is_over() { [[ ! $(squeue --noheader --jobs="$job" 2>/dev/null) ]]; }
+wait_for "the end of the tasks" is_over
+"$program" study --collect "$folder/slurm"
+
+say "the same without Slurm"
+"$program" study "${options[@]}" --output-dir "$folder/plain" --no-progress >/dev/null
+column=$(head -n 1 "$folder/plain/study.csv" | tr , '\n' | grep -n -x seconds | cut -d: -f1)
+without_seconds() { cut -d, --complement -f"$column" "$folder/$1/study.csv"; }
+[[ $(wc -l <"$folder/plain/study.csv") == 17 ]] || {
+  say "not sixteen runs"
+  exit 1
+}
+diff <(without_seconds plain) <(without_seconds slurm) || {
+  say "the two study.csv differ"
+  exit 1
+}
+# None was trained twice: what was requeued went on in its folder.
+begun=$(find "$folder/slurm/runs" -name 'version_*' | wc -l)
+[[ $begun == 16 ]] || {
+  say "$begun runs were begun, not 16"
+  exit 1
+}
+restarts=$(scontrol show job "${job}_1" 2>/dev/null | grep -o 'Restarts=[0-9]*' || true)
+say "the same study.csv, 16 runs (second task: ${restarts:-no longer known})"
