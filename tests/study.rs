@@ -202,6 +202,10 @@ fn a_training_that_diverges_or_fails_is_a_row_that_says_so() {
     fs::remove_dir_all(spoilt).unwrap();
     lab.program(&options).assert().success();
     assert_eq!(ends(), ["max_epochs"; 3]);
+    // The rows of runs that are gone stay.
+    fs::remove_dir_all(lab.path().join("failed/runs/mlr/seed=0")).unwrap();
+    lab.program("study --collect failed").assert().success();
+    assert_eq!(ends(), ["max_epochs"; 3]);
 }
 
 #[test]

@@ -63,6 +63,13 @@ impl From<Varied> for String {
 }
 
 /// One run of a study.
+///
+/// ```
+/// use islp_mnist::{notebook::models::Model, study::{Key, Varied}};
+///
+/// let key = Key { model: Model::Mlp, varied: Varied::Seed, seed: 7 };
+/// assert_eq!(key.folder().to_str(), Some("runs/mlp/seed=7"));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Key {
     /// The model that is trained.

@@ -2,6 +2,17 @@
 //!
 //! Its folder holds `study.json` with the options that all runs share, a folder of every run under `runs/`, and what they
 //! came to in `study.csv`.
+//!
+//! ```
+//! use islp_mnist::study::{Summary, rows_in};
+//!
+//! let summary = Summary::new(&rows_in("output/study".as_ref())?);
+//! let mlp = &summary.distributions[0];
+//! assert_eq!(mlp.accuracies.len(), 100);
+//! assert!(mlp.mean.low < mlp.mean.value && mlp.mean.value < mlp.mean.high);
+//! println!("{summary}");
+//! # Ok::<(), islp_mnist::study::Error>(())
+//! ```
 
 mod error;
 mod figures;

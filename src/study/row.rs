@@ -11,7 +11,14 @@ use crate::util::file;
 /// Ten million runs have less.
 const LARGEST: u64 = 1 << 30;
 
-/// How a run of a study ended.
+/// How a run of a study ended, as `study.csv` has it.
+///
+/// ```
+/// use islp_mnist::study::End;
+///
+/// assert_eq!(End::try_from("failed: a full disk".to_string()), Ok(End::Failed("a full disk".into())));
+/// assert_eq!(String::from(End::MaxEpochs), "max_epochs");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum End {
@@ -23,7 +30,15 @@ pub enum End {
     Failed(String),
 }
 
-/// One run.
+/// What one run came to.
+///
+/// ```
+/// use islp_mnist::study::{End, rows_in};
+///
+/// let rows = rows_in("output/study".as_ref())?;
+/// assert!(rows.iter().all(|row| row.end != End::MaxEpochs || row.test_accuracy.is_some()));
+/// # Ok::<(), islp_mnist::study::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Row {
     /// The model that was trained.

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::cli::hints::UsageError;
 use crate::cli::options::RunOptions;
 use crate::lightning::limit_train_batches::LimitTrainBatches;
-use crate::study::{Key, RUNS, Row, STUDY_CSV, to_csv};
+use crate::study::{Key, RUNS, Row, STUDY_CSV, rows_in, to_csv};
 use crate::util::file;
 
 const STUDY_JSON: &str = "study.json";
@@ -146,7 +146,7 @@ impl StudyFolder {
     /// Writes study.csv of all that the runs came to so far; the rows.
     ///
     /// # Errors
-    /// Files that can't be read, or a disk that is full.
+    /// Files that can't be read, a study.csv that is something else, or a disk that is full.
     pub fn write_csv(&self) -> Result<Vec<Row>> {
         let mut rows = vec![];
         let runs = self.0.join(RUNS);
@@ -154,6 +154,12 @@ impl StudyFolder {
             for run in subfolders(&model)? {
                 rows.extend(self.result(&run)?);
             }
+        }
+        // Of runs whose folders are gone the rows stay.
+        if self.0.join(STUDY_CSV).exists() {
+            let mut before = rows_in(&self.0)?;
+            before.retain(|row| rows.iter().all(|newer| newer.key() != row.key()));
+            rows.append(&mut before);
         }
         let csv = to_csv(&mut rows)?;
         file::write(&self.0.join(STUDY_CSV), &csv)?;

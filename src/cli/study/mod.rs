@@ -43,7 +43,7 @@ const SIZE: (usize, usize) = (600, 450);
 ///   islp-mnist study --seeds 0..99
 ///   islp-mnist study --model mlp --vary init --seeds 0..29
 ///   islp-mnist study --seeds 0..999 --shard 3/10
-///   islp-mnist study --collect output/study
+///   islp-mnist study --collect output/seeds
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment, about = "Train with many seeds, and say what is the model and what is luck")]
 pub struct StudyArgs {
@@ -68,7 +68,7 @@ pub struct StudyArgs {
     #[arg(long, value_name = "I/N")]
     shard: Option<Shard>,
     /// Folder of the study
-    #[arg(long, value_name = "DIR", default_value = "output/study")]
+    #[arg(long, value_name = "DIR", default_value = "output/seeds")]
     output_dir: PathBuf,
     /// Train nothing; put together what the runs in this folder came to
     #[arg(long, value_name = "DIR", conflicts_with_all = ["output_dir", "shard", "seeds", "vary", "models", "jobs"])]
