@@ -212,8 +212,8 @@ fn a_training_that_diverges_or_fails_is_a_row_that_says_so() {
 fn what_does_not_go_with_a_study_is_refused_by_name() {
     let lab = Lab::new();
     study(&lab, "s", "--seeds 0 --model mlr");
-    let other = format!("study --epochs 3 --batch-size 32 --device cpu --seeds 1 --output-dir s");
-    assert_refused(&mut lab.program(&other), 2, &["--epochs 3", "have 2", "--output-dir"]);
+    let other = "study --epochs 3 --batch-size 32 --device cpu --seeds 1 --output-dir s";
+    assert_refused(&mut lab.program(other), 2, &["--epochs 3", "have 2", "--output-dir"]);
     assert_refused(&mut lab.program("study --collect nowhere"), 1, &["nowhere", "--output-dir"]);
     for (option, value) in
         [("--seeds", "5..1"), ("--shard", "2/2"), ("--vary", "luck"), ("--jobs", "0"), ("--model", "cnn")]
