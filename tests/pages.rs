@@ -105,7 +105,10 @@ fn the_pages_of_runs_have_nothing_wrong_with_them_in_chromium() {
         lab.program(&format!("report {runs} -o {page}")).assert().success();
     }
     let mut pages: Vec<_> = pages.iter().map(|(page, _)| lab.path().join(page)).collect();
-    pages.extend(["output/report.html", "output/parity.html"].map(|page| checkout().join(page)));
+    pages.extend(
+        ["output/report.html", "output/parity.html", "output/study/study.html"]
+            .map(|page| checkout().join(page)),
+    );
     let found = problems(&pages.iter().map(|page| page.as_path()).collect::<Vec<_>>());
     assert!(found.is_empty(), "{found:#?}");
 }

@@ -20,7 +20,7 @@ cannot() {
 for needed in sbatch slurmctld slurmd munged; do
   command -v "$needed" >/dev/null || cannot "no $needed here: apt-get install slurm-wlm munge"
 done
-! pgrep -x slurmctld >/dev/null || cannot "a slurmctld is running here already"
+! pgrep -x 'slurmctld|slurmd' >/dev/null || cannot "a Slurm is running here already"
 
 source scripts/setup.sh
 read_options "$@"
@@ -35,9 +35,6 @@ finish() {
   if ((status != 0)); then
     tail -n 5 -- "$folder"/log/* "$folder"/task-* 2>/dev/null >&2 || true
   fi
-  # Their names, as they may have forked.
-  pkill -x slurmd || true
-  pkill -x slurmctld || true
   ((${#pids[@]} == 0)) || kill "${pids[@]}" 2>/dev/null || true
   wait 2>/dev/null || true
   rm -rf -- "$folder"
@@ -75,7 +72,9 @@ PartitionName=p Nodes=ALL Default=YES State=UP
 CONF
 export SLURM_CONF=$folder/slurm.conf
 setsid slurmctld -D >"$folder/log/ctld.out" 2>&1 &
+pids+=($!)
 setsid slurmd -D -N "$host" >"$folder/log/slurmd.out" 2>&1 &
+pids+=($!)
 
 # wait_for WHAT COMMAND...: until the command succeeds.
 wait_for() {
@@ -92,12 +91,18 @@ wait_for() {
 node_is_idle() { [[ $(sinfo --noheader --format=%T) == idle ]]; }
 wait_for "the node" node_is_idle
 
-options=(--seeds 0..7 --epochs 2 --device cpu --data-dir "$root/data")
+options=(--seeds 0..7 --epochs 4 --device cpu --data-dir "$root/data")
 say "a study of eight seeds on Slurm, in four tasks"
 job=$(ISLP_MNIST=$program sbatch --parsable --array=0-3 --output="$folder/task-%a" scripts/study.sbatch \
   "${options[@]}" --output-dir "$folder/slurm")
-task_runs() { compgen -G "$folder/slurm/runs/mlp/seed=1/version_0/run.json" >/dev/null; }
-wait_for "a run of the second task" task_runs
+# The second task has the seeds 1 and 5. It is taken away in the middle of its first run.
+first=$folder/slurm/runs/mlp/seed=1
+has_checkpoint() { [[ -e $first/version_0/checkpoints/last.safetensors ]]; }
+wait_for "a checkpoint of the second task" has_checkpoint
+[[ $(squeue --noheader --array --jobs="${job}_1" --format=%T) == RUNNING && ! -e $first/result.json ]] || {
+  say "the second task was done with its first run before it could be taken away"
+  exit 1
+}
 # It waits two minutes before it runs again, unless it is told to.
 scontrol requeue "${job}_1"
 is_requeued() { [[ $(squeue --noheader --array --jobs="${job}_1" --format=%T) == PENDING ]]; }
@@ -121,7 +126,7 @@ diff <(without_seconds plain) <(without_seconds slurm) || {
   exit 1
 }
 # None was trained twice: what was requeued went on in its folder.
-begun=$(find "$folder/slurm/runs" -name 'version_*' | wc -l)
+begun=$(find "$folder/slurm/runs" -path '*/version_*/run.json' | wc -l)
 [[ $begun == 16 ]] || {
   say "$begun runs were begun, not 16"
   exit 1

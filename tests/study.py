@@ -17,6 +17,7 @@ def statistics(values, others):
     n = len(values)
     drawn = torch.empty(RESAMPLES, n, dtype=torch.int64).random_(generator=torch.Generator().manual_seed(0)).numpy() % n
     means = np.array([sum(sample) / n for sample in values[drawn].tolist()])
+    wins = (values > others) + 0.5 * (values == others)
     said = {
         "values": values.tolist(),
         "others": others.tolist(),
@@ -25,7 +26,9 @@ def statistics(values, others):
         "quantiles": np.quantile(values, [0.0, 0.05, 0.3, 0.5, 0.95, 1.0]).tolist(),
         "bootstrap": np.quantile(means, [0.025, 0.975]).tolist(),
         "scipy": [float(values[0])] * 2,
-        "outperforms": float(np.mean((values > others) + 0.5 * (values == others))),
+        "outperforms": float(np.mean(wins)),
+        "outperforms_bootstrap": np.quantile(wins[drawn].mean(axis=1), [0.025, 0.975]).tolist(),
+        "binomial_error": float(scipy.stats.binom(10_000, values[0]).std() / 10_000),
     }
     if n > 1:
         interval = scipy.stats.bootstrap((values,), np.mean, method="percentile", n_resamples=RESAMPLES,

@@ -9,7 +9,9 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use common::{Lab, assert_refused, islp_mnist, python, stdout_of};
-use islp_mnist::study::{bootstrap_mean, mean, outperforms, quantile, rows_in, standard_deviation};
+use islp_mnist::study::{
+    binomial_error, bootstrap_mean, mean, outperforms, quantile, rows_in, standard_deviation,
+};
 use predicates::str::contains;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -41,12 +43,17 @@ fn csv(lab: &Lab, folder: &str) -> Vec<Vec<String>> {
 
 /// The version folders of all runs.
 fn versions(folder: &Path) -> Vec<PathBuf> {
-    let list =
-        |folder: &Path| fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
+    let list = |folder: &Path| {
+        fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.is_dir())
+            .collect::<Vec<_>>()
+    };
     let models = list(&folder.join("runs"));
     let runs = models.iter().flat_map(|model| list(model));
     let files = runs.flat_map(|run| list(&run));
-    files.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with("version_")).collect()
+    files.filter(|path| path.join("run.json").exists()).collect()
 }
 
 #[test]
@@ -91,6 +98,9 @@ fn the_weights_of_a_seed_are_pythons() {
         train.args(["--threads", "1", "--model", row.model.name(), "--seed", &row.seed.to_string()]);
         let run = stdout_of(&mut train);
         let sha256 = sha256(&lab.read(run.trim_end(), "model.safetensors"));
+        let metrics = &lab.run_json(run.trim_end())["outcome"]["metrics"];
+        assert_eq!(json!(row.valid_accuracy), metrics["valid_accuracy"], "{row:?}");
+        assert_eq!(json!(row.valid_loss), metrics["valid_loss"], "{row:?}");
         assert_eq!(row.weights_sha256, Some(sha256), "{row:?}");
     }
 }
@@ -149,6 +159,25 @@ fn a_study_that_is_killed_or_stopped_goes_on_and_trains_none_twice() {
 }
 
 #[test]
+fn a_run_that_is_trained_but_not_written_down_is_not_trained_again() {
+    let lab = Lab::new();
+    study(&lab, "s", "--seeds 0..1 --model mlp");
+    let whole = csv(&lab, "s");
+    let run = lab.path().join("s/runs/mlp/seed=1");
+    let weights = || fs::metadata(run.join("version_0/model.safetensors")).unwrap().modified().unwrap();
+    let at = weights();
+    for harm in ["gone", "damaged"] {
+        fs::write(run.join("result.json"), "{").unwrap();
+        if harm == "gone" {
+            fs::remove_file(run.join("result.json")).unwrap();
+        }
+        study(&lab, "s", "--seeds 0..1 --model mlp");
+        assert_eq!((csv(&lab, "s"), weights()), (whole.clone(), at), "{harm}");
+        assert!(!run.join("version_0/checkpoints").exists() && run.join("result.json").exists());
+    }
+}
+
+#[test]
 fn two_studies_in_one_folder_share_the_seeds() {
     let lab = Lab::new();
     study(&lab, "whole", "--seeds 0..5");
@@ -191,7 +220,7 @@ fn a_training_that_diverges_or_fails_is_a_row_that_says_so() {
     fs::create_dir_all(&spoilt).unwrap();
     fs::write(spoilt.join("run.json"), "{}").unwrap();
     let options = format!("study {OPTIONS} --model mlr --seeds 0..2 --output-dir failed");
-    lab.program(&options).assert().code(1).stderr(contains("1 of them failed, runs/mlr/seed=1: "));
+    lab.program(&options).assert().code(1).stderr(contains("1 of them failed, failed/runs/mlr/seed=1: "));
     let ends = || -> Vec<String> {
         let rows = rows_in(&lab.path().join("failed")).unwrap();
         rows.into_iter().map(|row| String::from(row.end)).collect()
@@ -221,8 +250,8 @@ fn what_does_not_go_with_a_study_is_refused_by_name() {
         assert_refused(&mut lab.program(&format!("study {option} {value}")), 2, &[option]);
     }
     assert!(!lab.path().join("output").exists());
-    fs::write(lab.path().join("s/runs/mlr/seed=0/result.json"), "{").unwrap();
-    assert_refused(&mut lab.program("study --collect s"), 1, &["s/runs/mlr/seed=0/result.json", "remove it"]);
+    let dropout = lab.program("study --model mlr --vary dropout").assert().code(2);
+    dropout.stderr(contains("logistic regression has no dropout"));
 }
 
 #[test]
@@ -234,8 +263,14 @@ fn a_study_has_a_page() {
     for said in ["<title>Study s", "P(MNISTModel &gt; MNIST_MLR)", "Validation accuracy against epoch"] {
         assert!(html.contains(said), "{said}");
     }
+    let whole = csv(&lab, "s");
     fs::write(lab.path().join("s/study.csv"), "model,seed\nmlp,x\n").unwrap();
-    assert_refused(&mut lab.program("report s -o s.html"), 1, &["s/study.csv"]);
+    for command in ["report s -o s.html", "study --collect s"] {
+        assert_refused(&mut lab.program(command), 1, &["s/study.csv", "remove it"]);
+    }
+    fs::remove_file(lab.path().join("s/study.csv")).unwrap();
+    lab.program("study --collect s").assert().success();
+    assert_eq!(csv(&lab, "s"), whole);
 }
 
 #[test]
@@ -248,6 +283,7 @@ fn the_statistics_are_numpys_and_scipys() {
         };
         let number = |name: &str| sample[name].as_f64().unwrap();
         let (values, others) = (numbers("values"), numbers("others"));
+        let first = values[0];
         let close = |what: &str, ours: f64, theirs: f64, within: f64| {
             assert!((ours - theirs).abs() <= within, "{what}: {ours}, in Python {theirs}");
         };
@@ -266,6 +302,10 @@ fn the_statistics_are_numpys_and_scipys() {
         close("SciPy's lower end", interval.low, numbers("scipy")[0], 0.1 * width);
         close("SciPy's upper end", interval.high, numbers("scipy")[1], 0.1 * width);
         let pairs: Vec<_> = values.into_iter().zip(others).collect();
-        close("P(A > B)", outperforms(&pairs).value, number("outperforms"), 1e-15);
+        let interval = outperforms(&pairs);
+        close("P(A > B)", interval.value, number("outperforms"), 1e-15);
+        close("its lower end", interval.low, numbers("outperforms_bootstrap")[0], 1e-15);
+        close("its upper end", interval.high, numbers("outperforms_bootstrap")[1], 1e-15);
+        close("binomial error", binomial_error(first, 10_000), number("binomial_error"), 1e-15);
     }
 }

@@ -5,7 +5,7 @@ mod common;
 use common::{Lab, assert_refused, tensors};
 use islp_mnist::islp::SimpleDataModule;
 use islp_mnist::notebook::models::Model;
-use islp_mnist::torch::{Generator, Source};
+use islp_mnist::torch::{DropoutGenerator, Generator, Source};
 use islp_mnist::torchvision;
 use tch::nn::VarStore;
 use tch::{Device, Tensor};
@@ -53,6 +53,20 @@ fn the_varied_source_draws_as_with_the_other_seed_and_all_others_as_before() {
             assert!(varied[kind] == *expected, "with {source} varied, {name}");
         }
     }
+}
+
+#[test]
+fn cudas_dropout_varies_alone_too() {
+    let [base, other, varied] = [1, 2, 1].map(Generator::new);
+    varied.vary(Source::Dropout, 2);
+    for generator in [&base, &other, &varied] {
+        generator.draw_dropout_from(DropoutGenerator::Cuda);
+    }
+    let mask = |generator: &Generator| generator.cuda().dropout_mask(1000, 0.6).unwrap();
+    assert_eq!(mask(&varied), mask(&other));
+    assert_ne!(mask(&varied), mask(&base));
+    assert_eq!(varied.uniform(10, -1.0, 1.0), base.uniform(10, -1.0, 1.0));
+    assert_eq!(varied.random(), base.random());
 }
 
 #[test]

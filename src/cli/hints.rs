@@ -13,6 +13,7 @@ use crate::lightning::error::CheckpointError;
 use crate::notebook;
 use crate::notebook::weights::{self, ContentError};
 use crate::report;
+use crate::study;
 use crate::torch;
 use crate::torch::cuda::NoCuda;
 use crate::torch::libtorch;
@@ -73,6 +74,7 @@ fn hint(error: &anyhow::Error) -> Option<&'static str> {
         .or_else(|| weights(error.downcast_ref()?))
         .or_else(|| comparison(error.downcast_ref()?))
         .or_else(|| page(error.downcast_ref()?))
+        .or_else(|| study(error.downcast_ref()?))
         .or_else(|| picture(error.downcast_ref()?))
         .or_else(|| device(error.downcast_ref()?))
         .or_else(|| cuda(error.downcast_ref()?))
@@ -87,6 +89,7 @@ fn torch(error: &torch::Error) -> Option<&'static str> {
         torch::Error::OutOfMemory(_) => Some("a smaller --batch-size takes less memory"),
         torch::Error::CudaMask(_) => Some("take --device cuda, or --generator cpu"),
         torch::Error::CudaDraws => Some("please report it, or take --generator cpu"),
+        torch::Error::CudaOffset(_) => Some("take an earlier checkpoint"),
         _ => None,
     }
 }
@@ -170,9 +173,15 @@ fn page(error: &report::Error) -> Option<&'static str> {
         report::Error::Outputs(_) => Some("take a run that did not diverge"),
         report::Error::Weights(error) => weights(error),
         report::Error::Compare(error) => comparison(error),
+        report::Error::Study(error) => study(error),
         report::Error::Islp(error) => islp(error),
         _ => None,
     }
+}
+
+fn study(error: &study::Error) -> Option<&'static str> {
+    matches!(error, study::Error::Csv { .. })
+        .then_some("remove it, and study --collect makes it anew of the runs")
 }
 
 /// What to do next about two runs that were compared.

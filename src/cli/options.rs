@@ -160,11 +160,13 @@ fn notebook() -> notebook::Options {
     notebook::Options::default()
 }
 
-fn flag(name: &str) -> String {
+/// The option as one types it.
+pub fn flag(name: &str) -> String {
     format!("--{}", name.replace('_', "-"))
 }
 
-fn text(value: &Value) -> String {
+/// A value as one types it.
+pub fn text(value: &Value) -> String {
     match value {
         Value::Null => "none".into(),
         Value::String(text) => text.clone(),

@@ -61,7 +61,11 @@ impl Line {
             varied: varied.to_string(),
             n: if *others > 0 { format!("{n} of {}", accuracies.len() + others) } else { n },
             mean: number(distribution.mean.value),
-            interval: format!("{} to {}", number(distribution.mean.low), number(distribution.mean.high)),
+            interval: if accuracies.len() > 1 {
+                format!("{} to {}", number(distribution.mean.low), number(distribution.mean.high))
+            } else {
+                "–".into()
+            },
             standard_deviation: number(distribution.standard_deviation),
             range: format!("{} to {}", number(low), number(high)),
             binomial: number(distribution.binomial_error()),
@@ -71,9 +75,13 @@ impl Line {
 }
 
 fn difference(difference: &Difference) -> [String; 3] {
-    let text =
-        |Interval { value, low, high }: Interval| format!("{value:.4}, 95 % interval {low:.4} to {high:.4}");
-    [difference.n.to_string(), text(difference.mean), text(difference.outperforms)]
+    let text = |Interval { value, low, high }: Interval| {
+        let interval =
+            if low < high { format!(", 95 % interval {low:.4} to {high:.4}") } else { String::new() };
+        format!("{value:.4}{interval}")
+    };
+    let Difference { n, mean, wins, outperforms } = difference;
+    [n.to_string(), text(*mean), format!("{}, with {wins} of {n} seeds", text(*outperforms))]
 }
 
 fn row(row: &Row) -> [String; 9] {

@@ -16,6 +16,16 @@ const LARGEST_CSV: u64 = 16 << 20;
 const OUTSIDE: f64 = 0.05;
 
 /// A picture of a study.
+///
+/// ```
+/// use islp_mnist::study::{Summary, pictures, rows_in};
+///
+/// let folder = "output/study".as_ref();
+/// let rows = rows_in(folder)?;
+/// let pictures = pictures(folder, &rows, &Summary::new(&rows), (600, 450))?;
+/// assert!(pictures.iter().any(|picture| picture.name == "sources"));
+/// # Ok::<(), islp_mnist::study::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Picture {
     /// Of its files, without an ending.
@@ -82,8 +92,9 @@ fn accuracy(folder: &Path, rows: &[Row]) -> Result<Option<(Bands, String)>, Erro
                 Err(error) if error.is_not_found() => continue,
                 Err(error) => return Err(error.into()),
             };
-            count += 1;
-            for (epoch, value) in valid_points(Metric::Accuracy, &csv).into_iter().flatten() {
+            let points = valid_points(Metric::Accuracy, &csv).unwrap_or_default();
+            count += usize::from(!points.is_empty());
+            for (epoch, value) in points {
                 match epochs.iter_mut().find(|(at, _)| *at == epoch) {
                     Some((_, values)) => values.push(value),
                     None => epochs.push((epoch, vec![value])),
@@ -130,14 +141,14 @@ fn sources(summary: &Summary) -> Option<(Bars, String)> {
         .filter(|distribution| distribution.accuracies.len() > 1)
         .map(|distribution| {
             let what = match distribution.varied {
-                Varied::Seed => "all".to_string(),
+                Varied::Seed => "seed".to_string(),
                 Varied::Source(source) => source.to_string(),
             };
             (format!("{}, {what}", distribution.model), 100.0 * distribution.standard_deviation)
         })
         .collect();
     let varied = summary.distributions.iter().any(|distribution| distribution.varied != Varied::Seed);
-    let caption = "Standard deviation of the test accuracy where one source of randomness varies, or all, in percentage \
-                   points";
+    let caption = "Standard deviation of the test accuracy where one source of randomness varies, or with the seed all \
+                   but the split, in percentage points";
     (varied && !bars.is_empty()).then(|| (Bars::new("standard deviation, %", bars), caption.to_string()))
 }

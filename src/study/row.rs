@@ -57,7 +57,7 @@ pub struct Row {
     pub valid_loss: Option<f64>,
     /// Epochs finished.
     pub epochs: usize,
-    /// From the run's start to its end, or the sum of its parts.
+    /// From the run's start to its end; of one that went on the sum of the parts that were not killed.
     pub seconds: f64,
     /// SHA-256 of its model.safetensors, in hexadecimal.
     pub weights_sha256: Option<String>,

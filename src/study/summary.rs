@@ -21,6 +21,15 @@ pub(super) fn printed(model: Model) -> f64 {
 }
 
 /// The test accuracies of one model with one kind of seeds.
+///
+/// ```
+/// use islp_mnist::study::{Summary, rows_in};
+///
+/// let summary = Summary::new(&rows_in("output/study".as_ref())?);
+/// let mlp = &summary.distributions[0];
+/// assert!(mlp.standard_deviation > mlp.binomial_error());
+/// # Ok::<(), islp_mnist::study::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Distribution {
     /// The model.
@@ -38,17 +47,36 @@ pub struct Distribution {
 }
 
 /// Two models, by the seeds that both have.
+///
+/// ```
+/// use islp_mnist::study::{Summary, rows_in};
+///
+/// let summary = Summary::new(&rows_in("output/study".as_ref())?);
+/// let difference = summary.difference.unwrap();
+/// assert!(difference.n == 100 && difference.outperforms.value > 0.9);
+/// # Ok::<(), islp_mnist::study::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Difference {
     /// Seeds that both have.
     pub n: usize,
     /// The mean of how much more accurate the MLP is.
     pub mean: Interval,
+    /// With so many seeds the MLP is the better one.
+    pub wins: usize,
     /// How probable it is that the MLP is the better one.
     pub outperforms: Interval,
 }
 
-/// All of a study.
+/// All of a study; as text what `islp-mnist study` prints.
+///
+/// ```
+/// use islp_mnist::study::{Summary, rows_in};
+///
+/// let summary = Summary::new(&rows_in("output/study".as_ref())?).to_string();
+/// assert!(summary.starts_with("MNISTModel, test accuracy over 100 seeds\n"));
+/// # Ok::<(), islp_mnist::study::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Summary {
     /// Of each model and kind of seeds.
@@ -99,7 +127,8 @@ impl Distribution {
 
     /// How many seeds come to a lower test accuracy than the notebook prints.
     pub fn below_printed(&self) -> usize {
-        self.accuracies.iter().filter(|&&accuracy| accuracy < printed(self.model)).count()
+        // As f32, which the accuracies are.
+        self.accuracies.iter().filter(|&&accuracy| (accuracy as f32) < printed(self.model) as f32).count()
     }
 }
 
@@ -116,6 +145,7 @@ impl Difference {
         (!pairs.is_empty()).then(|| Self {
             n: pairs.len(),
             mean: bootstrap_mean(&differences),
+            wins: pairs.iter().filter(|(mlp, mlr)| mlp > mlr).count(),
             outperforms: outperforms(&pairs),
         })
     }
@@ -137,7 +167,11 @@ impl Display for Distribution {
             return Ok(());
         }
         let Interval { value, low, high } = center;
-        writeln!(f, "  mean                {value:.4}   95 % interval {low:.4} to {high:.4} (bootstrap)")?;
+        write!(f, "  mean                {value:.4}")?;
+        if accuracies.len() > 1 {
+            write!(f, "   95 % interval {low:.4} to {high:.4} (bootstrap)")?;
+        }
+        writeln!(f)?;
         if accuracies.len() > 1 {
             writeln!(f, "  standard deviation  {standard_deviation:.4}")?;
         }
@@ -150,7 +184,7 @@ impl Display for Distribution {
         )?;
         if *varied == Varied::Seed {
             let (below, n) = (self.below_printed(), accuracies.len());
-            writeln!(f, "  the notebook's      {:.4}   {below} of {n} seeds are below it", printed(*model))?;
+            writeln!(f, "  the notebook's      {:.3}    {below} of {n} seeds are below it", printed(*model))?;
         }
         Ok(())
     }
@@ -158,12 +192,17 @@ impl Display for Distribution {
 
 impl Display for Difference {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
-        let Self { n, mean, outperforms } = self;
+        let Self { n, mean, wins, outperforms } = self;
         writeln!(f, "MNISTModel and MNIST_MLR, by the {n} seeds of both")?;
         let Interval { value, low, high } = mean;
         writeln!(f, "  difference          {value:.4}   95 % interval {low:.4} to {high:.4} (bootstrap)")?;
         let Interval { value, low, high } = outperforms;
-        writeln!(f, "  P(MLP > MLR)        {value:.4}   95 % interval {low:.4} to {high:.4} (bootstrap)")
+        write!(f, "  P(MLP > MLR)        {value:.4}   with {wins} of {n} seeds")?;
+        // Where all agree the bootstrap sees nothing else.
+        if (0.0..1.0).contains(low) && low < high {
+            write!(f, ", 95 % interval {low:.4} to {high:.4} (bootstrap)")?;
+        }
+        writeln!(f)
     }
 }
 

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::cli::hints::UsageError;
-use crate::cli::options::RunOptions;
+use crate::cli::options::{RunOptions, flag, text};
 use crate::lightning::limit_train_batches::LimitTrainBatches;
 use crate::study::{Key, RUNS, Row, STUDY_CSV, rows_in, to_csv};
 use crate::util::file;
@@ -68,15 +68,17 @@ impl StudyFolder {
         let ours = serde_json::to_value(settings)?;
         match file::read(&study_json, LARGEST) {
             Ok(bytes) => {
-                let theirs: Value = serde_json::from_slice(&bytes)
-                    .with_context(|| format!("{}: not that of a study", study_json.display()))?;
+                let theirs: Value = serde_json::from_slice(&bytes).with_context(|| {
+                    format!("{}: not that of a study; name another --output-dir", study_json.display())
+                })?;
                 for (name, value) in ours.as_object().into_iter().flatten() {
                     if theirs[name] != *value {
                         bail!(UsageError(format!(
-                            "--{} {value} does not go with the study in {}, whose runs have {}; --output-dir names another",
-                            name.replace('_', "-"),
+                            "{} {} does not go with the study in {}, whose runs have {}; --output-dir names another",
+                            flag(name),
+                            text(value),
                             path.display(),
-                            theirs[name]
+                            text(&theirs[name])
                         )));
                     }
                 }
@@ -123,12 +125,8 @@ impl StudyFolder {
     fn result(&self, folder: &Path) -> Result<Option<Row>> {
         let path = folder.join(RESULT);
         match file::read(&path, LARGEST) {
-            Ok(bytes) => {
-                let row = serde_json::from_slice(&bytes);
-                Ok(Some(
-                    row.with_context(|| format!("{}: not what a run came to; remove it", path.display()))?,
-                ))
-            }
+            // A damaged one is made anew.
+            Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error.into()),
         }
@@ -148,6 +146,11 @@ impl StudyFolder {
     /// # Errors
     /// Files that can't be read, a study.csv that is something else, or a disk that is full.
     pub fn write_csv(&self) -> Result<Vec<Row>> {
+        // Another study in this folder may be at it.
+        let path = self.0.join(RUNS).join(LOCK);
+        let lock = File::options().create(true).truncate(false).write(true).open(&path);
+        let lock = lock.map_err(file::Error::io("open", &path))?;
+        lock.lock().map_err(file::Error::io("lock", &path))?;
         let mut rows = vec![];
         let runs = self.0.join(RUNS);
         for model in subfolders(&runs)? {

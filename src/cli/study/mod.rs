@@ -8,16 +8,18 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::thread::available_parallelism;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
+use tch::Device;
 
-use super::{DataDir, check_generator, print, say, set_up, shell_word};
+use super::{DataDir, UsageError, check_generator, print, say, set_up, shell_word};
 use crate::cli::interrupt::Interrupt;
 use crate::cli::options::RunOptions;
 use crate::cli::values::{at_least_one, model};
 use crate::lightning::limit_train_batches::LimitTrainBatches;
 use crate::notebook::models::Model;
 use crate::study::{End, Key, Row, Summary, Varied, pictures};
+use crate::torch::Source;
 use crate::torchvision;
 use crate::util::file;
 use folder::{Settings, StudyFolder};
@@ -46,6 +48,8 @@ const SIZE: (usize, usize) = (600, 450);
 ///   islp-mnist study --collect output/seeds
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment, about = "Train with many seeds, and say what is the model and what is luck")]
+#[command(mut_arg("threads", |arg| arg.help("Threads of libtorch for each run [default: 1]")))]
+#[command(mut_arg("seed", |arg| arg.help("With --vary, the seed of all that does not vary")))]
 pub struct StudyArgs {
     /// The models: mlp, mlr
     #[arg(long = "model", value_delimiter = ',', value_parser = model(), default_value = "mlp,mlr")]
@@ -61,17 +65,20 @@ pub struct StudyArgs {
     /// Training batches of an epoch: a number, or with a decimal point a fraction [default: all]
     #[arg(long, value_name = "N|FRACTION")]
     limit_train_batches: Option<LimitTrainBatches>,
-    /// Runs at a time [default: the cores that --threads leaves room for]
+    /// Epochs from one checkpoint of a run to the next: what a kill can cost
+    #[arg(long, value_name = "EPOCHS", default_value = "1", value_parser = at_least_one)]
+    checkpoint_every: usize,
+    /// Runs at a time [default: the cores divided by --threads; on a GPU one]
     #[arg(long, value_parser = at_least_one)]
     jobs: Option<usize>,
-    /// Only every Nth run, from the Ith on, counting from 0: a part for each machine, or for each task of an array job
+    /// Only every Nth seed, from the Ith on, counting from 0: a part for each machine, or for each task of an array job
     #[arg(long, value_name = "I/N")]
     shard: Option<Shard>,
     /// Folder of the study
     #[arg(long, value_name = "DIR", default_value = "output/seeds")]
     output_dir: PathBuf,
     /// Train nothing; put together what the runs in this folder came to
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["output_dir", "shard", "seeds", "vary", "models", "jobs"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["output_dir", "shard", "seeds", "vary", "models", "jobs", "checkpoint_every"])]
     collect: Option<PathBuf>,
     #[command(flatten)]
     data: DataDir,
@@ -92,12 +99,22 @@ pub fn run(args: &StudyArgs) -> Result<u8> {
     check_generator()?;
     let wider = if args.models.contains(&Model::Mlp) { Model::Mlp } else { Model::Mlr };
     let options = options.on(device, wider)?;
+    let keys = keys(args);
+    ensure!(
+        !keys.is_empty(),
+        UsageError(
+            "--vary dropout leaves no model: logistic regression has no dropout; take --model mlp".into()
+        )
+    );
     let data_dir = args.data.or(None);
     let mnist = torchvision::load(&data_dir, device)?;
     let settings = Settings { run: options.clone(), limit_train_batches: args.limit_train_batches };
     let folder = StudyFolder::create(&args.output_dir, &settings)?;
     let interrupt = Interrupt::catch().context("cannot catch signals")?;
     let jobs = args.jobs.unwrap_or_else(|| {
+        if device != Device::Cpu {
+            return 1;
+        }
         let cores = available_parallelism().map_or(1, usize::from);
         (cores / options.threads.unwrap_or(1).max(1) as usize).max(1)
     });
@@ -108,12 +125,13 @@ pub fn run(args: &StudyArgs) -> Result<u8> {
         mnist: &mnist,
         device,
         jobs,
+        checkpoint_every: args.checkpoint_every,
         interrupt: &interrupt,
         is_shown: !args.no_progress,
     };
-    pool.run(&keys(args))?;
+    pool.run(&keys)?;
     if let Some(exit_code) = interrupt.exit_code() {
-        folder.write_csv()?;
+        let _ = folder.write_csv();
         say("interrupted; the same command goes on with what is missing");
         return Ok(exit_code);
     }
@@ -123,15 +141,12 @@ pub fn run(args: &StudyArgs) -> Result<u8> {
 /// The runs that are asked for: model by model for each seed, so that what is there at any moment can be compared.
 fn keys(args: &StudyArgs) -> Vec<Key> {
     let mut seen = HashSet::new();
-    let models: Vec<Model> = args.models.iter().copied().filter(|model| seen.insert(model.name())).collect();
-    let all = args
-        .seeds
-        .iter()
-        .flat_map(|seed| models.iter().map(move |&model| Key { model, varied: args.vary, seed }));
-    match args.shard {
-        None => all.collect(),
-        Some(Shard { index, count }) => all.skip(index).step_by(count).collect(),
-    }
+    let has_source = |model: &Model| args.vary != Varied::Source(Source::Dropout) || model.has_dropout();
+    let models = args.models.iter().copied().filter(has_source);
+    let models: Vec<Model> = models.filter(|model| seen.insert(model.name())).collect();
+    let Shard { index, count } = args.shard.unwrap_or(Shard { index: 0, count: 1 });
+    let seeds = args.seeds.iter().skip(index).step_by(count);
+    seeds.flat_map(|seed| models.iter().map(move |&model| Key { model, varied: args.vary, seed })).collect()
 }
 
 /// Writes study.csv and the pictures, and prints what there is to say.
@@ -147,11 +162,11 @@ fn conclude(folder: &StudyFolder) -> Result<u8> {
     say(&format!("{} runs are in {}", rows.len(), shell_word(&csv)));
     let failed: Vec<&Row> = rows.iter().filter(|row| row.is_failed()).collect();
     if let Some(Row { end: End::Failed(reason), .. }) = failed.first() {
-        let name = failed[0].key().folder();
+        let run = folder.of(failed[0].key());
         say(&format!(
-            "{} of them failed, {}: {reason}; the same command tries them again",
+            "{} of them failed, {}: {reason}; the command that trained them tries again, and anew without that folder",
             failed.len(),
-            name.display()
+            run.display()
         ));
         return Ok(1);
     }

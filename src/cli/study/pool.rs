@@ -1,13 +1,12 @@
 //! The runs of a study, some at a time, each a process of `train`.
 
 use std::collections::VecDeque;
-use std::env::current_exe;
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::Ordering;
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -44,17 +43,25 @@ pub struct Pool<'a> {
     pub mnist: &'a Dataset,
     pub device: Device,
     pub jobs: usize,
+    pub checkpoint_every: usize,
     pub interrupt: &'a Interrupt,
     /// Whether there is a progress bar on stderr, where that is a terminal.
     pub is_shown: bool,
 }
 
-/// A run under way.
+/// A run under way. It ends with this, as the same command goes on with it.
 struct Running {
     key: Key,
     child: Child,
     /// Keeps others from it, also if this process dies before the child: the child's stdin is the same open file.
     _lock: File,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 impl Pool<'_> {
@@ -65,14 +72,11 @@ impl Pool<'_> {
     pub fn run(&self, keys: &[Key]) -> Result<()> {
         let bar = self.bar(keys.len());
         let (mut waiting, mut taken) = (VecDeque::from(keys.to_vec()), VecDeque::new());
+        let mut looked = Instant::now();
         let mut running: Vec<Running> = vec![];
         loop {
             if self.interrupt.should_stop.load(Ordering::Relaxed) {
-                // The same command goes on after each one's last checkpoint.
-                for mut run in running {
-                    let _ = run.child.kill();
-                    let _ = run.child.wait();
-                }
+                bar.finish_and_clear();
                 return Ok(());
             }
             let mut ended = None;
@@ -83,26 +87,38 @@ impl Pool<'_> {
                 }
             }
             if let Some(place) = ended {
-                let Running { key, .. } = &running[place];
-                self.folder.write_result(&self.result(*key))?;
+                let Running { key, child, .. } = &mut running[place];
+                let status = child.wait().context("cannot wait for a run")?;
+                self.finish(&self.result(*key, &format!("it ended with {status}")))?;
                 running.swap_remove(place);
                 bar.inc(1);
             } else if running.len() < self.jobs && !waiting.is_empty() {
                 let Some(key) = waiting.pop_front() else { continue };
                 match self.folder.state(key)? {
-                    State::Done => bar.inc(1),
+                    // It says nothing of how long the others take.
+                    State::Done => {
+                        bar.inc(1);
+                        bar.reset_eta();
+                    }
                     State::Taken => taken.push_back(key),
-                    State::Free(lock) => running.push(self.start(key, lock)?),
+                    State::Free(lock) => match self.trained(key) {
+                        // Whoever trained it did not come to write it down.
+                        Some(row) => {
+                            self.finish(&row)?;
+                            bar.inc(1);
+                        }
+                        None => running.push(self.start(key, lock)?),
+                    },
                 }
-            } else if !running.is_empty() {
-                sleep(POLL);
-            } else if taken.is_empty() {
+            } else if running.is_empty() && taken.is_empty() {
                 bar.finish_and_clear();
                 return Ok(());
-            } else {
+            } else if !taken.is_empty() && looked.elapsed() > WAIT {
                 // Somebody else has them. If that one dies, they are ours.
-                sleep(WAIT);
                 waiting.append(&mut taken);
+                looked = Instant::now();
+            } else {
+                sleep(POLL);
             }
         }
     }
@@ -111,7 +127,6 @@ impl Pool<'_> {
         let bar = if self.is_shown { ProgressBar::new(count as u64) } else { ProgressBar::hidden() };
         let style = ProgressStyle::with_template("{wide_bar} run {pos}/{len}, {eta} left");
         bar.set_style(style.expect("the template is well-formed"));
-        bar.set_position(0);
         bar.enable_steady_tick(Duration::from_secs(1));
         bar
     }
@@ -121,7 +136,8 @@ impl Pool<'_> {
         let folder = self.folder.of(key);
         let log_path = folder.join(LOG);
         let log = File::create(&log_path).map_err(file::Error::io("write", &log_path))?;
-        let mut command = Command::new(current_exe().context("cannot find this program")?);
+        // The same file, also if another was built in its place meanwhile.
+        let mut command = Command::new("/proc/self/exe");
         command.arg("train").arg("--no-progress").arg("--data-dir").arg(self.data_dir);
         match newest_version(&folder) {
             Some(version) => command.arg("--resume").arg(version),
@@ -156,6 +172,7 @@ impl Pool<'_> {
             format!("--device={}", run.device),
             format!("--threads={}", run.threads.unwrap_or(1)),
             format!("--name={}", key.name()),
+            format!("--checkpoint-every={}", self.checkpoint_every),
         ];
         if key.model.has_dropout() {
             options.push(format!("--generator={}", run.generator));
@@ -165,18 +182,32 @@ impl Pool<'_> {
         options
     }
 
-    /// What a run came to that has ended.
-    fn result(&self, key: Key) -> Row {
-        let folder = self.folder.of(key);
-        let result = newest_version(&folder).context("it did not begin").and_then(|version| {
-            let outcome = RunJson::read(&version)?.outcome.context("it did not come to its end")?;
-            self.row(key, &version, &outcome)
-        });
-        result.unwrap_or_else(|error| {
-            let said = file::read(&folder.join(LOG), LARGEST_LOG).unwrap_or_default();
+    /// Puts on disk what a run came to, and only then removes what it would go on from.
+    fn finish(&self, row: &Row) -> Result<()> {
+        self.folder.write_result(row)?;
+        if !row.is_failed()
+            && let Some(version) = newest_version(&self.folder.of(row.key()))
+        {
+            let _ = fs::remove_dir_all(version.join("checkpoints"));
+        }
+        Ok(())
+    }
+
+    /// What a run came to, if it came to its end.
+    fn trained(&self, key: Key) -> Option<Row> {
+        let version = newest_version(&self.folder.of(key))?;
+        let outcome = RunJson::read(&version).ok()?.outcome?;
+        self.row(key, &version, &outcome).ok()
+    }
+
+    /// What a run came to whose process has ended.
+    fn result(&self, key: Key, ended: &str) -> Row {
+        self.trained(key).unwrap_or_else(|| {
+            let log = self.folder.of(key).join(LOG);
+            let said = file::read(&log, LARGEST_LOG).unwrap_or_default();
             let said = String::from_utf8_lossy(&said);
             let reason = said.lines().rev().find_map(|line| line.strip_prefix("error: "));
-            Row::failed(key, reason.map_or_else(|| format!("{error:#}"), str::to_string))
+            Row::failed(key, reason.map_or_else(|| format!("{ended}, see {}", log.display()), str::to_string))
         })
     }
 
@@ -205,8 +236,6 @@ impl Pool<'_> {
             row.test_loss = Some(test.loss.into());
             row.weights_sha256 = Some(hex(&Sha256::digest(file::read(&path, LARGEST_WEIGHTS)?)));
         }
-        // It is done, and the weights are beside them.
-        let _ = fs::remove_dir_all(version.join("checkpoints"));
         Ok(row)
     }
 }

@@ -103,7 +103,8 @@ impl Generator {
     /// be called before anything is drawn.
     ///
     /// PyTorch's one stream can't do that: another draw moves all that follow. So a second stream goes along here, with
-    /// the same draws at the same places. With the generator's own seed nothing changes, but for the split, whose seed
+    /// the same draws of the sources at the same places; [`randperm`](Self::randperm) and [`bernoulli`](Self::bernoulli)
+    /// draw from the first alone. With the generator's own seed nothing changes, but for the split, whose seed
     /// is 0 in ISLP.
     ///
     /// ```

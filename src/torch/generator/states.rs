@@ -38,7 +38,8 @@ impl Generator {
         let streams = &mut *self.streams();
         match &mut streams.varied {
             Some((_, varied)) if name == VARIED => *varied = stream,
-            _ => streams.main = stream,
+            _ if name == MAIN => streams.main = stream,
+            _ => return Err(Error::GeneratorState(format!("{name} is of none that draws here"))),
         }
         Ok(())
     }
