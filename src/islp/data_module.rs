@@ -33,8 +33,8 @@ pub struct SimpleDataModule {
 
 impl SimpleDataModule {
     /// Holds the fraction `validation` of the training images back for validation. The split draws from a
-    /// generator of its own with seed 0, whatever the run's seed, unless it is [varied](Generator::vary); the loaders draw from `generator`. Batches lie on
-    /// the device of the data.
+    /// generator of its own with seed 0, whatever the run's seed, unless it is [varied](Generator::vary); the loaders
+    /// draw from `generator`. Batches lie on the device of the data.
     ///
     /// # Errors
     /// The fraction leaves no image for training or none for validation, or images and labels don't go together.
