@@ -79,7 +79,8 @@ impl Bands {
         let mut taken = vec![];
         for Band { color, points, .. } in &self.bands {
             let line: Vec<_> = points.iter().map(|(x, ends)| (*x, ends[1])).collect();
-            taken.extend(line.iter().map(|point| chart.backend_coord(point)));
+            let ends = points.iter().flat_map(|(x, ends)| ends.map(|y| (*x, y)));
+            taken.extend(ends.map(|point| chart.backend_coord(&point)));
             draw_line(&mut chart, &line, *color)?;
         }
         let lines =
