@@ -299,6 +299,6 @@ fn the_pages_of_the_help_can_be_made() {
         program(&folder, &(example.to_owned() + &data)).assert().success();
         made += 1;
     }
-    assert_eq!(made, 2);
+    assert_eq!(made, 3);
     assert!(Path::new(folder.path()).join("mlp_and_mlr.html").exists());
 }
