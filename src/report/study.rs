@@ -16,7 +16,7 @@ pub struct StudyPage {
     figures: Vec<Chart>,
     distributions: Vec<Line>,
     difference: Option<[String; 3]>,
-    rows: Vec<[String; 9]>,
+    rows: Vec<[String; 8]>,
 }
 
 /// A row of the table of distributions.
@@ -84,7 +84,7 @@ fn difference(difference: &Difference) -> [String; 3] {
     [n.to_string(), text(*mean), format!("{}, with {wins} of {n} seeds", text(*outperforms))]
 }
 
-fn row(row: &Row) -> [String; 9] {
+fn row(row: &Row) -> [String; 8] {
     let number = |value: Option<f64>| value.map_or("–".into(), |value| format!("{value:.4}"));
     let hash = row.weights_sha256.as_deref().unwrap_or("–");
     [
@@ -92,10 +92,9 @@ fn row(row: &Row) -> [String; 9] {
         row.varied.to_string(),
         row.seed.to_string(),
         number(row.test_accuracy),
-        number(row.test_loss),
         number(row.valid_accuracy),
         format!("{:.1}", row.seconds),
-        hash.chars().take(12).collect(),
+        hash.chars().take(8).collect(),
         match &row.end {
             End::MaxEpochs => format!("{} epochs", row.epochs),
             end => String::from(end.clone()),
