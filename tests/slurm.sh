@@ -36,6 +36,8 @@ finish() {
     tail -n 5 -- "$folder"/log/* "$folder"/task-* 2>/dev/null >&2 || true
   fi
   ((${#pids[@]} == 0)) || kill "${pids[@]}" 2>/dev/null || true
+  # runuser does not pass a signal on.
+  [[ ! ${munged-} ]] || pkill -x munged || true
   wait 2>/dev/null || true
   rm -rf -- "$folder"
   exit "$status"
@@ -47,7 +49,7 @@ if ! pgrep -x munged >/dev/null; then
   mkdir -p /run/munge
   chown munge:munge /run/munge
   setsid runuser -u munge -- munged --foreground >"$folder/log/munged" 2>&1 &
-  pids+=($!)
+  munged=1
 fi
 host=$(hostname -s)
 cat >"$folder/slurm.conf" <<CONF
