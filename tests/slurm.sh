@@ -20,7 +20,7 @@ cannot() {
 for needed in sbatch slurmctld slurmd munged; do
   command -v "$needed" >/dev/null || cannot "no $needed here: apt-get install slurm-wlm munge"
 done
-! pgrep -x 'slurmctld|slurmd' >/dev/null || cannot "a Slurm is running here already"
+! pgrep -x slurmctld >/dev/null && ! pgrep -x slurmd >/dev/null || cannot "a Slurm is running here already"
 
 source scripts/setup.sh
 read_options "$@"
