@@ -4,9 +4,10 @@ use plotters::prelude::*;
 
 use super::Error;
 use super::accuracy::TAB10;
-use super::axes::{Chart, SIZE, axes};
+use super::axes::{SIZE, axes};
 use super::axis::Axis;
 use super::legend::{Line, legend};
+use super::lines::draw_path;
 use super::page::{self, FINE, Page};
 
 /// How much of its color a band has.
@@ -81,21 +82,10 @@ impl Bands {
             let line: Vec<_> = points.iter().map(|(x, ends)| (*x, ends[1])).collect();
             let ends = points.iter().flat_map(|(x, ends)| ends.map(|y| (*x, y)));
             taken.extend(ends.map(|point| chart.backend_coord(&point)));
-            draw_line(&mut chart, &line, *color)?;
+            draw_path(&mut chart, &line, *color, 2 * FINE)?;
         }
         let lines =
             self.bands.iter().map(|band| Line { text: band.name.clone(), color: band.color, marker: None });
         legend(&mut chart, page, lines.collect(), &taken)
     }
-}
-
-fn draw_line<DB: DrawingBackend>(
-    chart: &mut Chart<DB>,
-    points: &[(f64, f64)],
-    color: RGBColor,
-) -> Result<(), Error> {
-    // One by one, as plotters' bitmap has long spikes where a thick line turns sharply.
-    let pieces = points.windows(2).map(|ends| ends.to_vec());
-    chart.draw_series(pieces.map(|ends| PathElement::new(ends, color.stroke_width(2 * FINE as u32))))?;
-    Ok(())
 }

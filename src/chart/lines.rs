@@ -150,9 +150,19 @@ fn draw_line<DB: DrawingBackend>(
     let width = if series.marker == Marker::Plus { FINE } else { 2 * FINE };
     let kept = thinned(points, |point| chart.backend_coord(point));
     marks.extend(kept.iter().map(|point| chart.backend_coord(point)));
-    let style = series.color.stroke_width(width as u32);
+    draw_path(chart, &kept, series.color, width)
+}
+
+/// A line through the points, of this width in the page's units.
+pub fn draw_path<DB: DrawingBackend>(
+    chart: &mut Chart<DB>,
+    points: &[(f64, f64)],
+    color: RGBColor,
+    width: i32,
+) -> Result<(), Error> {
+    let style = color.stroke_width(width as u32);
     // One by one, as plotters' bitmap has long spikes where a thick line turns sharply.
-    chart.draw_series(kept.windows(2).map(|ends| PathElement::new(ends.to_vec(), style)))?;
+    chart.draw_series(points.windows(2).map(|ends| PathElement::new(ends.to_vec(), style)))?;
     Ok(())
 }
 

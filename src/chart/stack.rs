@@ -7,6 +7,7 @@ use super::accuracy::TAB10;
 use super::axes::{SIZE, axes};
 use super::axis::Axis;
 use super::legend::{Line, Mark, Marker, legend};
+use super::lines::draw_path;
 use super::page::{self, FINE, Page};
 
 /// How many stacks there are at most.
@@ -84,8 +85,7 @@ impl Stack {
         let [dot_color, range_color] = [TAB10[0], TAB10[1]];
         let range = Rectangle::new([(*low, 0.0), (*high, highest)], range_color.mix(0.25).filled());
         chart.draw_series([range])?;
-        let style = RED.stroke_width(2 * FINE as u32);
-        chart.draw_series([PathElement::new(vec![(*line, 0.0), (*line, highest)], style)])?;
+        draw_path(&mut chart, &[(*line, 0.0), (*line, highest)], RED, 2 * FINE)?;
         let mark = |&at| Mark { at, color: dot_color, marker: Some(Marker::Dot), line: (0, 0) };
         chart.draw_series(dots.iter().map(mark).collect::<Vec<_>>())?;
         let taken: Vec<_> = dots.iter().map(|dot| chart.backend_coord(dot)).collect();

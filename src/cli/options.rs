@@ -14,7 +14,7 @@ use crate::cli::vary::Vary;
 use crate::lightning::limit_train_batches::LimitTrainBatches;
 use crate::notebook;
 use crate::notebook::models::Model;
-use crate::torch::CudaGenerator;
+use crate::torch::{CudaGenerator, Generator};
 
 /// What every run has; the defaults are the notebook's values.
 #[derive(Args, Clone, Debug, PartialEq, Serialize)]
@@ -125,6 +125,16 @@ impl TryFrom<Map<String, Value>> for TrainOptions {
 }
 
 impl TrainOptions {
+    /// What the run draws from.
+    pub fn generator(&self) -> Generator {
+        let generator = Generator::new(self.run.seed);
+        generator.draw_dropout_from(self.run.generator.into());
+        if let Some(Vary { source, seed }) = self.vary {
+            generator.vary(source, seed);
+        }
+        generator
+    }
+
     /// These options where the command line gave them, by their names in `given`; otherwise those of `base`.
     ///
     /// # Errors

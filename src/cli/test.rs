@@ -10,11 +10,9 @@ use super::{DataDir, print, set_up};
 use crate::cli::device::DeviceOption;
 use crate::cli::values::at_least_one;
 use crate::islp::error_tracker::Metrics;
-use crate::lightning::evaluation_loop::evaluate;
+use crate::lightning::evaluation_loop::evaluate_test;
 use crate::lightning::evaluation_loop::{terminal_width, test_list, test_table};
 use crate::notebook::weights;
-use crate::torch::data::{DataLoader, Subset};
-use crate::torch::generator::Generator;
 use crate::torchvision;
 
 /// Test a trained model: the notebook's table, accuracy by digit, the confusion matrix.
@@ -51,9 +49,7 @@ pub fn run(args: &TestArgs) -> Result<u8> {
     let device = set_up(args.device, None)?;
     let module = weights::load(&args.checkpoint, device)?;
     let mnist = torchvision::load(&args.data.or(None), device)?;
-    let images = Subset::whole(&mnist.test_images, &mnist.test_labels)?;
-    let mut dataloader = DataLoader::new(&images, args.batch_size, &Generator::new(0));
-    let predictions = evaluate(&module, &mut dataloader, usize::MAX)?;
+    let predictions = evaluate_test(&module, &mnist, args.batch_size)?;
     ensure!(
         predictions.is_finite()?,
         "the outputs of the model in {} are not all finite; take another checkpoint",

@@ -16,7 +16,6 @@ use crate::cli::interrupt::Interrupt;
 use crate::cli::options::{RunOptions, TrainOptions};
 use crate::cli::run_json::{End, Outcome, Run, RunJson, lock};
 use crate::cli::trace_options::TraceOptions;
-use crate::cli::vary::Vary;
 use crate::islp::data_module::SimpleDataModule;
 use crate::islp::module::SimpleModule;
 use crate::lightning::csv_logger::CsvLogger;
@@ -86,11 +85,7 @@ pub fn run(args: &TrainArgs) -> Result<u8> {
     let data_dir = args.data.or(base.as_ref().and_then(RunJson::data_dir));
     let mnist = torchvision::load(&data_dir, device)?;
     let run = describe(&options, &data_dir, base.as_ref(), earlier.as_ref())?;
-    let generator = Generator::new(options.run.seed);
-    generator.draw_dropout_from(options.run.generator.into());
-    if let Some(Vary { source, seed }) = options.vary {
-        generator.vary(source, seed);
-    }
+    let generator = options.generator();
     let data = load(&mnist, &options, &generator)?;
     let vs = VarStore::new(device);
     let model = options.model.build(&vs.root(), &generator)?;

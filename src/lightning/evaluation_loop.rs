@@ -2,12 +2,14 @@
 //! and returns of it in the notebook, the table of test metrics and the list with the dictionary.
 
 use tch::no_grad;
+use tch::vision::dataset::Dataset;
 
 use crate::islp;
 use crate::islp::error_tracker::{ErrorTracker, Metrics};
 use crate::islp::module::SimpleModule;
 use crate::lightning::repr::repr;
-use crate::torch::data::DataLoader;
+use crate::torch::data::{DataLoader, Subset};
+use crate::torch::generator::Generator;
 
 /// What the module predicts for the loader's first batches, in evaluation mode.
 ///
@@ -26,6 +28,21 @@ pub fn evaluate(
         }
         Ok(tracker)
     })
+}
+
+/// What the module predicts for a data set's test images, so many at a time.
+///
+/// # Errors
+/// Images and labels that don't go together, or as [`evaluate`].
+pub fn evaluate_test(
+    module: &SimpleModule,
+    dataset: &Dataset,
+    batch_size: usize,
+) -> Result<ErrorTracker, islp::Error> {
+    let images = Subset::whole(&dataset.test_images, &dataset.test_labels)?;
+    // Nothing is shuffled, so the generator does not matter.
+    let mut dataloader = DataLoader::new(&images, batch_size, &Generator::new(0));
+    evaluate(module, &mut dataloader, usize::MAX)
 }
 
 /// `_EvaluationLoop._print_results` for one dataloader, for a terminal of so many columns (at least 2).

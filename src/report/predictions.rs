@@ -7,9 +7,7 @@ use super::Error;
 use crate::islp;
 use crate::islp::error_tracker::{ErrorTracker, Metrics};
 use crate::islp::module::SimpleModule;
-use crate::lightning::evaluation_loop::evaluate;
-use crate::torch::data::{DataLoader, Subset};
-use crate::torch::generator::Generator;
+use crate::lightning::evaluation_loop::evaluate_test;
 
 /// Bins of the confidence, as many as torchmetrics takes by itself.
 const BINS: i64 = 15;
@@ -92,9 +90,7 @@ impl Predictions {
     /// # Errors
     /// Outputs that are not all finite, or short memory.
     pub fn new(module: &SimpleModule, mnist: &Dataset, batch_size: usize) -> Result<Self, Error> {
-        let images = Subset::whole(&mnist.test_images, &mnist.test_labels).map_err(islp::Error::from)?;
-        let mut dataloader = DataLoader::new(&images, batch_size, &Generator::new(0));
-        Self::of(&evaluate(module, &mut dataloader, usize::MAX)?, module)
+        Self::of(&evaluate_test(module, mnist, batch_size)?, module)
     }
 
     fn of(tracker: &ErrorTracker, module: &SimpleModule) -> Result<Self, Error> {

@@ -176,8 +176,8 @@ impl Libtorch {
     }
 }
 
-// What is locked is valid at any time, so a panic elsewhere meanwhile does no harm.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+/// What the generators lock is valid after every single draw, so a panic elsewhere in between does no harm.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -107,9 +107,7 @@ impl StudyFolder {
     pub fn state(&self, key: Key) -> Result<State> {
         let folder = self.of(key);
         fs::create_dir_all(&folder).map_err(file::Error::io("make", &folder))?;
-        let path = folder.join(LOCK);
-        let lock = File::options().create(true).truncate(false).write(true).open(&path);
-        let lock = lock.map_err(file::Error::io("open", &path))?;
+        let (path, lock) = open_lock(&folder)?;
         match lock.try_lock() {
             Ok(()) if self.is_done(key)? => Ok(State::Done),
             Ok(()) => Ok(State::Free(lock)),
@@ -147,12 +145,10 @@ impl StudyFolder {
     /// Files that can't be read, a study.csv that is something else, or a disk that is full.
     pub fn write_csv(&self) -> Result<Vec<Row>> {
         // Another study in this folder may be at it.
-        let path = self.0.join(RUNS).join(LOCK);
-        let lock = File::options().create(true).truncate(false).write(true).open(&path);
-        let lock = lock.map_err(file::Error::io("open", &path))?;
+        let runs = self.0.join(RUNS);
+        let (path, lock) = open_lock(&runs)?;
         lock.lock().map_err(file::Error::io("lock", &path))?;
         let mut rows = vec![];
-        let runs = self.0.join(RUNS);
         for model in subfolders(&runs)? {
             for run in subfolders(&model)? {
                 rows.extend(self.result(&run)?);
@@ -168,6 +164,14 @@ impl StudyFolder {
         file::write(&self.0.join(STUDY_CSV), &csv)?;
         Ok(rows)
     }
+}
+
+/// The file of a folder that is to be locked, which is made if there is none.
+fn open_lock(folder: &Path) -> Result<(PathBuf, File)> {
+    let path = folder.join(LOCK);
+    let lock = File::options().create(true).truncate(false).write(true).open(&path);
+    let lock = lock.map_err(file::Error::io("open", &path))?;
+    Ok((path, lock))
 }
 
 fn subfolders(folder: &Path) -> Result<Vec<PathBuf>> {

@@ -17,11 +17,9 @@ use tch::vision::dataset::Dataset;
 use super::folder::{Settings, State, StudyFolder};
 use crate::cli::interrupt::Interrupt;
 use crate::cli::run_json::{self, Outcome, RunJson};
-use crate::lightning::evaluation_loop::evaluate;
+use crate::lightning::evaluation_loop::evaluate_test;
 use crate::notebook::weights;
 use crate::study::{End, Key, Row, Varied, newest_version};
-use crate::torch::Generator;
-use crate::torch::data::{DataLoader, Subset};
 use crate::util::file;
 use crate::util::text::hex;
 
@@ -229,9 +227,8 @@ impl Pool<'_> {
         if row.end == End::MaxEpochs {
             let path = version.join(weights::FILE);
             let module = weights::load(&path, self.device)?;
-            let images = Subset::whole(&self.mnist.test_images, &self.mnist.test_labels)?;
-            let mut dataloader = DataLoader::new(&images, self.settings.run.batch_size, &Generator::new(0));
-            let test = evaluate(&module, &mut dataloader, usize::MAX)?.compute(&module)?;
+            let batch_size = self.settings.run.batch_size;
+            let test = evaluate_test(&module, self.mnist, batch_size)?.compute(&module)?;
             row.test_accuracy = Some(test.accuracy.into());
             row.test_loss = Some(test.loss.into());
             row.weights_sha256 = Some(hex(&Sha256::digest(file::read(&path, LARGEST_WEIGHTS)?)));

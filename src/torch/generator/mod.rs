@@ -19,11 +19,11 @@ mod source;
 pub(crate) mod states;
 mod streams;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use tch::{Device, Kind, TchError, Tensor};
 
-use super::cuda_generator::{CudaGenerator, with_libtorch_seeded};
+use super::cuda_generator::{CudaGenerator, lock, with_libtorch_seeded};
 use super::mt19937::Mt19937;
 use crate::torch::Error;
 pub use source::Source;
@@ -217,9 +217,4 @@ impl Generator {
             && bernoulli.f_equal(&Tensor::f_from_slice(&ours.bernoulli(N, 0.6))?)?
             && randperm.f_equal(&Tensor::f_from_slice(&ours.randperm(N))?)?)
     }
-}
-
-// What is locked is valid after every single draw, so a panic elsewhere in between does no harm.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
