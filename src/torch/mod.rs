@@ -5,6 +5,7 @@ pub(crate) mod cuda;
 mod cuda_dropout;
 mod cuda_generator;
 pub mod data;
+mod decay;
 pub(crate) mod error;
 pub(crate) mod generator;
 mod layer;

@@ -11,9 +11,10 @@
 use tch::nn::VarStore;
 use tch::{Device, Kind, TchError, Tensor, no_grad};
 
+use super::decay::Decay;
 use crate::torch::Error;
 
-const ALPHA: f64 = 0.99;
+pub(super) const ALPHA: f64 = 0.99;
 const EPS: f64 = 1e-8;
 /// MKL's square root has a slow path, on some processors ten times as slow, for denormal numbers and for 0, which v is
 /// wherever a pixel is always black. What is below this has a root below 1e-18, and that plus ε rounds to ε in f32,
@@ -39,6 +40,7 @@ pub struct RmsProp {
     lr: f64,
     parameters: Vec<Parameter>,
     square_avg: Tensor,
+    decay: Decay,
     grad: Tensor,
     avg: Tensor,
     /// 1 - α as a scalar tensor: ATen's product with a number makes a new tensor and copies that to `out`.
@@ -88,7 +90,7 @@ impl RmsProp {
         }
         let weight = Tensor::from((1.0 - ALPHA) as f32).f_to_device(device)?;
         let minus_lr = Tensor::from(-lr as f32).f_to_device(device)?;
-        Ok(Self { lr, parameters, square_avg, grad, avg, weight, minus_lr })
+        Ok(Self { lr, parameters, square_avg, decay: Decay::default(), grad, avg, weight, minus_lr })
     }
 
     /// The learning rate.
@@ -138,11 +140,12 @@ impl RmsProp {
     }
 
     fn single_tensor(&mut self) -> Result<(), TchError> {
-        let Self { parameters, square_avg: v, grad, avg, weight, lr, .. } = self;
+        let Self { parameters, square_avg: v, decay, grad, avg, weight, lr, .. } = self;
         // tch's addcmul_ and addcdiv_ lack the scalar `value`. ATen multiplies it with the first factor
         // before anything else, so doing that beforehand rounds alike. Until there is an average, its room is free.
         let weighted = grad.f_mul_out(avg, weight)?;
-        let _ = v.f_mul_scalar_(ALPHA)?.f_addcmul_(&weighted, grad)?;
+        decay.apply(v)?;
+        let _ = v.f_addcmul_(&weighted, grad)?;
         let _ = v.f_clamp_min_out(avg, NEGLIGIBLE)?.f_sqrt_()?.f_add_scalar_(EPS)?;
         let _ = grad.f_mul_scalar_(-*lr)?;
         for Parameter { parameter, grad, avg, .. } in parameters {
