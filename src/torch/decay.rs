@@ -24,9 +24,8 @@ pub struct Decay {
 
 impl Decay {
     pub fn apply(&mut self, v: &mut Tensor) -> Result<(), TchError> {
-        self.steps += 1;
-        if self.steps == LOOK_EVERY && v.device() == Device::Cpu {
-            self.steps = 0;
+        self.steps = (self.steps + 1) % LOOK_EVERY;
+        if self.steps == 0 && v.device() == Device::Cpu {
             self.wide = if denormals(v)? > MANY { Some(v.f_to_kind(Kind::Double)?) } else { None };
         }
         match &mut self.wide {
@@ -86,7 +85,8 @@ mod tests {
 
     #[test]
     fn that_there_are_many_denormal_numbers_is_noticed_after_a_while_and_that_there_are_none_any_more() {
-        let (mut v, mut decay) = (Tensor::full([MANY + 1], 1e-39, (Kind::Float, Device::Cpu)), Decay::default());
+        let (mut v, mut decay) =
+            (Tensor::full([MANY + 1], 1e-39, (Kind::Float, Device::Cpu)), Decay::default());
         apply(&mut decay, &mut v, LOOK_EVERY - 1);
         assert!(decay.wide.is_none());
         apply(&mut decay, &mut v, 1);
