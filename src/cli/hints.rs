@@ -210,6 +210,7 @@ fn picture(error: &digit::Error) -> Option<&'static str> {
             PictureError::UnknownFormat => "convert it to one of them",
             PictureError::Unreadable { .. } => "save the picture again as a plain PNG or JPEG",
             PictureError::TooLarge { .. } => SMALLER,
+            PictureError::TooSmall { .. } => "take a larger one, of a few hundred pixels",
             PictureError::NoDigit => "take a picture with more contrast",
         }),
     }

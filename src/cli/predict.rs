@@ -10,23 +10,26 @@ use tch::{Device, Kind, Tensor};
 use super::hints::explain;
 use super::{DataDir, UsageError, print, say, set_up};
 use crate::cli::device::DeviceOption;
-use crate::digit::{self, Digit};
+use crate::digit::{self, Digit, Figure};
 use crate::islp::module::SimpleModule;
 use crate::notebook::weights;
 use crate::torchvision::{self, SIDE};
+use crate::util::file;
 use crate::util::text::shown;
 
 /// Read a digit: from pictures, or from one of the test images.
 ///
-/// A picture is a PNG or JPEG of any size with one digit, dark on light or light on dark; it is cut out, scaled and
-/// centred as MNIST's digits are. Of --checkpoint, `islp-mnist test --help` says more.
+/// A picture is a PNG or JPEG of up to 8192x8192 pixels with a digit on paper, dark on light or light on dark. The digit is
+/// found, cut out, scaled and centred as MNIST's are; printed lines, the sheet's edge and shadows are not ink. Of several
+/// figures the largest is read, or with --all each. Of --checkpoint, `islp-mnist test --help` says more.
 ///
-/// A picture that can't be read is an error line, the rest goes on, and the exit code is 1.
+/// What speaks against an answer is said behind it, after "unsure:". A picture that can't be read is an error line, the
+/// rest goes on, and the exit code is 1.
 ///
 /// Example: islp-mnist predict --checkpoint output/MNIST/version_0 --show docs/four.png
 #[derive(Args, Debug)]
 pub struct PredictArgs {
-    /// Pictures, each of one digit
+    /// Pictures of digits
     #[arg(value_name = "IMAGE", required_unless_present = "index")]
     images: Vec<PathBuf>,
     /// A test image instead, by its number from 0
@@ -35,13 +38,19 @@ pub struct PredictArgs {
     /// The weights: a .safetensors file or the folder of a run
     #[arg(long, value_name = "FILE_OR_VERSION_DIR")]
     checkpoint: PathBuf,
+    /// Read every figure in a picture, from left to right, and not the largest alone
+    #[arg(long, conflicts_with = "index")]
+    all: bool,
     /// Show the image as the model sees it
     #[arg(long)]
     show: bool,
+    /// Write the image as the model sees it, as a PNG of 28x28 pixels; several side by side
+    #[arg(long, value_name = "FILE")]
+    save_digit: Option<PathBuf>,
     /// Print a JSON array instead, an object for each image
     ///
     /// Its fields: image, the file's name; digit, the most probable one; probabilities, ten numbers, of the digits 0 to
-    /// 9 in this order. If the image can't be read: image and error, the message.
+    /// 9 in this order; warnings, what speaks against the answer. If the image can't be read: image and error, the message.
     #[arg(long, conflicts_with = "show")]
     json: bool,
     #[command(flatten)]
@@ -56,26 +65,28 @@ pub fn run(args: &PredictArgs) -> Result<u8> {
     let device = set_up(args.device, None)?;
     let module = weights::load(&args.checkpoint, device)?;
     let test_image = args.index.map(|index| test_image(args, index)).transpose()?;
-    let read = |path: &PathBuf| (path.display().to_string(), digit::read(path).map_err(anyhow::Error::from));
-    let pictures = args.images.iter().map(read);
+    let pictures = args.images.iter().map(|path| (path.display().to_string(), read(path, args.all)));
+    let images =
+        test_image.into_iter().map(|(name, digit)| (name, Ok(vec![(digit, vec![])]))).chain(pictures);
 
     let mut exit_code = 0;
-    let mut json = vec![];
-    for (name, digit) in test_image.into_iter().map(|(name, digit)| (name, Ok(digit))).chain(pictures) {
-        let predicted = digit.and_then(|digit| {
-            let probabilities =
-                probabilities(&module, &digit, &args.checkpoint).with_context(|| name.clone())?;
-            Ok((digit, probabilities))
-        });
-        match predicted {
-            Ok((_, probabilities)) if args.json => {
-                let digit = by_probability(&probabilities)[0];
-                json.push(json!({ "image": name, "digit": digit, "probabilities": probabilities }));
-            }
-            Ok((digit, probabilities)) => {
-                print(&line(&name, &probabilities))?;
-                if args.show {
-                    print(&digit::show(&digit))?;
+    let (mut json, mut seen) = (vec![], vec![]);
+    for (name, digits) in images {
+        let predict = |(digit, warnings)| {
+            Prediction::new(&module, digit, warnings, &args.checkpoint).with_context(|| name.clone())
+        };
+        match digits.and_then(|digits| digits.into_iter().map(predict).collect::<Result<Vec<_>>>()) {
+            Ok(predictions) => {
+                for prediction in predictions {
+                    if args.json {
+                        json.push(prediction.json(&name));
+                    } else {
+                        print(&prediction.line(&name))?;
+                    }
+                    if args.show {
+                        print(&digit::show(&prediction.image))?;
+                    }
+                    seen.push(prediction.image);
                 }
             }
             Err(error) => {
@@ -89,15 +100,81 @@ pub fn run(args: &PredictArgs) -> Result<u8> {
     if args.json {
         print(&json!(json).to_string())?;
     }
+    if let (Some(path), false) = (&args.save_digit, seen.is_empty()) {
+        file::write(path, &digit::png(&seen))?;
+    }
     Ok(exit_code)
 }
 
+/// The digits in a picture, the largest or all, each with what speaks against it.
+fn read(path: &Path, all: bool) -> Result<Vec<(Digit, Vec<String>)>> {
+    let figures = digit::read(path)?;
+    let several = (!all && figures.len() > 1)
+        .then(|| format!("{} figures in the picture, this is the largest; --all reads each", figures.len()));
+    let taken = if all { figures } else { digit::largest(&figures).cloned().into_iter().collect() };
+    let with_warnings = |figure: Figure| {
+        let warnings = figure.warnings.iter().map(ToString::to_string);
+        (figure.digit, several.iter().cloned().chain(warnings).collect())
+    };
+    Ok(taken.into_iter().map(with_warnings).collect())
+}
+
+/// What the model says of an image.
+struct Prediction {
+    image: Digit,
+    /// Of the digits 0 to 9.
+    probabilities: Vec<f32>,
+    warnings: Vec<String>,
+}
+
+/// By how much the best probability leads where the model is sure.
+const LEAD: f32 = 0.5;
+
+impl Prediction {
+    fn new(
+        module: &SimpleModule,
+        image: Digit,
+        mut warnings: Vec<String>,
+        checkpoint: &Path,
+    ) -> Result<Self> {
+        let input = Tensor::f_from_slice(&image)?.f_view([1, 1, SIDE, SIDE])?.f_to_kind(Kind::Float)?;
+        // As ToTensor.
+        let input = input.f_div_scalar(255)?.f_to_device(module.vs.device())?;
+        let probabilities = probabilities(module, &input, checkpoint)?;
+        if weights::is_first_layer_silent(module, &input)? {
+            warnings.push("the model sees nothing: its first hidden layer is zero everywhere".into());
+        }
+        let prediction = Self { image, probabilities, warnings };
+        let best = prediction.by_probability();
+        let lead = prediction.probabilities[best[0]] - prediction.probabilities[best[1]];
+        let unsure = (lead < LEAD).then(|| format!("it may as well be a {}", best[1]));
+        Ok(Self { warnings: prediction.warnings.into_iter().chain(unsure).collect(), ..prediction })
+    }
+
+    /// The digits, the most probable first.
+    fn by_probability(&self) -> Vec<usize> {
+        let mut digits: Vec<usize> = (0..self.probabilities.len()).collect();
+        digits.sort_by(|&a, &b| self.probabilities[b].total_cmp(&self.probabilities[a]));
+        digits
+    }
+
+    /// The image's digit, with the three most probable ones, and what speaks against it.
+    fn line(&self, name: &str) -> String {
+        let digits = self.by_probability();
+        let best = digits.iter().take(3).map(|&digit| format!("{digit} {:.4}", self.probabilities[digit]));
+        let line = format!("{}: {}   ({})", shown(name), digits[0], best.collect::<Vec<_>>().join(", "));
+        if self.warnings.is_empty() { line } else { format!("{line}   unsure: {}", self.warnings.join("; ")) }
+    }
+
+    fn json(&self, name: &str) -> serde_json::Value {
+        let digit = self.by_probability()[0];
+        json!({ "image": name, "digit": digit, "probabilities": self.probabilities, "warnings": self.warnings })
+    }
+}
+
 /// The probabilities of the digits 0 to 9.
-fn probabilities(module: &SimpleModule, digit: &Digit, checkpoint: &Path) -> Result<Vec<f32>> {
-    let image = Tensor::f_from_slice(digit)?.f_view([1, 1, SIDE, SIDE])?.f_to_kind(Kind::Float)?;
-    // As ToTensor.
-    let image = image.f_div_scalar(255)?.f_to_device(module.vs.device())?;
-    let logits = module.forward(&image, false)?;
+fn probabilities(module: &SimpleModule, input: &Tensor, checkpoint: &Path) -> Result<Vec<f32>> {
+    let logits = module.forward(input, false)?;
     ensure!(
         bool::try_from(logits.f_isfinite()?.f_all()?)?,
         "the outputs of the model in {} are not all finite; take another checkpoint",
@@ -105,20 +182,6 @@ fn probabilities(module: &SimpleModule, digit: &Digit, checkpoint: &Path) -> Res
     );
     let probabilities = logits.f_softmax(1, Kind::Float)?.f_flatten(0, -1)?.f_to_device(Device::Cpu)?;
     Ok(Vec::try_from(probabilities)?)
-}
-
-/// The digits, the most probable first.
-fn by_probability(probabilities: &[f32]) -> Vec<usize> {
-    let mut digits: Vec<usize> = (0..probabilities.len()).collect();
-    digits.sort_by(|&a, &b| probabilities[b].total_cmp(&probabilities[a]));
-    digits
-}
-
-/// The image's digit, with the three most probable ones.
-fn line(name: &str, probabilities: &[f32]) -> String {
-    let digits = by_probability(probabilities);
-    let best = digits.iter().take(3).map(|&digit| format!("{digit} {:.4}", probabilities[digit]));
-    format!("{}: {}   ({})", shown(name), digits[0], best.collect::<Vec<_>>().join(", "))
 }
 
 /// One of the test images, with its label in its name.

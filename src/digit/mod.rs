@@ -1,8 +1,9 @@
-//! A picture file made into one of MNIST's images.
+//! A picture file made into MNIST's images, one for each figure in it.
 //!
-//! PNG and JPEG of any colour type are read and turned as their EXIF data say; `normalize` then does with them what
-//! MNIST's makers did with their digits. Pictures come from anywhere: whatever the bytes are, they give a digit or an
-//! error, in less than 1 GB.
+//! PNG and JPEG of any colour type are read and turned as their EXIF data say (`picture`). What is darker than the paper
+//! around it is ink (`ink`), but for printed lines (`lines`); connected pieces of it (`groups`) make figures (`figures`). With each
+//! `normalize` does what MNIST's makers did with their digits. Pictures come from anywhere: whatever the bytes are, they
+//! give digits or an error, in less than 1 GB.
 //!
 //! ```
 //! use image::{GrayImage, Luma};
@@ -16,32 +17,37 @@
 //! let path = folder.path().join("one.png");
 //! picture.save(&path)?;
 //!
-//! let digit = digit::read(&path)?;
+//! let figures = digit::read(&path)?;
+//! let [digit::Figure { digit, warnings, .. }] = &figures[..] else { panic!("one stroke") };
+//! assert!(warnings.is_empty());
 //! let is_inked = |row: &&[u8]| row.iter().any(|&value| value > 0);
 //! assert_eq!(digit.chunks(28).filter(is_inked).count(), 20); // as high as MNIST's digits are
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod bounds;
+mod figures;
+mod groups;
+mod ink;
+mod lines;
 mod normalize;
+mod picture;
 
+use std::fmt::{self, Display, Formatter};
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
-use image::metadata::Orientation;
-use image::{DynamicImage, GrayAlphaImage, GrayImage, Luma};
-use image::{ImageDecoder, ImageFormat, ImageReader, Limits};
+use image::{GrayImage, ImageFormat, Luma};
 
 use crate::torchvision;
 use crate::util::file;
-use normalize::normalize;
+use picture::{MAX_SIDE, Picture};
 
 const SIDE: usize = torchvision::SIDE as usize;
 
 /// An image as MNIST has them: 28 rows of 28 values from 0, the paper, to 255, full ink.
 pub type Digit = [u8; SIDE * SIDE];
 
-/// The largest width and height that is decoded, at up to 8 bytes a pixel.
-const MAX_SIDE: u32 = 8192;
 /// The largest file that is read.
 const MAX_BYTES: u64 = 64 << 20;
 
@@ -65,82 +71,105 @@ pub enum PictureError {
     Unreadable { format: &'static str },
     #[error("{width}x{height} pixels, more than {MAX_SIDE} on a side")]
     TooLarge { width: u32, height: u32 },
+    #[error("{width}x{height} pixels, too few to show a digit")]
+    TooSmall { width: u32, height: u32 },
     #[error("shows no digit, or too faint a one")]
     NoDigit,
 }
 
-/// The digit in a picture file.
+/// What looks like a digit in a picture.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Figure {
+    /// As MNIST's images are.
+    pub digit: Digit,
+    /// How high or wide it is in the picture, whichever is more, in pixels.
+    pub size: u32,
+    /// Why it may be no digit, or not be cut out well.
+    pub warnings: Vec<Warning>,
+}
+
+/// Why what was found in a picture is in doubt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Warning {
+    /// Its ink reaches the border of the picture, so some of it may be missing.
+    TouchesBorder,
+    /// Its ink is hardly darker than the paper.
+    Faint,
+    /// It has few pixels.
+    Small,
+}
+
+impl Display for Warning {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        f.write_str(match self {
+            Self::TouchesBorder => "the ink touches the border of the picture",
+            Self::Faint => "the ink is faint",
+            Self::Small => "the figure is small",
+        })
+    }
+}
+
+/// Ink less dark than this is faint, of 255.
+const FAINT: u8 = 45;
+/// A figure of fewer pixels is small.
+const SMALL: u32 = 12;
+
+/// The figures in a picture file, from left to right; one at least.
 ///
 /// # Errors
 /// A file that can't be read, or that is no picture of a digit.
-pub fn read(path: &Path) -> Result<Digit, Error> {
+pub fn read(path: &Path) -> Result<Vec<Figure>, Error> {
     let bytes = file::read(path, MAX_BYTES)?;
     from_bytes(&bytes).map_err(|reason| Error::Picture { path: path.to_owned(), reason })
 }
 
-/// The digit in a picture file's bytes.
+/// The figures in a picture file's bytes, from left to right; one at least.
 ///
 /// # Errors
 /// Bytes that are no picture of a digit.
-pub fn from_bytes(bytes: &[u8]) -> Result<Digit, PictureError> {
-    let (picture, orientation) = decode(bytes)?;
-    // Turning makes a copy, so it comes after the colours are gone.
-    let mut picture = DynamicImage::from(picture.into_luma_alpha8());
-    picture.apply_orientation(orientation);
-    let picture = picture.into_luma_alpha8();
+pub fn from_bytes(bytes: &[u8]) -> Result<Vec<Figure>, PictureError> {
+    let picture = picture::decode(bytes)?;
     // White ink on nothing shows only on black.
-    normalize(over(255, &picture)).or_else(|| normalize(over(0, &picture))).ok_or(PictureError::NoDigit)
+    [255, 0]
+        .into_iter()
+        .map(|background| figures(&picture, background))
+        .find(|found| !found.is_empty())
+        .ok_or(PictureError::NoDigit)
 }
 
-/// The picture on a background of this grey value.
-fn over(background: u8, picture: &GrayAlphaImage) -> GrayImage {
-    GrayImage::from_fn(picture.width(), picture.height(), |x, y| {
-        let [value, alpha] = picture.get_pixel(x, y).0.map(u32::from);
-        let blended = value * alpha + u32::from(background) * (255 - alpha);
-        Luma([((blended + 127) / 255) as u8])
-    })
-}
-
-/// The picture and how it is to be turned. Nothing is decoded before its size is known to be within bounds.
-fn decode(bytes: &[u8]) -> Result<(DynamicImage, Orientation), PictureError> {
-    let (format, name) = match image::guess_format(bytes) {
-        Ok(format @ ImageFormat::Png) => (format, "PNG"),
-        Ok(format @ ImageFormat::Jpeg) => (format, "JPEG"),
-        _ => return Err(PictureError::UnknownFormat),
+fn figures(picture: &Picture, background: u8) -> Vec<Figure> {
+    let pixels = picture.over(background);
+    if let Some(digit) = normalize::mnists_own(&pixels) {
+        return vec![Figure { digit, size: 20, warnings: vec![] }];
+    }
+    let figure = |found: figures::Figure| {
+        let size = found.bounds.size() as f32 * picture.scale;
+        let warnings = [
+            (found.touches_border, Warning::TouchesBorder),
+            (found.darkness < FAINT, Warning::Faint),
+            (size < SMALL as f32, Warning::Small),
+        ];
+        let warnings = warnings.into_iter().filter_map(|(is_so, warning)| is_so.then_some(warning)).collect();
+        Some(Figure { digit: normalize::normalize(found.ink)?, size: size as u32, warnings })
     };
-    let unreadable = PictureError::Unreadable { format: name };
-    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
-    let mut limits = Limits::default();
-    // For what a PNG may hold beside the picture: a colour profile, texts.
-    limits.max_alloc = Some(MAX_BYTES);
-    reader.limits(limits);
-    let Ok(mut decoder) = reader.into_decoder() else { return Err(unreadable) };
-    let (width, height) = decoder.dimensions();
-    if width.max(height) > MAX_SIDE {
-        return Err(PictureError::TooLarge { width, height });
-    }
-    if format == ImageFormat::Jpeg && !has_end(bytes) {
-        return Err(unreadable);
-    }
-    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-    Ok((DynamicImage::from_decoder(decoder).map_err(|_| unreadable)?, orientation))
+    figures::figures(&pixels).into_iter().filter_map(figure).collect()
 }
 
-/// Whether an end marker follows a JPEG's data. The decoder fills what is missing with grey and says nothing.
-fn has_end(jpeg: &[u8]) -> bool {
-    const START_OF_SCAN: u8 = 0xda;
-    const END: [u8; 2] = [0xff, 0xd9];
-    // After the start marker. Each segment is skipped whole: it may hold a thumbnail, which has an end of its own.
-    let mut rest = &jpeg[2..];
-    while let Some(at) = rest.windows(2).position(|pair| pair[0] == 0xff && !matches!(pair[1], 0 | 0xff)) {
-        let [_, marker, high, low, ..] = rest[at..] else { return false };
-        let segment = &rest[at + 2..];
-        if marker == START_OF_SCAN {
-            return segment.windows(2).any(|pair| pair == END);
-        }
-        rest = segment.get(usize::from(u16::from_be_bytes([high, low]))..).unwrap_or_default();
-    }
-    false
+/// The largest of the figures in a picture.
+pub fn largest(figures: &[Figure]) -> Option<&Figure> {
+    figures.iter().max_by_key(|figure| figure.size)
+}
+
+/// The images side by side as a PNG, light ink on black, as MNIST has them.
+pub fn png(digits: &[Digit]) -> Vec<u8> {
+    let width = (digits.len() * SIDE) as u32;
+    let image = GrayImage::from_fn(width, SIDE as u32, |x, y| {
+        let (x, y) = (x as usize, y as usize);
+        Luma([digits[x / SIDE][y * SIDE + x % SIDE]])
+    });
+    let mut bytes = Cursor::new(vec![]);
+    image.write_to(&mut bytes, ImageFormat::Png).expect("a Vec takes what is written");
+    bytes.into_inner()
 }
 
 /// The image as text for a terminal: 28 lines, two characters a pixel, denser for more ink, without the spaces at

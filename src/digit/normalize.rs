@@ -5,95 +5,61 @@
 //! What they leave open was measured on MNIST's 70,000 images: the longer side is 20 pixels, the darkest pixel 254 or
 //! 255, and the centre of mass, counted from the middle of the first pixel, between 13.48 and 14.5.
 
-use std::collections::VecDeque;
-
 use image::imageops::{self, FilterType};
-use image::math::Rect;
-use image::{DynamicImage, GrayImage};
+use image::{DynamicImage, GrayImage, RgbImage};
+use imageproc::morphology::{Mask, grayscale_dilate};
 
+use super::bounds::Bounds;
 use super::{Digit, SIDE};
 
 /// The box that a digit fills.
 const BOX: u32 = 20;
 /// Where the centre of mass comes as near as whole pixels allow.
 const MIDDLE: f64 = 14.0;
-/// A digit no darker than this against its paper is none.
-const MIN_CONTRAST: u8 = 24;
+/// Strokes of MNIST's are hardly thinner than this.
+const LEAST_STROKE: f32 = 1.9;
 
-/// The digit in a picture of any size, dark on light or light on dark; `None` if nothing stands out.
-pub(super) fn normalize(picture: GrayImage) -> Option<Digit> {
-    let paper = Paper::of(&picture)?;
-    let mut ink = paper.ink(picture);
-    if let Some(digit) = mnists_own(&ink) {
-        return Some(digit);
-    }
-    stretch(&mut ink, paper.noise)?;
-    drop_specks(&mut ink);
-    Some(centred(&scaled(ink)?))
+/// A figure's ink as an image of MNIST's; `None` if there is none.
+pub(super) fn normalize(ink: GrayImage) -> Option<Digit> {
+    Some(centred(&scaled(thickened(ink)?)?))
 }
 
-/// What the digit is written on, judged by the picture's border.
-struct Paper {
-    value: u8,
-    /// How far a pixel is from its neighbour. Light that falls off across the paper counts little, and so does a
-    /// digit that reaches the border.
-    noise: u8,
+/// The image itself if it is laid out as MNIST's are, or as the negative of one: scaling it once more could only blur it.
+pub(super) fn mnists_own(picture: &RgbImage) -> Option<Digit> {
+    let own = imageops::grayscale(picture);
+    let mut negative = own.clone();
+    imageops::invert(&mut negative);
+    [own, negative].iter().find_map(laid_out)
 }
 
-impl Paper {
-    fn of(picture: &GrayImage) -> Option<Self> {
-        let (right, bottom) = (picture.width().checked_sub(1)?, picture.height().checked_sub(1)?);
-        let around = (0..=right).map(|x| (x, 0)).chain((0..=bottom).map(|y| (right, y)));
-        let back = (0..=right).rev().map(|x| (x, bottom)).chain((0..=bottom).rev().map(|y| (0, y)));
-        let border: Vec<u8> = around.chain(back).map(|(x, y)| picture.get_pixel(x, y).0[0]).collect();
-        let steps = border.windows(2).map(|pair| pair[0].abs_diff(pair[1])).collect();
-        Some(Self { noise: quantile(steps, 0.5)?, value: quantile(border, 0.5)? })
-    }
-
-    /// How far each pixel is from the paper, on the side of it, lighter or darker, on which more lies.
-    fn ink(&self, mut picture: GrayImage) -> GrayImage {
-        let lighter = |value: u8| value.saturating_sub(self.value);
-        let darker = |value: u8| self.value.saturating_sub(value);
-        let square = |distance: u8| u64::from(distance).pow(2);
-        let light: u64 = picture.iter().map(|&value| square(lighter(value))).sum();
-        let dark: u64 = picture.iter().map(|&value| square(darker(value))).sum();
-        for value in picture.iter_mut() {
-            *value = if light > dark { lighter(*value) } else { darker(*value) };
-        }
-        picture
-    }
-}
-
-/// The value below which this part of the values lies.
-fn quantile(mut values: Vec<u8>, part: f64) -> Option<u8> {
-    let index = (part * values.len().checked_sub(1)? as f64) as usize;
-    Some(*values.select_nth_unstable(index).1)
-}
-
-/// The image itself if it is laid out as MNIST's are: scaling it once more could only blur it.
-fn mnists_own(ink: &GrayImage) -> Option<Digit> {
+fn laid_out(ink: &GrayImage) -> Option<Digit> {
     let image = Digit::try_from(ink.as_raw().as_slice()).ok().filter(|_| ink.width() == ink.height())?;
     let bounds = bounds(ink)?;
     let (x, y) = centre_of_mass(ink);
     let in_the_middle = |centre: f64| (centre - MIDDLE).abs() <= 0.52;
-    let fits = [BOX - 1, BOX].contains(&bounds.width.max(bounds.height));
+    let fits = [BOX - 1, BOX].contains(&bounds.size());
     let stretched = *ink.iter().max()? >= 254;
     (fits && stretched && in_the_middle(x) && in_the_middle(y)).then_some(image)
 }
 
-/// Stretches the ink to 0..=255, with 0 for whatever may be the paper's texture, shade or a JPEG's noise.
-fn stretch(ink: &mut GrayImage, noise: u8) -> Option<()> {
-    let darkest = *ink.iter().max()?;
-    let floor = (darkest / 4).max(noise.saturating_mul(3));
-    if darkest < MIN_CONTRAST || darkest <= floor {
-        return None;
+/// The strokes of a fine pen made as thick as MNIST's are.
+fn thickened(ink: GrayImage) -> Option<GrayImage> {
+    let least = LEAST_STROKE * bounds(&ink)?.size() as f32 / BOX as f32;
+    let radius = ((least - stroke_width(&ink)) / 2.0).round().clamp(0.0, 12.0) as u8;
+    Some(if radius == 0 { ink } else { grayscale_dilate(&ink, &Mask::disk(radius)) })
+}
+
+/// How thick the strokes are: twice the area by the length of its edge.
+pub(super) fn stroke_width(mask: &GrayImage) -> f32 {
+    let is_ink = |x: u32, y: u32| mask.get_pixel_checked(x, y).is_some_and(|value| value.0[0] > 127);
+    let (mut area, mut edge) = (0, 0);
+    for (x, y, _) in mask.enumerate_pixels().filter(|(x, y, _)| is_ink(*x, *y)) {
+        area += 1;
+        let around =
+            [is_ink(x.wrapping_sub(1), y), is_ink(x + 1, y), is_ink(x, y.wrapping_sub(1)), is_ink(x, y + 1)];
+        edge += u32::from(around.contains(&false));
     }
-    // Most of the ink, not the darkest speck, decides what is full ink.
-    let full = quantile(ink.iter().copied().filter(|&value| value > floor).collect(), 0.75)?;
-    for value in ink.iter_mut() {
-        *value = if *value > floor { times_255(*value, full) } else { 0 };
-    }
-    Some(())
+    2.0 * area as f32 / edge.max(1) as f32
 }
 
 /// The value as a part of the full one.
@@ -101,57 +67,17 @@ fn times_255(value: u8, full: u8) -> u8 {
     ((u32::from(value) * 255 + u32::from(full) / 2) / u32::from(full)).min(255) as u8
 }
 
-/// Wipes out patches that have less than a fiftieth of the largest one's ink.
-fn drop_specks(ink: &mut GrayImage) {
-    let (width, height) = (ink.width() as usize, ink.height() as usize);
-    let ink: &mut [u8] = ink;
-    // The number of each pixel's patch. 0 stands for the paper, and for ink that was not reached yet.
-    let mut patch_of = vec![0u32; ink.len()];
-    let mut masses = vec![0u64];
-    let mut reached = VecDeque::new();
-    for start in 0..ink.len() {
-        if ink[start] == 0 || patch_of[start] > 0 {
-            continue;
-        }
-        let patch = masses.len();
-        masses.push(0);
-        patch_of[start] = patch as u32;
-        reached.push_back(start);
-        while let Some(pixel) = reached.pop_front() {
-            masses[patch] += u64::from(ink[pixel]);
-            let (x, y) = (pixel % width, pixel / width);
-            for y in y.saturating_sub(1)..(y + 2).min(height) {
-                for pixel in y * width + x.saturating_sub(1)..y * width + (x + 2).min(width) {
-                    if ink[pixel] > 0 && patch_of[pixel] == 0 {
-                        patch_of[pixel] = patch as u32;
-                        reached.push_back(pixel);
-                    }
-                }
-            }
-        }
-    }
-    let largest = masses.iter().copied().max().unwrap_or(0);
-    for (value, patch) in ink.iter_mut().zip(patch_of) {
-        if masses[patch as usize] < largest / 50 {
-            *value = 0;
-        }
-    }
-}
-
 /// The smallest box that holds all ink; `None` if there is none.
-fn bounds(ink: &GrayImage) -> Option<Rect> {
-    let (mut left, mut right, mut top, mut bottom) = (u32::MAX, 0, u32::MAX, 0);
-    for (x, y, _) in ink.enumerate_pixels().filter(|(_, _, value)| value.0[0] > 0) {
-        (left, right, top, bottom) = (left.min(x), right.max(x), top.min(y), bottom.max(y));
-    }
-    let (width, height) = (right.checked_sub(left)? + 1, bottom.checked_sub(top)? + 1);
-    Some(Rect { x: left, y: top, width, height })
+fn bounds(ink: &GrayImage) -> Option<Bounds> {
+    let inked = ink.enumerate_pixels().filter(|(_, _, value)| value.0[0] > 0);
+    let boxes = inked.map(|(x, y, _)| Bounds { left: x, top: y, right: x + 1, bottom: y + 1 });
+    boxes.reduce(|a, b| a.with(&b))
 }
 
 /// The digit without the paper around it, its longer side scaled to [`BOX`] and its darkest pixel to 255.
 fn scaled(ink: GrayImage) -> Option<GrayImage> {
-    let Rect { x, y, width, height } = bounds(&ink)?;
-    let digit = DynamicImage::from(ink).crop_imm(x, y, width, height);
+    let bounds = bounds(&ink)?;
+    let digit = DynamicImage::from(ink).crop_imm(bounds.left, bounds.top, bounds.width(), bounds.height());
     let mut digit = digit.resize(BOX, BOX, FilterType::CatmullRom).into_luma8();
     let darkest = *digit.iter().max()?;
     digit.iter_mut().for_each(|value| *value = times_255(*value, darkest));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use tch::nn::VarStore;
-use tch::{Device, Tensor};
+use tch::{Device, TchError, Tensor};
 
 use crate::islp;
 use crate::islp::module::SimpleModule;
@@ -58,6 +58,22 @@ pub enum ContentError {
 /// A file that can't be written.
 pub fn save(module: &SimpleModule, path: &Path) -> Result<(), state_dict::Error> {
     state_dict::save(&module.state_dict(), path)
+}
+
+/// Whether no unit of the model's first hidden layer fires for the image, `[1, 1, 28, 28]`: then what the model says is in
+/// its biases alone. Logistic regression has no hidden layer.
+///
+/// # Errors
+/// libtorch's.
+pub fn is_first_layer_silent(module: &SimpleModule, image: &Tensor) -> Result<bool, TchError> {
+    let parameters = module.state_dict();
+    let [Some(weight), Some(bias)] =
+        ["weight", "bias"].map(|name| parameters.get(&format!("layer1.1.{name}")))
+    else {
+        return Ok(false);
+    };
+    let units = image.f_flatten(1, -1)?.f_linear(weight, Some(bias))?;
+    Ok(f64::try_from(units.f_max()?)? <= 0.0)
 }
 
 /// The model whose weights are in `path`, a file of weights, a checkpoint, or a run's folder with either.
