@@ -1,13 +1,18 @@
 //! Which groups of ink are figures, and what of it belongs to each.
 
+use std::rc::Rc;
+
 use image::{GrayImage, Luma, RgbImage};
 use imageproc::distance_transform::Norm;
 use imageproc::morphology::dilate;
 
 use super::bounds::Bounds;
-use super::groups::{Group, Groups};
+use super::groups::{Group, Groups, Levels};
 use super::ink::{Ink, broad_strokes, quantile, strokes};
 use super::normalize::stroke_width;
+
+/// No stroke is broader, as a part of the figure's size.
+const BROADEST: f32 = 0.36;
 
 /// A figure, cut out.
 pub(super) struct Figure {
@@ -21,26 +26,34 @@ pub(super) struct Figure {
 
 /// The figures in a picture, from left to right.
 pub(super) fn figures(picture: &RgbImage) -> Vec<Figure> {
-    let inside = strokes(picture).and_then(|ink| {
+    let inside = |ink: Ink| {
+        let levels = Levels::new(&ink, false);
         // A sheet is lighter than the desk.
         let sheet = quantile(ink.paper.to_vec(), 0.9) / 2;
-        let search = |least_paper| Search { ink: &ink, at_border: false, least_paper }.figures();
+        let search = |least_paper| Search { ink: &ink, levels: &levels, least_paper }.figures();
         search(sheet).or_else(|| search(0))
-    });
-    let at_border = |ink: &Ink| Search { ink, at_border: true, least_paper: 0 }.figures();
-    inside.or_else(|| broad_strokes(picture).iter().find_map(at_border)).unwrap_or_default()
+    };
+    let at_border =
+        |ink: Ink| Search { ink: &ink, levels: &Levels::new(&ink, true), least_paper: 0 }.figures();
+    let strokes = |unlikely| strokes(picture, unlikely).and_then(inside);
+    let broad_strokes = |unlikely| at_border(broad_strokes(picture, unlikely));
+    let found =
+        [false, true].into_iter().find_map(|unlikely| strokes(unlikely).or_else(|| broad_strokes(unlikely)));
+    found.unwrap_or_default()
 }
 
 /// Where to look for figures.
 struct Search<'a> {
     ink: &'a Ink,
-    at_border: bool,
+    levels: &'a Levels<'a>,
     least_paper: u8,
 }
 
 /// What was found at a level of darkness.
 struct Found {
-    groups: Groups,
+    groups: Rc<Groups>,
+    /// Those of the groups that may be figures.
+    figures: Vec<Group>,
     /// The figure that the others are held against.
     main: Group,
 }
@@ -63,24 +76,25 @@ impl Search<'_> {
     /// The first figure from the darkest ink down, and after how many levels. A single stroke may be a piece of a line:
     /// something else that is not much fainter comes before it.
     fn darkest(&self, levels: &[u8]) -> Option<(Found, usize)> {
-        let mut stroke: Option<(Groups, usize)> = None;
+        let mut first: Option<(Found, usize)> = None;
         for (number, &level) in levels.iter().enumerate() {
-            if stroke.as_ref().is_some_and(|(_, at)| level < levels[*at] / 2) {
+            if first.as_ref().is_some_and(|(_, next)| level < levels[next - 1] / 2) {
                 break;
             }
-            let groups = self.groups(level);
-            if groups.groups.iter().any(|group| !group.is_straight()) {
-                stroke = Some((groups, number));
-                break;
+            let (groups, figures) = self.at(level);
+            let Some(main) = figures.iter().max_by_key(|group| (!group.is_straight(), group.bounds.size()))
+            else {
+                continue;
+            };
+            let (is_straight, main) = (main.is_straight(), main.clone());
+            if first.is_none() || !is_straight {
+                first = Some((Found { groups, figures, main }, number + 1));
             }
-            if stroke.is_none() && !groups.groups.is_empty() {
-                stroke = Some((groups, number));
+            if !is_straight {
+                break;
             }
         }
-        let (groups, number) = stroke?;
-        let main =
-            groups.groups.iter().max_by_key(|group| (!group.is_straight(), group.bounds.size()))?.clone();
-        Some((Found { groups, main }, number + 1))
+        first
     }
 
     /// As much more as belongs to the figure. Further down all may be one with lines and shadows. None if there is nothing
@@ -88,9 +102,9 @@ impl Search<'_> {
     fn whole(&self, mut found: Found) -> Option<Found> {
         let darkness = f32::from(found.groups.darkness(self.ink, &found.main));
         for (step, part) in [0.72, 0.6, 0.5, 0.4].into_iter().enumerate() {
-            let groups = self.groups(((darkness * part) as u8).max(self.ink.noise));
+            let (groups, figures) = self.at(((darkness * part) as u8).max(self.ink.noise));
             let before = &found.main;
-            let around = groups.groups.iter().filter(|group| group.bounds.overlaps(&before.bounds));
+            let around = figures.iter().filter(|group| group.bounds.overlaps(&before.bounds));
             let Some(main) = around.max_by_key(|group| group.area).cloned() else {
                 return (step > 0).then_some(found);
             };
@@ -100,38 +114,42 @@ impl Search<'_> {
             if (step > 1 && has_grown) || (step > 0 && main.area * 10 < before.area * 9) {
                 break;
             }
-            found = Found { groups, main };
+            found = Found { groups, figures, main };
         }
         Some(found)
     }
 
     /// All figures that are as large, as dark and on such paper as the one, or nearly.
-    fn all(&self, Found { groups, main }: &Found) -> Vec<Figure> {
+    fn all(&self, Found { groups, figures, main }: &Found) -> Vec<Figure> {
         let is_like = |value: u8, other: u8| {
             let (value, other) = (u32::from(value), u32::from(other));
             value * 3 >= other * 2 && other * 3 >= value * 2
         };
-        let is_figure = |group: &&Group| {
+        let (paper, darkness) = (groups.paper(self.ink, main), groups.darkness(self.ink, main));
+        let is_another = |group: &&Group| {
             let (size, main_size) = (group.bounds.size(), main.bounds.size());
             size * 5 >= main_size * 2
-                && is_like(groups.paper(self.ink, group), groups.paper(self.ink, main))
-                && is_like(groups.darkness(self.ink, group), groups.darkness(self.ink, main))
+                && is_like(groups.paper(self.ink, group), paper)
+                && is_like(groups.darkness(self.ink, group), darkness)
                 && (!group.is_straight() || main.is_straight() || size * 2 <= main_size * 3)
         };
-        let mut figures: Vec<Figure> =
-            groups.groups.iter().filter(is_figure).map(|group| self.cut_out(groups, group)).collect();
-        figures.sort_by_key(|figure| figure.bounds.left);
-        figures
+        let mut all: Vec<Figure> =
+            figures.iter().filter(is_another).map(|group| self.cut_out(groups, group)).collect();
+        all.sort_by_key(|figure| figure.bounds.left);
+        all
     }
 
-    /// What may be figures of what is at least so dark.
-    fn groups(&self, level: u8) -> Groups {
-        let mut found = Groups::of(self.ink, level, self.at_border);
-        let groups = std::mem::take(&mut found.groups);
-        let is_on_sheet = |group: &Group| found.paper(self.ink, group) >= self.least_paper;
-        let kept = groups.into_iter().filter(is_on_sheet).collect();
-        found.groups = kept;
-        found
+    /// What is at least so dark, and what of it may be figures: on light paper, and no sheet or shadow, which is broader
+    /// than a stroke for its size.
+    fn at(&self, level: u8) -> (Rc<Groups>, Vec<Group>) {
+        let groups = self.levels.at(level);
+        let may_be_a_figure = |group: &&Group| {
+            let is_broad = group.bounds.width() * 2 > group.bounds.height()
+                && stroke_width(&groups.mask(group, &group.bounds)) > BROADEST * group.bounds.size() as f32;
+            groups.paper(self.ink, group) >= self.least_paper && !is_broad
+        };
+        let figures = groups.groups.iter().filter(may_be_a_figure).cloned().collect();
+        (groups, figures)
     }
 
     /// The group's ink, with the softer ink around it.

@@ -1,6 +1,9 @@
 //! Connected pieces of ink, and groups of them that may be figures.
 
+use std::cell::RefCell;
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use image::{GrayImage, ImageBuffer, Luma};
 use imageproc::contrast::{ThresholdType, threshold};
@@ -71,6 +74,27 @@ impl Group {
     }
 }
 
+/// The groups at each level of darkness, found when they are asked for.
+pub(super) struct Levels<'a> {
+    ink: &'a Ink,
+    at_border: bool,
+    /// By how many pixels are at least so dark: at other levels these are the same.
+    found: RefCell<BTreeMap<usize, Rc<Groups>>>,
+}
+
+impl<'a> Levels<'a> {
+    /// With `at_border` also what reaches the picture's border, which may be lines then.
+    pub fn new(ink: &'a Ink, at_border: bool) -> Self {
+        Self { ink, at_border, found: RefCell::default() }
+    }
+
+    pub fn at(&self, level: u8) -> Rc<Groups> {
+        let count = self.ink.darkness.iter().filter(|value| **value >= level).count();
+        let mut found = self.found.borrow_mut();
+        found.entry(count).or_insert_with(|| Rc::new(Groups::of(self.ink, level, self.at_border))).clone()
+    }
+}
+
 /// What of the ink is at least so dark, in groups that may be figures.
 pub(super) struct Groups {
     pub groups: Vec<Group>,
@@ -81,8 +105,7 @@ pub(super) struct Groups {
 }
 
 impl Groups {
-    /// With `at_border` also what reaches the picture's border, which may be lines then.
-    pub fn of(ink: &Ink, level: u8, at_border: bool) -> Self {
+    fn of(ink: &Ink, level: u8, at_border: bool) -> Self {
         let mut lines = threshold(&ink.darkness, level.saturating_sub(1), ThresholdType::Binary);
         let mut mask = lines.clone();
         if !at_border {

@@ -22,20 +22,18 @@ pub(super) struct Ink {
     pub noise: u8,
 }
 
-/// The ink in a picture, of strokes up to a fifth as wide as it. None if strokes fill the picture.
-pub(super) fn strokes(picture: &RgbImage) -> Option<Ink> {
+/// The ink in a picture, of strokes up to a fifth as wide as it, dark on light or light on dark, whichever is likelier or,
+/// if so said, unlikely. None if strokes fill the picture.
+pub(super) fn strokes(picture: &RgbImage, unlikely: bool) -> Option<Ink> {
     let (radius, grey) = ((side(picture) / 10).max(8), imageops::grayscale(picture));
     let lightness = lightness(&grey, radius);
-    let is_doubtful = (30..70).contains(&lightness);
-    let is_small = side(picture) < 40;
-    (!is_small && (!is_doubtful || !is_filled(&grey))).then(|| ink(picture, lightness < 50, radius))
+    let is_filled = side(picture) < 40 || ((30..70).contains(&lightness) && is_filled(&grey));
+    (!is_filled).then(|| ink(picture, (lightness < 50) != unlikely, radius))
 }
 
-/// The ink of strokes that may fill the picture; what is likelier first.
-pub(super) fn broad_strokes(picture: &RgbImage) -> [Ink; 2] {
-    let has_dark_border = has_dark_border(&imageops::grayscale(picture));
-    [has_dark_border, !has_dark_border]
-        .map(|is_light_on_dark| ink(picture, is_light_on_dark, side(picture) / 3))
+/// The ink of strokes that may fill the picture, likewise.
+pub(super) fn broad_strokes(picture: &RgbImage, unlikely: bool) -> Ink {
+    ink(picture, has_dark_border(&imageops::grayscale(picture)) != unlikely, side(picture) / 3)
 }
 
 fn side(picture: &RgbImage) -> usize {

@@ -101,7 +101,7 @@ fn alike(line: &Line, lines: &[Line]) -> usize {
     if is_long(line) { parallel().filter(|other| is_long(other)).count() } else { 0 }
 }
 
-/// Lines that are more level than upright, by a Hough transform of the runs.
+/// Lines that are more level than upright.
 fn lines(mask: &GrayImage) -> Vec<Line> {
     let (width, height) = mask.dimensions();
     let thickest = (width.max(height) / 70).max(3);
@@ -111,47 +111,98 @@ fn lines(mask: &GrayImage) -> Vec<Line> {
     if runs.len() > 60 * width as usize {
         return vec![];
     }
-    let step = 2.0 / width as f32;
-    let slopes = (MAX_SLOPE / step) as i32;
-    let margin = MAX_SLOPE * width as f32;
-    let cells = (height as f32 + 2.0 * margin) as usize + 4;
-    let cell = |run: &Run, slope: i32| (run.middle() - step * slope as f32 * run.x as f32 + margin) as usize;
-    // What a line through the leftmost column hits is within the margin.
-    let row = |slope: i32| (slope + slopes) as usize * cells;
-    let mut votes = vec![0u16; (2 * slopes + 1) as usize * cells];
-    for run in &runs {
-        for slope in -slopes..=slopes {
-            votes[row(slope) + cell(run, slope)] += 1;
-        }
-    }
     let shortest = (width * 3 / 10).max(12);
-    let mut found = vec![];
-    for _ in 0..200 {
-        let best = votes.windows(2).enumerate().max_by_key(|(_, pair)| pair[0] + pair[1]);
-        let Some((at, pair)) = best else { break };
-        if u32::from(pair[0] + pair[1]) < shortest * 6 / 10 {
+    let mut votes = Votes::of(&runs, width, height);
+    let (mut found, mut failed) = (vec![], 0);
+    while failed < MOST_FAILED {
+        let (count, slope, offset) = votes.most();
+        if count < shortest * 6 / 10 {
             break;
         }
-        let slope = step * ((at / cells) as i32 - slopes) as f32;
-        let offset = (at % cells) as f32 - margin + 1.0;
         let on_it = |run: &Run| (run.middle() - offset - slope * run.x as f32).abs() <= 1.6;
         let chain = longest_chain(runs.iter().copied().filter(on_it).collect(), width / 16);
-        votes[at..at + 2].fill(0);
-        let (Some(first), Some(last)) = (chain.first(), chain.last()) else { continue };
-        let length = last.x - first.x + 1;
+        let length = chain.last().map_or(0, |last| last.x - chain[0].x + 1);
         if length < shortest || (chain.len() as u32) < length * 6 / 10 {
+            votes.forget_most();
+            failed += 1;
             continue;
         }
-        for run in &chain {
-            for slope in -slopes..=slopes {
-                let vote = &mut votes[row(slope) + cell(run, slope)];
-                *vote = vote.saturating_sub(1);
-            }
-        }
+        votes.withdraw(&chain);
+        let span = chain[0].x..=chain[chain.len() - 1].x;
+        runs.retain(|run| !on_it(run) || !span.contains(&run.x));
         found.push(fitted(&chain));
-        runs.retain(|run| !on_it(run) || run.x < first.x || run.x > last.x);
     }
     found
+}
+
+/// After so many that were none, there are no lines.
+const MOST_FAILED: usize = 40;
+
+/// A Hough transform: how many runs lie on each line, by its slope and its offset.
+struct Votes {
+    step: f32,
+    slopes: i32,
+    margin: f32,
+    rows: Vec<Vec<u16>>,
+    /// The most in two neighbouring cells of each row, and the first cell's number.
+    most: Vec<(u16, usize)>,
+}
+
+impl Votes {
+    fn of(runs: &[Run], width: u32, height: u32) -> Self {
+        let step = 2.0 / width as f32;
+        let slopes = (MAX_SLOPE / step) as i32;
+        // What a line through the leftmost column hits is within the margin.
+        let margin = MAX_SLOPE * width as f32;
+        let cells = (height as f32 + 2.0 * margin) as usize + 4;
+        let rows = vec![vec![0; cells]; (2 * slopes + 1) as usize];
+        let mut votes = Self { step, slopes, margin, most: vec![(0, 0); rows.len()], rows };
+        votes.count(runs, |vote| *vote += 1);
+        votes
+    }
+
+    /// Changes the runs' votes for every line through them.
+    fn count(&mut self, runs: &[Run], change: impl Fn(&mut u16)) {
+        for number in 0..self.rows.len() {
+            let slope = self.slope(number);
+            for run in runs {
+                let cell = (run.middle() - slope * run.x as f32 + self.margin) as usize;
+                change(&mut self.rows[number][cell]);
+            }
+            self.look_for_most(number);
+        }
+    }
+
+    fn slope(&self, number: usize) -> f32 {
+        self.step * (number as i32 - self.slopes) as f32
+    }
+
+    fn look_for_most(&mut self, number: usize) {
+        let pairs = self.rows[number].windows(2).map(|pair| pair[0] + pair[1]);
+        self.most[number] = pairs.zip(0..).max_by_key(|(count, _)| *count).unwrap_or_default();
+    }
+
+    /// Where most lie: how many, the row's number and the cell's.
+    fn place_of_most(&self) -> (u16, usize, usize) {
+        let places = self.most.iter().zip(0..).map(|((count, cell), row)| (*count, row, *cell));
+        places.max_by_key(|(count, ..)| *count).expect("one of the slopes is 0")
+    }
+
+    /// The line on which most lie: how many, its slope and its offset.
+    fn most(&self) -> (u32, f32, f32) {
+        let (count, row, cell) = self.place_of_most();
+        (u32::from(count), self.slope(row), cell as f32 - self.margin + 1.0)
+    }
+
+    fn forget_most(&mut self) {
+        let (_, row, cell) = self.place_of_most();
+        self.rows[row][cell..cell + 2].fill(0);
+        self.look_for_most(row);
+    }
+
+    fn withdraw(&mut self, runs: &[Run]) {
+        self.count(runs, |vote| *vote = vote.saturating_sub(1));
+    }
 }
 
 /// All runs of a mask, column by column.

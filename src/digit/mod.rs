@@ -95,7 +95,7 @@ pub enum Warning {
     TouchesBorder,
     /// Its ink is hardly darker than the paper.
     Faint,
-    /// It has few pixels.
+    /// It is only a few pixels high and wide.
     Small,
 }
 
@@ -111,7 +111,7 @@ impl Display for Warning {
 
 /// Ink less dark than this is faint, of 255.
 const FAINT: u8 = 45;
-/// A figure of fewer pixels is small.
+/// A figure is small that is no higher or wider.
 const SMALL: u32 = 12;
 
 /// The figures in a picture file, from left to right; one at least.
@@ -130,11 +130,9 @@ pub fn read(path: &Path) -> Result<Vec<Figure>, Error> {
 pub fn from_bytes(bytes: &[u8]) -> Result<Vec<Figure>, PictureError> {
     let picture = picture::decode(bytes)?;
     // White ink on nothing shows only on black.
-    [255, 0]
-        .into_iter()
-        .map(|background| figures(&picture, background))
-        .find(|found| !found.is_empty())
-        .ok_or(PictureError::NoDigit)
+    let backgrounds = if picture.is_opaque() { &[255][..] } else { &[255, 0] };
+    let mut found = backgrounds.iter().map(|background| figures(&picture, *background));
+    found.find(|figures| !figures.is_empty()).ok_or(PictureError::NoDigit)
 }
 
 fn figures(picture: &Picture, background: u8) -> Vec<Figure> {
@@ -155,7 +153,7 @@ fn figures(picture: &Picture, background: u8) -> Vec<Figure> {
     figures::figures(&pixels).into_iter().filter_map(figure).collect()
 }
 
-/// The largest of the figures in a picture.
+/// The largest of the figures in a picture, of several the rightmost.
 pub fn largest(figures: &[Figure]) -> Option<&Figure> {
     figures.iter().max_by_key(|figure| figure.size)
 }

@@ -73,6 +73,11 @@ fn has_end(jpeg: &[u8]) -> bool {
 }
 
 impl Picture {
+    /// Whether no background shows through.
+    pub fn is_opaque(&self) -> bool {
+        self.pixels.pixels().all(|pixel| pixel.0[3] == 255)
+    }
+
     /// The picture on a background of this grey value.
     pub fn over(&self, background: u8) -> RgbImage {
         RgbImage::from_fn(self.pixels.width(), self.pixels.height(), |x, y| {
