@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use common::{checkout, data_dir, error_of, islp_mnist, stdout_of};
+use common::{checkout, data_dir, error_of, islp_mnist, python, stdout_of};
 use image::{GrayImage, Luma, imageops};
 use serde_json::{Value, json};
 use tch::Tensor;
@@ -129,9 +129,146 @@ fn json_has_an_error_in_the_place_of_a_picture_that_cannot_be_read() {
 
     let help = stdout_of(islp_mnist().args(["predict", "--help"]));
     let (_, help) = help.split_once("--json").unwrap();
-    for field in ["image", "digit", "probabilities", "error"] {
+    for field in ["image", "digit", "probabilities", "warnings", "error"] {
         assert!(help.contains(field), "{field} is not in the help:\n{help}");
     }
+}
+
+/// A sheet with these test images on it, side by side, dark on light.
+fn sheet(folder: &Path, name: &str, indices: &[&str]) {
+    let mut sheet = GrayImage::from_pixel(60 + 120 * indices.len() as u32, 200, Luma([235]));
+    for (number, index) in indices.iter().enumerate() {
+        let shown = stdout_of(&mut predict(folder, &["--show", "--index", index]));
+        let figure = picture(&shown);
+        for (x, y, value) in figure.enumerate_pixels().filter(|(_, _, value)| value.0[0] < 235) {
+            sheet.put_pixel(60 + 120 * number as u32 + x, 60 + y, *value);
+        }
+    }
+    sheet.save(folder.join(name)).unwrap();
+}
+
+#[test]
+fn of_several_figures_the_largest_is_read_with_a_warning_or_all_from_left_to_right() {
+    let folder = tempdir().unwrap();
+    // A 7, a 2 and a 0.
+    sheet(folder.path(), "sheet.png", &["0", "1", "3"]);
+    let one = stdout_of(&mut predict(folder.path(), &["sheet.png", "--save-digit", "one.png"]));
+    let warning = "   unsure: 3 figures in the picture, this is the largest; --all reads each\n";
+    assert!(one.lines().count() == 1 && one.ends_with(warning), "{one}");
+    assert_eq!(image::open(folder.path().join("one.png")).unwrap().into_luma8().dimensions(), (28, 28));
+
+    let all = ["sheet.png", "--all", "--save-digit", "all.png"];
+    let text = stdout_of(&mut predict(folder.path(), &all));
+    let digits: Vec<&str> = text.lines().map(|line| &line["sheet.png: ".len()..][..1]).collect();
+    assert_eq!(digits.concat(), "720", "{text}");
+    assert!(!text.contains("unsure"), "{text}");
+    let json = stdout_of(&mut predict(folder.path(), &["sheet.png", "--all", "--json"]));
+    let json: Value = serde_json::from_str(&json).unwrap();
+    for (object, digit) in json.as_array().unwrap().iter().zip([7, 2, 0]) {
+        assert_eq!((&object["digit"], &object["warnings"]), (&json!(digit), &json!([])), "{object}");
+    }
+
+    // What the model saw is read as the same once more.
+    let seen = image::open(folder.path().join("all.png")).unwrap().into_luma8();
+    assert_eq!(seen.dimensions(), (3 * 28, 28));
+    for (number, line) in text.lines().enumerate() {
+        let name = format!("{number}.png");
+        imageops::crop_imm(&seen, 28 * number as u32, 0, 28, 28)
+            .to_image()
+            .save(folder.path().join(&name))
+            .unwrap();
+        let again = stdout_of(&mut predict(folder.path(), &[&name]));
+        assert_eq!(again.trim_end().strip_prefix(&name), line.strip_prefix("sheet.png"));
+    }
+}
+
+#[test]
+fn what_speaks_against_an_answer_is_said_behind_it() {
+    let folder = tempdir().unwrap();
+    sheet(folder.path(), "sheet.png", &["0"]);
+    let whole = image::open(folder.path().join("sheet.png")).unwrap().into_luma8();
+    let save = |name: &str, picture: &GrayImage| picture.save(folder.path().join(name)).unwrap();
+    save("cut.png", &imageops::crop_imm(&whole, 0, 0, 180, 120).to_image());
+    let mut faint = whole.clone();
+    faint.iter_mut().for_each(|value| *value = 235 - (235 - *value) / 8);
+    save("faint.png", &faint);
+    let small = imageops::resize(&whole, 18, 20, imageops::FilterType::Triangle);
+    let mut canvas = GrayImage::from_pixel(60, 60, Luma([235]));
+    imageops::replace(&mut canvas, &small, 20, 20);
+    save("small.png", &canvas);
+    save(
+        "grid.png",
+        &GrayImage::from_fn(640, 640, |x, y| Luma([if x % 5 == 0 || y % 5 == 0 { 40 } else { 255 }])),
+    );
+    for (name, warning) in [
+        ("cut.png", "the ink touches the border of the picture"),
+        ("faint.png", "the ink is faint"),
+        ("small.png", "the figure is small"),
+        ("grid.png", "the model sees nothing: its first hidden layer is zero everywhere"),
+        ("grid.png", "it may as well be a 0"),
+    ] {
+        let line = stdout_of(&mut predict(folder.path(), &[name]));
+        assert!(line.split_once("   unsure: ").is_some_and(|(_, unsure)| unsure.contains(warning)), "{line}");
+        let json = stdout_of(&mut predict(folder.path(), &["--json", name]));
+        let json: Value = serde_json::from_str(&json).unwrap();
+        assert!(json[0]["warnings"].as_array().unwrap().contains(&json!(warning)), "{json}");
+    }
+}
+
+#[test]
+fn a_picture_of_an_impossible_size_is_told_its_size() {
+    let folder = tempdir().unwrap();
+    GrayImage::new(1, 1).save(folder.path().join("1.png")).unwrap();
+    GrayImage::new(9000, 9000).save(folder.path().join("9000.png")).unwrap();
+    for (name, message) in [
+        ("1.png", "1x1 pixels, too few to show a digit; take a larger one, of a few hundred pixels"),
+        (
+            "9000.png",
+            "9000x9000 pixels, more than 8192 on a side; take a smaller picture, a few hundred pixels will do",
+        ),
+    ] {
+        assert_eq!(error_of(&mut predict(folder.path(), &[name]), 1), format!("error: {name}: {message}"));
+    }
+}
+
+#[test]
+fn the_saved_digit_replaces_no_picture_and_no_device() {
+    let folder = pictures();
+    let before = fs::read(folder.path().join("four.png")).unwrap();
+    for (file, reason) in [
+        ("./four.png", "is one of the pictures; name another file"),
+        ("folder.png", "not a regular file; name a file to write"),
+    ] {
+        let error = error_of(&mut predict(folder.path(), &["four.png", "--save-digit", file]), 2);
+        assert_eq!(error, format!("error: --save-digit {file}: {reason}"));
+    }
+    assert!(fs::read(folder.path().join("four.png")).unwrap() == before);
+}
+
+#[test]
+#[ignore = "needs the Python reference"]
+fn of_photographs_most_are_read_and_few_are_wrong_without_a_warning() {
+    let folder = tempdir().unwrap();
+    let pictures = folder.path().join("photographs");
+    let script = |options: &[&str]| {
+        let mut command = python("scripts/photographs.py");
+        stdout_of(command.arg(&pictures).args(options))
+    };
+    script(&["--kinds", "all", "--per-digit", "1"]);
+    let checkpoint = checkout().join("output/MNIST/version_0");
+    let program = env!("CARGO_BIN_EXE_islp-mnist");
+    let table = script(&["--measure", program, "--checkpoint", checkpoint.to_str().unwrap()]);
+    let row = table.lines().find(|line| line.starts_with("| **all** |")).unwrap();
+    let count =
+        |cell: &str| cell.trim().trim_matches('*').split("**").next().unwrap().parse::<f64>().unwrap();
+    let [count, right, right_but_unsure, _, wrong] =
+        row.split('|').skip(2).take(5).map(count).collect::<Vec<_>>()[..]
+    else {
+        panic!("{table}")
+    };
+    assert_eq!(count, 240.0, "{table}");
+    assert!(right + right_but_unsure >= 0.85 * count, "{table}");
+    assert!(wrong <= 0.05 * count, "{table}");
 }
 
 #[test]

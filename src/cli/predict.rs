@@ -1,5 +1,6 @@
 //! `islp-mnist predict`: which digit a picture shows.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
@@ -44,10 +45,12 @@ pub struct PredictArgs {
     /// Show the image as the model sees it
     #[arg(long)]
     show: bool,
-    /// Write the image as the model sees it, as a PNG of 28x28 pixels; several side by side
+    /// Write the image as the model sees it, as a PNG of 28x28 pixels
+    ///
+    /// Several are side by side, without those that could not be read. If none could, nothing is written.
     #[arg(long, value_name = "FILE")]
     save_digit: Option<PathBuf>,
-    /// Print a JSON array instead, an object for each image
+    /// Print a JSON array instead, an object for each digit that is read
     ///
     /// Its fields: image, the file's name; digit, the most probable one; probabilities, ten numbers, of the digits 0 to
     /// 9 in this order; warnings, what speaks against the answer. If the image can't be read: image and error, the message.
@@ -62,6 +65,9 @@ pub struct PredictArgs {
 
 /// Runs the command. A picture that fails keeps none of the others from being read.
 pub fn run(args: &PredictArgs) -> Result<u8> {
+    if let Some(path) = &args.save_digit {
+        check_free(path, &args.images)?;
+    }
     let device = set_up(args.device, None)?;
     let module = weights::load(&args.checkpoint, device)?;
     let test_image = args.index.map(|index| test_image(args, index)).transpose()?;
@@ -104,6 +110,21 @@ pub fn run(args: &PredictArgs) -> Result<u8> {
         file::write(path, &digit::png(&seen))?;
     }
     Ok(exit_code)
+}
+
+/// Refuses to write over a picture that is read, or over what is no file.
+fn check_free(path: &Path, images: &[PathBuf]) -> Result<()> {
+    let is_same = |image: &PathBuf| {
+        fs::canonicalize(image).is_ok_and(|image| fs::canonicalize(path).ok() == Some(image))
+    };
+    let refuse = |reason: &str| Err(UsageError(format!("--save-digit {}: {reason}", path.display())).into());
+    if images.iter().any(is_same) {
+        return refuse("is one of the pictures; name another file");
+    }
+    if path.exists() && !path.is_file() {
+        return refuse("not a regular file; name a file to write");
+    }
+    Ok(())
 }
 
 /// The digits in a picture, the largest or all, each with what speaks against it.

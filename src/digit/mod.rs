@@ -28,6 +28,7 @@
 mod bounds;
 mod figures;
 mod groups;
+mod hough;
 mod ink;
 mod lines;
 mod normalize;
