@@ -122,7 +122,9 @@ impl Groups {
         pieces.retain(|piece| piece.area * 50 >= largest);
         pieces.truncate(MOST_PIECES);
         let least_size = (ink.darkness.width().max(ink.darkness.height()) / 20).max(6);
-        let is_frame: Vec<bool> = pieces.iter().map(|piece| is_frame(piece, &pieces, least_size)).collect();
+        let is_frame =
+            |piece: &Group| is_around_another(piece, &pieces, least_size) || is_margin(piece, &labels);
+        let is_frame: Vec<bool> = pieces.iter().map(is_frame).collect();
         let inner =
             pieces.into_iter().zip(is_frame).filter(|(_, is_frame)| !is_frame).map(|(piece, _)| piece);
         let mut groups = merged(inner.collect());
@@ -182,8 +184,30 @@ fn pieces(labels: &ImageBuffer<Luma<u32>, Vec<u32>>) -> Vec<Group> {
     pieces
 }
 
+/// Whether it runs along the sides of its box, from corner to corner, and the box is large: a scan's dark margin, a frame.
+fn is_margin(piece: &Group, labels: &ImageBuffer<Luma<u32>, Vec<u32>>) -> bool {
+    let Bounds { left, top, right, bottom } = piece.bounds;
+    let (width, height) = (piece.bounds.width(), piece.bounds.height());
+    if piece.bounds.size() * 2 < labels.width().max(labels.height()) || width * 2 < height {
+        return false;
+    }
+    let (mut at_side, mut at_corner) = (0, [false; 4]);
+    for y in top..bottom {
+        for x in (left..right).filter(|x| piece.labels.contains(&labels.get_pixel(*x, y).0[0])) {
+            let is_beside = (x - left).min(right - 1 - x) * 7 < width;
+            let is_above = (y - top).min(bottom - 1 - y) * 7 < height;
+            at_side += u32::from(is_beside || is_above);
+            if is_beside && is_above {
+                at_corner[usize::from((x - left) * 2 > width) + 2 * usize::from((y - top) * 2 > height)] =
+                    true;
+            }
+        }
+    }
+    at_corner == [true; 4] && at_side * 10 >= piece.area * 9
+}
+
 /// Whether it is little ink around something that may be a figure.
-fn is_frame(piece: &Group, pieces: &[Group], least_size: u32) -> bool {
+fn is_around_another(piece: &Group, pieces: &[Group], least_size: u32) -> bool {
     let is_in_it = |other: &Group| {
         other.bounds.size() >= least_size.max(piece.bounds.size() / 5)
             && other.bounds.is_within(&piece.bounds)

@@ -23,19 +23,24 @@ impl Run {
 
 /// A Hough transform: how many runs lie on each line, by its slope and its offset.
 pub(super) struct Votes {
+    /// From a row's slope to the next one's.
     step: f32,
+    /// How many slopes there are upwards, and as many downwards.
     slopes: i32,
+    /// What is added to an offset for the number of its cell.
     margin: f32,
+    /// A row for each slope, a cell for each offset.
     rows: Vec<Vec<u16>>,
     /// The most in two neighbouring cells of each row, and the first cell's number.
     most: Vec<(u16, usize)>,
 }
 
 impl Votes {
+    /// The votes of runs in a mask of this size.
     pub fn of(runs: &[Run], width: u32, height: u32) -> Self {
         let step = 2.0 / width as f32;
         let slopes = (MAX_SLOPE / step) as i32;
-        // What a line through the leftmost column hits is within the margin.
+        // Steep lines meet the leftmost column outside the picture.
         let margin = MAX_SLOPE * width as f32;
         let cells = (height as f32 + 2.0 * margin) as usize + 4;
         let rows = vec![vec![0; cells]; (2 * slopes + 1) as usize];
@@ -77,12 +82,14 @@ impl Votes {
         (u32::from(count), self.slope(row), cell as f32 - self.margin + 1.0)
     }
 
+    /// Takes that line for none from now on.
     pub fn forget_most(&mut self) {
         let (_, row, cell) = self.place_of_most();
         self.rows[row][cell..cell + 2].fill(0);
         self.look_for_most(row);
     }
 
+    /// Takes back the votes of runs that were found to be a line.
     pub fn withdraw(&mut self, runs: &[Run]) {
         self.count(runs, |vote| *vote = vote.saturating_sub(1));
     }

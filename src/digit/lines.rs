@@ -44,6 +44,7 @@ impl Line {
         }
     }
 
+    /// Whether it is longer than a digit's strokes are.
     fn is_wide(&self, mask: &GrayImage) -> bool {
         self.length() > mask.width() * 3 / 5
     }

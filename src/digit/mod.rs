@@ -112,7 +112,7 @@ impl Display for Warning {
 
 /// Ink less dark than this is faint, of 255.
 const FAINT: u8 = 45;
-/// A figure is small that is no higher or wider.
+/// A figure that is neither as high nor as wide is small.
 const SMALL: u32 = 12;
 
 /// The figures in a picture file, from left to right; one at least.
@@ -154,7 +154,7 @@ fn figures(picture: &Picture, background: u8) -> Vec<Figure> {
     figures::figures(&pixels).into_iter().filter_map(figure).collect()
 }
 
-/// The largest of the figures in a picture, of several the rightmost.
+/// The largest of the figures in a picture; of several equally large ones the rightmost.
 pub fn largest(figures: &[Figure]) -> Option<&Figure> {
     figures.iter().max_by_key(|figure| figure.size)
 }
