@@ -454,7 +454,7 @@ def predictions(program, checkpoint, files, several):
     command = [program, "predict", "--json", "--checkpoint", checkpoint, *(["--all"] if several else []), *files]
     run = subprocess.run(command, capture_output=True, text=True)
     if run.returncode not in (0, 1) or not run.stdout:
-        raise RuntimeError(run.stderr.strip())
+        sys.exit(run.stderr.strip())
     answers = {Path(file).name: [] for file in files}
     for answer in json.loads(run.stdout):
         answers[Path(answer["image"]).name].append(answer)
@@ -470,11 +470,7 @@ def measure(folder, program, checkpoint, list_wrong):
             files = sorted(str(file) for file in (folder / kind).glob("*-*.*"))
             if not files:
                 continue
-            try:
-                answers = predictions(program, checkpoint, files, "figures" in options)
-            except RuntimeError as error:  # an older build has no --all
-                print(f"{kind} is left out: {error}", file=sys.stderr)
-                continue
+            answers = predictions(program, checkpoint, files, "figures" in options)
             counts = np.zeros(4, int)
             for file, objects in answers.items():
                 label = Path(file).name.split("-")[0]
