@@ -3,6 +3,7 @@
 mod common;
 
 use std::fs;
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -111,6 +112,15 @@ fn the_ending_decides_the_format_and_a_file_that_is_there_is_replaced() {
         stdout_of(&mut plot(&folder, &["logs/version_0", "-o", name]));
         assert!(fs::read(folder.path().join(name)).unwrap().starts_with(start));
     }
+}
+
+#[test]
+fn a_figure_takes_no_fifos_place() {
+    let folder = runs();
+    assert!(Command::new("mkfifo").arg(folder.path().join("fifo.png")).status().unwrap().success());
+    let error = error_of(&mut plot(&folder, &["logs/version_0", "-o", "fifo.png"]), 1);
+    assert_eq!(error, "error: cannot write fifo.png: it is no regular file, name another one");
+    assert!(folder.path().join("fifo.png").metadata().unwrap().file_type().is_fifo());
 }
 
 #[test]

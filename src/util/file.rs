@@ -82,8 +82,12 @@ pub fn remove_temporaries(folder: &Path) -> Result<(), Error> {
 /// synchronised.
 ///
 /// # Errors
-/// A disk that is full, or a folder that is missing or can't be written to.
+/// A disk that is full, or a folder that is missing or can't be written to. A device or a FIFO, which a file would replace.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    if path.metadata().is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir()) {
+        let reason = io::Error::other("it is no regular file, name another one");
+        return Err(Error::io("write", path)(reason));
+    }
     replace(path, |folder, temporary| {
         // As for any other new file the umask decides; a temporary file would be the owner's alone.
         let mut file = temporary.permissions(Permissions::from_mode(0o666)).tempfile_in(folder)?;
