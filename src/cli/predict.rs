@@ -117,7 +117,7 @@ fn check_free(path: &Path, images: &[PathBuf]) -> Result<()> {
     let is_same = |image: &PathBuf| {
         fs::canonicalize(image).is_ok_and(|image| fs::canonicalize(path).ok() == Some(image))
     };
-    let refuse = |reason: &str| Err(UsageError(format!("--save-digit {}: {reason}", path.display())).into());
+    let refuse = |reason: &str| Err(UsageError(format!("--save-digit {}: {reason}", shown(&path.to_string_lossy()))).into());
     if images.iter().any(is_same) {
         return refuse("is one of the pictures; name another file");
     }
@@ -149,7 +149,7 @@ struct Prediction {
 }
 
 /// By how much the best probability leads where the model is sure.
-const LEAD: f32 = 0.5;
+const LEAD: f32 = 0.6;
 
 impl Prediction {
     fn new(
