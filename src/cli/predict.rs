@@ -117,7 +117,9 @@ fn check_free(path: &Path, images: &[PathBuf]) -> Result<()> {
     let is_same = |image: &PathBuf| {
         fs::canonicalize(image).is_ok_and(|image| fs::canonicalize(path).ok() == Some(image))
     };
-    let refuse = |reason: &str| Err(UsageError(format!("--save-digit {}: {reason}", shown(&path.to_string_lossy()))).into());
+    let refuse = |reason: &str| {
+        Err(UsageError(format!("--save-digit {}: {reason}", shown(&path.to_string_lossy()))).into())
+    };
     if images.iter().any(is_same) {
         return refuse("is one of the pictures; name another file");
     }
