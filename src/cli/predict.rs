@@ -154,24 +154,23 @@ struct Prediction {
 const LEAD: f32 = 0.6;
 
 impl Prediction {
-    fn new(
-        module: &SimpleModule,
-        image: Digit,
-        mut warnings: Vec<String>,
-        checkpoint: &Path,
-    ) -> Result<Self> {
+    fn new(module: &SimpleModule, image: Digit, warnings: Vec<String>, checkpoint: &Path) -> Result<Self> {
         let input = Tensor::f_from_slice(&image)?.f_view([1, 1, SIDE, SIDE])?.f_to_kind(Kind::Float)?;
         // As ToTensor.
         let input = input.f_div_scalar(255)?.f_to_device(module.vs.device())?;
         let probabilities = probabilities(module, &input, checkpoint)?;
+        let mut prediction = Self { image, probabilities, warnings };
         if weights::is_first_layer_silent(module, &input)? {
-            warnings.push("the model sees nothing: its first hidden layer is zero everywhere".into());
+            prediction
+                .warnings
+                .push("the model sees nothing: its first hidden layer is zero everywhere".into());
         }
-        let prediction = Self { image, probabilities, warnings };
         let best = prediction.by_probability();
         let lead = prediction.probabilities[best[0]] - prediction.probabilities[best[1]];
-        let unsure = (lead < LEAD).then(|| format!("it may as well be a {}", best[1]));
-        Ok(Self { warnings: prediction.warnings.into_iter().chain(unsure).collect(), ..prediction })
+        if lead < LEAD {
+            prediction.warnings.push(format!("it may as well be a {}", best[1]));
+        }
+        Ok(prediction)
     }
 
     /// The digits, the most probable first.

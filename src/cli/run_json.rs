@@ -1,4 +1,5 @@
-//! `run.json`: what a run was and what it came to. Enough to run it again.
+//! `run.json`: what a run was and what it came to. Enough to run it again. The file is longer than others so that what is
+//! written of a run, read and held against another stands in one place.
 
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};

@@ -35,11 +35,12 @@ pub(super) fn figures(picture: &RgbImage) -> Vec<Figure> {
     };
     let at_border =
         |ink: Ink| Search { ink: &ink, levels: &Levels::new(&ink, true), least_paper: 0 }.figures();
-    let strokes = |unlikely| strokes(picture, unlikely).and_then(inside);
-    let broad_strokes = |unlikely| at_border(broad_strokes(picture, unlikely));
-    let found =
-        [false, true].into_iter().find_map(|unlikely| strokes(unlikely).or_else(|| broad_strokes(unlikely)));
-    found.unwrap_or_default()
+    let strokes = strokes(picture);
+    let search = |unlikely| {
+        let found = strokes.as_ref().and_then(|strokes| inside(strokes(unlikely)));
+        found.or_else(|| at_border(broad_strokes(picture, unlikely)))
+    };
+    [false, true].into_iter().find_map(search).unwrap_or_default()
 }
 
 /// Where to look for figures.

@@ -180,7 +180,6 @@ fn pieces(labels: &ImageBuffer<Luma<u32>, Vec<u32>>) -> Vec<Group> {
         let Bounds { left, top, right, bottom } = piece.bounds;
         piece.touches_border = left == 0 || top == 0 || right == labels.width() || bottom == labels.height();
     }
-    pieces.retain(|piece| piece.area > 0);
     pieces
 }
 

@@ -23,12 +23,12 @@ pub(super) struct Ink {
 }
 
 /// The ink in a picture, of strokes up to a fifth as wide as it, dark on light or light on dark, whichever is likelier or,
-/// if so said, unlikely. None if strokes fill the picture.
-pub(super) fn strokes(picture: &RgbImage, unlikely: bool) -> Option<Ink> {
+/// if it is asked for, unlikely. None if strokes fill the picture.
+pub(super) fn strokes(picture: &RgbImage) -> Option<impl Fn(bool) -> Ink> {
     let (radius, grey) = ((side(picture) / 10).max(8), imageops::grayscale(picture));
     let lightness = lightness(&grey, radius);
     let is_filled = side(picture) < 40 || ((30..70).contains(&lightness) && is_filled(&grey));
-    (!is_filled).then(|| ink(picture, (lightness < 50) != unlikely, radius))
+    (!is_filled).then_some(move |unlikely| ink(picture, (lightness < 50) != unlikely, radius))
 }
 
 /// The ink of strokes that may fill the picture, likewise.

@@ -26,6 +26,9 @@ pub(super) fn normalize(ink: GrayImage) -> Option<Digit> {
 
 /// The image itself if it is laid out as MNIST's are, or as the negative of one: scaling it once more could only blur it.
 pub(super) fn mnists_own(picture: &RgbImage) -> Option<Digit> {
+    if picture.dimensions() != (SIDE as u32, SIDE as u32) {
+        return None;
+    }
     let own = imageops::grayscale(picture);
     let mut negative = own.clone();
     imageops::invert(&mut negative);
@@ -33,7 +36,7 @@ pub(super) fn mnists_own(picture: &RgbImage) -> Option<Digit> {
 }
 
 fn laid_out(ink: &GrayImage) -> Option<Digit> {
-    let image = Digit::try_from(ink.as_raw().as_slice()).ok().filter(|_| ink.width() == ink.height())?;
+    let image = Digit::try_from(ink.as_raw().as_slice()).ok()?;
     let bounds = bounds(ink)?;
     let (x, y) = centre_of_mass(ink);
     let in_the_middle = |centre: f64| (centre - MIDDLE).abs() <= 0.52;
