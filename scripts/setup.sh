@@ -330,7 +330,9 @@ fetch_pages() {
   read -ra packages <<<"$pages_packages"
   say "fetching what checks HTML pages into .pages (about 50 MB)"
   mkdir -p "$new"
-  run npm install --prefix "$new" --no-save --no-audit --no-fund --ignore-scripts --no-package-lock --loglevel=error \
+  # In the folder rather than with --prefix, which hides npm's global configuration, a company's certificates with it.
+  echo '{}' >"$new/package.json"
+  run env --chdir "$new" npm install --no-save --no-audit --no-fund --ignore-scripts --no-package-lock --loglevel=error \
     "${packages[@]}" >&2 || die "npm could not install $pages_packages (its reason is above): check the network"
   echo "$pages_packages" >"$new/set-up"
   put_in_place "$pages"
