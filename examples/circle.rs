@@ -4,8 +4,8 @@
 
 use islp_mnist::islp::{SimpleDataModule, SimpleModule};
 use islp_mnist::lightning::{CsvLogger, Trainer};
-use islp_mnist::torch::Generator;
 use islp_mnist::torch::nn::{ReLU, dropout, linear, sequential};
+use islp_mnist::torch::{Generator, state_dict};
 use tch::nn::VarStore;
 use tch::vision::dataset::Dataset;
 use tch::{Device, Kind, Tensor};
@@ -39,5 +39,10 @@ fn main() -> anyhow::Result<()> {
     trainer.fit(&mut module, &data)?;
     let metrics = trainer.test(&module, &data)?;
     println!("test loss {:.4}, test accuracy {:.3}", metrics.loss, metrics.accuracy);
+
+    let weights = folder.path().join("weights.safetensors");
+    state_dict::save(&module.state_dict(), &weights)?; // safetensors.torch.save_file
+    let tensors = state_dict::load(&weights)?; // safetensors.torch.load_file
+    module.load_state_dict(&tensors)?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! `predict`: a digit from a picture or from the test images. How pictures are read is tests/digit.rs's.
+//! `predict`: a digit from a picture or from the test images. How pictures are read is tests/digit/'s.
 
 mod common;
 

@@ -254,7 +254,7 @@ fn accuracy_confusion_calibration_and_tests_have_the_values_of_sklearn_torchmetr
         trackers.push((tracker, logits));
     }
     Tensor::write_safetensors(&all, &path).unwrap();
-    let json = stdout_of(python("tests/statistics.py").arg(&path));
+    let json = stdout_of(python("tests/prediction_statistics.py").arg(&path));
     let python: Value = serde_json::from_str(&json).unwrap();
 
     let right = |logits: &Tensor| Vec::<bool>::try_from(logits.argmax(1, false).eq_tensor(&labels)).unwrap();

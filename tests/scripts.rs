@@ -150,6 +150,25 @@ fn the_check_of_a_gpu_does_on_the_cpu_all_that_it_can() {
     assert_eq!(fs::read_to_string(output.join("report.md")).unwrap(), report);
 }
 
+#[test]
+#[ignore = "needs the Python reference"]
+fn no_script_has_the_name_of_a_module_that_python_or_a_package_imports() {
+    // Beside a script, or on PYTHONPATH, it would be imported in that one's place.
+    const NAMES: &str =
+        "import importlib.metadata as m, sys; print(*sys.stdlib_module_names, *m.packages_distributions())";
+    let mut python = Command::new(checkout().join(".venv/bin/python"));
+    let names = stdout_of(python.args(["-I", "-c", NAMES]));
+    let names: Vec<&str> = names.split_whitespace().collect();
+    assert!(names.contains(&"statistics") && names.contains(&"torch"));
+    for folder in ["scripts", "tests"] {
+        for entry in fs::read_dir(checkout().join(folder)).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            let module = name.strip_suffix(".py").unwrap_or_default();
+            assert!(!names.contains(&module), "{folder}/{name}: {module} is another module's name");
+        }
+    }
+}
+
 fn git(folder: &Path, arguments: &str) -> String {
     let mut git = Command::new("git");
     git.args(["-c", "user.name=n", "-c", "user.email=e"]);
