@@ -55,6 +55,9 @@ from torchinfo import summary
 
 from environment import environment
 
+# Now, as the checkout may be another's before the run ends.
+made_on = environment()
+
 # A worker that is not forked runs its parent's script again, as is the default from Python 3.14 on.
 multiprocessing.set_start_method("fork")
 
@@ -222,7 +225,7 @@ def save_run_json(trainer, logger):
         'options': options | {'threads': torch.get_num_threads(), 'device': str(device),
                               'generator': 'cuda' if device.type == 'cuda' else 'cpu'},
         'data': {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files},
-        'environment': environment(),
+        'environment': made_on,
         'start': start,
         'data_dir': os.path.abspath(args.data_dir),
         'outcome': {

@@ -1,5 +1,6 @@
 //! The page of a study.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use askama::Template;
@@ -73,33 +74,26 @@ impl StudyPage {
 /// The options of all runs, and on what they ran, as far as their folders are still there.
 fn facts(folder: &Path, rows: &[Row]) -> Result<Vec<(&'static str, Fields)>, Error> {
     let options = optional(folder, STUDY_JSON, LARGEST_JSON)?.map(|json| parse(&json));
-    let mut environment: Vec<(String, Vec<(String, usize)>)> = vec![];
+    // By field: in how many runs it has which value.
+    let mut environment: BTreeMap<String, BTreeMap<String, usize>> = BTreeMap::new();
     for row in rows {
         let Some(version) = newest_version(&folder.join(row.key().folder())) else { continue };
         let Some(run_json) = optional(&version, "run.json", LARGEST_JSON)? else { continue };
         for (name, value) in fields(parse(&run_json).get("environment")) {
-            let values = entry(&mut environment, name);
-            *entry(values, value) += 1;
+            *environment.entry(name).or_default().entry(value).or_default() += 1;
         }
     }
     let environment = environment.into_iter().map(|(name, values)| {
         let is_same = values.len() == 1;
-        let in_runs = |(value, runs): (String, usize)| {
-            if is_same { value } else { format!("{value} in {} runs", thousands(runs)) }
+        let in_runs = |(value, runs): (String, usize)| match runs {
+            _ if is_same => value,
+            1 => format!("{value} in 1 run"),
+            runs => format!("{value} in {} runs", thousands(runs)),
         };
         (name, values.into_iter().map(in_runs).collect::<Vec<_>>().join(", "))
     });
     let facts = vec![("Options", fields(options.as_ref())), ("Environment", environment.collect())];
     Ok(facts.into_iter().filter(|(_, fields)| !fields.is_empty()).collect())
-}
-
-/// The value of this name, which is added if it is not there.
-fn entry<T: Default>(values: &mut Vec<(String, T)>, name: String) -> &mut T {
-    let place = values.iter().position(|(other, _)| *other == name).unwrap_or_else(|| {
-        values.push((name, T::default()));
-        values.len() - 1
-    });
-    &mut values[place].1
 }
 
 /// Nothing of what is no JSON: what the runs came to is shown all the same.
