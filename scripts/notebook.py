@@ -2,12 +2,16 @@
 
 The reference that `islp-mnist reproduce` is compared with, byte for byte. A cell that only shows a value
 prints it here. Beyond the notebook this script takes options, hands MNIST_MLR's Trainer the logger that the
-notebook makes and then forgets, saves figure and weights beside each metrics.csv, and keeps clear of a race in MKL.
+notebook makes and then forgets, saves figure, weights and run.json beside each metrics.csv, and keeps clear of a race
+in MKL.
 """
 
 import argparse
 import os
 import sys
+from datetime import datetime, timezone
+
+start = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 # The isolated interpreter of scripts/parity.sh has not even the script's own folder.
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -31,7 +35,12 @@ args = parser.parse_args()
 if args.trace_steps and not args.trace:
     parser.error("--trace-steps needs --trace")
 
+import csv
+import hashlib
+import json
+import math
 import multiprocessing
+from pathlib import Path
 
 import pandas as pd
 import matplotlib
@@ -43,6 +52,11 @@ from pytorch_lightning import seed_everything
 from safetensors.torch import save_file
 from torch.optim import RMSprop
 from torchinfo import summary
+
+from environment import environment
+
+# Now, as the checkout may be another's before the run ends.
+made_on = environment()
 
 # A worker that is not forked runs its parent's script again, as is the default from Python 3.14 on.
 multiprocessing.set_start_method("fork")
@@ -194,3 +208,35 @@ plot_accuracy(mlr_logger)
 for model, logger in (mnist_model, mnist_logger), (mlr_model, mlr_logger):
     save_file({name: p.detach() for name, p in model.named_parameters()},
               os.path.join(logger.log_dir, 'model.safetensors'))
+
+
+# As `islp-mnist reproduce` writes it, but for the time that fit and test took.
+def save_run_json(trainer, logger):
+    device = trainer.strategy.root_device
+    options = {name: vars(args)[name] for name in
+               ('epochs', 'batch_size', 'validation', 'seed', 'num_workers', 'lr')}
+    files = [Path(mnist_train.raw_folder, name.removesuffix('.gz')) for name, _ in MNIST.resources]
+    last = {}
+    with open(logger.experiment.metrics_file_path, newline='') as metrics:
+        for row in csv.DictReader(metrics):
+            last |= {name: float(value) for name, value in row.items() if value and name not in ('epoch', 'step')}
+    run = {
+        'command': 'reproduce',
+        'options': options | {'threads': torch.get_num_threads(), 'device': str(device),
+                              'generator': 'cuda' if device.type == 'cuda' else 'cpu'},
+        'data': {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files},
+        'environment': made_on,
+        'start': start,
+        'data_dir': os.path.abspath(args.data_dir),
+        'outcome': {
+            'end': 'max_epochs',
+            'epochs': trainer.current_epoch,
+            'global_step': trainer.global_step,
+            'metrics': {name: value if math.isfinite(value) else None for name, value in last.items()},
+        },
+    }
+    Path(logger.log_dir, 'run.json').write_text(json.dumps(run, indent=2) + '\n')
+
+
+save_run_json(mnist_trainer, mnist_logger)
+save_run_json(mlr_trainer, mlr_logger)

@@ -35,7 +35,6 @@ import multiprocessing
 import os
 import shlex
 import signal
-import subprocess
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any, Optional
@@ -55,11 +54,11 @@ from torchvision.datasets import MNIST
 from torchvision.transforms import ToTensor
 
 import parity_checkpoint
+from environment import environment
 from models import MNIST_MLR, MNISTModel
 from parity_checkpoint import Checkpoint, CheckpointError, CSVLogger, ModelCheckpoint, read_file, shown, write_file
 from parity_trace import Trace
 
-CHECKOUT = Path(__file__).resolve().parents[1]
 MODELS = {"mlp": ("MNIST", MNISTModel), "mlr": ("MNIST_MLR", MNIST_MLR)}
 FILES = ["t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte", "train-images-idx3-ubyte", "train-labels-idx1-ubyte"]
 RUN_JSON = "run.json"
@@ -104,33 +103,6 @@ def check_run(path: str, run: Any) -> dict[str, Any]:
 def write_run_json(log_dir: Path, run: dict[str, Any], data_dir: str, outcome: Optional[dict[str, Any]]):
     whole = run | {"data_dir": os.path.abspath(data_dir), "outcome": outcome}
     write_file(log_dir / RUN_JSON, (json.dumps(whole, indent=2) + "\n").encode())
-
-
-def environment() -> dict[str, Optional[str]]:
-    """The program and the machine, spelled as `islp-mnist` spells them."""
-    return {
-        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        "libtorch": str(torch.__version__),
-        "tch": None,
-        "islp_mnist": parity_checkpoint.VERSION,
-        "git_commit": git_commit(),
-    }
-
-
-def git_commit() -> Optional[str]:
-    """The checkout's commit, with "-modified" if the scripts are not as committed; as build.rs."""
-
-    def git(*words: str) -> str:
-        command = ["git", "--no-optional-locks", "-C", str(CHECKOUT), *words]
-        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-
-    if not (CHECKOUT / ".git").exists():
-        return None
-    try:
-        commit = git("rev-parse", "HEAD")
-        return f"{commit}-modified" if git("status", "--porcelain", "--", "scripts") else commit
-    except (OSError, subprocess.CalledProcessError):
-        return None
 
 
 def checksums(data_dir: str) -> dict[str, str]:

@@ -8,7 +8,7 @@ use std::fs;
 use std::io::Cursor;
 
 use common::checkout;
-use islp_mnist::chart::{self, CsvError, Error, Figure, Metric, Name, Source};
+use islp_mnist::chart::{self, CsvError, Error, Figure, Metric, Name, Source, Stack};
 
 /// Two epochs as Lightning logged them.
 const TWO_EPOCHS: &str = "\
@@ -237,6 +237,23 @@ fn a_file_that_cannot_be_drawn_is_refused_with_what_it_lacks() {
     }
     for csv in ["epoch,valid_loss\n0,1,2\n", "epoch,valid_loss\n0\n"] {
         assert!(matches!(error(csv), CsvError::Malformed(_)), "{csv:?}");
+    }
+}
+
+#[test]
+fn marks_below_the_dots_of_a_stack_lie_at_their_values() {
+    let values = vec![0.0, 0.4, 1.0];
+    let mut stack = Stack::new("x", "y", values, ("a line", 0.5), ("a range", [0.2, 0.6]));
+    let plain = stack.to_svg().unwrap();
+    stack.mark("marks", vec![0.25, 1.5]);
+    let svg = stack.to_svg().unwrap();
+    assert!(svg.contains(">\nmarks\n</text>") && !plain.contains("marks"), "{svg}");
+    // From 0 to 1.5, and 5 % around it, on the 465 pixels from the 75th; in the SVG a pixel is 5 units.
+    for value in [0.25, 1.5] {
+        let x = (75.0 + 465.0 * (value + 0.075) / 1.65_f64).round() as i32 * 5 + 2;
+        let y = (534.0 - 462.0 * 0.05 / 1.1_f64).round() as i32 * 5 + 2;
+        let bar = format!("<rect x=\"{}\" y=\"{}\" width=\"41\" height=\"7\"", x - 20, y - 3);
+        assert!(svg.contains(&bar), "no {bar} in {svg}");
     }
 }
 

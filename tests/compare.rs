@@ -595,6 +595,27 @@ fn options_in_which_two_runs_differ_are_told_and_decide_nothing() {
 }
 
 #[test]
+fn the_versions_of_either_side_are_no_difference_but_the_processor_is_told() {
+    let run = |environment: &str| format!(r#"{{"options":{{"seed":0}},"environment":{{{environment}}}}}"#);
+    let python = r#""processor":"A","tch":null,"python":"3.11.7","pytorch_lightning":"2.6.6","islp":"0.6.0""#;
+    let pair = |candidate: &str| {
+        let pair = Pair::new().both("MNIST/version_0/metrics.csv", METRICS);
+        pair.with("reference/MNIST/version_0/run.json", run(python))
+            .with("candidate/MNIST/version_0/run.json", run(candidate))
+            .report()
+    };
+    assert_snapshot!(pair(r#""processor":"A","tch":"0.26.0""#), @"
+    MNIST/version_0/metrics.csv: identical (3 rows)
+    identical: 1 file, 0 tensors, 0 differences
+    ");
+    assert_snapshot!(pair(r#""processor":"B","tch":"0.26.0""#), @"
+    MNIST/version_0/metrics.csv: identical (3 rows)
+    MNIST/version_0/run.json: environment processor: reference A, candidate B
+    identical: 1 file, 0 tensors, 0 differences
+    ");
+}
+
+#[test]
 fn a_log_folder_of_lightning_is_compared_as_far_as_it_goes() {
     let pair = Pair::new()
         .both("metrics.csv", METRICS)

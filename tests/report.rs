@@ -149,6 +149,138 @@ fn two_runs_that_differ_have_a_page_that_says_where_and_which_answers_flip() {
     }
 }
 
+/// The row of this name in the table of how two runs were made: its class, and its cells.
+fn fact(html: &str, name: &str) -> (bool, Vec<String>) {
+    let table = html.split("<table class=\"facts\">").nth(1).unwrap().split("</table>").next().unwrap();
+    let row = table.split("<tr").find(|row| {
+        let head = row.split("<th scope=\"row\">").nth(1).unwrap_or_default();
+        head.starts_with(&format!("{name}</th>")) || head.starts_with(&format!("{name} ≠</th>"))
+    });
+    let row = row.unwrap_or_else(|| panic!("no row {name:?} in {table}"));
+    let cells: Vec<String> =
+        row.split("<td").skip(1).map(|cell| cell.split(['>', '<']).nth(1).unwrap().to_owned()).collect();
+    assert_eq!(row.contains("<td colspan=\"2\">"), cells.len() == 1, "{row}");
+    assert_eq!(row.starts_with(" class=\"differs\""), row.contains(" ≠</th>"), "{row}");
+    (row.contains(" ≠</th>"), cells)
+}
+
+#[test]
+fn a_page_of_two_says_on_what_machine_and_how_each_of_them_was_run() {
+    let lab = Lab::new();
+    let left = lab.train("--model mlr --epochs 2 --device cpu --threads 1");
+    let right = lab.train("--model mlr --epochs 2 --device cpu --threads 2 --seed 1");
+    let html = page(&lab, &format!("{left} {right}"));
+    let both = |value: &str| (false, vec![value.to_string()]);
+    let differ = |values: [&str; 2]| (true, values.map(String::from).to_vec());
+    assert_eq!(fact(&html, "seed"), differ(["0", "1"]));
+    assert_eq!(fact(&html, "threads"), differ(["1", "2"]));
+    assert_eq!(fact(&html, "epochs"), both("2"));
+    assert_eq!(fact(&html, "device"), both("cpu"));
+    assert_eq!(fact(&html, "program"), both("islp-mnist train"));
+    let json = lab.run_json(&left);
+    let environment = |name: &str| json["environment"][name].as_str().unwrap_or("unknown").to_owned();
+    for (name, field) in [
+        ("processor", "processor"),
+        ("cpu capability", "cpu_capability"),
+        ("libtorch", "libtorch"),
+        ("commit", "git_commit"),
+    ] {
+        assert_eq!(fact(&html, name), both(&environment(field)));
+    }
+    let versions = format!("islp-mnist {}, tch {}", environment("islp_mnist"), environment("tch"));
+    assert_eq!(fact(&html, "versions"), both(&versions));
+    let starts = [&left, &right].map(|run| lab.run_json(run)["start"].as_str().unwrap().to_owned());
+    let (is_marked, mut starts_shown) = fact(&html, "start");
+    starts_shown.resize(2, starts[0].clone());
+    assert_eq!((is_marked, starts_shown), (false, starts.to_vec()), "another time is no reason");
+    let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap();
+    if let Some(name) = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")) {
+        assert_eq!(environment("processor"), name.trim_start_matches(['\t', ' ', ':']).trim_end());
+    }
+}
+
+#[test]
+fn two_notebooks_that_were_run_alike_say_so_once() {
+    let lab = Lab::new();
+    let options = "--epochs 1 --batch-size 64 --device cpu";
+    for side in ["a", "b"] {
+        lab.program(&format!("reproduce {options} --output-dir {side}")).assert().success();
+    }
+    let html = page(&lab, "a b");
+    assert_eq!(html.matches("<table class=\"facts\">").count(), 1);
+    assert_eq!(fact(&html, "program"), (false, vec!["islp-mnist reproduce".into()]));
+    let run_json = lab.path().join("b/MNIST_MLR/version_0/run.json");
+    let changed = fs::read_to_string(&run_json).unwrap().replace("\"seed\": 0", "\"seed\": 7");
+    fs::write(run_json, changed).unwrap();
+    let html = page(&lab, "a b");
+    assert_eq!(html.matches("<table class=\"facts\">").count(), 2, "what differs is said of either model");
+}
+
+#[test]
+fn what_an_older_run_does_not_say_of_itself_is_unknown_and_no_difference() {
+    let lab = Lab::new();
+    let run = lab.train("--model mlr --epochs 1 --device cpu");
+    let mut json = lab.run_json(&run);
+    json["environment"].as_object_mut().unwrap().retain(|name, _| name == "libtorch");
+    json["command"] = "reproduce".into();
+    fs::create_dir(lab.path().join("older")).unwrap();
+    for file in ["metrics.csv", "model.safetensors"] {
+        fs::copy(lab.path().join(&run).join(file), lab.path().join("older").join(file)).unwrap();
+    }
+    let html = page(&lab, "older older");
+    assert!(html.contains("No run.json says on which machine and with which options"), "{html}");
+    for (older, unknown) in [("{}".to_string(), true), (json.to_string(), false)] {
+        fs::write(lab.path().join("older/run.json"), older).unwrap();
+        let html = page(&lab, &format!("older {run}"));
+        let (is_marked, processors) = fact(&html, "processor");
+        assert_eq!((is_marked, processors[0].as_str()), (false, "unknown"));
+        assert_eq!(fact(&html, "libtorch").1.len(), if unknown { 2 } else { 1 });
+        // With the same options the notebook comes to other weights than one model alone.
+        assert_eq!(fact(&html, "program").0, !unknown);
+    }
+}
+
+#[test]
+#[ignore = "needs the Python reference"]
+fn the_notebook_in_python_says_of_itself_what_reproduce_says() {
+    let lab = Lab::new();
+    let options = "--epochs 2 --batch-size 64 --threads 1 --lr 1e-3";
+    lab.program(&format!("reproduce {options} --device cpu --output-dir rust")).assert().success();
+    let mut notebook = python("scripts/notebook.py");
+    notebook.current_dir(lab.path()).env("OMP_NUM_THREADS", "1").args(options.split(' '));
+    stdout_of(notebook.args(["--output-dir", "python"]));
+    for model in ["MNIST", "MNIST_MLR"] {
+        let [mut theirs, mut ours] =
+            ["python", "rust"].map(|side| lab.run_json(&format!("{side}/{model}/version_0")));
+        ours["outcome"].as_object_mut().unwrap().remove("duration_seconds").unwrap();
+        for json in [&mut theirs, &mut ours] {
+            json.as_object_mut().unwrap().remove("start").unwrap();
+            let environment = json["environment"].as_object_mut().unwrap();
+            environment.retain(|name, _| {
+                ["processor", "cpu_capability", "libtorch", "islp_mnist"].contains(&name.as_str())
+            });
+        }
+        assert_eq!(theirs, ours, "{model}");
+    }
+    let compare = lab.program("compare python rust").assert().success();
+    let said = String::from_utf8(compare.get_output().stdout.clone()).unwrap();
+    assert!(!said.contains("run.json"), "{said}");
+    let html = page(&lab, "python rust");
+    let (is_marked, programs) = fact(&html, "program");
+    assert_eq!(
+        (is_marked, programs),
+        (false, vec!["scripts/notebook.py".into(), "islp-mnist reproduce".into()])
+    );
+    let (_, versions) = fact(&html, "versions");
+    assert!(versions[0].contains("python 3.") && versions[0].contains("pytorch-lightning "), "{versions:?}");
+    assert_eq!(fact(&html, "seed"), (false, vec!["0".into()]));
+    let html = page(&lab, "python/MNIST_MLR/version_0");
+    let command = html.split("<pre class=\"command\">").nth(1).unwrap().split("</pre>").next().unwrap();
+    let again = ".venv/bin/python scripts/notebook.py --batch-size 64 --epochs 2 --lr 0.001 --num-workers 4 \
+                 --seed 0 --threads 1 --validation 0.2";
+    assert_eq!(command, again, "it takes no other options");
+}
+
 #[test]
 fn traces_say_where_two_runs_part_and_draw_how_far_they_are_apart() {
     let lab = Lab::new();

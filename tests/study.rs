@@ -8,9 +8,10 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use common::{Lab, assert_refused, islp_mnist, python, stdout_of};
+use common::{Lab, assert_refused, checkout, islp_mnist, python, stdout_of};
 use islp_mnist::study::{
-    binomial_error, bootstrap_mean, mean, outperforms, quantile, rows_in, standard_deviation,
+    Distribution, Summary, binomial_error, bootstrap_mean, mean, outperforms, pictures, quantile, rows_in,
+    standard_deviation,
 };
 use predicates::str::contains;
 use serde_json::{Value, json};
@@ -271,6 +272,120 @@ fn a_study_has_a_page() {
     fs::remove_file(lab.path().join("s/study.csv")).unwrap();
     lab.program("study --collect s").assert().success();
     assert_eq!(csv(&lab, "s"), whole);
+}
+
+#[test]
+fn a_study_says_how_it_was_run_as_long_as_its_runs_are_there() {
+    let lab = Lab::new();
+    study(&lab, "s", "--seeds 0..2 --model mlr");
+    let run_json = lab.path().join("s/runs/mlr/seed=1/version_0/run.json");
+    let mut json: Value = serde_json::from_slice(&fs::read(&run_json).unwrap()).unwrap();
+    json["environment"]["processor"] = "<another>".into();
+    fs::write(&run_json, json.to_string()).unwrap();
+    let page = || {
+        lab.program("report s -o s.html").assert().success();
+        fs::read_to_string(lab.path().join("s.html")).unwrap()
+    };
+    let own = lab.run_json("s/runs/mlr/seed=0/version_0")["environment"].clone();
+    let html = page();
+    let mut processors = [
+        format!("{} in 2 runs", own["processor"].as_str().unwrap_or("none")),
+        "&#60;another&#62; in 1 run".into(),
+    ];
+    processors.sort_by_key(|processor| processor.replace("&#60;", "<"));
+    assert!(html.contains(&format!("<dd>{}</dd>", processors.join(", "))), "{html}");
+    let capability = own["cpu_capability"].as_str().unwrap();
+    for (name, value) in [("cpu capability", capability), ("batch size", "32"), ("threads", "1")] {
+        assert!(html.contains(&format!("<dt>{name}</dt><dd>{value}</dd>")), "no {name} {value}");
+    }
+    fs::remove_dir_all(lab.path().join("s/runs")).unwrap();
+    let html = page();
+    assert!(html.contains("<dt>batch size</dt>") && !html.contains("cpu capability"), "{html}");
+}
+
+#[test]
+fn a_study_whose_runs_are_gone_keeps_what_was_drawn_of_them() {
+    let lab = Lab::new();
+    study(&lab, "s", "--seeds 0..3");
+    let (csv, accuracy) = (lab.read("s", "study.csv"), lab.read("s", "accuracy.svg"));
+    let stack = lab.read("s", "test_accuracy_mlp.svg");
+    fs::remove_dir_all(lab.path().join("s/runs")).unwrap();
+    fs::remove_file(lab.path().join("s/test_accuracy_mlp.svg")).unwrap();
+    lab.program("study --collect s").assert().success().stdout(contains("over 4 seeds"));
+    assert!(!lab.path().join("s/runs").exists());
+    assert_eq!((lab.read("s", "study.csv"), lab.read("s", "accuracy.svg")), (csv, accuracy));
+    assert_eq!(lab.read("s", "test_accuracy_mlp.svg"), stack, "what the rows say is drawn anew");
+    lab.program("report s -o s.html").assert().success();
+    let html = fs::read_to_string(lab.path().join("s.html")).unwrap();
+    let picture = "<img src=\"data:image/svg+xml;base64,";
+    assert!(html.contains(picture) && html.contains("alt=\"Validation accuracy against epoch"), "{html}");
+}
+
+#[test]
+fn the_tracked_pictures_are_of_the_tracked_rows_with_what_the_notebook_and_the_labs_print() {
+    let folder = checkout().join("output/study");
+    let rows = rows_in(&folder).unwrap();
+    let drawn = pictures(&folder, &rows, &Summary::new(&rows), (600, 450)).unwrap();
+    let names: Vec<&str> = drawn.iter().map(|picture| picture.name.as_str()).collect();
+    assert_eq!(names, ["test_accuracy_mlp", "test_accuracy_mlr", "sources"]);
+    for picture in &drawn {
+        let tracked = fs::read_to_string(folder.join(format!("{}.svg", picture.name))).unwrap();
+        assert!(picture.svg == tracked, "{}: `study --collect output/study` draws it anew", picture.name);
+    }
+    let pluses = |svg: &str| {
+        svg.lines()
+            .filter(|line| line.contains("width=\"41\" height=\"7\"") && line.contains("#000000"))
+            .count()
+    };
+    // One of them is the legend's.
+    assert_eq!((pluses(&drawn[0].svg), pluses(&drawn[1].svg)), (5, 4));
+    for picture in &drawn[..2] {
+        assert!(picture.svg.contains("notebook as printed") && picture.svg.contains("printed in ISLP_labs"));
+        assert!(picture.caption.contains("ISLP_labs"), "{}", picture.caption);
+    }
+}
+
+/// A file of the checkout in one line, without what markdown has for bold.
+fn text_of(file: &str) -> String {
+    let text = fs::read_to_string(checkout().join(file)).unwrap().replace("**", "");
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn the_numbers_of_the_readme_are_those_of_the_tracked_study_and_pages() {
+    let readme = text_of("README.md");
+    let summary = Summary::new(&rows_in(&checkout().join("output/study")).unwrap());
+    let [mlp, mlr] = &summary.distributions[..2] else { panic!("two models expected") };
+    let said = |model: &Distribution| format!("{:.4} ± {:.4}", model.mean.value, model.standard_deviation);
+    let range = |model: &Distribution| {
+        let [low, high] = model.range();
+        format!("between {low:.4} and {high:.4}")
+    };
+    let below = (mlp.below_printed(), mlr.below_printed());
+    for part in [
+        format!("Of 100 seeds {} come to less with the MLP ({})", below.0, said(mlp)),
+        format!("{} with logistic regression ({})", below.1, said(mlr)),
+        range(mlp),
+        range(mlr),
+    ] {
+        assert!(readme.contains(&part), "README.md does not say {part:?}");
+    }
+    for wrong in ["140 runs", "0.9327"] {
+        assert!(!readme.contains(wrong), "another set of runs: {wrong}");
+    }
+    let accuracies = |page: &str, cell: &str| -> Vec<String> {
+        let html = fs::read_to_string(checkout().join(page)).unwrap();
+        let cells = html.split(cell).skip(1).map(|rest| rest.trim_start().split(['<', ' ']).next().unwrap());
+        cells.map(String::from).collect()
+    };
+    for accuracy in accuracies("output/report.html", "<th scope=\"row\">test_accuracy</th><td>") {
+        assert_eq!(readme.matches(&accuracy).count(), 2, "{accuracy}: in Python and in Rust");
+    }
+    // Of each model both sides in a row.
+    let parity = accuracies("output/parity.html", " test_accuracy ");
+    let [mlp, again, mlr, mlr_again] = &parity[..] else { panic!("four tables expected: {parity:?}") };
+    assert_eq!((mlp, mlr), (again, mlr_again));
+    assert!(readme.contains(&format!("both come to {} and {}", &mlp[..6], &mlr[..6])), "{parity:?}");
 }
 
 #[test]

@@ -18,8 +18,10 @@ const STACKS: f64 = 48.0;
 /// ```
 /// use islp_mnist::chart::Stack;
 ///
-/// let stack = Stack::new("accuracy", "seeds", vec![0.96, 0.961, 0.965], ("printed", 0.966), ("error", [0.96, 0.964]));
-/// assert!(stack.to_svg()?.contains("printed"));
+/// let mut stack =
+///     Stack::new("accuracy", "seeds", vec![0.96, 0.961, 0.965], ("printed", 0.966), ("error", [0.96, 0.964]));
+/// stack.mark("of another version", vec![0.962, 0.968]);
+/// assert!(stack.to_svg()?.contains("of another version"));
 /// # Ok::<(), islp_mnist::chart::Error>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -30,6 +32,7 @@ pub struct Stack {
     values: Vec<f64>,
     line: (String, f64),
     range: (String, [f64; 2]),
+    marks: Option<(String, Vec<f64>)>,
 }
 
 impl Stack {
@@ -42,7 +45,13 @@ impl Stack {
         (range, ends): (&str, [f64; 2]),
     ) -> Self {
         let names = [x_name.to_owned(), y_name.to_owned()];
-        Self { size: SIZE, names, values, line: (line.to_owned(), at), range: (range.to_owned(), ends) }
+        let (line, range) = ((line.to_owned(), at), (range.to_owned(), ends));
+        Self { size: SIZE, names, values, line, range, marks: None }
+    }
+
+    /// Small marks below the dots at these finite values, and what they are called in the legend.
+    pub fn mark(&mut self, name: &str, values: Vec<f64>) {
+        self.marks = Some((name.to_owned(), values));
     }
 
     /// The bytes of a PNG file, RGB.
@@ -79,21 +88,31 @@ impl Stack {
     fn draw<'a, DB: DrawingBackend + 'a>(&self, page: &Page<DB>) -> Result<(), Error> {
         let (dots, (_, line), (_, [low, high])) = (self.dots(), &self.line, &self.range);
         let highest = dots.iter().map(|dot| dot.1).fold(1.0, f64::max);
-        let x_axis = Axis::new(dots.iter().map(|dot| dot.0).chain([*line, *low, *high]));
+        let marked = self.marks.iter().flat_map(|(_, values)| values);
+        let marks: Vec<_> = marked.map(|&value| (value, 0.0)).collect();
+        let shown = dots.iter().chain(&marks).map(|at| at.0);
+        let x_axis = Axis::new(shown.chain([*line, *low, *high]));
         let y_axis = Axis::new([0.0, highest].into_iter());
         let mut chart = axes(page, self.size, (x_axis, &self.names[0]), (y_axis, &self.names[1]))?;
         let [dot_color, range_color] = [TAB10[0], TAB10[1]];
         let range = Rectangle::new([(*low, 0.0), (*high, highest)], range_color.mix(0.25).filled());
         chart.draw_series([range])?;
         draw_path(&mut chart, &[(*line, 0.0), (*line, highest)], RED, 2 * FINE)?;
-        let mark = |&at| Mark { at, color: dot_color, marker: Some(Marker::Dot), line: (0, 0) };
-        chart.draw_series(dots.iter().map(mark).collect::<Vec<_>>())?;
-        let taken: Vec<_> = dots.iter().map(|dot| chart.backend_coord(dot)).collect();
-        let lines = vec![
+        let dot = |&at| Mark { at, color: dot_color, marker: Some(Marker::Dot), line: (0, 0) };
+        let plus = |&at| Mark { at, color: BLACK, marker: Some(Marker::Plus), line: (0, 0) };
+        chart.draw_series(dots.iter().map(dot).chain(marks.iter().map(plus)).collect::<Vec<_>>())?;
+        let taken: Vec<_> = dots.iter().chain(&marks).map(|at| chart.backend_coord(at)).collect();
+        let mut lines = vec![
             Line { text: "a seed".into(), color: dot_color, marker: Some(Marker::Dot) },
             Line { text: self.line.0.clone(), color: RED, marker: None },
             Line { text: self.range.0.clone(), color: range_color, marker: None },
         ];
+        let marks = self.marks.iter();
+        lines.extend(marks.map(|(name, _)| Line {
+            text: name.clone(),
+            color: BLACK,
+            marker: Some(Marker::Plus),
+        }));
         legend(&mut chart, page, lines, &taken)
     }
 }

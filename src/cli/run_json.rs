@@ -38,6 +38,8 @@ pub struct Run {
 /// The program and the machine.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Environment {
+    /// The processor's name; none if the system does not say, or an older version wrote this.
+    pub processor: Option<String>,
     /// libtorch's kernels for this processor, as `torch.backends.cpu.get_cpu_capability()`.
     pub cpu_capability: String,
     /// The version of libtorch; none if it does not say.
@@ -110,6 +112,7 @@ impl Environment {
     /// Of this process.
     pub fn current() -> Self {
         Self {
+            processor: libtorch::processor(),
             cpu_capability: libtorch::cpu_capability().into(),
             libtorch: libtorch::version().ok(),
             tch: Some(env!("TCH_VERSION").into()),

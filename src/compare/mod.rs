@@ -42,6 +42,7 @@ use std::path::{Path, PathBuf};
 pub use error::Error;
 use files::{Kind, is_folder, list, list_run_json, pickle_beside};
 pub(crate) use found::{FileReport, Found};
+pub(crate) use options::{GIT_COMMIT, OWN_VERSIONS};
 pub use report::{Report, Verdict};
 pub use tolerance::Tolerance;
 pub(crate) use trace::Growth;

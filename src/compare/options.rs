@@ -15,8 +15,10 @@ const LARGEST: u64 = 1 << 20;
 
 /// What of it may explain another result.
 const SECTIONS: [&str; 3] = ["options", "data", "environment"];
-/// Of the environment that is the program's own, not what it computes with.
-const OWN: [&str; 4] = ["tch", "islp_mnist", "git_commit", "python"];
+/// Of the environment the versions that are the program's own, not of what it computes with.
+pub const OWN_VERSIONS: [&str; 5] = ["islp_mnist", "tch", "python", "pytorch_lightning", "islp"];
+/// The commit of its source likewise.
+pub const GIT_COMMIT: &str = "git_commit";
 
 /// Something in which two runs differ that are compared.
 #[derive(Debug, Serialize)]
@@ -37,9 +39,8 @@ pub fn differences(name: &Path, reference: &Path, candidate: &Path) -> Vec<Optio
     for section in SECTIONS {
         let (left, right) = (fields(&left, section), fields(&right, section));
         let names: BTreeSet<&String> = left.keys().chain(right.keys()).collect();
-        for field in
-            names.into_iter().filter(|field| section != "environment" || !OWN.contains(&field.as_str()))
-        {
+        let is_own = |field: &str| OWN_VERSIONS.contains(&field) || field == GIT_COMMIT;
+        for field in names.into_iter().filter(|field| section != "environment" || !is_own(field)) {
             let [reference, candidate] =
                 [left.get(field), right.get(field)].map(|value| value.and_then(text));
             if reference != candidate {

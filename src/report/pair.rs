@@ -8,6 +8,7 @@ use tch::Device;
 use tch::vision::dataset::Dataset;
 
 use super::Error;
+use super::facts::{Fact, facts_of_both};
 use super::parting::{Parting, partings};
 use super::pictures::{self, Picture};
 use super::run::{Run, find};
@@ -46,9 +47,16 @@ pub struct PairPage {
     files: Vec<FileRow>,
     tensors: Vec<TensorRow>,
     options: Vec<String>,
+    made: Vec<Made>,
     partings: Vec<Parting>,
     runs: Vec<RunPair>,
     texts: Vec<Texts>,
+}
+
+/// How the pairs of runs with these names were made, all in the same way.
+struct Made {
+    names: String,
+    facts: Vec<Fact>,
 }
 
 /// A file that was compared, with the SHA-256 of both sides, or of one where they have the same.
@@ -98,6 +106,7 @@ impl Pair<'_> {
             files,
             tensors,
             options: self.report.options.iter().map(ToString::to_string).collect(),
+            made: made(&runs),
             partings: partings(self.report, &runs)?,
             runs: runs.iter().map(|(name, pair)| self.run(name, pair)).collect::<Result<_, _>>()?,
             texts: texts(self.report, self.folders)?,
@@ -207,6 +216,19 @@ impl Pair<'_> {
             pictures: flips.iter().take(MOST_FLIPS).map(picture).collect::<Result<_, Error>>()?,
         }))
     }
+}
+
+/// One entry for all pairs if they say the same, as the two runs of a notebook do.
+fn made(runs: &[(String, [Run; 2])]) -> Vec<Made> {
+    let mut made: Vec<Made> = vec![];
+    for (name, pair) in runs {
+        let facts = facts_of_both(pair);
+        match made.iter_mut().find(|before| before.facts == facts) {
+            Some(before) => before.names = format!("{} and {name}", before.names),
+            None => made.push(Made { names: name.clone(), facts }),
+        }
+    }
+    made
 }
 
 fn p_value(p: f64) -> String {

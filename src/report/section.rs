@@ -1,6 +1,8 @@
 //! A run as its page shows it.
 
 use askama::Template;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use tch::vision::dataset::Dataset;
 
 use super::Error;
@@ -112,10 +114,20 @@ pub fn figures(run: &Run) -> Vec<(Figure, String)> {
 impl Chart {
     /// Of an SVG file's text, as it stands in HTML: a screen reader reads it out as the caption.
     pub fn new(svg: &str, caption: String) -> Self {
-        let escaped = caption.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;");
-        let labelled = format!("<svg role=\"img\" aria-label=\"{escaped}\" ");
+        let labelled = format!("<svg role=\"img\" aria-label=\"{}\" ", escaped(&caption));
         Self { svg: svg.replacen("<svg ", &labelled, 1), caption }
     }
+
+    /// Of an SVG file that may be from elsewhere: as a picture, in which no script runs.
+    pub fn of_file(svg: &[u8], caption: String) -> Self {
+        let source = STANDARD.encode(svg);
+        let image = format!("<img src=\"data:image/svg+xml;base64,{source}\" alt=\"{}\">", escaped(&caption));
+        Self { svg: image, caption }
+    }
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;")
 }
 
 pub fn percent(fraction: f64) -> String {

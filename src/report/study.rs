@@ -1,12 +1,24 @@
 //! The page of a study.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use askama::Template;
+use serde_json::Value;
 
 use super::Error;
+use super::facts::{Fields, fields};
 use super::section::{CHART, Chart, thousands};
-use crate::study::{Difference, Distribution, End, Interval, Row, Summary, Varied, pictures, rows_in};
+use crate::study::{
+    ACCURACY, Difference, Distribution, End, Interval, Row, STUDY_JSON, Summary, Varied, newest_version,
+    pictures, rows_in,
+};
+use crate::util::file;
+
+/// Hundreds of times as much as there is to say of a study or of a run.
+const LARGEST_JSON: u64 = 1 << 20;
+/// A study's pictures have a twentieth of it.
+const LARGEST_SVG: u64 = 1 << 20;
 
 /// What a page says of a study.
 #[derive(Template)]
@@ -17,6 +29,7 @@ pub struct StudyPage {
     distributions: Vec<Line>,
     difference: Option<[String; 3]>,
     rows: Vec<[String; 8]>,
+    facts: Vec<(&'static str, Fields)>,
 }
 
 /// A row of the table of distributions.
@@ -34,18 +47,65 @@ struct Line {
 }
 
 impl StudyPage {
-    /// Of the study in a folder, with the pictures of those runs that are still there.
+    /// Of the study in a folder. Where its runs are gone, their accuracy is shown as it was drawn before.
     pub fn new(folder: &Path, title: String) -> Result<Self, Error> {
         let rows = rows_in(folder)?;
         let summary = Summary::new(&rows);
-        let figures = pictures(folder, &rows, &summary, CHART)?;
+        let pictures = pictures(folder, &rows, &summary, CHART)?;
+        let drawn_before = if pictures.iter().any(|picture| picture.name == ACCURACY) {
+            None
+        } else {
+            optional(folder, &format!("{ACCURACY}.svg"), LARGEST_SVG)?
+        };
+        let caption = "Validation accuracy against epoch, median and where 90 % lie, drawn when the runs’ folders were there";
+        let drawn_before = drawn_before.map(|svg| Chart::of_file(&svg, caption.into()));
+        let drawn = pictures.into_iter().map(|picture| Chart::new(&picture.svg, picture.caption));
         Ok(Self {
             title,
-            figures: figures.into_iter().map(|picture| Chart::new(&picture.svg, picture.caption)).collect(),
+            figures: drawn_before.into_iter().chain(drawn).collect(),
+            facts: facts(folder, &rows)?,
             distributions: summary.distributions.iter().map(Line::new).collect(),
             difference: summary.difference.as_ref().map(difference),
             rows: rows.iter().map(row).collect(),
         })
+    }
+}
+
+/// The options of all runs, and on what they ran, as far as their folders are still there.
+fn facts(folder: &Path, rows: &[Row]) -> Result<Vec<(&'static str, Fields)>, Error> {
+    let options = optional(folder, STUDY_JSON, LARGEST_JSON)?.map(|json| parse(&json));
+    // By field: in how many runs it has which value.
+    let mut environment: BTreeMap<String, BTreeMap<String, usize>> = BTreeMap::new();
+    for row in rows {
+        let Some(version) = newest_version(&folder.join(row.key().folder())) else { continue };
+        let Some(run_json) = optional(&version, "run.json", LARGEST_JSON)? else { continue };
+        for (name, value) in fields(parse(&run_json).get("environment")) {
+            *environment.entry(name).or_default().entry(value).or_default() += 1;
+        }
+    }
+    let environment = environment.into_iter().map(|(name, values)| {
+        let is_same = values.len() == 1;
+        let in_runs = |(value, runs): (String, usize)| match runs {
+            _ if is_same => value,
+            1 => format!("{value} in 1 run"),
+            runs => format!("{value} in {} runs", thousands(runs)),
+        };
+        (name, values.into_iter().map(in_runs).collect::<Vec<_>>().join(", "))
+    });
+    let facts = vec![("Options", fields(options.as_ref())), ("Environment", environment.collect())];
+    Ok(facts.into_iter().filter(|(_, fields)| !fields.is_empty()).collect())
+}
+
+/// Nothing of what is no JSON: what the runs came to is shown all the same.
+fn parse(json: &[u8]) -> Value {
+    serde_json::from_slice(json).unwrap_or_default()
+}
+
+fn optional(folder: &Path, name: &str, limit: u64) -> Result<Option<Vec<u8>>, Error> {
+    match file::read(&folder.join(name), limit) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 

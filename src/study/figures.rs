@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::key::newest_version;
 use super::statistics::{binomial_error, mean, quantile};
-use super::summary::{Distribution, IMAGES, printed};
+use super::summary::{Distribution, IMAGES, printed, printed_in_labs};
 use super::{End, Error, Row, Summary, Varied};
 use crate::chart::{Bands, Bars, Metric, Stack, valid_points};
 use crate::notebook::models::Model;
@@ -14,6 +14,9 @@ use crate::util::file;
 const LARGEST_CSV: u64 = 16 << 20;
 /// The part of the runs that lies below a band, and above it.
 const OUTSIDE: f64 = 0.05;
+
+/// Its name: the one picture that takes more than the rows.
+pub(crate) const ACCURACY: &str = "accuracy";
 
 /// A picture of a study.
 ///
@@ -52,12 +55,7 @@ pub fn pictures(
     let mut pictures = vec![];
     if let Some((mut bands, caption)) = accuracy(folder, rows)? {
         bands.size = size;
-        pictures.push(Picture {
-            name: "accuracy".into(),
-            caption,
-            png: bands.to_png()?,
-            svg: bands.to_svg()?,
-        });
+        pictures.push(Picture { name: ACCURACY.into(), caption, png: bands.to_png()?, svg: bands.to_svg()? });
     }
     let of_seeds = |distribution: &&Distribution| {
         distribution.varied == Varied::Seed && distribution.accuracies.len() > 1
@@ -117,16 +115,17 @@ fn stack(distribution: &Distribution) -> (Stack, String) {
     let Distribution { model, accuracies, .. } = distribution;
     let center = mean(accuracies);
     let error = binomial_error(center, IMAGES);
-    let stack = Stack::new(
+    let mut stack = Stack::new(
         "test accuracy",
         "seeds",
         accuracies.clone(),
-        ("the notebook's", printed(*model)),
+        ("notebook as printed", printed(*model)),
         ("mean, binomial error", [center - error, center + error]),
     );
+    stack.mark("printed in ISLP_labs", printed_in_labs(*model));
     let caption = format!(
-        "Test accuracy of {} over {} seeds, with what the notebook prints, and the error that {IMAGES} test images leave \
-         around the mean",
+        "Test accuracy of {} over {} seeds, with what the notebook prints, what versions of the book's own, ISLP_labs, \
+         print, and the error that {IMAGES} test images leave around the mean",
         model.class_name(),
         accuracies.len()
     );

@@ -22,6 +22,7 @@ mod statistics;
 mod summary;
 
 pub use error::Error;
+pub(crate) use figures::ACCURACY;
 pub use figures::{Picture, pictures};
 pub(crate) use key::newest_version;
 pub use key::{Key, Varied};
@@ -34,5 +35,7 @@ pub use summary::{Difference, Distribution, Summary};
 
 /// The file with a row of every run.
 pub const STUDY_CSV: &str = "study.csv";
+/// The file with the options of all runs.
+pub const STUDY_JSON: &str = "study.json";
 /// The folder of the runs, in the study's.
 pub const RUNS: &str = "runs";

@@ -95,6 +95,14 @@ pub fn cpu_capability() -> &'static str {
     "DEFAULT"
 }
 
+/// The processor's name, such as "AMD EPYC", as `/proc/cpuinfo` has it; none where the system does not say. Of two
+/// processors with the same [`cpu_capability`] MKL may still take other kernels.
+pub fn processor() -> Option<String> {
+    let cpuinfo = fs::read_to_string("/proc/cpuinfo").ok()?;
+    let (_, name) = cpuinfo.lines().find(|line| line.starts_with("model name"))?.split_once(':')?;
+    Some(name.trim().to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;

@@ -10,10 +10,9 @@ use serde_json::Value;
 use crate::cli::hints::UsageError;
 use crate::cli::options::{RunOptions, flag, text};
 use crate::lightning::limit_train_batches::LimitTrainBatches;
-use crate::study::{Key, RUNS, Row, STUDY_CSV, rows_in, to_csv};
+use crate::study::{Key, RUNS, Row, STUDY_CSV, STUDY_JSON, rows_in, to_csv};
 use crate::util::file;
 
-const STUDY_JSON: &str = "study.json";
 /// What a run came to, in its folder.
 const RESULT: &str = "result.json";
 /// Whoever trains a run has this file of its folder locked.
@@ -43,14 +42,14 @@ pub enum State {
 }
 
 impl StudyFolder {
-    /// The folder of a study that is there.
+    /// The folder of a study that is there, or of one whose runs are gone.
     ///
     /// # Errors
     /// None of a study.
     pub fn open(path: &Path) -> Result<Self> {
         ensure!(
-            path.join(RUNS).is_dir(),
-            "{}: not the folder of a study, it holds no {RUNS}/; name the --output-dir of one",
+            path.join(RUNS).is_dir() || path.join(STUDY_CSV).exists(),
+            "{}: not the folder of a study, it holds neither {RUNS}/ nor {STUDY_CSV}; name the --output-dir of one",
             path.display()
         );
         Ok(Self(path.to_owned()))
@@ -144,8 +143,11 @@ impl StudyFolder {
     /// # Errors
     /// Files that can't be read, a study.csv that is something else, or a disk that is full.
     pub fn write_csv(&self) -> Result<Vec<Row>> {
-        // Another study in this folder may be at it.
         let runs = self.0.join(RUNS);
+        if !runs.is_dir() {
+            return Ok(rows_in(&self.0)?);
+        }
+        // Another study in this folder may be at it.
         let (path, lock) = open_lock(&runs)?;
         lock.lock().map_err(file::Error::io("lock", &path))?;
         let mut rows = vec![];
