@@ -21,4 +21,4 @@ set_up "${parts[@]}"
 build
 # Lightning would take a GPU.
 CUDA_VISIBLE_DEVICES='' run "$venv/bin/python" -I -X utf8 "$root/scripts/bench.py" --program "$program" --jax "$peers/bin/python" \
-  --data-dir "${data_dir-$root/data}" --output-dir "${output_dir-$root/output/benchmark}" "${options[@]}"
+  --data-dir="${data_dir-$root/data}" --output-dir="${output_dir-$root/output/benchmark}" "${options[@]}"

@@ -78,7 +78,7 @@ run_side() {
   mkdir -- "$folder"
   say "$1: running (log in $log)"
   run "${@:2}" ${trace:+--trace "$folder/run.trace" "${kept[@]}"} \
-    --data-dir "${data_dir-$root/data}" --output-dir "$folder" "${options[@]}" >"$folder/stdout.txt" 2>"$log" || {
+    --data-dir="${data_dir-$root/data}" --output-dir="$folder" "${options[@]}" >"$folder/stdout.txt" 2>"$log" || {
     tail -n 3 -- "$log" >&2
     die "the $1 run failed, its log is $log"
   }
@@ -115,9 +115,9 @@ fi
 
 # From there, so that the page calls the two by their names.
 data=$(cd -- "${data_dir-$root/data}" && pwd)
-if (cd -- "$output" && "$program" report reference candidate -o report.html --data-dir "$data" --device "$device" >/dev/null)
+if (cd -- "$output" && "$program" report reference candidate -o report.html --data-dir="$data" --device "$device" >/dev/null)
 then
-  say "the page of both is $output/report.html"
+  say "the page of both is $(printf %q "$output/report.html")"
 else
   say "there is no page of both, see above"
 fi

@@ -226,7 +226,7 @@ def load_checkpoint(path: PathLike) -> Checkpoint:
     except OSError as error:
         raise CheckpointError(f"{path}: {error.strerror}") from error
     except CheckpointError as error:
-        raise CheckpointError(f"{path}: {error}") from error
+        raise type(error)(f"{path}: {error}") from error
 
 
 def load_last(log_dir: PathLike) -> Optional[Checkpoint]:
@@ -708,13 +708,17 @@ def to_safetensors(weights: PathLike, out: PathLike):
     """
     try:
         state_dict = torch.load(weights, map_location="cpu", weights_only=True)
+def _fail(message: str):
+    sys.exit(shown(f"error: {message}"))
+
+
     except Exception as error:
-        sys.exit(f"error: {weights}: not weights saved by torch.save or Lightning: {str(error).splitlines()[0]}")
+        _fail(f"{weights}: not weights saved by torch.save or Lightning: {str(error).splitlines()[0]}")
     if isinstance(state_dict, dict) and isinstance(state_dict.get("state_dict"), dict):
         # Lightning's own; the network is one of the module's attributes.
         state_dict = {name.removeprefix("model."): tensor for name, tensor in state_dict["state_dict"].items()}
     if not isinstance(state_dict, dict) or not all(isinstance(value, torch.Tensor) for value in state_dict.values()):
-        sys.exit(f"error: {weights}: holds something else than tensors by name; save model.state_dict()")
+        _fail(f"{weights}: holds something else than tensors by name; save model.state_dict()")
 
     # safetensors holds no tensor twice: of two names of one tensor, as MNISTModel has them, the first stays.
     tensors, seen = {}, set()
@@ -736,7 +740,7 @@ def main():
     try:
         to_safetensors(args.weights, args.out)
     except OSError as error:
-        sys.exit(f"error: cannot write {args.out}: {error.strerror}")
+        _fail(f"cannot write {args.out}: {error.strerror}")
 
 
 if __name__ == "__main__":

@@ -16,4 +16,5 @@ if [[ -v data_dir ]]; then set_up libtorch; else set_up libtorch mnist; fi
 build
 
 if [[ $PWD == "$root" ]]; then default=''; else default=$root/; fi
-exec "$program" reproduce --report --data-dir "${data_dir-${default}data}" --output-dir "${output_dir-${default}output}" "${options[@]}"
+exec "$program" reproduce --report --data-dir="${data_dir-${default}data}" --output-dir="${output_dir-${default}output}" \
+  "${options[@]}"

@@ -33,7 +33,6 @@ import json
 import math
 import multiprocessing
 import os
-import shlex
 import signal
 import subprocess
 from dataclasses import dataclass
@@ -60,6 +59,7 @@ from parity_checkpoint import Checkpoint, CheckpointError, CSVLogger, ModelCheck
 from parity_trace import Trace
 
 CHECKOUT = Path(__file__).resolve().parents[1]
+from paths import from_text, print_path, shell_word, to_text
 MODELS = {"mlp": ("MNIST", MNISTModel), "mlr": ("MNIST_MLR", MNIST_MLR)}
 FILES = ["t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte", "train-images-idx3-ubyte", "train-labels-idx1-ubyte"]
 RUN_JSON = "run.json"
@@ -102,7 +102,7 @@ def check_run(path: str, run: Any) -> dict[str, Any]:
 
 
 def write_run_json(log_dir: Path, run: dict[str, Any], data_dir: str, outcome: Optional[dict[str, Any]]):
-    whole = run | {"data_dir": os.path.abspath(data_dir), "outcome": outcome}
+    whole = run | {"data_dir": to_text(data_dir), "outcome": outcome}
     write_file(log_dir / RUN_JSON, (json.dumps(whole, indent=2) + "\n").encode())
 
 
@@ -113,6 +113,9 @@ def environment() -> dict[str, Optional[str]]:
         "libtorch": str(torch.__version__),
         "tch": None,
         "islp_mnist": parity_checkpoint.VERSION,
+        data_dir = run.get("data_dir") or ""
+        if not isinstance(data_dir, str) or "\0" in from_text(data_dir):
+            raise Failed("its data_dir is no path")
         "git_commit": git_commit(),
     }
 
@@ -236,7 +239,7 @@ class Earlier:
         if found := options.unchangeable(chosen, self.run["options"]):
             flag, now, then = found
             raise Failed(f"{flag} {now} does not go with --resume {self.log_dir}, whose run has {then}: leave it out, "
-                         f"or start a new run with --from {self.log_dir}/{RUN_JSON}", 2)
+                         f"or start a new run with --from {shell_word(os.path.join(self.log_dir, RUN_JSON))}", 2)
         if chosen["epochs"] < self.done:
             raise Failed(f"--epochs {chosen['epochs']} is less than the {self.done} that the run in {self.log_dir} has "
                          "done", 2)
@@ -410,7 +413,7 @@ def explain(error: OSError) -> str:
 
 def go_on(log_dir: Path) -> str:
     """How a run that did not come to its end goes on."""
-    return f"scripts/train.py --resume {shlex.quote(str(log_dir))} goes on, or islp-mnist train"
+    return f"scripts/train.py --resume {shell_word(log_dir)} goes on, or islp-mnist train"
 
 
 def save_figure(log_dir: Path):
@@ -455,7 +458,8 @@ def main() -> int:
     # From here on the options say what the run really takes.
     chosen["threads"] = torch.get_num_threads()
 
-    data_dir = args.data_dir or os.environ.get("ISLP_MNIST_DATA_DIR") or (base or {}).get("data_dir") or "data"
+    of_run = (base or {}).get("data_dir")
+    data_dir = args.data_dir or os.environ.get("ISLP_MNIST_DATA_DIR") or (from_text(of_run) if of_run else "data")
     run = describe(chosen, data_dir, base, is_resumed=earlier is not None)
     data = load(chosen, data_dir)
     name, model = MODELS[chosen["model"]]
@@ -487,7 +491,7 @@ def main() -> int:
     end, error = fit(trainer, module, data)
     if end is None:
         if checkpoints.last:
-            raise Failed(f"{error}; the last checkpoint is {checkpoints.last}, {go_on(log_dir)}")
+            raise Failed(f"{error}; the last checkpoint is {shell_word(checkpoints.last)}, {go_on(log_dir)}")
         raise Failed(f"{error}; there is no checkpoint")
 
     if end in ("max_epochs", "max_time"):
@@ -504,7 +508,7 @@ def main() -> int:
     if end == "diverged":
         best = f"; the best checkpoint is {checkpoints.best}" if checkpoints.best else ""
         raise Failed(f"{error}{best}; take a smaller --lr", 3)
-    print(log_dir, flush=True)
+    print_path(log_dir)
     if end == "interrupted":
         say(f"interrupted; {go_on(log_dir)}")
         return 128 + interrupt.signal

@@ -21,6 +21,7 @@ use crate::torchvision;
 use crate::util::file;
 
 /// Run every cell of the notebook and print what it prints, on the CPU bit for bit as Python would.
+use crate::util::path::shell_path;
 ///
 /// Metrics, weights, figures and run.json go to OUTPUT_DIR/MNIST/version_N and OUTPUT_DIR/MNIST_MLR/version_N.
 ///

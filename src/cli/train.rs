@@ -10,7 +10,7 @@ use tch::vision::dataset::Dataset;
 
 use super::earlier::Earlier;
 use super::hints::{self, explain};
-use super::{DataDir, UsageError, check_generator, print, say, set_up, shell_word};
+use super::{DataDir, UsageError, check_generator, print_path, say, set_up};
 use crate::cli::device::{DeviceOption, GeneratorOption};
 use crate::cli::interrupt::Interrupt;
 use crate::cli::options::{RunOptions, TrainOptions};
@@ -26,6 +26,7 @@ use crate::torch::generator::Generator;
 use crate::torchvision;
 use crate::util::file;
 
+use crate::util::path::shell_path;
 /// Train one model; stop, and go on as if the run had never stopped.
 ///
 /// The run's folder OUTPUT_DIR/NAME/version_N gets metrics.csv, model.safetensors, accuracy.png and .svg, run.json, and
@@ -227,10 +228,10 @@ fn fit_and_save(
 /// Says where the run is and, if it did not come to its end, how it goes on.
 fn conclude(ended: Result<Ended>, trainer: &Trainer, interrupt: &Interrupt) -> Result<u8> {
     let log_dir = trainer.logger.log_dir();
-    let go_on = format!("islp-mnist train --resume {} goes on", shell_word(log_dir));
+    let go_on = format!("islp-mnist train --resume {} goes on", shell_path(log_dir));
     match ended {
         Ok(ended) => {
-            print(&log_dir.display().to_string())?;
+            print_path(log_dir)?;
             let signal = interrupt.exit_code().filter(|_| ended == Ended::ShouldStop);
             Ok(signal.map_or(0, |exit_code| {
                 say(&format!("interrupted; {go_on}"));
@@ -241,7 +242,7 @@ fn conclude(ended: Result<Ended>, trainer: &Trainer, interrupt: &Interrupt) -> R
         Err(error) => {
             let error = explain(&error);
             Err(match trainer.checkpoint.as_ref().and_then(ModelCheckpoint::last) {
-                Some(last) => anyhow!("{error}; the last checkpoint is {}, {go_on}", last.display()),
+                Some(last) => anyhow!("{error}; the last checkpoint is {}, {go_on}", shell_path(&last)),
                 None => anyhow!("{error}; there is no checkpoint"),
             })
         }

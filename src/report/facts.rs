@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::run::Run;
+use crate::util::path::shell_word;
 use crate::util::text::shown;
 
 /// What run.json says, for reading.
@@ -43,16 +44,11 @@ pub fn command(run: &Run) -> Option<String> {
         (_, true) => ".venv/bin/python scripts/train.py",
         _ => "islp-mnist train",
     };
-    let quoted = |value: &str| {
-        let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:".contains(c);
-        let is_word = !value.is_empty() && value.chars().all(is_plain);
-        shown(&if is_word { value.to_owned() } else { format!("'{}'", value.replace('\'', r"'\''")) })
-    };
     let is_name = |name: &str| name.chars().all(|c| c.is_ascii_lowercase() || c == '_');
     let given = options.iter().filter(|(name, value)| !value.is_null() && is_name(name));
     let words = given.map(|(name, value)| {
         let value = value.as_str().map_or(value.to_string(), str::to_string);
-        format!(" --{} {}", name.replace('_', "-"), quoted(&value))
+        format!(" --{} {}", name.replace('_', "-"), shell_word(value.as_ref()))
     });
     Some(program.to_owned() + &words.collect::<String>())
 }

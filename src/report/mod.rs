@@ -28,7 +28,7 @@ use crate::islp;
 use crate::notebook::weights;
 use crate::study as studies;
 use crate::util::file;
-use crate::util::text::shown;
+use crate::util::path::shown_path;
 use pair::Pair;
 pub use predictions::{Bin, Calibration, calibration};
 use run::{Run, find};
@@ -127,6 +127,6 @@ pub(crate) fn is_study(folder: &Path) -> bool {
 /// No `study.csv` there, or one that is something else.
 pub fn study(folder: &Path) -> Result<String, Error> {
     let path = folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf());
-    let name = shown(&path.file_name().unwrap_or_default().to_string_lossy());
+    let name = shown_path(path.file_name().unwrap_or_default().as_ref());
     Ok(study::StudyPage::new(folder, format!("Study {name}"))?.render()?)
 }

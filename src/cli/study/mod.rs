@@ -12,7 +12,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use tch::Device;
 
-use super::{DataDir, UsageError, check_generator, print, say, set_up, shell_word};
+use super::{DataDir, UsageError, check_generator, print, say, set_up};
 use crate::cli::interrupt::Interrupt;
 use crate::cli::options::RunOptions;
 use crate::cli::values::{at_least_one, model};
@@ -25,6 +25,7 @@ use crate::util::file;
 use folder::{Settings, StudyFolder};
 use pool::Pool;
 use seeds::{Seeds, Shard};
+use crate::util::path::shell_path;
 
 /// Width and height of the pictures, in pixels.
 const SIZE: (usize, usize) = (600, 450);

@@ -9,7 +9,6 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use indicatif::{ProgressBar, ProgressStyle};
 use sha2::{Digest, Sha256};
 use tch::Device;
 use tch::vision::dataset::Dataset;
@@ -87,7 +86,8 @@ impl Pool<'_> {
             if let Some(place) = ended {
                 let Running { key, child, .. } = &mut running[place];
                 let status = child.wait().context("cannot wait for a run")?;
-                self.finish(&self.result(*key, &format!("it ended with {status}")))?;
+                let row = self.result(*key, &format!("it ended with {status}"));
+                self.finish(&row)?;
                 running.swap_remove(place);
                 bar.inc(1);
             } else if running.len() < self.jobs && !waiting.is_empty() {
@@ -138,10 +138,11 @@ impl Pool<'_> {
         let mut command = Command::new("/proc/self/exe");
         command.arg("train").arg("--no-progress").arg("--data-dir").arg(self.data_dir);
         match newest_version(&folder) {
-            Some(version) => command.arg("--resume").arg(version),
+            Some(version) => command.arg(option("--resume", &version)),
             // The run's folder is that of its name there.
             None => {
-                command.args(self.options(key)).arg("--output-dir").arg(folder.parent().unwrap_or(&folder))
+                let output_dir = option("--output-dir", folder.parent().unwrap_or(&folder));
+                command.args(self.options(key)).arg(output_dir)
             }
         };
         let threads = self.settings.run.threads.unwrap_or(1);
