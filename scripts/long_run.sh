@@ -16,8 +16,8 @@ build
 epochs=300
 output=$(mktemp -d)
 trap 'kill "$pid" 2>/dev/null || true; rm -rf -- "$output"' EXIT
-"$program" train --epochs "$epochs" --limit-train-batches 0.1 --no-progress --data-dir "${data_dir-$root/data}" \
-  --output-dir "$output" --name long "${options[@]}" >/dev/null 2>"$output/log" &
+"$program" train --epochs "$epochs" --limit-train-batches 0.1 --quiet --data-dir="${data_dir-$root/data}" \
+  --output-dir="$output" --name long "${options[@]}" >/dev/null 2>"$output/log" &
 pid=$!
 
 # sample sets `epoch` (of the newest row of metrics.csv), `kilobytes` and `files`, or fails when the run is over.

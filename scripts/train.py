@@ -30,6 +30,7 @@ import fcntl
 import hashlib
 import io
 import json
+import logging
 import math
 import multiprocessing
 import os
@@ -304,7 +305,8 @@ class Ends(Callback):
         elapsed = time.monotonic() - start
         if self.max_time is not None and elapsed >= self.max_time and trainer.current_epoch + 1 < trainer.max_epochs:
             elapsed = timedelta(seconds=int(elapsed))
-            say(f"Time limit reached. Elapsed time is {elapsed}. Signaling Trainer to stop.")
+            if not args.quiet:
+                say(f"Time limit reached. Elapsed time is {elapsed}. Signaling Trainer to stop.")
             trainer.should_stop = True
 
     def _check(self, trainer: Trainer, loss: torch.Tensor):
@@ -336,6 +338,44 @@ def load(chosen: dict[str, Any], data_dir: str) -> SimpleDataModule:
         raise Failed(f"{raw}: not MNIST's files: {error}; --data-dir names another folder") from error
     validation = chosen["validation"]
     data = SimpleDataModule(train, test, validation=validation, num_workers=chosen["num_workers"],
+class Lines(Callback):
+    """A line for each epoch, where there is no progress bar."""
+
+    # When the first epoch of this fit began, and which one that is.
+    begun: Optional[tuple[float, int]] = None
+
+    def on_train_epoch_start(self, trainer, pl_module):
+        self.begun = self.begun or (time.monotonic(), trainer.current_epoch)
+
+    def on_train_epoch_end(self, trainer, pl_module):
+        (begin, first), now = self.begun, time.monotonic()
+        done, epochs = trainer.current_epoch + 1, trainer.max_epochs
+        left = (now - begin) / (done - first) * (epochs - done)
+        if args.max_time is not None:
+            left = min(left, max(start + args.max_time - now, 0))
+        names = "train_loss", "valid_loss", "train_accuracy_epoch", "valid_accuracy"
+        metrics = ", ".join(f"{name} {short(float(trainer.callback_metrics[name]))}" for name in names)
+        say(f"epoch {done}/{epochs}: {metrics}, {in_words(left)} left")
+
+
+def short(value: float) -> str:
+    """A metric for people to read. A loss that grows beyond all bounds would have 30 digits and more."""
+    return f"{value:.3e}" if abs(value) >= 1e6 else f"{value:.4f}"
+
+
+def in_words(seconds: float) -> str:
+    """A time as `12 s`, `3 m 20 s`, `2 h 5 m` or `4 d 3 h`."""
+    seconds = round(seconds)
+    minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86400
+    if minutes == 0:
+        return f"{seconds} s"
+    if hours == 0:
+        return f"{minutes} m {seconds % 60} s"
+    if days == 0:
+        return f"{hours} h {minutes % 60} m"
+    return f"{days} d {hours % 24} h" if days < 1000 else "years"
+
+
                             batch_size=chosen["batch_size"])
     parts = (data.validation_dataset, "validation", "larger"), (data.train_dataset, "training", "smaller")
     for part, which, other in parts:
@@ -384,7 +424,7 @@ def make_trainer(chosen: dict[str, Any], logger: CSVLogger, callbacks: list[Call
             max_epochs=chosen["epochs"],
             limit_train_batches=chosen["limit_train_batches"],
             logger=logger,
-            enable_progress_bar=not args.no_progress and sys.stderr.isatty(),
+            enable_progress_bar=has_progress_bar(),
             callbacks=callbacks,
         )
     except MisconfigurationException as error:
@@ -409,6 +449,10 @@ def fit(trainer: Trainer, module: SimpleModule, data: SimpleDataModule) -> tuple
 def explain(error: OSError) -> str:
     """What the system said of which file."""
     return f"{error.filename}: {error.strerror}" if error.filename else str(error)
+
+
+def has_progress_bar() -> bool:
+    return not args.no_progress and not args.quiet and sys.stderr.isatty()
 
 
 def go_on(log_dir: Path) -> str:
@@ -466,6 +510,9 @@ def main() -> int:
     model = model()
     module = SimpleModule.classification(model, num_classes=10, optimizer=RMSprop(model.parameters(), lr=chosen["lr"]))
 
+    if args.quiet:
+        for name in "pytorch_lightning", "lightning_fabric":
+            logging.getLogger(name).setLevel(logging.WARNING)
     traces = open_trace()
     if earlier:
         log_dir = Path(earlier.log_dir)
@@ -485,7 +532,8 @@ def main() -> int:
     ends = Ends(interrupt, args.max_time)
     checkpoints = ModelCheckpoint(run, every_n_epochs=chosen["checkpoint_every"], resume=checkpoint)
     logger = CSVLogger.resume(log_dir, checkpoint)
-    trainer = make_trainer(chosen, logger, [ErrorTracker()] + traces + [ends, checkpoints])
+    lines = [] if args.quiet or has_progress_bar() else [Lines()]
+    trainer = make_trainer(chosen, logger, [ErrorTracker()] + traces + lines + [ends, checkpoints])
     outcome = earlier.run.get("outcome") if earlier else None
     write_run_json(log_dir, run, data_dir, outcome)
     end, error = fit(trainer, module, data)

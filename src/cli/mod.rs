@@ -11,6 +11,7 @@ mod options;
 mod output;
 mod plot;
 mod predict;
+mod progress;
 mod report;
 mod reproduce;
 mod run_json;

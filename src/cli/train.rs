@@ -14,6 +14,7 @@ use super::{DataDir, UsageError, check_generator, print_path, say, set_up};
 use crate::cli::device::{DeviceOption, GeneratorOption};
 use crate::cli::interrupt::Interrupt;
 use crate::cli::options::{RunOptions, TrainOptions};
+use crate::cli::progress::ProgressOptions;
 use crate::cli::run_json::{End, Outcome, Run, RunJson, lock};
 use crate::cli::trace_options::TraceOptions;
 use crate::islp::data_module::SimpleDataModule;
@@ -63,9 +64,8 @@ pub struct TrainArgs {
     max_time: Option<Duration>,
     #[command(flatten)]
     trace: TraceOptions,
-    /// No progress bar even where stderr is a terminal
-    #[arg(long)]
-    no_progress: bool,
+    #[command(flatten)]
+    progress: ProgressOptions,
     /// The names of the options that stand on the command line
     #[arg(skip)]
     pub(super) given: Vec<String>,
@@ -186,7 +186,7 @@ fn build_trainer(
     let mut trainer = Trainer::new(options.run.epochs, logger, generator);
     trainer.max_time = args.max_time;
     trainer.limit_train_batches = options.limit_train_batches.unwrap_or_default();
-    trainer.enable_progress_bar = !args.no_progress;
+    trainer.enable_progress_bar = args.progress.apply();
     trainer.terminate_on_nan = true;
     trainer
 }
