@@ -56,11 +56,12 @@ from torchvision.transforms import ToTensor
 
 import parity_checkpoint
 from models import MNIST_MLR, MNISTModel
-from parity_checkpoint import Checkpoint, CheckpointError, CSVLogger, ModelCheckpoint, read_file, shown, write_file
+from parity_checkpoint import (Checkpoint, CheckpointError, CSVLogger, MetricsError, ModelCheckpoint, VersionError,
+                               read_file, shown, write_file)
 from parity_trace import Trace
+from paths import from_text, print_path, shell_word, to_text
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-from paths import from_text, print_path, shell_word, to_text
 MODELS = {"mlp": ("MNIST", MNISTModel), "mlr": ("MNIST_MLR", MNIST_MLR)}
 FILES = ["t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte", "train-images-idx3-ubyte", "train-labels-idx1-ubyte"]
 RUN_JSON = "run.json"
@@ -77,7 +78,23 @@ def say(text: str):
 def read_run_json(path: str) -> dict[str, Any]:
     """A run.json, by its path or that of its folder. Raises Failed for what is none."""
     path = os.path.join(path, RUN_JSON) if os.path.isdir(path) else path
-    return check_run(path, parse_json(path, read_file(path, LARGEST_RUN_JSON)))
+    run = parse_json(path, read_file(path, LARGEST_RUN_JSON))
+    if isinstance(run, dict) and run.get("command") == "reproduce":
+        raise Failed(f"{path}: of a run of `reproduce`, where both models draw from one generator; run that again, or "
+                     "start a new run with scripts/train.py")
+    try:
+        return check_run(run)
+    except Failed as error:
+        raise Failed(f"{path}: not the {RUN_JSON} of a run: {error}") from error
+
+
+def read_from(path: Optional[str]) -> Optional[dict[str, Any]]:
+    """The run that --from repeats."""
+    try:
+        return None if path is None else read_run_json(path)
+    except (OSError, Failed) as error:
+        reason = explain(error) if isinstance(error, OSError) else error
+        raise Failed(f"--from takes the {RUN_JSON} of a run, or its folder: {reason}") from error
 
 
 def parse_json(path: str, data: bytes) -> Any:
@@ -87,19 +104,21 @@ def parse_json(path: str, data: bytes) -> Any:
         raise Failed(f"{path}: not the {RUN_JSON} of a run: {error}") from error
 
 
-def check_run(path: str, run: Any) -> dict[str, Any]:
-    """What a run.json or a checkpoint's hyper-parameters say of a run, whose options become those of this program."""
+def check_run(run: Any) -> dict[str, Any]:
+    """What a run.json or a checkpoint's hyper-parameters say of a run, whose options become those of this program. Raises
+    Failed for what is something else."""
     try:
         environment = run["environment"]
         if not all(isinstance(run[name], dict) for name in ("options", "data", "environment")):
             raise Failed("its options, data or environment are no object")
         if not isinstance(environment["cpu_capability"], str) or not isinstance(run["start"], str):
             raise Failed("its start or cpu_capability is no text")
+        data_dir = run.get("data_dir") or ""
+        if not isinstance(data_dir, str) or "\0" in from_text(data_dir):
+            raise Failed("its data_dir is no path")
         return run | {"options": options.from_fields(run["options"])}
     except (KeyError, TypeError) as error:
-        raise Failed(f"{path}: not the {RUN_JSON} of a run: it lacks {error}") from error
-    except Failed as error:
-        raise Failed(f"{path}: not the {RUN_JSON} of a run: {error}") from error
+        raise Failed(f"it lacks {error}") from error
 
 
 def write_run_json(log_dir: Path, run: dict[str, Any], data_dir: str, outcome: Optional[dict[str, Any]]):
@@ -114,9 +133,6 @@ def environment() -> dict[str, Optional[str]]:
         "libtorch": str(torch.__version__),
         "tch": None,
         "islp_mnist": parity_checkpoint.VERSION,
-        data_dir = run.get("data_dir") or ""
-        if not isinstance(data_dir, str) or "\0" in from_text(data_dir):
-            raise Failed("its data_dir is no path")
         "git_commit": git_commit(),
     }
 
@@ -221,10 +237,14 @@ class Earlier:
             run = read_run_json(log_dir)
         except (OSError, Failed) as error:
             if checkpoint is None:
-                raise Failed(f"--resume {log_dir}: there is no checkpoint of `train` to go on from: {error}") from error
+                reason = explain(error) if isinstance(error, OSError) else error
+                raise Failed(f"--resume {log_dir}: there is no checkpoint of `train` to go on from: {reason}") from error
             run = None
         if checkpoint is not None:
-            saved = check_run(f"{log_dir}/{parity_checkpoint.FOLDER}", checkpoint.hyper_parameters)
+            try:
+                saved = check_run(checkpoint.hyper_parameters)
+            except Failed as error:
+                raise Failed(f"--resume {log_dir}: its checkpoint is of no run of `train`: {error}") from error
             if run is None:
                 run = saved | {"data_dir": None, "outcome": None}
             elif options.unchangeable(run["options"], saved["options"]):
@@ -318,26 +338,6 @@ class Ends(Callback):
                        f"loss became {float(loss)}{after}, with a learning rate of {lr}")
 
 
-def open_trace() -> list[Callback]:
-    """The trace that is asked for, in a new file."""
-    try:
-        return [Trace(args.trace, args.trace_steps)] if args.trace else []
-    except FileExistsError:
-        raise Failed(f"{args.trace}: is there already; a trace goes into a new file; --trace names another, or remove "
-                     "it") from None
-    except OSError as error:
-        raise Failed(f"cannot write {args.trace}: {error.strerror}") from error
-
-
-def load(chosen: dict[str, Any], data_dir: str) -> SimpleDataModule:
-    """The data's split and loaders."""
-    try:
-        train, test = (MNIST(root=data_dir, train=is_train, transform=ToTensor()) for is_train in (True, False))
-    except Exception as error:
-        raw = Path(data_dir, "MNIST/raw")
-        raise Failed(f"{raw}: not MNIST's files: {error}; --data-dir names another folder") from error
-    validation = chosen["validation"]
-    data = SimpleDataModule(train, test, validation=validation, num_workers=chosen["num_workers"],
 class Lines(Callback):
     """A line for each epoch, where there is no progress bar."""
 
@@ -376,6 +376,26 @@ def in_words(seconds: float) -> str:
     return f"{days} d {hours % 24} h" if days < 1000 else "years"
 
 
+def open_trace() -> list[Callback]:
+    """The trace that is asked for, in a new file."""
+    try:
+        return [Trace(args.trace, args.trace_steps)] if args.trace else []
+    except FileExistsError:
+        raise Failed(f"{args.trace}: is there already; a trace goes into a new file; --trace names another, or remove "
+                     "it") from None
+    except OSError as error:
+        raise Failed(f"cannot write {args.trace}: {error.strerror}") from error
+
+
+def load(chosen: dict[str, Any], data_dir: str) -> SimpleDataModule:
+    """The data's split and loaders."""
+    try:
+        train, test = (MNIST(root=data_dir, train=is_train, transform=ToTensor()) for is_train in (True, False))
+    except Exception as error:
+        raw = Path(data_dir, "MNIST/raw")
+        raise Failed(f"{raw}: not MNIST's files: {error}; --data-dir names another folder") from error
+    validation = chosen["validation"]
+    data = SimpleDataModule(train, test, validation=validation, num_workers=chosen["num_workers"],
                             batch_size=chosen["batch_size"])
     parts = (data.validation_dataset, "validation", "larger"), (data.train_dataset, "training", "smaller")
     for part, which, other in parts:
@@ -431,6 +451,10 @@ def make_trainer(chosen: dict[str, Any], logger: CSVLogger, callbacks: list[Call
         raise Failed(f"--device {chosen['device']}: {error}; take --device cpu") from error
 
 
+def has_progress_bar() -> bool:
+    return not args.no_progress and not args.quiet and sys.stderr.isatty()
+
+
 def fit(trainer: Trainer, module: SimpleModule, data: SimpleDataModule) -> tuple[Optional[str], Optional[Exception]]:
     """Trains; how that ended, as run.json has it, and by what. Of a disk that is full and the like only the latter."""
     # Lightning's progress bar writes to stdout, which belongs to the run's folder.
@@ -449,10 +473,6 @@ def fit(trainer: Trainer, module: SimpleModule, data: SimpleDataModule) -> tuple
 def explain(error: OSError) -> str:
     """What the system said of which file."""
     return f"{error.filename}: {error.strerror}" if error.filename else str(error)
-
-
-def has_progress_bar() -> bool:
-    return not args.no_progress and not args.quiet and sys.stderr.isatty()
 
 
 def go_on(log_dir: Path) -> str:
@@ -480,10 +500,21 @@ def last_metrics(rows: list[dict[str, Any]]) -> dict[str, Optional[float]]:
     return {name: value if math.isfinite(value) else None for name, value in sorted(last.items())}
 
 
+def hint(error: CheckpointError) -> str:
+    """What to do about a run that can't go on."""
+    if isinstance(error, MetricsError):
+        return "put the file back, or start a new run"
+    anew = f"start a new run with --from and its {RUN_JSON}"
+    return f"go on with that version, or {anew}" if isinstance(error, VersionError) else anew
+
+
 def main() -> int:
     """Runs the command; the exit code."""
+    if args.quiet:
+        for name in "pytorch_lightning", "lightning_fabric":
+            logging.getLogger(name).setLevel(logging.WARNING)
     earlier = Earlier.read(args.resume) if args.resume is not None else None
-    base = earlier.run if earlier else read_run_json(vars(args)["from"]) if vars(args)["from"] is not None else None
+    base = earlier.run if earlier else read_from(vars(args)["from"])
     chosen = choose_options(base)
     if earlier:
         earlier.check(chosen)
@@ -510,9 +541,6 @@ def main() -> int:
     model = model()
     module = SimpleModule.classification(model, num_classes=10, optimizer=RMSprop(model.parameters(), lr=chosen["lr"]))
 
-    if args.quiet:
-        for name in "pytorch_lightning", "lightning_fabric":
-            logging.getLogger(name).setLevel(logging.WARNING)
     traces = open_trace()
     if earlier:
         log_dir = Path(earlier.log_dir)
@@ -573,6 +601,6 @@ if __name__ == "__main__":
         say(f"error: {explain(error)}")
         exit_code = 1
     except CheckpointError as error:
-        say(f"error: {error}; start a new run with --from and its {RUN_JSON}")
+        say(f"error: {error}; {hint(error)}")
         exit_code = 1
     sys.exit(exit_code)

@@ -93,7 +93,7 @@ fn run() -> u8 {
     match panic::catch_unwind(|| cli.run()) {
         Ok(Ok(exit_code)) => exit_code,
         Ok(Err(error)) => {
-            say(&format!("error: {}", hints::explain(&error)));
+            say_error(&hints::explain(&error));
             hints::exit_code(&error)
         }
         Err(payload) => {

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use clap::Args;
+use clap::{ArgGroup, Args};
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
 
@@ -30,6 +30,7 @@ use crate::util::text::shown;
 ///
 /// Example: islp-mnist predict --checkpoint output/MNIST/version_0 --show docs/four.png
 #[derive(Args, Debug)]
+#[command(group(ArgGroup::new("picture").required(true).args(["images", "index"])))]
 pub struct PredictArgs {
     /// Pictures of digits
     #[arg(value_name = "IMAGE")]

@@ -21,9 +21,9 @@ use crate::notebook::weights;
 use crate::report;
 use crate::torchvision;
 use crate::util::file;
+use crate::util::path::shell_path;
 
 /// Run every cell of the notebook and print what it prints, on the CPU bit for bit as Python would.
-use crate::util::path::shell_path;
 ///
 /// Metrics, weights, figures and run.json go to OUTPUT_DIR/MNIST/version_N and OUTPUT_DIR/MNIST_MLR/version_N.
 ///

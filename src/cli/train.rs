@@ -26,8 +26,8 @@ use crate::notebook::{save_figure, weights};
 use crate::torch::generator::Generator;
 use crate::torchvision;
 use crate::util::file;
-
 use crate::util::path::shell_path;
+
 /// Train one model; stop, and go on as if the run had never stopped.
 ///
 /// The run's folder OUTPUT_DIR/NAME/version_N gets metrics.csv, model.safetensors, accuracy.png and .svg, run.json, and

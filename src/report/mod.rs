@@ -52,7 +52,7 @@ pub enum Error {
     #[error("cannot make a picture: {0}")]
     Picture(String),
     #[error("cannot fill in the page: {0}")]
-    Template(#[from] askama::Error),
+    Template(askama::Error),
     #[error(transparent)]
     File(#[from] file::Error),
     #[error(transparent)]
@@ -65,6 +65,13 @@ pub enum Error {
     Compare(#[from] compare::Error),
     #[error(transparent)]
     Study(#[from] studies::Error),
+}
+
+// Not `#[from]`: what is in the message is no source besides.
+impl From<askama::Error> for Error {
+    fn from(error: askama::Error) -> Self {
+        Self::Template(error)
+    }
 }
 
 #[derive(Template)]

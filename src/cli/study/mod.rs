@@ -25,10 +25,10 @@ use crate::study::{End, Key, Row, Summary, Varied, pictures};
 use crate::torch::Source;
 use crate::torchvision;
 use crate::util::file;
+use crate::util::path::shell_path;
 use folder::{Settings, StudyFolder};
 use pool::Pool;
 use seeds::{Seeds, Shard};
-use crate::util::path::shell_path;
 
 /// Width and height of the pictures, in pixels.
 const SIZE: (usize, usize) = (600, 450);
