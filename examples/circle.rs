@@ -2,6 +2,8 @@
 //!
 //! `cargo run --release --example circle`
 
+use std::process::ExitCode;
+
 use islp_mnist::islp::{SimpleDataModule, SimpleModule};
 use islp_mnist::lightning::{CsvLogger, Trainer};
 use islp_mnist::torch::nn::{ReLU, dropout, linear, sequential};
@@ -10,7 +12,17 @@ use tch::nn::VarStore;
 use tch::vision::dataset::Dataset;
 use tch::{Device, Kind, Tensor};
 
-fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> anyhow::Result<()> {
     // Points in the square from -1 to 1, in two classes: inside the circle or not.
     let generator = Generator::new(0);
     let points = Tensor::f_from_slice(&generator.uniform(2000, -1.0, 1.0))?.f_view([1000, 2])?;

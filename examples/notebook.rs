@@ -2,10 +2,11 @@
 //!
 //!     cargo run --release --example notebook -- data logs
 
-use std::env::args;
-use std::path::PathBuf;
+use std::env::args_os;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use islp_mnist::chart;
 use islp_mnist::islp::{SimpleDataModule, SimpleModule};
 use islp_mnist::lightning::{CsvLogger, Trainer};
@@ -16,14 +17,28 @@ use islp_mnist::torchvision;
 use tch::nn::VarStore;
 use tch::{Device, Tensor};
 
-fn main() -> Result<()> {
-    let mut folders = args().skip(1).map(PathBuf::from);
-    let usage = "give two folders: that of MNIST/raw/, and one for the logs";
-    let (data, logs) = (folders.next().context(usage)?, folders.next().context(usage)?);
+fn main() -> ExitCode {
+    let folders: Vec<PathBuf> = args_os().skip(1).map(PathBuf::from).collect();
+    let [data, logs] = folders.as_slice() else {
+        eprintln!(
+            "error: give two folders: that of MNIST/raw/, which scripts/reproduce.sh fetches into data, and one for the logs"
+        );
+        return ExitCode::from(2);
+    };
+    match run(data, logs) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(data: &Path, logs: &Path) -> Result<()> {
     let generator = Generator::new(0); // seed_everything(0)
 
     // mnist_train = MNIST(root='data', transform=ToTensor()) ...
-    let mnist = torchvision::load(&data, Device::Cpu)?;
+    let mnist = torchvision::load(data, Device::Cpu)?;
     println!("{:?} {:?}", mnist.train_images.size(), mnist.train_labels.size());
 
     // mnist_dataModule = SimpleDataModule(mnist_train, mnist_test, validation=0.2, num_workers=4, batch_size=256)
@@ -45,7 +60,7 @@ fn main() -> Result<()> {
     println!("{}", summary(&*mnist_module.model, &x_.size())?);
 
     // mnist_trainer = Trainer(max_epochs=30, logger=CSVLogger('logs', name='MNIST'), callbacks=[ErrorTracker()])
-    let mut mnist_trainer = Trainer::new(30, CsvLogger::new(&logs, "MNIST")?, &generator);
+    let mut mnist_trainer = Trainer::new(30, CsvLogger::new(logs, "MNIST")?, &generator);
     mnist_trainer.fit(&mut mnist_module, &data_module)?;
 
     // mnist_results.plot(x='epoch', y='train_accuracy_epoch', ...)
@@ -57,7 +72,7 @@ fn main() -> Result<()> {
     let vs = VarStore::new(Device::Cpu);
     let mlr_model = MnistMlr::new(&vs.root(), &generator)?;
     let mut mlr_module = SimpleModule::classification(Box::new(mlr_model), vs, 0.01)?;
-    let mut mlr_trainer = Trainer::new(30, CsvLogger::new(&logs, "MNIST_MLR")?, &generator);
+    let mut mlr_trainer = Trainer::new(30, CsvLogger::new(logs, "MNIST_MLR")?, &generator);
     mlr_trainer.fit(&mut mlr_module, &data_module)?;
     println!("{:?}", mlr_trainer.test(&mlr_module, &data_module)?);
     Ok(())

@@ -2,6 +2,8 @@
 //!
 //!     cargo run --release --example trace
 
+use std::process::ExitCode;
+
 use islp_mnist::torch::data::{DataLoader, Subset};
 use islp_mnist::torch::nn::linear;
 use islp_mnist::torch::{Generator, optim::RmsProp};
@@ -9,7 +11,17 @@ use islp_mnist::trace::{State, Trace};
 use tch::nn::{Module, VarStore};
 use tch::{Device, Kind, Tensor};
 
-fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> anyhow::Result<()> {
     let (vs, generator) = (VarStore::new(Device::Cpu), Generator::new(0));
     let x = Tensor::from_slice(&generator.uniform(64 * 4, -1.0, 1.0)).view([64, 4]);
     let y = x.sum_dim_intlist(1, false, Kind::Float).gt(0.0).to_kind(Kind::Int64);

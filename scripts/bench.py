@@ -19,6 +19,7 @@ import matplotlib.pyplot as plt
 # The isolated interpreter has not even the script's own folder.
 sys.path.insert(0, str(Path(__file__).parent))
 from lab_times import Failed, lab_times
+from paths import shell_word
 
 parser = argparse.ArgumentParser(prog="bench.sh")
 parser.add_argument("--program", required=True, help=argparse.SUPPRESS)
@@ -305,4 +306,4 @@ draw(args.output_dir / "benchmark.png")
 print(f"| {' | '.join(header)} |\n|{'---|' * len(header)}")
 for *texts, minimum, middle, maximum, ratio, of in rows():
     print(f"| {' | '.join([*texts, *map(number, (minimum, middle, maximum, ratio)), of])} |")
-say(f"written to {args.output_dir}: benchmark.csv, benchmark.png")
+say(f"written to {shell_word(args.output_dir)}: benchmark.csv, benchmark.png")

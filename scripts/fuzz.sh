@@ -42,7 +42,7 @@ seeds() {
       part $raw/train-labels-idx1-ubyte 8 $count
     } >fuzz/corpus/idx/$count-images
   done
-  run=$("$program" train --model mlr --epochs 1 --no-progress --threads 1 --data-dir tests/data/fashion-mnist \
+  run=$("$program" train --model mlr --epochs 1 --quiet --threads 1 --data-dir tests/data/fashion-mnist \
     --output-dir fuzz/corpus/run --trace fuzz/corpus/run.trace --trace-steps 0..0 --batch-size 40 2>/dev/null)
   cp "$run/model.safetensors" fuzz/corpus/safetensors/weights
   cp -L "$run/checkpoints/last.safetensors" fuzz/corpus/safetensors/checkpoint

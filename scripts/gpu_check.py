@@ -18,6 +18,7 @@ from pathlib import Path
 # The isolated interpreter has not even the script's own folder.
 sys.path.insert(0, str(Path(__file__).parent))
 from lab_times import Failed, lab_times
+from paths import shell_word
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 LAST = "MNIST/version_0/checkpoints/last.safetensors"
@@ -51,8 +52,8 @@ def say(text):
 def log(name, *command):
     """Runs a command with its output in the file NAME.log; its exit code and its output."""
     done = subprocess.run(list(map(str, command)), cwd=CHECKOUT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, text=True)
-    with open(output / f"{name}.log", "a") as file:
+                          stderr=subprocess.STDOUT, text=True, errors="surrogateescape")
+    with open(output / f"{name}.log", "a", errors="surrogateescape") as file:
         file.write(f"$ {' '.join(map(str, command))}\n{done.stdout}exit code {done.returncode}\n\n")
     return done.returncode, done.stdout
 
@@ -267,8 +268,8 @@ def machine():
 def main():
     output.mkdir(parents=True, exist_ok=True)
     if any(output.iterdir()):
-        say(f"{args.output_dir} holds something already, such as an earlier report: keep that elsewhere, or name another "
-            "--output-dir")
+        say(f"{shell_word(args.output_dir)} holds something already, such as an earlier report: keep that elsewhere, or "
+            "name another --output-dir")
         return 2
     report = ["# Check of a GPU" if not args.rehearse else "# Rehearsal on the CPU: this says nothing of a GPU", machine()]
     all_held = True
@@ -286,8 +287,8 @@ def main():
         is_table = "| --- |" in text
         report.append(f"## {title}: {verdict}\n\n" + (text if is_table else f"```\n{text}\n```"))
         # At once: whatever comes after may take the machine down.
-        (output / "report.md").write_text("\n\n".join(report) + "\n")
-    say(f"{'all held' if all_held else 'not all held'}; the report is {output}/report.md")
+        (output / "report.md").write_text("\n\n".join(report) + "\n", errors="surrogateescape")
+    say(f"{'all held' if all_held else 'not all held'}; the report is {shell_word(output / 'report.md')}")
     return 0 if all_held else 1
 
 

@@ -5,7 +5,7 @@
 #
 # Doctor, the tests of a GPU, parity with Python on the GPU over 2 epochs and over N (default: 30), the GPU against the
 # CPU, a run that is killed and goes on, seconds per epoch against Python in so many runs of each (default: 5), peak
-# memory. It takes some ten minutes, and 12 GB of disk at the first time.
+# memory. It takes some ten minutes, and at the first time Python 3.11 and 12 GB of disk.
 #
 # The report is DIR/report.md (default of DIR: output/gpu), with the log of every step beside it; DIR must hold nothing yet.
 # Exit code: 0 if all held, 1 if something did not, 2 if there is no NVIDIA GPU here or an option is wrong.
@@ -35,5 +35,6 @@ fi
 
 if [[ -v data_dir ]]; then set_up reference libtorch; else set_up reference libtorch mnist; fi
 build
-run "$venv/bin/python" -I -X utf8 "$root/scripts/gpu_check.py" --program "$program" --data-dir "${data_dir-$root/data}" \
-  --output-dir "${output_dir-$root/output/gpu}" ${rehearse:+--rehearse} "${options[@]}"
+say "the checks take some ten minutes"
+run "$venv/bin/python" -I -X utf8 "$root/scripts/gpu_check.py" --program "$program" --data-dir="${data_dir-$root/data}" \
+  --output-dir="${output_dir-$root/output/gpu}" ${rehearse:+--rehearse} "${options[@]}"

@@ -14,10 +14,11 @@ if [[ -v data_dir ]]; then set_up libtorch; else set_up libtorch mnist; fi
 build
 
 epochs=300
+say "training $epochs epochs, which takes some minutes"
 output=$(mktemp -d)
 trap 'kill "$pid" 2>/dev/null || true; rm -rf -- "$output"' EXIT
-"$program" train --epochs "$epochs" --limit-train-batches 0.1 --no-progress --data-dir "${data_dir-$root/data}" \
-  --output-dir "$output" --name long "${options[@]}" >/dev/null 2>"$output/log" &
+"$program" train --epochs "$epochs" --limit-train-batches 0.1 --quiet --data-dir="${data_dir-$root/data}" \
+  --output-dir="$output" --name long "${options[@]}" >/dev/null 2>"$output/log" &
 pid=$!
 
 # sample sets `epoch` (of the newest row of metrics.csv), `kilobytes` and `files`, or fails when the run is over.

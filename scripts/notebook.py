@@ -28,6 +28,7 @@ parser.add_argument("--data-dir", default="data")
 parser.add_argument("--output-dir", default="output")
 parser.add_argument("--threads", type=int, help="default: libtorch's")
 parser.add_argument("--no-progress", action="store_true", help="accepted and ignored: the notebook has no progress bar")
+parser.add_argument("--quiet", action="store_true", help="accepted and ignored: stderr is Lightning's")
 parser.add_argument("--trace", help="write down in this new file what every training step comes to")
 parser.add_argument("--trace-steps", type=trace_steps, default=range(0),
                     help="keep the tensors themselves of these steps, such as 130..140")

@@ -145,7 +145,10 @@ def parse_args(words: Iterable[str], description: str) -> argparse.Namespace:
         help="write down in this new file what every training step comes to, for `islp-mnist compare`")
     add("--trace-steps", metavar="FROM..TO", type=trace_steps, default=range(0), help="keep the tensors themselves of "
         "these steps, such as 130..140; the first is 0, the last is included")
-    add("--no-progress", action="store_true", default=False, help="no progress bar even where stderr is a terminal")
+    add("--no-progress", action="store_true", default=False,
+        help="no progress bar where stderr is a terminal, but a line for each epoch, as elsewhere")
+    add("--quiet", action="store_true", default=False,
+        help="say nothing but warnings and errors: no progress bar, no line for each epoch, no summary of the model")
     try:
         args = parser.parse_args(list(words))
         # A run.json may have it.

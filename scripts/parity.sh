@@ -9,6 +9,9 @@
 # With --trace both sides write down what every training step comes to; where they part, both run once more and keep the
 # tensors around that step.
 #
+# It takes Python 3.11 or newer and, besides what scripts/reproduce.sh takes, 5.5 GB of disk for the Python reference in
+# .venv, which it fetches at the first time, some minutes long. The 30 epochs of both sides take some five minutes.
+#
 # OPTIONS are those of `islp-mnist reproduce`, but for --generator: Python draws from the device's own. The results go to OUTPUT/reference and OUTPUT/candidate, with stdout as
 # stdout.txt in them, the trace as run.trace, and stderr beside them; OUTPUT/report.html is the page of both. OUTPUT is
 # --output-dir, which must hold no older results, or target/parity, which is emptied first. Exit code: 0 identical, 1
@@ -78,7 +81,7 @@ run_side() {
   mkdir -- "$folder"
   say "$1: running (log in $log)"
   run "${@:2}" ${trace:+--trace "$folder/run.trace" "${kept[@]}"} \
-    --data-dir "${data_dir-$root/data}" --output-dir "$folder" "${options[@]}" >"$folder/stdout.txt" 2>"$log" || {
+    --data-dir="${data_dir-$root/data}" --output-dir="$folder" "${options[@]}" >"$folder/stdout.txt" 2>"$log" || {
     tail -n 3 -- "$log" >&2
     die "the $1 run failed, its log is $log"
   }
@@ -115,9 +118,9 @@ fi
 
 # From there, so that the page calls the two by their names.
 data=$(cd -- "${data_dir-$root/data}" && pwd)
-if (cd -- "$output" && "$program" report reference candidate -o report.html --data-dir "$data" --device "$device" >/dev/null)
+if (cd -- "$output" && "$program" report reference candidate -o report.html --data-dir="$data" --device "$device" >/dev/null)
 then
-  say "the page of both is $output/report.html"
+  say "the page of both is $(printf %q "$output/report.html")"
 else
   say "there is no page of both, see above"
 fi

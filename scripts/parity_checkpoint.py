@@ -71,6 +71,14 @@ class CheckpointError(Exception):
     """What is wrong with a checkpoint, or with the metrics.csv that goes with it. The message names the file."""
 
 
+class VersionError(CheckpointError):
+    """A checkpoint of a version whose checkpoints this one does not read."""
+
+
+class MetricsError(CheckpointError):
+    """A metrics.csv that is not the one the checkpoint was saved with."""
+
+
 # Files.
 
 
@@ -226,7 +234,7 @@ def load_checkpoint(path: PathLike) -> Checkpoint:
     except OSError as error:
         raise CheckpointError(f"{path}: {error.strerror}") from error
     except CheckpointError as error:
-        raise CheckpointError(f"{path}: {error}") from error
+        raise type(error)(f"{path}: {error}") from error
 
 
 def load_last(log_dir: PathLike) -> Optional[Checkpoint]:
@@ -313,8 +321,8 @@ def _metadata(text: str, entries: dict[str, _Entry]) -> tuple[TrainerState, Any]
         state, parsed = _trainer_state(progress), _json(hyper_parameters)
     except (ValueError, KeyError, OverflowError, RecursionError) as error:
         if version not in (None, "0.1", VERSION):
-            raise CheckpointError(f"written by islp-mnist {shown(version)}, whose checkpoints this version does not "
-                                  "read") from error
+            raise VersionError(f"written by islp-mnist {shown(version)}, whose checkpoints this version does not "
+                               "read") from error
         raise CheckpointError("damaged: its metadata are not a checkpoint's") from error
     if _digest(entries, progress, hyper_parameters) != sha256:
         raise CheckpointError("damaged: it differs from what was written")
@@ -518,7 +526,7 @@ class CSVLogger(loggers.CSVLogger):
         logger._experiment = _ExperimentWriter(str(log_dir), rows)
         if checkpoint and logger._experiment.sha256() != checkpoint.state.metrics_sha256:
             epoch = checkpoint.state.epoch
-            raise CheckpointError(f"{path}: not as it was when the checkpoint was saved after epoch {epoch}")
+            raise MetricsError(f"{path}: not as it was when the checkpoint was saved after epoch {epoch}")
         return logger
 
     @property
@@ -544,7 +552,7 @@ def _rows(path: Path, last_epoch: int) -> list[dict[str, str]]:
     except OSError as error:
         raise CheckpointError(f"{path}: {error.strerror}") from error
     except (csv.Error, ValueError) as error:
-        raise CheckpointError(f"{path}: not a metrics.csv: {shown(str(error))}") from error
+        raise MetricsError(f"{path}: not a metrics.csv: {shown(str(error))}") from error
     return rows
 
 
@@ -700,6 +708,10 @@ class ModelCheckpoint(callbacks.Checkpoint):
 # As a program.
 
 
+def _fail(message: str):
+    sys.exit(shown(f"error: {message}"))
+
+
 def to_safetensors(weights: PathLike, out: PathLike):
     """Writes what torch.save or Lightning saved as a safetensors file.
 
@@ -709,12 +721,12 @@ def to_safetensors(weights: PathLike, out: PathLike):
     try:
         state_dict = torch.load(weights, map_location="cpu", weights_only=True)
     except Exception as error:
-        sys.exit(f"error: {weights}: not weights saved by torch.save or Lightning: {str(error).splitlines()[0]}")
+        _fail(f"{weights}: not weights saved by torch.save or Lightning: {str(error).splitlines()[0]}")
     if isinstance(state_dict, dict) and isinstance(state_dict.get("state_dict"), dict):
         # Lightning's own; the network is one of the module's attributes.
         state_dict = {name.removeprefix("model."): tensor for name, tensor in state_dict["state_dict"].items()}
     if not isinstance(state_dict, dict) or not all(isinstance(value, torch.Tensor) for value in state_dict.values()):
-        sys.exit(f"error: {weights}: holds something else than tensors by name; save model.state_dict()")
+        _fail(f"{weights}: holds something else than tensors by name; save model.state_dict()")
 
     # safetensors holds no tensor twice: of two names of one tensor, as MNISTModel has them, the first stays.
     tensors, seen = {}, set()
@@ -736,7 +748,7 @@ def main():
     try:
         to_safetensors(args.weights, args.out)
     except OSError as error:
-        sys.exit(f"error: cannot write {args.out}: {error.strerror}")
+        _fail(f"cannot write {args.out}: {error.strerror}")
 
 
 if __name__ == "__main__":

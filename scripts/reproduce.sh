@@ -2,6 +2,9 @@
 # The whole notebook with one command: fetches what is missing, builds, runs `islp-mnist reproduce --report [OPTIONS]`.
 # At its end stderr names the page of both runs.
 #
+# It takes Rust, a C++ compiler, Python 3.10 with pip and 2 GB of disk. At the first time it fetches libtorch and MNIST and
+# builds the program, which takes some minutes each; then the notebook takes half a minute.
+#
 #   scripts/reproduce.sh [--cuda] [OPTIONS]
 #
 # --cuda fetches libtorch with CUDA even where no NVIDIA driver is found. The other options are the program's
@@ -16,4 +19,5 @@ if [[ -v data_dir ]]; then set_up libtorch; else set_up libtorch mnist; fi
 build
 
 if [[ $PWD == "$root" ]]; then default=''; else default=$root/; fi
-exec "$program" reproduce --report --data-dir "${data_dir-${default}data}" --output-dir "${output_dir-${default}output}" "${options[@]}"
+exec "$program" reproduce --report --data-dir="${data_dir-${default}data}" --output-dir="${output_dir-${default}output}" \
+  "${options[@]}"

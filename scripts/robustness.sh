@@ -9,6 +9,7 @@ read_options "$@"
 [[ ! ${options[*]} && ! -v data_dir && ! -v output_dir ]] || failure=2 die "takes no options"
 
 set_up libtorch mnist
+say "building and running the tests, which takes some minutes"
 cd -- "$root"
 # Each kind of tries leaves its row there, see tests/common/mod.rs.
 rows=$target/tmp/robustness page=docs/robustness.md

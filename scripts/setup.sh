@@ -7,6 +7,8 @@
 #   .peers/           what else scripts/bench.sh measures, scripts/requirements-peers.txt
 #   .pages/           what checks HTML pages: playwright-core, axe-core, vnu-jar out of npm
 #
+# It takes cargo and a C++ compiler besides, and says what is missing before it fetches anything.
+#
 # Each is put together under another name beside its place, checked, and renamed: what bears its name is whole.
 # Everything said here goes to stderr, because the caller's stdout is compared byte for byte.
 # PYTHON names another python3, ISLP_MNIST_MIRRORS other mirrors of MNIST.
@@ -97,9 +99,13 @@ trap 'exit 129' HUP
 set_up() {
   local part missing=''
   for part; do
-    "${part}_is_there" || missing=1
+    "${part}_is_there" || missing+=" $part"
   done
   [[ $missing ]] || return 0
+  # All that it takes, before the first gigabyte is fetched.
+  for part in $missing; do
+    "${part}_needs"
+  done
 
   # Whatever a killed set-up left running holds the lock too, so leftovers are nobody's any more.
   if command -v flock >/dev/null; then
@@ -131,6 +137,9 @@ put_in_place() {
   mv -T -- "$1.new" "$1"
 }
 
+# require_command COMMAND WHAT-FOR HOW-TO-GET-IT
+require_command() { command -v "$1" >/dev/null || die "$2 needs $1, which is not here: $3"; }
+
 # require_python MINOR WHAT
 require_python() {
   "$python" -c "import sys; sys.exit(sys.version_info < (3, $1))" 2>/dev/null ||
@@ -146,6 +155,12 @@ pip_install() {
   TMPDIR=$1 PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 run "$python" -m pip $quiet "${@:2}" >&2 ||
     die "pip could not install ${*: -1} for $("$python" --version) (its reason is above): check the network, or set" \
       "PYTHON to a Python that the packages have wheels for"
+}
+
+# Of what every script builds.
+require_compilers() {
+  require_command cargo "the program" "install Rust 1.91 or newer (https://rustup.rs)"
+  require_command "${CXX:-c++}" "the program" "install a C++ compiler (Debian: g++)"
 }
 
 # --- libtorch
@@ -184,17 +199,21 @@ libtorch_is_there() {
     [[ ! -x $venv/bin/python || $wheel == "$(wheel_python)" ]]
 }
 
+libtorch_needs() {
+  require_compilers
+  require_python 10 "torch $torch"
+}
+
 fetch_libtorch() {
   local new=$libtorch.new kind wheel toolkit missing
-  require_python 10 "torch $torch"
   kind=$(libtorch_kind)
   wheel=$(wheel_python)
   local install=(install --no-compile --target "$new" --python-version "$wheel" --only-binary :all:)
   if [[ $kind == all ]]; then
-    say "fetching libtorch $torch with CUDA into .libtorch (about 3 GB)"
+    say "fetching libtorch $torch with CUDA into .libtorch (about 3 GB, some minutes)"
     pip_install "$new/tmp" "${install[@]}" "torch==$torch"
   else
-    say "fetching libtorch $torch into .libtorch (about 0.5 GB)"
+    say "fetching libtorch $torch into .libtorch (about 0.5 GB, 1.2 GB on disk)"
     pip_install "$new/tmp" "${install[@]}" --no-deps "torch==$torch"
     # libtorch_cpu.so loads CUDA's runtime and profiler; the wheel says through cuda-toolkit which version of them.
     toolkit=$(sed -n 's/^Requires-Dist: cuda-toolkit\[.*\] *\(==[^; ]*\).*/cuda-toolkit[cudart,cupti]\1/p' \
@@ -225,6 +244,8 @@ mnist_is_there() {
   done <<<"$mnist_sums"
   return "$there"
 }
+
+mnist_needs() { :; }
 
 fetch_mnist() {
   local source sum name whole=''
@@ -294,10 +315,11 @@ fetch_environment() {
 
 reference_is_there() { environment_is_there "$venv" requirements.txt; }
 
+reference_needs() { require_python 11 "the Python reference (5.5 GB in .venv)"; }
+
 fetch_reference() {
-  require_python 11 "The Python reference"
   # `import torch` loads all of CUDA's libraries.
-  say "fetching the Python reference into .venv (about 3 GB)"
+  say "fetching the Python reference into .venv (about 3 GB, 5.5 GB on disk, some minutes)"
   fetch_environment "$venv" requirements.txt
 }
 
@@ -305,8 +327,9 @@ fetch_reference() {
 
 peers_is_there() { environment_is_there "$peers" requirements-peers.txt; }
 
+peers_needs() { require_python 11 "JAX"; }
+
 fetch_peers() {
-  require_python 11 "JAX"
   say "fetching JAX into .peers (about 0.5 GB)"
   fetch_environment "$peers" requirements-peers.txt
 }
@@ -324,6 +347,8 @@ pages_lack() {
 }
 
 pages_is_there() { [[ -f $pages/set-up && $(<"$pages/set-up") == "$pages_packages" ]]; }
+
+pages_needs() { require_command npm "what checks HTML pages" "install Node.js 20 or newer"; }
 
 fetch_pages() {
   local new=$pages.new packages
@@ -344,6 +369,8 @@ program=$target/release/islp-mnist
 
 # Cargo looks for .cargo/config.toml from the current directory upwards.
 build() {
+  require_compilers
+  [[ -x $program ]] || say "building the program, which takes some minutes at the first time"
   cd -- "$root"
   run cargo build --release || die "the build failed, see cargo's message above"
   cd - >/dev/null

@@ -30,10 +30,10 @@ import fcntl
 import hashlib
 import io
 import json
+import logging
 import math
 import multiprocessing
 import os
-import shlex
 import signal
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -56,8 +56,10 @@ from torchvision.transforms import ToTensor
 import parity_checkpoint
 from environment import environment
 from models import MNIST_MLR, MNISTModel
-from parity_checkpoint import Checkpoint, CheckpointError, CSVLogger, ModelCheckpoint, read_file, shown, write_file
+from parity_checkpoint import (Checkpoint, CheckpointError, CSVLogger, MetricsError, ModelCheckpoint, VersionError,
+                               read_file, shown, write_file)
 from parity_trace import Trace
+from paths import from_text, print_path, shell_word, to_text
 
 MODELS = {"mlp": ("MNIST", MNISTModel), "mlr": ("MNIST_MLR", MNIST_MLR)}
 FILES = ["t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte", "train-images-idx3-ubyte", "train-labels-idx1-ubyte"]
@@ -75,7 +77,23 @@ def say(text: str):
 def read_run_json(path: str) -> dict[str, Any]:
     """A run.json, by its path or that of its folder. Raises Failed for what is none."""
     path = os.path.join(path, RUN_JSON) if os.path.isdir(path) else path
-    return check_run(path, parse_json(path, read_file(path, LARGEST_RUN_JSON)))
+    run = parse_json(path, read_file(path, LARGEST_RUN_JSON))
+    if isinstance(run, dict) and run.get("command") == "reproduce":
+        raise Failed(f"{path}: of a run of `reproduce`, where both models draw from one generator; run that again, or "
+                     "start a new run with scripts/train.py")
+    try:
+        return check_run(run)
+    except Failed as error:
+        raise Failed(f"{path}: not the {RUN_JSON} of a run: {error}") from error
+
+
+def read_from(path: Optional[str]) -> Optional[dict[str, Any]]:
+    """The run that --from repeats."""
+    try:
+        return None if path is None else read_run_json(path)
+    except (OSError, Failed) as error:
+        reason = explain(error) if isinstance(error, OSError) else error
+        raise Failed(f"--from takes the {RUN_JSON} of a run, or its folder: {reason}") from error
 
 
 def parse_json(path: str, data: bytes) -> Any:
@@ -85,23 +103,25 @@ def parse_json(path: str, data: bytes) -> Any:
         raise Failed(f"{path}: not the {RUN_JSON} of a run: {error}") from error
 
 
-def check_run(path: str, run: Any) -> dict[str, Any]:
-    """What a run.json or a checkpoint's hyper-parameters say of a run, whose options become those of this program."""
+def check_run(run: Any) -> dict[str, Any]:
+    """What a run.json or a checkpoint's hyper-parameters say of a run, whose options become those of this program. Raises
+    Failed for what is something else."""
     try:
         environment = run["environment"]
         if not all(isinstance(run[name], dict) for name in ("options", "data", "environment")):
             raise Failed("its options, data or environment are no object")
         if not isinstance(environment["cpu_capability"], str) or not isinstance(run["start"], str):
             raise Failed("its start or cpu_capability is no text")
+        data_dir = run.get("data_dir") or ""
+        if not isinstance(data_dir, str) or "\0" in from_text(data_dir):
+            raise Failed("its data_dir is no path")
         return run | {"options": options.from_fields(run["options"])}
     except (KeyError, TypeError) as error:
-        raise Failed(f"{path}: not the {RUN_JSON} of a run: it lacks {error}") from error
-    except Failed as error:
-        raise Failed(f"{path}: not the {RUN_JSON} of a run: {error}") from error
+        raise Failed(f"it lacks {error}") from error
 
 
 def write_run_json(log_dir: Path, run: dict[str, Any], data_dir: str, outcome: Optional[dict[str, Any]]):
-    whole = run | {"data_dir": os.path.abspath(data_dir), "outcome": outcome}
+    whole = run | {"data_dir": to_text(data_dir), "outcome": outcome}
     write_file(log_dir / RUN_JSON, (json.dumps(whole, indent=2) + "\n").encode())
 
 
@@ -189,10 +209,14 @@ class Earlier:
             run = read_run_json(log_dir)
         except (OSError, Failed) as error:
             if checkpoint is None:
-                raise Failed(f"--resume {log_dir}: there is no checkpoint of `train` to go on from: {error}") from error
+                reason = explain(error) if isinstance(error, OSError) else error
+                raise Failed(f"--resume {log_dir}: there is no checkpoint of `train` to go on from: {reason}") from error
             run = None
         if checkpoint is not None:
-            saved = check_run(f"{log_dir}/{parity_checkpoint.FOLDER}", checkpoint.hyper_parameters)
+            try:
+                saved = check_run(checkpoint.hyper_parameters)
+            except Failed as error:
+                raise Failed(f"--resume {log_dir}: its checkpoint is of no run of `train`: {error}") from error
             if run is None:
                 run = saved | {"data_dir": None, "outcome": None}
             elif options.unchangeable(run["options"], saved["options"]):
@@ -208,7 +232,7 @@ class Earlier:
         if found := options.unchangeable(chosen, self.run["options"]):
             flag, now, then = found
             raise Failed(f"{flag} {now} does not go with --resume {self.log_dir}, whose run has {then}: leave it out, "
-                         f"or start a new run with --from {self.log_dir}/{RUN_JSON}", 2)
+                         f"or start a new run with --from {shell_word(os.path.join(self.log_dir, RUN_JSON))}", 2)
         if chosen["epochs"] < self.done:
             raise Failed(f"--epochs {chosen['epochs']} is less than the {self.done} that the run in {self.log_dir} has "
                          "done", 2)
@@ -273,7 +297,8 @@ class Ends(Callback):
         elapsed = time.monotonic() - start
         if self.max_time is not None and elapsed >= self.max_time and trainer.current_epoch + 1 < trainer.max_epochs:
             elapsed = timedelta(seconds=int(elapsed))
-            say(f"Time limit reached. Elapsed time is {elapsed}. Signaling Trainer to stop.")
+            if not args.quiet:
+                say(f"Time limit reached. Elapsed time is {elapsed}. Signaling Trainer to stop.")
             trainer.should_stop = True
 
     def _check(self, trainer: Trainer, loss: torch.Tensor):
@@ -283,6 +308,44 @@ class Ends(Callback):
         lr = trainer.optimizers[0].param_groups[0]["lr"]
         raise Diverged(f"the training diverged: in epoch {trainer.current_epoch} at step {trainer.global_step - 1} the "
                        f"loss became {float(loss)}{after}, with a learning rate of {lr}")
+
+
+class Lines(Callback):
+    """A line for each epoch, where there is no progress bar."""
+
+    # When the first epoch of this fit began, and which one that is.
+    begun: Optional[tuple[float, int]] = None
+
+    def on_train_epoch_start(self, trainer, pl_module):
+        self.begun = self.begun or (time.monotonic(), trainer.current_epoch)
+
+    def on_train_epoch_end(self, trainer, pl_module):
+        (begin, first), now = self.begun, time.monotonic()
+        done, epochs = trainer.current_epoch + 1, trainer.max_epochs
+        left = (now - begin) / (done - first) * (epochs - done)
+        if args.max_time is not None:
+            left = min(left, max(start + args.max_time - now, 0))
+        names = "train_loss", "valid_loss", "train_accuracy_epoch", "valid_accuracy"
+        metrics = ", ".join(f"{name} {short(float(trainer.callback_metrics[name]))}" for name in names)
+        say(f"epoch {done}/{epochs}: {metrics}, {in_words(left)} left")
+
+
+def short(value: float) -> str:
+    """A metric for people to read. A loss that grows beyond all bounds would have 30 digits and more."""
+    return f"{value:.3e}" if abs(value) >= 1e6 else f"{value:.4f}"
+
+
+def in_words(seconds: float) -> str:
+    """A time as `12 s`, `3 m 20 s`, `2 h 5 m` or `4 d 3 h`."""
+    seconds = round(seconds)
+    minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86400
+    if minutes == 0:
+        return f"{seconds} s"
+    if hours == 0:
+        return f"{minutes} m {seconds % 60} s"
+    if days == 0:
+        return f"{hours} h {minutes % 60} m"
+    return f"{days} d {hours % 24} h" if days < 1000 else "years"
 
 
 def open_trace() -> list[Callback]:
@@ -353,11 +416,15 @@ def make_trainer(chosen: dict[str, Any], logger: CSVLogger, callbacks: list[Call
             max_epochs=chosen["epochs"],
             limit_train_batches=chosen["limit_train_batches"],
             logger=logger,
-            enable_progress_bar=not args.no_progress and sys.stderr.isatty(),
+            enable_progress_bar=has_progress_bar(),
             callbacks=callbacks,
         )
     except MisconfigurationException as error:
         raise Failed(f"--device {chosen['device']}: {error}; take --device cpu") from error
+
+
+def has_progress_bar() -> bool:
+    return not args.no_progress and not args.quiet and sys.stderr.isatty()
 
 
 def fit(trainer: Trainer, module: SimpleModule, data: SimpleDataModule) -> tuple[Optional[str], Optional[Exception]]:
@@ -382,7 +449,7 @@ def explain(error: OSError) -> str:
 
 def go_on(log_dir: Path) -> str:
     """How a run that did not come to its end goes on."""
-    return f"scripts/train.py --resume {shlex.quote(str(log_dir))} goes on, or islp-mnist train"
+    return f"scripts/train.py --resume {shell_word(log_dir)} goes on, or islp-mnist train"
 
 
 def save_figure(log_dir: Path):
@@ -405,10 +472,21 @@ def last_metrics(rows: list[dict[str, Any]]) -> dict[str, Optional[float]]:
     return {name: value if math.isfinite(value) else None for name, value in sorted(last.items())}
 
 
+def hint(error: CheckpointError) -> str:
+    """What to do about a run that can't go on."""
+    if isinstance(error, MetricsError):
+        return "put the file back, or start a new run"
+    anew = f"start a new run with --from and its {RUN_JSON}"
+    return f"go on with that version, or {anew}" if isinstance(error, VersionError) else anew
+
+
 def main() -> int:
     """Runs the command; the exit code."""
+    if args.quiet:
+        for name in "pytorch_lightning", "lightning_fabric":
+            logging.getLogger(name).setLevel(logging.WARNING)
     earlier = Earlier.read(args.resume) if args.resume is not None else None
-    base = earlier.run if earlier else read_run_json(vars(args)["from"]) if vars(args)["from"] is not None else None
+    base = earlier.run if earlier else read_from(vars(args)["from"])
     chosen = choose_options(base)
     if earlier:
         earlier.check(chosen)
@@ -427,7 +505,8 @@ def main() -> int:
     # From here on the options say what the run really takes.
     chosen["threads"] = torch.get_num_threads()
 
-    data_dir = args.data_dir or os.environ.get("ISLP_MNIST_DATA_DIR") or (base or {}).get("data_dir") or "data"
+    of_run = (base or {}).get("data_dir")
+    data_dir = args.data_dir or os.environ.get("ISLP_MNIST_DATA_DIR") or (from_text(of_run) if of_run else "data")
     run = describe(chosen, data_dir, base, is_resumed=earlier is not None)
     data = load(chosen, data_dir)
     name, model = MODELS[chosen["model"]]
@@ -453,13 +532,14 @@ def main() -> int:
     ends = Ends(interrupt, args.max_time)
     checkpoints = ModelCheckpoint(run, every_n_epochs=chosen["checkpoint_every"], resume=checkpoint)
     logger = CSVLogger.resume(log_dir, checkpoint)
-    trainer = make_trainer(chosen, logger, [ErrorTracker()] + traces + [ends, checkpoints])
+    lines = [] if args.quiet or has_progress_bar() else [Lines()]
+    trainer = make_trainer(chosen, logger, [ErrorTracker()] + traces + lines + [ends, checkpoints])
     outcome = earlier.run.get("outcome") if earlier else None
     write_run_json(log_dir, run, data_dir, outcome)
     end, error = fit(trainer, module, data)
     if end is None:
         if checkpoints.last:
-            raise Failed(f"{error}; the last checkpoint is {checkpoints.last}, {go_on(log_dir)}")
+            raise Failed(f"{error}; the last checkpoint is {shell_word(checkpoints.last)}, {go_on(log_dir)}")
         raise Failed(f"{error}; there is no checkpoint")
 
     if end in ("max_epochs", "max_time"):
@@ -476,7 +556,7 @@ def main() -> int:
     if end == "diverged":
         best = f"; the best checkpoint is {checkpoints.best}" if checkpoints.best else ""
         raise Failed(f"{error}{best}; take a smaller --lr", 3)
-    print(log_dir, flush=True)
+    print_path(log_dir)
     if end == "interrupted":
         say(f"interrupted; {go_on(log_dir)}")
         return 128 + interrupt.signal
@@ -493,6 +573,6 @@ if __name__ == "__main__":
         say(f"error: {explain(error)}")
         exit_code = 1
     except CheckpointError as error:
-        say(f"error: {error}; start a new run with --from and its {RUN_JSON}")
+        say(f"error: {error}; {hint(error)}")
         exit_code = 1
     sys.exit(exit_code)

@@ -44,7 +44,8 @@
 //! ```
 //!
 //! Functions that can fail return the error of their module, an enum with the facts in it. Nothing is printed but the
-//! progress bar, where it is asked for; what Lightning says around a run goes to the [`log`] crate.
+//! progress bar, where it is asked for; what Lightning says around a run, and a line for each epoch where there is no
+//! bar, goes to the [`log`] crate.
 //!
 //! `docs/library.md` says what a project of its own needs to find libtorch.
 #![warn(missing_docs)]

@@ -201,3 +201,123 @@ fn bash_completes_commands_and_options() {
     assert_eq!(complete("islp-mnist tr", 1).trim(), "train");
     assert!(complete("islp-mnist train --che", 2).contains("--checkpoint-every"));
 }
+
+#[test]
+fn what_may_be_given_instead_of_what_is_missing_is_said() {
+    for (arguments, names) in [
+        ("predict --checkpoint output/MNIST/version_0", &["IMAGE", "--index"][..]),
+        ("completions", &["bash", "fish", "zsh"]),
+        ("train --trace-steps 1..2", &["--trace <FILE>"]),
+        ("test", &["--checkpoint <FILE_OR_VERSION_DIR>"]),
+        ("plot output/MNIST/version_0", &["--output <FILE>"]),
+    ] {
+        assert_refused(&mut program(checkout(), arguments), 2, names);
+    }
+    // One of the two, not both.
+    let both = "predict docs/four.png --index 0 --checkpoint output/MNIST/version_0";
+    assert_refused(&mut program(checkout(), both), 2, &["IMAGE", "--index"]);
+}
+
+/// Fails if an error says something twice.
+fn assert_said_once(command: &mut assert_cmd::Command) {
+    let assert = command.assert().failure();
+    let stderr = String::from_utf8(assert.get_output().stderr.clone()).unwrap();
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    // As errors are put together.
+    let mut said = BTreeSet::new();
+    for part in stderr.trim_end().split([':', ';', '(', ')']).map(str::trim).filter(|part| part.len() > 3) {
+        assert!(said.insert(part), "twice {part:?}: {stderr}");
+    }
+}
+
+#[test]
+#[ignore = "slow"]
+fn no_error_says_its_reason_twice() {
+    let folder = tempdir().unwrap();
+    let folder = folder.path();
+    fs::write(folder.join("text"), "no such thing").unwrap();
+    for name in ["weights.safetensors", "metrics.csv", "run.trace", "stdout.txt", "run.json"] {
+        fs::create_dir_all(folder.join("version_0")).unwrap();
+        fs::write(folder.join("version_0").join(name), "no such thing").unwrap();
+    }
+    let data = fashion_mnist();
+    let data = data.to_str().unwrap();
+    let weights = checkout().join("output/MNIST/version_0");
+    let weights = weights.to_str().unwrap();
+    for arguments in [
+        "train --device cuda",
+        "train --device mps",
+        "train --resume version_0",
+        "train --resume nowhere",
+        "train --from version_0",
+        "train --from nowhere",
+        "train --output-dir text",
+        "train --trace text",
+        "reproduce --device cuda:7",
+        "reproduce --output-dir text",
+        "study --device cuda",
+        "study --output-dir text",
+        "study --collect version_0",
+        "test --device cuda --checkpoint version_0",
+        "test --checkpoint version_0",
+        "test --checkpoint text",
+        "report version_0 -o a.html",
+        "report nowhere -o a.html",
+    ] {
+        assert_said_once(program(folder, arguments).args(["--data-dir", data]));
+    }
+    for arguments in [
+        "plot version_0 -o a.png",
+        "plot nowhere -o a.png",
+        "compare version_0 nowhere",
+        "compare text text",
+        &format!("predict --checkpoint {weights} text"),
+        &format!("predict --checkpoint {weights} nowhere.png"),
+        &format!("predict --checkpoint {weights} --device cuda text"),
+        &format!("test --checkpoint {weights} --data-dir nowhere"),
+        &format!("train --resume {weights}"),
+        &format!("train --from {weights}"),
+    ] {
+        assert_said_once(&mut program(folder, arguments));
+    }
+    let doctor = program(folder, &format!("doctor --device cuda --data-dir {data}")).output().unwrap();
+    let stdout = String::from_utf8(doctor.stdout).unwrap();
+    let problem = stdout.lines().find(|line| line.starts_with("CUDA")).unwrap();
+    assert_eq!(problem.matches("no NVIDIA driver").count(), 1, "{problem}");
+}
+
+/// An example, as one runs it, but in a folder of its own and with a backtrace asked for.
+fn example(name: &str, folder: &Path, arguments: &[&str]) -> (Option<i32>, String) {
+    let build = ["build", "--quiet", "--release", "--example", name];
+    assert!(Command::new(env!("CARGO")).current_dir(checkout()).args(build).status().unwrap().success());
+    let program = Path::new(env!("CARGO_BIN_EXE_islp-mnist")).with_file_name("examples").join(name);
+    let mut command = Command::new(program);
+    command.current_dir(folder).args(arguments).env("RUST_BACKTRACE", "1").env("OMP_NUM_THREADS", "1");
+    let output = command.output().unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+#[ignore = "slow"]
+fn an_example_that_lacks_something_says_so_in_a_line() {
+    let folder = tempdir().unwrap();
+    let folder = folder.path();
+    fs::write(folder.join("file"), "").unwrap();
+    let data = fashion_mnist();
+    let data = data.to_str().unwrap();
+    assert_eq!(example("trace", folder, &[]), (Some(0), String::new()));
+    for (name, arguments, code, said) in [
+        ("notebook", &[][..], 2, "give two folders"),
+        ("notebook", &["data"], 2, "give two folders"),
+        ("notebook", &["nowhere", "logs"], 1, "nowhere/MNIST/raw/train-images-idx3-ubyte"),
+        ("notebook", &[data, "file"], 1, "file/MNIST"),
+        ("trace", &[], 1, "rust.trace: is there already"),
+    ] {
+        let (ended, stderr) = example(name, folder, arguments);
+        assert_eq!(ended, Some(code), "{stderr}");
+        assert!(stderr.starts_with("error: ") && stderr.lines().count() == 1, "{stderr}");
+        assert!(stderr.contains(said), "{stderr}");
+    }
+    assert_eq!(example("circle", folder, &[]), (Some(0), String::new()));
+    assert!(!folder.join("logs").exists());
+}

@@ -365,6 +365,71 @@ fn what_one_side_refuses_the_other_refuses() {
 
 #[test]
 #[ignore = "needs the Python reference"]
+fn why_a_run_cannot_go_on_both_sides_say_alike() {
+    let lab = Lab::new();
+    let says = |options: &str, said: &[&str]| {
+        for side in BOTH {
+            let error = side.error(&lab, options, 1);
+            for said in said {
+                assert!(error.contains(said), "{side:?}, {options}: {said:?} is not in {error}");
+            }
+            assert!(!error.contains("[Errno"), "{error}");
+        }
+    };
+    lab.program("reproduce --epochs 1 --device cpu").assert().success();
+    let both_models = "of a run of `reproduce`, where both models draw from one generator; run that again, or start a new run";
+    says("--resume output/MNIST/version_0", &["output/MNIST/version_0/run.json: ", both_models]);
+    says(
+        "--from output/MNIST_MLR/version_0/run.json",
+        &["output/MNIST_MLR/version_0/run.json: ", both_models],
+    );
+    fs::create_dir(lab.path().join("empty")).unwrap();
+    says(
+        "--resume empty",
+        &["there is no checkpoint of `train` to go on from: ", "empty/run.json", "No such file"],
+    );
+    says(
+        "--from empty",
+        &["--from takes the run.json of a run, or its folder: ", "empty/run.json", "No such file"],
+    );
+    fs::write(lab.path().join("empty/run.json"), "{").unwrap();
+    says(
+        "--from empty",
+        &["--from takes the run.json of a run, or its folder: empty/run.json: not the run.json of a run"],
+    );
+
+    let run = lab.train("--epochs 1 --model mlr");
+    let path = lab.path().join(&run);
+    let resume = format!("--resume {run} --epochs 2");
+    let csv = lab.read(&run, "metrics.csv");
+    for spoilt in [&b"x\r\n"[..], b"\"", b""] {
+        fs::write(path.join("metrics.csv"), spoilt).unwrap();
+        says(&resume, &[&format!("{run}/metrics.csv: "), "; put the file back, or start a new run"]);
+    }
+    fs::write(path.join("metrics.csv"), csv).unwrap();
+    // A checkpoint of a module of one's own, and of a version to come.
+    let last = fs::canonicalize(path.join("checkpoints/last.safetensors")).unwrap();
+    let bytes = fs::read(&last).unwrap();
+    let replaced = |from: &[u8], to: &[u8]| {
+        assert_eq!(from.len(), to.len());
+        let place = bytes.windows(from.len()).position(|window| window == from).unwrap();
+        [&bytes[..place], to, &bytes[place + from.len()..]].concat()
+    };
+    let version = format!("islp_mnist\\\":\\\"{}", env!("CARGO_PKG_VERSION"));
+    let other = version.replace(env!("CARGO_PKG_VERSION"), "9.9.9");
+    let broken = replaced(version.as_bytes(), other.as_bytes());
+    let place = broken.windows(8).position(|window| window == b"progress").unwrap();
+    fs::write(&last, [&broken[..place], b"advances", &broken[place + 8..]].concat()).unwrap();
+    says(
+        &resume,
+        &["written by islp-mnist 9.9.9", "; go on with that version, or start a new run with --from"],
+    );
+    fs::write(&last, replaced(b"sha256", b"sha257")).unwrap();
+    says(&resume, &["last.safetensors: damaged", "; start a new run with --from and its run.json"]);
+}
+
+#[test]
+#[ignore = "needs the Python reference"]
 fn python_reads_what_a_run_drew_from_cudas_generator_and_does_not_go_on_with_it_on_the_cpu() {
     let lab = Lab::new();
     let run = lab.train("--generator cuda --batch-size 32 --epochs 1 --seed 11");

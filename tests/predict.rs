@@ -296,5 +296,5 @@ fn wrong_options_are_one_line_that_names_them() {
         refused(&["--index", "10000"]),
         "error: --index 10000: there are 10000 test images, 0 to 9999"
     );
-    assert!(refused(&[]).contains("<IMAGE>"));
+    assert!(refused(&[]).contains("<IMAGE|--index <N>>"));
 }

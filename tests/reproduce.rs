@@ -48,7 +48,11 @@ fn stdout_is_the_notebooks_stderr_is_lightnings_and_says_where_the_files_are() {
     };
     let golden = fs::read(checkout().join("tests/golden/small_run.txt")).unwrap();
     assert_eq!(without_metrics(&output.stdout), without_metrics(&golden));
-    insta::assert_snapshot!(str::from_utf8(&output.stderr).unwrap(), @r"
+    // What an epoch came to and how long the others take is another matter, see tests/progress.rs.
+    let stderr = str::from_utf8(&output.stderr).unwrap().lines();
+    let stderr =
+        stderr.map(|line| if line.starts_with("epoch ") { line.split(':').next().unwrap() } else { line });
+    insta::assert_snapshot!(stderr.collect::<Vec<_>>().join("\n"), @r"
     GPU available: False, used: False
     TPU available: False, using: 0 TPU cores
 
@@ -64,6 +68,9 @@ fn stdout_is_the_notebooks_stderr_is_lightnings_and_says_where_the_files_are() {
     13        Modules in train mode
     0         Modules in eval mode
     0         Total Flops
+    epoch 1/3
+    epoch 2/3
+    epoch 3/3
     `Trainer.fit` stopped: `max_epochs=3` reached.
     GPU available: False, used: False
     TPU available: False, using: 0 TPU cores
@@ -80,6 +87,9 @@ fn stdout_is_the_notebooks_stderr_is_lightnings_and_says_where_the_files_are() {
     5         Modules in train mode
     0         Modules in eval mode
     0         Total Flops
+    epoch 1/3
+    epoch 2/3
+    epoch 3/3
     `Trainer.fit` stopped: `max_epochs=3` reached.
     metrics.csv, model.safetensors, run.json, accuracy.png and accuracy.svg are in output/MNIST/version_0
     metrics.csv, model.safetensors, run.json, accuracy.png and accuracy.svg are in output/MNIST_MLR/version_0

@@ -4,7 +4,7 @@
 mod common;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -90,6 +90,74 @@ fn a_mirror_that_cannot_be_reached_is_passed_over_for_the_next() {
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8(output.stderr).unwrap().contains("train-labels-idx1-ubyte: not MNIST's file"));
     assert_eq!(fs::read(raw.join(FILES[1])).unwrap(), b"mine");
+}
+
+/// A script's line of bash in a fresh checkout, with only these programs to be found; exit code and stderr.
+fn in_fresh_checkout(line: &str, programs: &[&str]) -> (Option<i32>, String) {
+    let folder = fresh_checkout();
+    let bin = folder.path().join("bin");
+    fs::remove_file(bin.join("npm")).unwrap();
+    for program in
+        ["bash", "sed", "dirname", "rm", "rmdir", "flock", "xargs", "ldconfig", "grep"].iter().chain(programs)
+    {
+        let found = stdout_of(Command::new("bash").args(["-c", "type -P \"$0\" || true", program]));
+        if !found.is_empty() {
+            symlink(found.trim_end(), bin.join(program)).unwrap();
+        }
+    }
+    // A Python that is too old for all of it.
+    let python = bin.join("python3.9");
+    fs::write(&python, "#!/bin/bash\n[[ $* != *version_info* ]]\n").unwrap();
+    fs::set_permissions(&python, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut bash = Command::new("bash");
+    bash.args(["-c", line, "parity.sh"]).current_dir(&folder).env("PATH", &bin).env("PYTHON", "python3.9");
+    let output = bash.env_remove("LIBTORCH").env_remove("LIBTORCH_USE_PYTORCH").output().unwrap();
+    assert!(!folder.path().join(".libtorch.new").exists(), "nothing was begun");
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn what_a_set_up_needs_it_says_before_it_fetches_anything() {
+    let set_up = |parts: &str| format!("source scripts/setup.sh; read_options; set_up {parts}");
+    for (parts, programs, said) in [
+        ("libtorch", &[][..], "parity.sh: the program needs cargo, which is not here: install Rust"),
+        (
+            "libtorch",
+            &["cargo"],
+            "parity.sh: the program needs c++, which is not here: install a C++ compiler",
+        ),
+        (
+            "libtorch",
+            &["cargo", "c++"],
+            "needs Python 3.10 or newer, which python3.9 is not: set PYTHON to one",
+        ),
+        ("mnist reference", &[], "the Python reference (5.5 GB in .venv) needs Python 3.11 or newer"),
+        ("peers", &[], "JAX needs Python 3.11 or newer"),
+        ("pages", &[], "what checks HTML pages needs npm"),
+    ] {
+        let (code, stderr) = in_fresh_checkout(&set_up(parts), programs);
+        assert_eq!((code, stderr.lines().count()), (Some(1), 1), "{stderr}");
+        assert!(stderr.contains(said), "{stderr}");
+    }
+}
+
+#[test]
+fn a_script_says_that_the_build_takes_minutes_and_its_help_what_it_needs() {
+    let build = "source scripts/setup.sh; cargo() { :; }; c++() { :; }; run() { :; }; build";
+    let (code, stderr) = in_fresh_checkout(build, &[]);
+    assert_eq!(code, Some(0), "{stderr}");
+    assert_eq!(stderr, "parity.sh: building the program, which takes some minutes at the first time\n");
+    for (script, needs) in [
+        ("reproduce.sh", &["Python 3.10", "2 GB", "builds the program, which takes some minutes"][..]),
+        ("parity.sh", &["Python 3.11", "5.5 GB", "some five minutes"]),
+        ("bench.sh", &["Python 3.11", "5.5 GB", "minutes"]),
+        ("gpu_check.sh", &["Python 3.11", "12 GB", "ten minutes"]),
+    ] {
+        let help = stdout_of(Command::new(checkout().join("scripts").join(script)).arg("--help"));
+        for needs in needs {
+            assert!(help.contains(needs), "{script}: {needs} is not in {help}");
+        }
+    }
 }
 
 /// What the build script says in this folder, which it compiles the program with.

@@ -12,6 +12,7 @@ use super::{Cli, print};
 #[derive(Args, Debug)]
 pub struct CompletionsArgs {
     /// The shell
+    #[arg(value_name = "bash|elvish|fish|powershell|zsh", hide_possible_values = true)]
     shell: Shell,
 }
 

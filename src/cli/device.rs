@@ -127,7 +127,7 @@ impl From<GeneratorOption> for DropoutGenerator {
 #[derive(Debug, thiserror::Error)]
 pub enum NoDevice {
     /// No GPU of NVIDIA's.
-    #[error("{0}")]
+    #[error(transparent)]
     Cuda(#[from] NoCuda),
     /// No GPU of Apple's.
     #[error("this libtorch sees no Apple GPU, which takes macOS on Apple silicon")]

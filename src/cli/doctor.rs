@@ -16,6 +16,7 @@ use crate::torch::cuda;
 use crate::torch::generator::Generator;
 use crate::torch::libtorch;
 use crate::torchvision;
+use crate::util::text::shown;
 
 /// Check what a run depends on: libtorch, processor, GPU, data, random numbers.
 ///
@@ -51,7 +52,7 @@ pub fn run(args: &DoctorArgs) -> Result<u8> {
             Ok(text) => text.clone(),
             Err(problem) => format!("PROBLEM: {}", explain(problem)),
         };
-        print(&format!("{name:<13} {text}"))?;
+        print(&format!("{name:<13} {}", shown(&text)))?;
     }
     let problems: Vec<&str> =
         checks.iter().filter(|(_, found)| found.is_err()).map(|(name, _)| *name).collect();

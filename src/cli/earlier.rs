@@ -9,6 +9,7 @@ use super::UsageError;
 use crate::cli::options::TrainOptions;
 use crate::cli::run_json::{Run, RunJson, lock};
 use crate::lightning::checkpoint::Checkpoint;
+use crate::util::path::shell_path;
 
 /// What `--resume` may change: when the run ends and what it leaves behind, not what it computes.
 const CHANGEABLE: [&str; 2] = ["--epochs", "--checkpoint-every"];
@@ -60,7 +61,8 @@ impl Earlier {
         if let Some((flag, now, then)) = unchangeable(options, self.options())? {
             bail!(UsageError(format!(
                 "{flag} {now} does not go with --resume {name}, whose run has {then}: leave it out, or start a new run \
-                 with --from {name}/run.json"
+                 with --from {}",
+                shell_path(&self.log_dir.join("run.json"))
             )));
         }
         if options.run.epochs < self.done() {

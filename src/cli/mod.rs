@@ -11,6 +11,7 @@ mod options;
 mod output;
 mod plot;
 mod predict;
+mod progress;
 mod report;
 mod reproduce;
 mod run_json;
@@ -40,7 +41,7 @@ use crate::torch::error::panic_message;
 use crate::torch::generator::Generator;
 use crate::torch::libtorch;
 use hints::UsageError;
-use output::{print, say};
+use output::{print, print_path, say, say_error};
 
 /// The MNIST notebook of ISLP in Rust: the same seed gives the same bits as Python.
 #[derive(Debug, Parser)]
@@ -84,7 +85,7 @@ fn run() -> u8 {
         Err(error) => return usage::report(&error),
     };
     if let Err(error) = survive_file_size_limit() {
-        say(&format!("error: cannot catch signals: {error}"));
+        say_error(&format!("cannot catch signals: {error}"));
         return 1;
     }
     // Of `compare` 1 would say that something differs.
@@ -92,11 +93,11 @@ fn run() -> u8 {
     match panic::catch_unwind(|| cli.run()) {
         Ok(Ok(exit_code)) => exit_code,
         Ok(Err(error)) => {
-            say(&format!("error: {}", hints::explain(&error)));
+            say_error(&hints::explain(&error));
             hints::exit_code(&error)
         }
         Err(payload) => {
-            say(&format!("error: {}", internal_error(&*payload)));
+            say_error(&internal_error(&*payload));
             failure
         }
     }
@@ -199,13 +200,6 @@ fn check_generator() -> Result<()> {
 /// Whether a file's name ends so, in capitals or not.
 fn has_ending(path: &Path, ending: &str) -> bool {
     path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(ending))
-}
-
-/// A path as one types it in a shell.
-fn shell_word(path: &Path) -> String {
-    let text = path.display().to_string();
-    let is_plain = |c: char| c.is_alphanumeric() || "/._-+=,@%".contains(c);
-    if text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
 #[cfg(test)]

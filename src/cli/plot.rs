@@ -8,9 +8,10 @@ use anyhow::{Context, Result, ensure};
 use clap::builder::{PathBufValueParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 
-use super::{UsageError, has_ending, print};
+use super::{UsageError, has_ending, print_path};
 use crate::chart::{self, Figure, Metric, Name, Set, Source};
 use crate::util::file;
+use crate::util::path::shown_path;
 
 const METRICS_CSV: &str = "metrics.csv";
 
@@ -120,7 +121,7 @@ pub fn run(args: &PlotArgs) -> Result<u8> {
     let output = &args.output;
     let bytes = if has_ending(output, "svg") { figure.to_svg()?.into_bytes() } else { figure.to_png()? };
     file::write(output, &bytes)?;
-    print(&output.display().to_string())?;
+    print_path(output)?;
     Ok(0)
 }
 
@@ -165,5 +166,5 @@ fn parts(file: &Path) -> Result<Vec<String>> {
         &path
     };
     let named = path.components().filter(|part| *part != Component::RootDir);
-    Ok(named.map(|part| part.as_os_str().to_string_lossy().into_owned()).collect())
+    Ok(named.map(|part| shown_path(part.as_ref())).collect())
 }

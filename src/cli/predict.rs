@@ -4,18 +4,19 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use clap::Args;
+use clap::{ArgGroup, Args};
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
 
 use super::hints::explain;
-use super::{DataDir, UsageError, print, say, set_up};
+use super::{DataDir, UsageError, print, say_error, set_up};
 use crate::cli::device::DeviceOption;
 use crate::digit::{self, Digit, Figure};
 use crate::islp::module::SimpleModule;
 use crate::notebook::weights;
 use crate::torchvision::{self, SIDE};
 use crate::util::file;
+use crate::util::path::{shown_path, to_text};
 use crate::util::text::shown;
 
 /// Read a digit: from pictures, or from one of the test images.
@@ -29,12 +30,13 @@ use crate::util::text::shown;
 ///
 /// Example: islp-mnist predict --checkpoint output/MNIST/version_0 --show docs/four.png
 #[derive(Args, Debug)]
+#[command(group(ArgGroup::new("picture").required(true).args(["images", "index"])))]
 pub struct PredictArgs {
     /// Pictures of digits
-    #[arg(value_name = "IMAGE", required_unless_present = "index")]
+    #[arg(value_name = "IMAGE")]
     images: Vec<PathBuf>,
     /// A test image instead, by its number from 0
-    #[arg(long, value_name = "N", conflicts_with = "images")]
+    #[arg(long, value_name = "N")]
     index: Option<usize>,
     /// The weights: a .safetensors file or the folder of a run
     #[arg(long, value_name = "FILE_OR_VERSION_DIR")]
@@ -52,7 +54,7 @@ pub struct PredictArgs {
     save_digit: Option<PathBuf>,
     /// Print a JSON array instead, an object for each digit that is read
     ///
-    /// Its fields: image, the file's name; digit, the most probable one; probabilities, ten numbers, of the digits 0 to
+    /// Its fields: image, the file's path, or its URL if it is not UTF-8; digit, the most probable one; probabilities, ten numbers, of the digits 0 to
     /// 9 in this order; warnings, what speaks against the answer. If the image can't be read: image and error, the message.
     #[arg(long, conflicts_with = "show")]
     json: bool,
@@ -71,13 +73,15 @@ pub fn run(args: &PredictArgs) -> Result<u8> {
     let device = set_up(args.device, None)?;
     let module = weights::load(&args.checkpoint, device)?;
     let test_image = args.index.map(|index| test_image(args, index)).transpose()?;
-    let pictures = args.images.iter().map(|path| (path.display().to_string(), read(path, args.all)));
+    let pictures = args.images.iter().map(|path| ((shown_path(path), to_text(path)), read(path, args.all)));
     let images =
-        test_image.into_iter().map(|(name, digit)| (name, Ok(vec![(digit, vec![])]))).chain(pictures);
+        test_image.into_iter().map(|(name, digit)| ((name.clone(), name), Ok(vec![(digit, vec![])])));
+    let images = images.chain(pictures);
 
     let mut exit_code = 0;
     let (mut json, mut seen) = (vec![], vec![]);
-    for (name, digits) in images {
+    // What a line calls it, and what JSON does.
+    for ((name, text), digits) in images {
         let predict = |(digit, warnings)| {
             Prediction::new(&module, digit, warnings, &args.checkpoint).with_context(|| name.clone())
         };
@@ -85,7 +89,7 @@ pub fn run(args: &PredictArgs) -> Result<u8> {
             Ok(predictions) => {
                 for prediction in predictions {
                     if args.json {
-                        json.push(prediction.json(&name));
+                        json.push(prediction.json(&text));
                     } else {
                         print(&prediction.line(&name))?;
                     }
@@ -96,9 +100,9 @@ pub fn run(args: &PredictArgs) -> Result<u8> {
                 }
             }
             Err(error) => {
-                let error = shown(&explain(&error));
-                say(&format!("error: {error}"));
-                json.push(json!({ "image": name, "error": error }));
+                let error = explain(&error);
+                say_error(&error);
+                json.push(json!({ "image": text, "error": shown(&error) }));
                 exit_code = 1;
             }
         }
@@ -117,9 +121,8 @@ fn check_free(path: &Path, images: &[PathBuf]) -> Result<()> {
     let is_same = |image: &PathBuf| {
         fs::canonicalize(image).is_ok_and(|image| fs::canonicalize(path).ok() == Some(image))
     };
-    let refuse = |reason: &str| {
-        Err(UsageError(format!("--save-digit {}: {reason}", shown(&path.to_string_lossy()))).into())
-    };
+    let refuse =
+        |reason: &str| Err(UsageError(format!("--save-digit {}: {reason}", shown_path(path))).into());
     if images.iter().any(is_same) {
         return refuse("is one of the pictures; name another file");
     }
@@ -184,7 +187,7 @@ impl Prediction {
     fn line(&self, name: &str) -> String {
         let digits = self.by_probability();
         let best = digits.iter().take(3).map(|&digit| format!("{digit} {:.4}", self.probabilities[digit]));
-        let line = format!("{}: {}   ({})", shown(name), digits[0], best.collect::<Vec<_>>().join(", "));
+        let line = format!("{name}: {}   ({})", digits[0], best.collect::<Vec<_>>().join(", "));
         if self.warnings.is_empty() { line } else { format!("{line}   unsure: {}", self.warnings.join("; ")) }
     }
 

@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Args;
 use clap::builder::{PathBufValueParser, TypedValueParser};
 
-use super::{DataDir, has_ending, print, set_up};
+use super::{DataDir, has_ending, print_path, set_up};
 use crate::cli::device::DeviceOption;
 use crate::report;
 use crate::torchvision;
@@ -60,6 +60,6 @@ pub fn run(args: &ReportArgs) -> Result<u8> {
         }
     };
     file::write(&args.output, html.as_bytes())?;
-    print(&args.output.display().to_string())?;
+    print_path(&args.output)?;
     Ok(0)
 }

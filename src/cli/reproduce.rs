@@ -5,11 +5,13 @@ use std::time::SystemTime;
 
 use anyhow::Result;
 use clap::Args;
+use log::info;
 
 use super::hints::explain;
 use super::output::{print_line, say};
 use super::{DataDir, check_generator, set_up};
 use crate::cli::options::RunOptions;
+use crate::cli::progress::ProgressOptions;
 use crate::cli::run_json::write_of_reproduce;
 use crate::cli::trace_options::TraceOptions;
 use crate::lightning::evaluation_loop::terminal_width;
@@ -19,6 +21,7 @@ use crate::notebook::weights;
 use crate::report;
 use crate::torchvision;
 use crate::util::file;
+use crate::util::path::shell_path;
 
 /// Run every cell of the notebook and print what it prints, on the CPU bit for bit as Python would.
 ///
@@ -39,9 +42,8 @@ pub struct ReproduceArgs {
     /// Also make a page of both runs: report.html in the folder of the MLP's, see `report`
     #[arg(long, overrides_with = "report")]
     report: bool,
-    /// No progress bar even where stderr is a terminal
-    #[arg(long)]
-    no_progress: bool,
+    #[command(flatten)]
+    progress: ProgressOptions,
 }
 
 /// Runs the command.
@@ -62,7 +64,7 @@ pub fn run(args: &ReproduceArgs) -> Result<u8> {
         lr,
         dropout_generator: generator.into(),
         output_dir: args.output_dir.clone(),
-        enable_progress_bar: !args.no_progress,
+        enable_progress_bar: args.progress.apply(),
         terminal_width: terminal_width(),
     };
     let runs = notebook::run(&mnist, &options, args.trace.create()?, &mut print_line)?;
@@ -70,7 +72,7 @@ pub fn run(args: &ReproduceArgs) -> Result<u8> {
     for run in &runs {
         write_of_reproduce(run, &run_options, &checksums, &data_dir, start)?;
         let files = format!("metrics.csv, {}, run.json, accuracy.png and accuracy.svg", weights::FILE);
-        say(&format!("{files} are in {}", run.log_dir.display()));
+        info!("{files} are in {}", shell_path(&run.log_dir));
     }
     if args.report {
         // The runs are done and saved: that one of them can't be shown, such as one that diverged, does not undo them.
@@ -78,7 +80,7 @@ pub fn run(args: &ReproduceArgs) -> Result<u8> {
             Ok(html) => {
                 let page = runs[0].log_dir.join("report.html");
                 file::write(&page, html.as_bytes())?;
-                say(&format!("the page of both runs is {}", page.display()));
+                info!("the page of both runs is {}", shell_path(&page));
             }
             Err(error) => say(&format!("warning: no page: {}", explain(&error.into()))),
         }

@@ -8,13 +8,15 @@ use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::cli::options::{RunOptions, TrainOptions};
 use crate::notebook::Fitted;
 use crate::torch::libtorch;
 use crate::torchvision;
 use crate::util::file;
+use crate::util::json;
+use crate::util::path::{from_text, to_text};
 
 const FILE: &str = "run.json";
 /// The command whose run.json says so; of `train` it says nothing.
@@ -87,7 +89,7 @@ pub struct RunJson {
     /// What was run.
     #[serde(flatten)]
     pub run: Run,
-    /// Where the data lay, from the root; none if the path is no text, or version 0.1 wrote this.
+    /// Where the data lay, from the root, as [`to_text`] has it; none if version 0.1 wrote this.
     pub data_dir: Option<String>,
     /// What it came to when it last ended by itself; none if it never did.
     pub outcome: Option<Outcome>,
@@ -174,14 +176,14 @@ impl RunJson {
         let path = if path.is_dir() { path.join(FILE) } else { path.to_path_buf() };
         let bytes = file::read(&path, LARGEST)?;
         let not_a_run = || format!("{}: not the run.json of a run", path.display());
-        let json: Value = serde_json::from_slice(&bytes).with_context(not_a_run)?;
+        let json: Value = json::parse(&bytes).with_context(not_a_run)?;
         ensure!(
             json["command"] != REPRODUCE,
             "{}: of a run of `reproduce`, where both models draw from one generator; run that again, or start a new run \
              with `train`",
             path.display()
         );
-        serde_json::from_slice(&bytes).with_context(not_a_run)
+        json::parse(&bytes).with_context(not_a_run)
     }
 
     /// Writes run.json into the run's folder.
@@ -194,7 +196,7 @@ impl RunJson {
 
     /// Where the data lay.
     pub fn data_dir(&self) -> Option<PathBuf> {
-        self.data_dir.as_ref().map(PathBuf::from)
+        self.data_dir.as_deref().map(from_text)
     }
 }
 
@@ -210,7 +212,7 @@ pub fn write_of_reproduce(
     data_dir: &Path,
     start: SystemTime,
 ) -> Result<()> {
-    let run_json = json!({
+    let run_json = serde_json::json!({
         "command": REPRODUCE,
         "options": options,
         "data": data,
@@ -233,9 +235,9 @@ fn write(log_dir: &Path, run_json: &impl Serialize) -> Result<()> {
     Ok(file::write(&log_dir.join(FILE), text.as_bytes())?)
 }
 
-/// A path from the root, if it is text.
+/// A path from the root.
 fn from_root(path: &Path) -> Option<String> {
-    absolute(path).ok().and_then(|path| path.to_str().map(String::from))
+    absolute(path).ok().map(|path| to_text(&path))
 }
 
 /// Keeps a run's folder to this process for as long as the file is open; the lock goes with the process, however it

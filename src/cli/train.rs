@@ -10,10 +10,11 @@ use tch::vision::dataset::Dataset;
 
 use super::earlier::Earlier;
 use super::hints::{self, explain};
-use super::{DataDir, UsageError, check_generator, print, say, set_up, shell_word};
+use super::{DataDir, UsageError, check_generator, print_path, say, set_up};
 use crate::cli::device::{DeviceOption, GeneratorOption};
 use crate::cli::interrupt::Interrupt;
 use crate::cli::options::{RunOptions, TrainOptions};
+use crate::cli::progress::ProgressOptions;
 use crate::cli::run_json::{End, Outcome, Run, RunJson, lock};
 use crate::cli::trace_options::TraceOptions;
 use crate::islp::data_module::SimpleDataModule;
@@ -25,6 +26,7 @@ use crate::notebook::{save_figure, weights};
 use crate::torch::generator::Generator;
 use crate::torchvision;
 use crate::util::file;
+use crate::util::path::shell_path;
 
 /// Train one model; stop, and go on as if the run had never stopped.
 ///
@@ -62,9 +64,8 @@ pub struct TrainArgs {
     max_time: Option<Duration>,
     #[command(flatten)]
     trace: TraceOptions,
-    /// No progress bar even where stderr is a terminal
-    #[arg(long)]
-    no_progress: bool,
+    #[command(flatten)]
+    progress: ProgressOptions,
     /// The names of the options that stand on the command line
     #[arg(skip)]
     pub(super) given: Vec<String>,
@@ -185,7 +186,7 @@ fn build_trainer(
     let mut trainer = Trainer::new(options.run.epochs, logger, generator);
     trainer.max_time = args.max_time;
     trainer.limit_train_batches = options.limit_train_batches.unwrap_or_default();
-    trainer.enable_progress_bar = !args.no_progress;
+    trainer.enable_progress_bar = args.progress.apply();
     trainer.terminate_on_nan = true;
     trainer
 }
@@ -227,10 +228,10 @@ fn fit_and_save(
 /// Says where the run is and, if it did not come to its end, how it goes on.
 fn conclude(ended: Result<Ended>, trainer: &Trainer, interrupt: &Interrupt) -> Result<u8> {
     let log_dir = trainer.logger.log_dir();
-    let go_on = format!("islp-mnist train --resume {} goes on", shell_word(log_dir));
+    let go_on = format!("islp-mnist train --resume {} goes on", shell_path(log_dir));
     match ended {
         Ok(ended) => {
-            print(&log_dir.display().to_string())?;
+            print_path(log_dir)?;
             let signal = interrupt.exit_code().filter(|_| ended == Ended::ShouldStop);
             Ok(signal.map_or(0, |exit_code| {
                 say(&format!("interrupted; {go_on}"));
@@ -241,7 +242,7 @@ fn conclude(ended: Result<Ended>, trainer: &Trainer, interrupt: &Interrupt) -> R
         Err(error) => {
             let error = explain(&error);
             Err(match trainer.checkpoint.as_ref().and_then(ModelCheckpoint::last) {
-                Some(last) => anyhow!("{error}; the last checkpoint is {}, {go_on}", last.display()),
+                Some(last) => anyhow!("{error}; the last checkpoint is {}, {go_on}", shell_path(&last)),
                 None => anyhow!("{error}; there is no checkpoint"),
             })
         }

@@ -2,7 +2,7 @@
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-use super::output::say;
+use super::output::say_error;
 
 /// Prints help to stdout as it is, an error in one line to stderr; the exit code.
 pub fn report(error: &clap::Error) -> u8 {
@@ -15,7 +15,7 @@ pub fn report(error: &clap::Error) -> u8 {
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => "no command given".to_string(),
         _ => message(error),
     };
-    say(&format!("error: {text}; try '--help'"));
+    say_error(&format!("{text}; try '--help'"));
     2
 }
 

@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::util::file;
+use crate::util::json;
 use crate::util::text::shown;
 
 /// Hundreds of times as much as there is to say of a run.
@@ -58,7 +59,7 @@ pub fn differences(name: &Path, reference: &Path, candidate: &Path) -> Vec<Optio
 }
 
 fn read(path: &Path) -> Option<Value> {
-    serde_json::from_slice(&file::read(path, LARGEST).ok()?).ok()
+    json::parse(&file::read(path, LARGEST).ok()?).ok()
 }
 
 fn fields(run: &Value, section: &str) -> Map<String, Value> {

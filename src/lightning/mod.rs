@@ -9,7 +9,7 @@ pub(crate) mod evaluation_loop;
 pub(crate) mod limit_train_batches;
 pub(crate) mod model_checkpoint;
 pub(crate) mod model_summary;
-mod progress_bar;
+pub(crate) mod progress_bar;
 pub(crate) mod repr;
 mod trace_steps;
 pub(crate) mod trainer;

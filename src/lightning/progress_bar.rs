@@ -1,24 +1,41 @@
-//! The progress bar on stderr: epoch, step, loss, validation accuracy, time left.
+//! What is said of a run while it goes on: a progress bar on stderr where that is a terminal, else a line for each epoch.
 
 use std::cell::Cell;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressFinish, ProgressStyle};
+use log::info;
 
-/// A bar over all steps of a run, or nothing where stderr is no terminal.
+use crate::islp::error_tracker::Metrics;
+use crate::lightning::repr::short;
+
+/// A bar over all steps of a run. Where none is drawn, each epoch is a line of the log.
 #[derive(Debug)]
 pub struct ProgressBar {
     bar: indicatif::ProgressBar,
     max_epochs: usize,
+    /// When `max_time` is over.
+    deadline: Option<Instant>,
+    start: Instant,
+    /// The first epoch.
+    from: usize,
     train_loss: Cell<Option<f32>>,
     valid_accuracy: Cell<Option<f32>>,
 }
 
 impl ProgressBar {
-    /// A bar that begins at `step`.
-    pub fn new(wanted: bool, max_epochs: usize, steps_per_epoch: usize, step: usize) -> Self {
+    /// Of a run that begins with the epoch `from` and ends after `max_epochs`, or at the `deadline`.
+    pub fn new(
+        wanted: bool,
+        from: usize,
+        max_epochs: usize,
+        steps_per_epoch: usize,
+        deadline: Option<Instant>,
+    ) -> Self {
+        let steps = |epochs: usize| (epochs as u64).saturating_mul(steps_per_epoch as u64);
         // Draws on stderr, and by itself only where that is a terminal.
         let bar = if wanted {
-            indicatif::ProgressBar::new((max_epochs as u64).saturating_mul(steps_per_epoch as u64))
+            indicatif::ProgressBar::new(steps(max_epochs))
         } else {
             indicatif::ProgressBar::hidden()
         };
@@ -26,8 +43,9 @@ impl ProgressBar {
         let bar = bar.with_finish(ProgressFinish::AndClear);
         let template = "{prefix} {wide_bar} step {pos}/{len}, {msg}{eta} left";
         bar.set_style(ProgressStyle::with_template(template).expect("the template is well-formed"));
-        bar.set_position(step as u64);
-        Self { bar, max_epochs, train_loss: Cell::new(None), valid_accuracy: Cell::new(None) }
+        bar.set_position(steps(from));
+        let (train_loss, valid_accuracy) = Default::default();
+        Self { bar, max_epochs, deadline, start: Instant::now(), from, train_loss, valid_accuracy }
     }
 
     /// One training step done.
@@ -45,9 +63,17 @@ impl ProgressBar {
         self.train_loss.set(Some(loss));
     }
 
-    /// One epoch validated.
-    pub fn valid_accuracy(&self, accuracy: f32) {
-        self.valid_accuracy.set(Some(accuracy));
+    /// So many epochs done, of which the last came to this.
+    pub fn epoch_end(&self, epochs: usize, train: Metrics, valid: Metrics) {
+        self.valid_accuracy.set(Some(valid.accuracy));
+        if self.bar.is_hidden() {
+            let left = time_left(self.start.elapsed(), epochs - self.from, self.max_epochs - epochs);
+            let left = match self.deadline {
+                Some(deadline) => left.min(deadline.saturating_duration_since(Instant::now())),
+                None => left,
+            };
+            info!("epoch {epochs}/{}: {}, {} left", self.max_epochs, metrics(train, valid), time(left));
+        }
     }
 
     /// Takes the bar away.
@@ -56,26 +82,82 @@ impl ProgressBar {
     }
 }
 
+/// How long the rest takes, if what was done took so long.
+pub(crate) fn time_left(elapsed: Duration, done: usize, left: usize) -> Duration {
+    let seconds = elapsed.as_secs_f64() / done.max(1) as f64 * left as f64;
+    Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
+}
+
+/// A time as `12 s`, `3 m 20 s`, `2 h 5 m` or `4 d 3 h`.
+pub(crate) fn time(time: Duration) -> String {
+    let seconds = time.as_secs_f64().round() as u64;
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, _) => format!("{minutes} m {} s", seconds % 60),
+        (0, _, _) => format!("{hours} h {} m", minutes % 60),
+        (..1000, _, _) => format!("{days} d {} h", hours % 24),
+        _ => "years".into(),
+    }
+}
+
+/// What an epoch came to, by the names that metrics.csv has for it.
+fn metrics(train: Metrics, valid: Metrics) -> String {
+    let metrics = [
+        ("train_loss", train.loss),
+        ("valid_loss", valid.loss),
+        ("train_accuracy_epoch", train.accuracy),
+        ("valid_accuracy", valid.accuracy),
+    ];
+    metrics.map(|(name, value)| format!("{name} {}", short(value))).join(", ")
+}
+
 /// What is known so far, each with a comma behind it.
 fn message(train_loss: Option<f32>, valid_accuracy: Option<f32>) -> String {
-    let part = |name: &str, value: Option<f32>| match value {
-        None => String::new(),
-        // A loss that grows beyond all bounds would be of 30 digits and more.
-        Some(value) if value.abs() >= 1e6 => format!("{name} {value:.3e}, "),
-        Some(value) => format!("{name} {value:.4}, "),
+    let part = |name: &str, value: Option<f32>| {
+        value.map_or(String::new(), |value| format!("{name} {}, ", short(value)))
     };
     part("loss", train_loss) + &part("valid_accuracy", valid_accuracy)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::message;
+    use std::time::Duration;
+
+    use super::{message, metrics, time, time_left};
+    use crate::islp::error_tracker::Metrics;
 
     #[test]
     fn only_what_is_known_is_said_and_no_number_is_long() {
         assert_eq!(message(None, None), "");
         assert_eq!(message(Some(0.25), None), "loss 0.2500, ");
-        assert_eq!(message(Some(2e30), Some(0.1)), "loss 2.000e30, valid_accuracy 0.1000, ");
-        assert_eq!(message(Some(f32::NAN), None), "loss NaN, ");
+        assert_eq!(message(Some(2e30), Some(0.1)), "loss 2.000e+30, valid_accuracy 0.1000, ");
+        assert_eq!(message(Some(f32::NAN), None), "loss nan, ");
+        let [train, valid] =
+            [(f32::INFINITY, 0.90625), (-1e6, 1.0)].map(|(loss, accuracy)| Metrics { loss, accuracy });
+        assert_eq!(
+            metrics(train, valid),
+            "train_loss inf, valid_loss -1.000e+06, train_accuracy_epoch 0.9062, valid_accuracy 1.0000"
+        );
+    }
+
+    #[test]
+    fn the_time_left_is_that_of_the_epochs_done_and_no_time_is_long() {
+        let of_seconds = |seconds| time(Duration::from_secs_f64(seconds));
+        for (seconds, text) in [
+            (0.0, "0 s"),
+            (59.4, "59 s"),
+            (59.6, "1 m 0 s"),
+            (200.0, "3 m 20 s"),
+            (7500.0, "2 h 5 m"),
+            (86400.0, "1 d 0 h"),
+            (1e9, "years"),
+        ] {
+            assert_eq!(of_seconds(seconds), text);
+        }
+        assert_eq!(time(time_left(Duration::from_secs(6), 3, 10)), "20 s");
+        assert_eq!(time(time_left(Duration::from_secs(6), 3, 0)), "0 s");
+        assert_eq!(time(time_left(Duration::from_secs(6), 0, 1)), "6 s");
+        assert_eq!(time(time_left(Duration::MAX, 1, usize::MAX)), "years");
     }
 }

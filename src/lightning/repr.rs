@@ -25,3 +25,17 @@ pub fn repr(value: impl Into<f64>) -> String {
     let sign = if exponent < 0 { '-' } else { '+' };
     format!("{digits}e{sign}{:02}", exponent.abs())
 }
+
+/// A metric for people to read, as Python's `f"{value:.4f}"`, or `f"{value:.3e}"` of one that would have many digits: a
+/// loss that grows beyond all bounds would have 30 and more.
+pub fn short(value: f32) -> String {
+    if !value.is_finite() {
+        return repr(value);
+    }
+    if value.abs() < 1e6 {
+        return format!("{value:.4}");
+    }
+    let scientific = format!("{value:.3e}");
+    let (digits, exponent) = scientific.split_once('e').expect("Rust's exponent form has an e");
+    format!("{digits}e+{exponent:0>2}")
+}

@@ -78,7 +78,7 @@ pub struct Trainer {
     pub terminate_on_nan: bool,
     /// `fit` ends after the step in which this becomes true, from another thread or a signal.
     pub should_stop: Arc<AtomicBool>,
-    /// A progress bar on stderr, where that is a terminal.
+    /// A progress bar on stderr, where that is a terminal. Where none is drawn, each epoch is a line of the log.
     pub enable_progress_bar: bool,
     /// Where every training step is written down.
     pub trace: Option<Trace>,
@@ -148,7 +148,7 @@ impl Trainer {
         if let Some(trace) = &mut self.trace {
             trace.start_fit(module.model.info().class_name);
         }
-        let bar = ProgressBar::new(self.enable_progress_bar, self.max_epochs, batches, self.global_step);
+        let bar = self.progress_bar(batches);
         let mut losses = Losses::default();
         while self.current_epoch < self.max_epochs {
             let mut metrics = EpochMetrics::default();
@@ -177,8 +177,8 @@ impl Trainer {
             }
             let valid = evaluate(module, &mut val_dataloader, usize::MAX)?.compute(module)?;
             let is_out_of_time = self.max_time.is_some_and(|max_time| self.start.elapsed() >= max_time);
-            self.epoch_end(module, metrics, valid, &mut losses, is_out_of_time)?;
-            bar.valid_accuracy(valid.accuracy);
+            let train = self.epoch_end(module, metrics, valid, &mut losses, is_out_of_time)?;
+            bar.epoch_end(self.current_epoch, train, valid);
             if is_out_of_time && self.current_epoch < self.max_epochs {
                 self.end_trace(module)?;
                 bar.finish();
@@ -190,6 +190,12 @@ impl Trainer {
         bar.finish();
         info!("{}", model_summary::stopped(self.max_epochs));
         Ok(Ended::MaxEpochs)
+    }
+
+    fn progress_bar(&self, steps_per_epoch: usize) -> ProgressBar {
+        let deadline = self.max_time.and_then(|max_time| self.start.checked_add(max_time));
+        let (from, max_epochs) = (self.current_epoch, self.max_epochs);
+        ProgressBar::new(self.enable_progress_bar, from, max_epochs, steps_per_epoch, deadline)
     }
 
     fn end_trace(&mut self, module: &SimpleModule) -> Result<(), Error> {
@@ -224,7 +230,7 @@ impl Trainer {
         Ok(())
     }
 
-    /// Logs an epoch, puts metrics and checkpoint on disk, and counts it as finished.
+    /// Logs an epoch, puts metrics and checkpoint on disk, and counts it as finished; what its training steps came to.
     fn epoch_end(
         &mut self,
         module: &SimpleModule,
@@ -232,7 +238,7 @@ impl Trainer {
         valid: Metrics,
         losses: &mut Losses,
         is_out_of_time: bool,
-    ) -> Result<(), Error> {
+    ) -> Result<Metrics, Error> {
         let steps = metrics.drain()?;
         let train = metrics.compute();
         self.log(&[("valid_loss", valid.loss), ("valid_accuracy", valid.accuracy)]);
@@ -252,7 +258,7 @@ impl Trainer {
             };
             checkpoint.epoch_end(module, &self.generator, state, is_end)?;
         }
-        Ok(())
+        Ok(train)
     }
 
     /// Puts on disk what there is.

@@ -57,7 +57,7 @@ pub struct Options {
     pub dropout_generator: DropoutGenerator,
     /// Where `CSVLogger` makes the runs' folders.
     pub output_dir: PathBuf,
-    /// A progress bar on stderr, where that is a terminal.
+    /// A progress bar on stderr, where that is a terminal. Where none is drawn, each epoch is a line of the log.
     pub enable_progress_bar: bool,
     /// Columns of the terminal that the test table is for.
     pub terminal_width: usize,

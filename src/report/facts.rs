@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::run::Run;
 use crate::compare::{GIT_COMMIT, OWN_VERSIONS};
+use crate::util::path::shell_word;
 use crate::util::text::shown;
 
 /// The fields of a section of run.json, such as its options, by name.
@@ -125,11 +126,6 @@ pub fn command(run: &Run) -> Option<String> {
     let options = run.run_json.get("options")?.as_object()?;
     let program = program(&run.run_json);
     let python = if program.ends_with(".py") { ".venv/bin/python " } else { "" };
-    let quoted = |value: &str| {
-        let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:".contains(c);
-        let is_word = !value.is_empty() && value.chars().all(is_plain);
-        shown(&if is_word { value.to_owned() } else { format!("'{}'", value.replace('\'', r"'\''")) })
-    };
     let is_name = |name: &str| name.chars().all(|c| c.is_ascii_lowercase() || c == '_');
     // Lightning finds the notebook's device itself, and the device says what it draws from.
     let is_taken = |name: &str| program != "scripts/notebook.py" || !["device", "generator"].contains(&name);
@@ -137,7 +133,7 @@ pub fn command(run: &Run) -> Option<String> {
         options.iter().filter(|(name, value)| !value.is_null() && is_name(name) && is_taken(name.as_str()));
     let words = given.map(|(name, value)| {
         let value = value.as_str().map_or(value.to_string(), str::to_string);
-        format!(" --{} {}", name.replace('_', "-"), quoted(&value))
+        format!(" --{} {}", name.replace('_', "-"), shell_word(value.as_ref()))
     });
     Some(format!("{python}{program}{}", words.collect::<String>()))
 }

@@ -28,7 +28,7 @@ use crate::islp;
 use crate::notebook::weights;
 use crate::study as studies;
 use crate::util::file;
-use crate::util::text::shown;
+use crate::util::path::shown_path;
 use pair::Pair;
 pub use predictions::{Bin, Calibration, calibration};
 use run::{Run, find};
@@ -52,7 +52,7 @@ pub enum Error {
     #[error("cannot make a picture: {0}")]
     Picture(String),
     #[error("cannot fill in the page: {0}")]
-    Template(#[from] askama::Error),
+    Template(askama::Error),
     #[error(transparent)]
     File(#[from] file::Error),
     #[error(transparent)]
@@ -65,6 +65,13 @@ pub enum Error {
     Compare(#[from] compare::Error),
     #[error(transparent)]
     Study(#[from] studies::Error),
+}
+
+// Not `#[from]`: what is in the message is no source besides.
+impl From<askama::Error> for Error {
+    fn from(error: askama::Error) -> Self {
+        Self::Template(error)
+    }
 }
 
 #[derive(Template)]
@@ -127,6 +134,6 @@ pub(crate) fn is_study(folder: &Path) -> bool {
 /// No `study.csv` there, or one that is something else.
 pub fn study(folder: &Path) -> Result<String, Error> {
     let path = folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf());
-    let name = shown(&path.file_name().unwrap_or_default().to_string_lossy());
+    let name = shown_path(path.file_name().unwrap_or_default().as_ref());
     Ok(study::StudyPage::new(folder, format!("Study {name}"))?.render()?)
 }

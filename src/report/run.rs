@@ -12,7 +12,8 @@ use super::predictions::Predictions;
 use crate::islp::module::SimpleModule;
 use crate::notebook::{self, weights};
 use crate::util::file;
-use crate::util::text::shown;
+use crate::util::json;
+use crate::util::path::shown_path;
 
 /// A hundred thousand epochs have less.
 const LARGEST_CSV: u64 = 16 << 20;
@@ -45,7 +46,7 @@ impl Run {
         };
         let metrics_csv = optional("metrics.csv", LARGEST_CSV)?;
         let run_json = match optional("run.json", LARGEST_JSON)? {
-            Some(bytes) => serde_json::from_slice(&bytes)
+            Some(bytes) => json::parse(&bytes)
                 .map_err(|reason| Error::RunJson { path: folder.join("run.json"), reason })?,
             None => Map::new(),
         };
@@ -83,7 +84,7 @@ fn weights_in(folder: &Path) -> Option<PathBuf> {
 pub fn find(folder: &Path) -> Result<Vec<(String, PathBuf)>, Error> {
     if is_run(folder) {
         let path = folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf());
-        let parts: Vec<_> = path.iter().map(|part| shown(&part.to_string_lossy())).collect();
+        let parts: Vec<_> = path.iter().map(|part| shown_path(part.as_ref())).collect();
         return Ok(vec![(parts[parts.len().saturating_sub(2)..].join("/"), folder.to_path_buf())]);
     }
     let mut runs = vec![];
@@ -108,7 +109,7 @@ fn find_below(root: &Path, below: &Path, runs: &mut Vec<(String, PathBuf)>) -> R
             continue;
         }
         if is_run(&root.join(&path)) {
-            runs.push((shown(&path.to_string_lossy()), root.join(&path)));
+            runs.push((shown_path(&path), root.join(&path)));
         } else if path.components().count() < DEEPEST {
             find_below(root, &path, runs)?;
         }

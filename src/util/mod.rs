@@ -1,4 +1,6 @@
-//! Files written whole or not at all, and text fit for a terminal.
+//! Files written whole or not at all, paths as text, and text fit for a terminal.
 
 pub mod file;
+pub mod json;
+pub mod path;
 pub mod text;

@@ -34,6 +34,7 @@ pub fn excerpt(bytes: &[u8], mut start: usize) -> String {
     shown
 }
 
-fn printable(character: char) -> String {
+/// A character as it may go to a terminal.
+pub fn printable(character: char) -> String {
     if character.is_control() { character.escape_default().to_string() } else { character.to_string() }
 }

@@ -2,6 +2,7 @@
 
 mod folder;
 mod pool;
+mod progress;
 mod seeds;
 
 use std::collections::HashSet;
@@ -10,11 +11,13 @@ use std::thread::available_parallelism;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
+use log::info;
 use tch::Device;
 
-use super::{DataDir, UsageError, check_generator, print, say, set_up, shell_word};
+use super::{DataDir, UsageError, check_generator, print, say, set_up};
 use crate::cli::interrupt::Interrupt;
 use crate::cli::options::RunOptions;
+use crate::cli::progress::ProgressOptions;
 use crate::cli::values::{at_least_one, model};
 use crate::lightning::limit_train_batches::LimitTrainBatches;
 use crate::notebook::models::Model;
@@ -22,6 +25,7 @@ use crate::study::{End, Key, Row, Summary, Varied, pictures};
 use crate::torch::Source;
 use crate::torchvision;
 use crate::util::file;
+use crate::util::path::shell_path;
 use folder::{Settings, StudyFolder};
 use pool::Pool;
 use seeds::{Seeds, Shard};
@@ -82,13 +86,13 @@ pub struct StudyArgs {
     collect: Option<PathBuf>,
     #[command(flatten)]
     data: DataDir,
-    /// No progress bar even where stderr is a terminal
-    #[arg(long)]
-    no_progress: bool,
+    #[command(flatten)]
+    progress: ProgressOptions,
 }
 
 /// Runs the command.
 pub fn run(args: &StudyArgs) -> Result<u8> {
+    let is_shown = args.progress.apply();
     if let Some(folder) = &args.collect {
         return conclude(&StudyFolder::open(folder)?);
     }
@@ -127,7 +131,7 @@ pub fn run(args: &StudyArgs) -> Result<u8> {
         jobs,
         checkpoint_every: args.checkpoint_every,
         interrupt: &interrupt,
-        is_shown: !args.no_progress,
+        is_shown,
     };
     pool.run(&keys)?;
     if let Some(exit_code) = interrupt.exit_code() {
@@ -159,7 +163,7 @@ fn conclude(folder: &StudyFolder) -> Result<u8> {
     }
     print(&summary.to_string())?;
     let csv = folder.path().join(crate::study::STUDY_CSV);
-    say(&format!("{} runs are in {}", rows.len(), shell_word(&csv)));
+    info!("{} runs are in {}", rows.len(), shell_path(&csv));
     let failed: Vec<&Row> = rows.iter().filter(|row| row.is_failed()).collect();
     if let Some(Row { end: End::Failed(reason), .. }) = failed.first() {
         let run = folder.of(failed[0].key());

@@ -9,12 +9,12 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use indicatif::{ProgressBar, ProgressStyle};
 use sha2::{Digest, Sha256};
 use tch::Device;
 use tch::vision::dataset::Dataset;
 
 use super::folder::{Settings, State, StudyFolder};
+use super::progress::Progress;
 use crate::cli::interrupt::Interrupt;
 use crate::cli::run_json::{self, Outcome, RunJson};
 use crate::lightning::evaluation_loop::evaluate_test;
@@ -68,13 +68,13 @@ impl Pool<'_> {
     /// # Errors
     /// A folder that can't be written to. What goes wrong with a run is its row.
     pub fn run(&self, keys: &[Key]) -> Result<()> {
-        let bar = self.bar(keys.len());
+        let mut progress = Progress::new(self.is_shown, keys.len());
         let (mut waiting, mut taken) = (VecDeque::from(keys.to_vec()), VecDeque::new());
         let mut looked = Instant::now();
         let mut running: Vec<Running> = vec![];
         loop {
             if self.interrupt.should_stop.load(Ordering::Relaxed) {
-                bar.finish_and_clear();
+                progress.finish();
                 return Ok(());
             }
             let mut ended = None;
@@ -87,29 +87,26 @@ impl Pool<'_> {
             if let Some(place) = ended {
                 let Running { key, child, .. } = &mut running[place];
                 let status = child.wait().context("cannot wait for a run")?;
-                self.finish(&self.result(*key, &format!("it ended with {status}")))?;
+                let row = self.result(*key, &format!("it ended with {status}"));
+                self.finish(&row)?;
                 running.swap_remove(place);
-                bar.inc(1);
+                progress.end(&row);
             } else if running.len() < self.jobs && !waiting.is_empty() {
                 let Some(key) = waiting.pop_front() else { continue };
                 match self.folder.state(key)? {
-                    // It says nothing of how long the others take.
-                    State::Done => {
-                        bar.inc(1);
-                        bar.reset_eta();
-                    }
+                    State::Done => progress.skip(),
                     State::Taken => taken.push_back(key),
                     State::Free(lock) => match self.trained(key) {
                         // Whoever trained it did not come to write it down.
                         Some(row) => {
                             self.finish(&row)?;
-                            bar.inc(1);
+                            progress.end(&row);
                         }
                         None => running.push(self.start(key, lock)?),
                     },
                 }
             } else if running.is_empty() && taken.is_empty() {
-                bar.finish_and_clear();
+                progress.finish();
                 return Ok(());
             } else if !taken.is_empty() && looked.elapsed() > WAIT {
                 // Somebody else has them. If that one dies, they are ours.
@@ -121,14 +118,6 @@ impl Pool<'_> {
         }
     }
 
-    fn bar(&self, count: usize) -> ProgressBar {
-        let bar = if self.is_shown { ProgressBar::new(count as u64) } else { ProgressBar::hidden() };
-        let style = ProgressStyle::with_template("{wide_bar} run {pos}/{len}, {eta} left");
-        bar.set_style(style.expect("the template is well-formed"));
-        bar.enable_steady_tick(Duration::from_secs(1));
-        bar
-    }
-
     /// Starts a run, or goes on with it.
     fn start(&self, key: Key, lock: File) -> Result<Running> {
         let folder = self.folder.of(key);
@@ -136,12 +125,15 @@ impl Pool<'_> {
         let log = File::create(&log_path).map_err(file::Error::io("write", &log_path))?;
         // The same file, also if another was built in its place meanwhile.
         let mut command = Command::new("/proc/self/exe");
-        command.arg("train").arg("--no-progress").arg("--data-dir").arg(self.data_dir);
+        // With "=", as a path may begin with "-".
+        let option = |name: &str, path: &Path| [name.as_ref(), path.as_os_str()].join("=".as_ref());
+        command.args(["train", "--quiet"]).arg(option("--data-dir", self.data_dir));
         match newest_version(&folder) {
-            Some(version) => command.arg("--resume").arg(version),
+            Some(version) => command.arg(option("--resume", &version)),
             // The run's folder is that of its name there.
             None => {
-                command.args(self.options(key)).arg("--output-dir").arg(folder.parent().unwrap_or(&folder))
+                let output_dir = option("--output-dir", folder.parent().unwrap_or(&folder));
+                command.args(self.options(key)).arg(output_dir)
             }
         };
         let threads = self.settings.run.threads.unwrap_or(1);
