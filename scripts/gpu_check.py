@@ -138,7 +138,8 @@ def kill_and_resume(model):
     process.wait()
     if not last.exists():
         raise DoesNotHold(f"the run ended with {process.returncode} before its first checkpoint")
-    at = os.readlink(last).split("-")[0]
+    newest = max(last.parent.glob("epoch=*"), key=lambda path: path.stat().st_mtime)
+    at = newest.name.split("-")[0]
     must(folder, args.program, "train", "--no-progress", "--resume", output / folder / "killed/MNIST/version_0")
     for file in "metrics.csv", "model.safetensors":
         whole, killed = (output / folder / f"{run}/MNIST/version_0/{file}" for run in ("whole", "killed"))

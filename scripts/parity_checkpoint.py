@@ -108,9 +108,14 @@ def write_file(path: PathLike, data: bytes):
     _replace(Path(path), make)
 
 
-def _link(path: Path, target: str):
-    """Has the link at `path` lead to `target` in the same folder, whatever it led to before."""
-    _replace(path, lambda temporary: os.symlink(target, temporary))
+def _link(path: Path, target: str, data: bytes):
+    """Points the link at `path` to `target`, a file with these bytes in the same folder. Where the file system has no
+    links, such as vfat, SMB, or Google Drive in Colab, the bytes go to `path` itself."""
+    try:
+        _replace(path, lambda temporary: os.symlink(target, temporary))
+    except OSError:
+        # What keeps a file from being written as well is that one's error.
+        write_file(path, data)
 
 
 def _replace(path: Path, make):
@@ -122,14 +127,23 @@ def _replace(path: Path, make):
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-        folder = os.open(path.parent, os.O_RDONLY)
+        _sync_folder(path.parent)
+    except OSError as error:
+        # By its own name, not by that of the temporary file.
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def _sync_folder(path: Path):
+    try:
+        folder = os.open(path, os.O_RDONLY)
         try:
             os.fsync(folder)
         finally:
             os.close(folder)
     except OSError as error:
-        # By its own name, not by that of the temporary file.
-        raise OSError(error.errno, error.strerror, str(path)) from error
+        # CIFS, vboxsf and 9p synchronise no folders; the file is whole all the same. These say that something is lost.
+        if error.errno in (errno.EIO, errno.ENOSPC, errno.EDQUOT):
+            raise
 
 
 def remove_temporaries(folder: Path):
@@ -556,12 +570,24 @@ def _rows(path: Path, last_epoch: int) -> list[dict[str, str]]:
     return rows
 
 
+def _name_of(state: TrainerState) -> str:
+    return f"epoch={state.epoch}-step={state.global_step}.safetensors"
+
+
+def _leads_to(link: Path) -> tuple[Optional[str], Optional[float]]:
+    """The checkpoint that a link leads to, or that it is a copy of, by name, and that one's validation loss."""
+    if not os.path.lexists(link):
+        return None, None
+    state = load_checkpoint(link).state
+    return os.readlink(link) if link.is_symlink() else _name_of(state), state.valid_loss
+
+
 class ModelCheckpoint(callbacks.Checkpoint):
     """Saves what a stopped fit needs to go on, and goes on; the counterpart of islp-mnist's ModelCheckpoint.
 
     It keeps the latest and the best checkpoint as LOG_DIR/checkpoints/epoch=E-step=S.safetensors, with the links
-    last.safetensors and best.safetensors to them. It is for one device, for one optimizer, RMSprop without momentum,
-    and for a fit whose logger is a CSVLogger of this module.
+    last.safetensors and best.safetensors to them, which are copies where the file system has no links. It is for one
+    device, for one optimizer, RMSprop without momentum, and for a fit whose logger is a CSVLogger of this module.
 
     What it does not hold: the state of other callbacks; the generators of other GPUs than the module's; the generators
     of a loader's workers, which matter where the data set itself draws random numbers.
@@ -581,6 +607,9 @@ class ModelCheckpoint(callbacks.Checkpoint):
         self._resume = resume
         self._folder: Optional[Path] = None
         self._best_valid_loss: Optional[float] = None
+        # What LAST and BEST lead to, or are copies of, by name.
+        self._last: Optional[str] = None
+        self._best: Optional[str] = None
         self._valid_loss: Optional[float] = None
         # How many epochs have been taken in; and the last one's state and bytes, if it is not saved.
         self._epochs = 0
@@ -589,16 +618,17 @@ class ModelCheckpoint(callbacks.Checkpoint):
     @property
     def last(self) -> Optional[Path]:
         """The checkpoint last saved, if there is one."""
-        return self._linked(LAST)
+        return self._kept(self._last, LAST)
 
     @property
     def best(self) -> Optional[Path]:
         """The checkpoint with the lowest validation loss, if there is one."""
-        return self._linked(BEST)
+        return self._kept(self._best, BEST)
 
-    def _linked(self, name: str) -> Optional[Path]:
-        link = self._folder / name if self._folder else None
-        return self._folder / os.readlink(link) if link and link.is_symlink() and link.exists() else None
+    def _kept(self, name: Optional[str], copy: str) -> Optional[Path]:
+        """A checkpoint by its own name, or if only a copy of it is there, by the copy's."""
+        paths = [self._folder / name, self._folder / copy] if self._folder and name else []
+        return next((path for path in paths if path.exists()), None)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str):
         if stage != "fit":
@@ -608,8 +638,8 @@ class ModelCheckpoint(callbacks.Checkpoint):
         self._folder = Path(trainer.logger.log_dir, FOLDER)
         self._folder.mkdir(parents=True, exist_ok=True)
         remove_temporaries(self._folder)
-        best = self._folder / BEST
-        self._best_valid_loss = load_checkpoint(best).state.valid_loss if os.path.lexists(best) else None
+        self._last, _ = _leads_to(self._folder / LAST)
+        self._best, self._best_valid_loss = _leads_to(self._folder / BEST)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule):
         # What a checkpoint can't hold is refused before the first step.
@@ -692,16 +722,16 @@ class ModelCheckpoint(callbacks.Checkpoint):
         if self._pending is None:
             return
         (state, data), self._pending = self._pending, None
-        name = f"epoch={state.epoch}-step={state.global_step}.safetensors"
+        name = _name_of(state)
         write_file(self._folder / name, data)
         # The last one last: a run that dies in between goes on from the one before and comes to the same.
         if self._is_best(state):
-            _link(self._folder / BEST, name)
-            self._best_valid_loss = state.valid_loss
-        _link(self._folder / LAST, name)
-        kept = {os.readlink(self._folder / link) for link in (LAST, BEST) if (self._folder / link).is_symlink()}
+            _link(self._folder / BEST, name, data)
+            self._best, self._best_valid_loss = name, state.valid_loss
+        _link(self._folder / LAST, name, data)
+        self._last = name
         for path in self._folder.iterdir():
-            if re.fullmatch(r"epoch=[0-9]+-step=[0-9]+\.safetensors", path.name) and path.name not in kept:
+            if re.fullmatch(r"epoch=[0-9]+-step=[0-9]+\.safetensors", path.name) and path.name not in (self._last, self._best):
                 path.unlink()
 
 

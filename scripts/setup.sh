@@ -270,7 +270,8 @@ fetch_mnist() {
   while read -r sum name; do
     [[ -e $raw/$name ]] || mv -- "$raw/.new/$name" "$raw/$name"
   done <<<"$mnist_sums"
-  sync -- "$raw"
+  # Not every file system can do that of a folder.
+  sync -- "$raw" 2>/dev/null || true
 }
 
 # from_mirror URL FOLDER

@@ -12,7 +12,8 @@ use crate::lightning::error::{CheckpointError, Error};
 use crate::torch::generator::Generator;
 use crate::util::file;
 
-/// Leads to the checkpoint with the lowest validation loss, as `LAST` leads to the newest.
+/// Leads to the checkpoint with the lowest validation loss, as `LAST` leads to the newest. On a file system without links
+/// both are copies, as Lightning's are there; so they are in a run's folder that was copied with its links followed.
 const BEST: &str = "best.safetensors";
 
 /// `ModelCheckpoint(every_n_epochs, monitor='valid_loss', save_last='link')`: keeps the latest and the best checkpoint
@@ -37,6 +38,9 @@ pub struct ModelCheckpoint {
     every_n_epochs: usize,
     hyper_parameters: Box<RawValue>,
     best_valid_loss: Option<f32>,
+    /// What `LAST` and `BEST` lead to, or are copies of, by name.
+    last: Option<PathBuf>,
+    best: Option<PathBuf>,
     /// The last epoch's checkpoint, if it was not due.
     pending: Option<(TrainerState, Vec<u8>)>,
 }
@@ -46,7 +50,7 @@ impl ModelCheckpoint {
     /// JSON.
     ///
     /// # Errors
-    /// A folder that can't be made, or a `best.safetensors` that can't be read.
+    /// A folder that can't be made, or a `last.safetensors` or `best.safetensors` that can't be read.
     ///
     /// # Panics
     /// If the hyper-parameters can't be written as JSON, such as a map whose keys are no text.
@@ -59,25 +63,24 @@ impl ModelCheckpoint {
         let folder = log_dir.join(FOLDER);
         fs::create_dir_all(&folder).map_err(file::Error::io("make", &folder))?;
         file::remove_temporaries(&folder)?;
-        let best = folder.join(BEST);
-        let best_valid_loss =
-            if best.symlink_metadata().is_ok() { Checkpoint::load(&best)?.state.valid_loss } else { None };
-        Ok(Self { folder, every_n_epochs, hyper_parameters, best_valid_loss, pending: None })
+        let [(last, _), (best, best_valid_loss)] = [leads_to(&folder, LAST)?, leads_to(&folder, BEST)?];
+        Ok(Self { folder, every_n_epochs, hyper_parameters, best_valid_loss, last, best, pending: None })
     }
 
     /// The checkpoint last saved, if there is one.
     pub fn last(&self) -> Option<PathBuf> {
-        self.linked(LAST)
+        self.kept(&self.last, LAST)
     }
 
     /// The checkpoint with the lowest validation loss, if there is one.
     pub fn best(&self) -> Option<PathBuf> {
-        self.linked(BEST)
+        self.kept(&self.best, BEST)
     }
 
-    fn linked(&self, name: &str) -> Option<PathBuf> {
-        let target = fs::read_link(self.folder.join(name)).ok()?;
-        Some(self.folder.join(target)).filter(|path| path.exists())
+    /// A checkpoint by its own name, or if only a copy of it is there, by the copy's.
+    fn kept(&self, name: &Option<PathBuf>, copy: &str) -> Option<PathBuf> {
+        let paths = [self.folder.join(name.as_ref()?), self.folder.join(copy)];
+        paths.into_iter().find(|path| path.exists())
     }
 
     /// Takes in where a run stands after an epoch, and saves it if a checkpoint is due, if it is the best one so far, or
@@ -117,28 +120,46 @@ impl ModelCheckpoint {
     /// A disk that is full, or a folder that is gone or can't be written to.
     pub fn save_pending(&mut self) -> Result<(), Error> {
         let Some((state, bytes)) = self.pending.take() else { return Ok(()) };
-        let name = format!("epoch={}-step={}.safetensors", state.epoch, state.global_step);
+        let name = name_of(&state);
         file::write(&self.folder.join(&name), &bytes)?;
         // The last one last: a run that dies in between goes on from the one before and comes to the same.
         if self.is_best(&state) {
-            file::link(&self.folder.join(BEST), &name)?;
+            file::link(&self.folder.join(BEST), &name, &bytes)?;
+            self.best = Some(name.clone().into());
             self.best_valid_loss = state.valid_loss;
         }
-        file::link(&self.folder.join(LAST), &name)?;
+        file::link(&self.folder.join(LAST), &name, &bytes)?;
+        self.last = Some(name.into());
         Ok(self.prune().map_err(file::Error::io("remove old checkpoints in", &self.folder))?)
     }
 
     fn prune(&self) -> std::io::Result<()> {
-        let kept = [LAST, BEST].map(|link| fs::read_link(self.folder.join(link)).unwrap_or_default());
+        let kept = [&self.last, &self.best];
         for entry in fs::read_dir(&self.folder)? {
             let name = entry?.file_name();
             let is_ours = name.to_str().is_some_and(is_checkpoint_name);
-            if is_ours && !kept.contains(&PathBuf::from(&name)) {
+            if is_ours && !kept.into_iter().flatten().any(|kept| *kept == name) {
                 fs::remove_file(self.folder.join(name))?;
             }
         }
         Ok(())
     }
+}
+
+fn name_of(state: &TrainerState) -> String {
+    format!("epoch={}-step={}.safetensors", state.epoch, state.global_step)
+}
+
+/// The checkpoint that a link in the folder leads to, or that it is a copy of, by name, and that one's validation loss;
+/// nothing if there is neither.
+fn leads_to(folder: &Path, link: &str) -> Result<(Option<PathBuf>, Option<f32>), Error> {
+    let path = folder.join(link);
+    if path.symlink_metadata().is_err() {
+        return Ok((None, None));
+    }
+    let state = Checkpoint::load(&path)?.state;
+    let target = fs::read_link(&path).unwrap_or_else(|_| name_of(&state).into());
+    Ok((Some(target), state.valid_loss))
 }
 
 fn is_checkpoint_name(name: &str) -> bool {

@@ -2,7 +2,7 @@
 //! happens in between.
 
 use std::fs::{self, File, Permissions};
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
@@ -29,7 +29,7 @@ impl Error {
 
     /// Whether the file is not there.
     pub fn is_not_found(&self) -> bool {
-        matches!(self, Self::Io { reason, .. } if reason.kind() == io::ErrorKind::NotFound)
+        matches!(self, Self::Io { reason, .. } if reason.kind() == ErrorKind::NotFound)
     }
 }
 
@@ -79,7 +79,7 @@ pub fn remove_temporaries(folder: &Path) -> Result<(), Error> {
 }
 
 /// Replaces the file at `path` by `bytes`: a temporary file beside it, synchronised, renamed, and the folder
-/// synchronised.
+/// synchronised where the file system can.
 ///
 /// # Errors
 /// A disk that is full, or a folder that is missing or can't be written to. A device or a FIFO, which a file would replace.
@@ -98,12 +98,15 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     })
 }
 
-/// Has the link at `path` lead to `target` in the same folder, whatever it led to before.
+/// Points the link at `path` to `target`, a file with these bytes in the same folder. Where the file system has no links,
+/// such as vfat, SMB, or Google Drive in Colab, the bytes go to `path` itself.
 ///
 /// # Errors
 /// As [`write()`].
-pub fn link(path: &Path, target: &str) -> Result<(), Error> {
-    replace(path, |folder, temporary| temporary.make_in(folder, |link| symlink(target, link)))
+pub fn link(path: &Path, target: &str, bytes: &[u8]) -> Result<(), Error> {
+    let linked = replace(path, |folder, temporary| temporary.make_in(folder, |link| symlink(target, link)));
+    // Whatever refused the link: what keeps a file from being written as well is that one's error.
+    linked.or_else(|_| write(path, bytes))
 }
 
 /// Puts in place at `path` what `make` makes under another name in the same folder.
@@ -115,9 +118,20 @@ fn replace<F>(
     let replace = || -> io::Result<()> {
         folder.metadata()?;
         make(folder, tempfile::Builder::new().prefix(TEMPORARY))?.persist(path)?;
-        File::open(folder)?.sync_all()
+        match File::open(folder).and_then(|folder| folder.sync_all()) {
+            Err(error) if is_loss(&error) => Err(error),
+            // CIFS, vboxsf and 9p synchronise no folders; the file is whole all the same.
+            _ => Ok(()),
+        }
     };
     replace().map_err(without_path).map_err(Error::io("write", path))
+}
+
+/// Whether a disk says that it has lost something, rather than that it can't do what it is asked for.
+fn is_loss(error: &io::Error) -> bool {
+    const EIO: i32 = 5;
+    error.raw_os_error() == Some(EIO)
+        || matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
 }
 
 /// The error without the path of the temporary file, which tempfile adds and which means nothing to a user.

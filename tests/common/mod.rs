@@ -206,3 +206,23 @@ pub fn tally(kind: &str, tried: usize, held: usize) {
     fs::write(folder.join(name + ".md"), format!("| {kind} | {tried} | {held} |\n")).unwrap();
     assert_eq!(held, tried, "{kind}: of {tried} tries only {held} held, see above");
 }
+
+/// The command, with the system refusing what is named, as strace's `inject=` has it.
+pub fn strace(refused: &str, command: Command) -> Command {
+    let mut strace = Command::new("strace");
+    // Only these calls are looked at, so that the command is as fast as without.
+    let calls = refused.split(':').next().unwrap_or_default();
+    strace.args(["-f", "--seccomp-bpf", "-qq", "-o", "/dev/null"]);
+    strace.args(["-e", &format!("trace={calls}"), "-e", &format!("inject={refused}")]);
+    strace.arg(command.get_program()).args(command.get_args());
+    if let Some(folder) = command.get_current_dir() {
+        strace.current_dir(folder);
+    }
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => strace.env(name, value),
+            None => strace.env_remove(name),
+        };
+    }
+    strace
+}

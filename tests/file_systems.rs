@@ -1,0 +1,145 @@
+//! File systems that can't do all that a disk of one's own can: no links, no synchronising of folders. `strace` has the
+//! system refuse them.
+
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use common::{Lab, python, strace};
+use predicates::str::contains;
+
+const NO_LINKS: &str = "symlink,symlinkat:error=EPERM";
+/// The first is a file's, the second its folder's, and so on.
+const NO_FOLDER_SYNC: &str = "fsync:error=EINVAL:when=2+2";
+const OPTIONS: &str = "--batch-size 32 --device cpu --threads 1";
+
+/// The counterpart of the program's `train` in Python, in a lab.
+fn train_py(lab: &Lab, options: &str) -> Command {
+    let mut command = python("scripts/train.py");
+    command.current_dir(lab.path()).args(options.split_whitespace()).env("OMP_NUM_THREADS", "1");
+    command
+}
+
+/// Runs one side's `train` to its end where the system refuses something; the run's folder.
+fn train_where(lab: &Lab, refused: &str, is_python: bool, options: &str) -> String {
+    let options = format!("{OPTIONS} {options}");
+    let command = if is_python { train_py(lab, &options) } else { rust(lab, &options) };
+    let assert = assert_cmd::Command::from_std(strace(refused, command)).assert().success();
+    String::from_utf8(assert.get_output().stdout.clone()).unwrap().trim_end().to_string()
+}
+
+fn rust(lab: &Lab, options: &str) -> Command {
+    let mut command = common::islp_mnist();
+    command.current_dir(lab.path()).arg("train").args(options.split_whitespace()).env("OMP_NUM_THREADS", "1");
+    command
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+/// Fails unless the two runs left the same, and of the checkpoints just those that are the latest and the best.
+fn assert_same_run(lab: &Lab, run: &str, whole: &str) {
+    for file in ["metrics.csv", "model.safetensors"] {
+        assert!(lab.read(run, file) == lab.read(whole, file), "{run}: {file} differs");
+    }
+    let [ours, theirs] = [run, whole].map(|run| lab.path().join(run).join("checkpoints"));
+    assert_eq!(names(&ours), names(&theirs), "{run}");
+    for link in ["last.safetensors", "best.safetensors"] {
+        let target = fs::read_link(theirs.join(link)).unwrap();
+        let tensors = |path: PathBuf| {
+            common::tensors(&path).into_iter().map(|(name, tensor)| (name, tensor.to_kind(tch::Kind::Double)))
+        };
+        for ((name, ours), (_, theirs)) in tensors(ours.join(link)).zip(tensors(theirs.join(&target))) {
+            assert!(ours.equal(&theirs), "{run}: {link} is not {target:?}: {name}");
+        }
+    }
+}
+
+/// A run in one go, with a learning rate at which the best epoch is not the last.
+fn whole(lab: &Lab) -> String {
+    lab.train(&format!("{OPTIONS} --epochs 5 --lr 0.05 --name whole"))
+}
+
+fn assert_goes_on_without_links(lab: &Lab, whole: &str, name: &str, sides: [bool; 3]) {
+    let [first, second, third] = sides;
+    let run = train_where(lab, NO_LINKS, first, &format!("--epochs 2 --lr 0.05 --name {name}"));
+    let last = lab.path().join(&run).join("checkpoints/last.safetensors");
+    assert!(fs::symlink_metadata(&last).unwrap().is_file(), "a copy where no link can be made");
+    train_where(lab, NO_LINKS, second, &format!("--epochs 4 --resume {run}"));
+    train_where(lab, NO_LINKS, third, &format!("--epochs 5 --resume {run}"));
+    assert_same_run(lab, &run, whole);
+    lab.program(&format!("test --checkpoint {run}")).assert().success();
+}
+
+#[test]
+#[ignore = "needs strace"]
+fn a_run_where_links_are_refused_keeps_copies_and_goes_on_under_strace() {
+    let lab = Lab::new();
+    let whole = whole(&lab);
+    assert_goes_on_without_links(&lab, &whole, "copies", [false; 3]);
+}
+
+#[test]
+#[ignore = "needs the Python reference"]
+fn either_side_goes_on_where_links_are_refused_under_strace() {
+    let lab = Lab::new();
+    let whole = whole(&lab);
+    assert_goes_on_without_links(&lab, &whole, "python", [true; 3]);
+    assert_goes_on_without_links(&lab, &whole, "both", [true, false, true]);
+}
+
+#[test]
+fn a_run_that_was_copied_with_its_links_followed_goes_on() {
+    let lab = Lab::new();
+    let whole = whole(&lab);
+    let run = lab.train(&format!("{OPTIONS} --epochs 3 --lr 0.05 --name first"));
+    let copy = "output/copy/version_0";
+    fs::create_dir_all(lab.path().join("output/copy")).unwrap();
+    let mut cp = Command::new("cp");
+    assert!(cp.current_dir(lab.path()).args(["-rL", &run, copy]).status().unwrap().success());
+    lab.train(&format!("--epochs 5 --resume {copy}"));
+    assert_same_run(&lab, copy, &whole);
+}
+
+#[test]
+#[ignore = "needs strace"]
+fn a_folder_that_cannot_be_synchronised_is_no_error_under_strace() {
+    let lab = Lab::new();
+    let whole = lab.train(&format!("{OPTIONS} --epochs 1 --name whole"));
+    let run = train_where(&lab, NO_FOLDER_SYNC, false, "--epochs 1 --name refused");
+    assert_same_run(&lab, &run, &whole);
+}
+
+#[test]
+#[ignore = "needs the Python reference"]
+fn a_folder_that_cannot_be_synchronised_is_no_error_in_python_under_strace() {
+    let lab = Lab::new();
+    let whole = lab.train(&format!("{OPTIONS} --epochs 1 --name whole"));
+    let run = train_where(&lab, NO_FOLDER_SYNC, true, "--epochs 1 --name refused");
+    assert_same_run(&lab, &run, &whole);
+}
+
+#[test]
+#[ignore = "needs the Python reference"]
+fn a_file_that_cannot_be_synchronised_is_an_error_on_both_sides_under_strace() {
+    let lab = Lab::new();
+    for (side, refused) in [
+        (false, "fsync:error=EINVAL:when=1"),
+        (true, "fsync:error=EINVAL:when=1"),
+        (false, "fsync:error=EIO:when=2"),
+        (true, "fsync:error=EIO:when=2"),
+    ] {
+        let options = format!("{OPTIONS} --epochs 1");
+        let command = if side { train_py(&lab, &options) } else { rust(&lab, &options) };
+        let mut command = assert_cmd::Command::from_std(strace(refused, command));
+        command.assert().code(1).stdout("").stderr(contains("run.json: "));
+    }
+}
