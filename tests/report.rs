@@ -168,13 +168,15 @@ fn fact(html: &str, name: &str) -> (bool, Vec<String>) {
 fn a_page_of_two_says_on_what_machine_and_how_each_of_them_was_run() {
     let lab = Lab::new();
     let left = lab.train("--model mlr --epochs 2 --device cpu --threads 1");
-    let right = lab.train("--model mlr --epochs 2 --device cpu --threads 2 --seed 1");
+    let right = lab.train("--model mlr --epochs 2 --device cpu --threads 2 --seed 1 --limit-train-batches 3");
     let html = page(&lab, &format!("{left} {right}"));
     let both = |value: &str| (false, vec![value.to_string()]);
     let differ = |values: [&str; 2]| (true, values.map(String::from).to_vec());
     assert_eq!(fact(&html, "seed"), differ(["0", "1"]));
     assert_eq!(fact(&html, "threads"), differ(["1", "2"]));
+    assert_eq!(fact(&html, "limit train batches"), differ(["none", "3"]));
     assert_eq!(fact(&html, "epochs"), both("2"));
+    assert_eq!(fact(&html, "vary"), both("none"));
     assert_eq!(fact(&html, "device"), both("cpu"));
     assert_eq!(fact(&html, "program"), both("islp-mnist train"));
     let json = lab.run_json(&left);

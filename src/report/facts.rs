@@ -9,6 +9,9 @@ use crate::compare::{GIT_COMMIT, OWN_VERSIONS};
 use crate::util::path::shell_word;
 use crate::util::text::shown;
 
+/// What a null is for reading.
+const NONE: &str = "none";
+
 /// The fields of a section of run.json, such as its options, by name.
 pub type Fields = Vec<(String, String)>;
 
@@ -58,16 +61,17 @@ pub fn facts_of_both(runs: &[Run; 2]) -> Vec<Fact> {
         values.dedup();
         Fact { name: name.to_owned(), values, differs }
     };
-    let of = |section: &'static str, name: &str| {
-        jsons.map(|json| json.get(section)?.get(name).filter(|value| !value.is_null()).map(text))
-    };
+    let of = |section: &'static str, name: &str| jsons.map(|json| json.get(section)?.get(name).map(text));
+    // What is null there is not known, while an option of null is none.
+    let of_environment =
+        |name: &str| of("environment", name).map(|value| value.filter(|value| value != NONE));
     let programs = jsons.map(|json| (!json.is_empty()).then(|| program(json)));
     // With the same options the notebook and one model alone come to other weights.
     let is_other = is_of_reproduce(jsons[0]) != is_of_reproduce(jsons[1]);
     let mut facts = vec![
         fact("program", programs.map(|program| program.map(String::from)), "unknown", is_other),
         fact("versions", jsons.map(versions), "unknown", false),
-        fact("commit", of("environment", GIT_COMMIT), "unknown", false),
+        fact("commit", of_environment(GIT_COMMIT), "unknown", false),
         fact("start", jsons.map(|json| json.get("start").map(text)), "unknown", false),
     ];
     let names = |section: &str| -> BTreeSet<&String> {
@@ -75,10 +79,10 @@ pub fn facts_of_both(runs: &[Run; 2]) -> Vec<Fact> {
     };
     let is_own = |name: &str| OWN_VERSIONS.contains(&name) || name == GIT_COMMIT;
     for name in names("environment").into_iter().filter(|name| !is_own(name)) {
-        facts.push(fact(&spelt(name), of("environment", name), "unknown", true));
+        facts.push(fact(&spelt(name), of_environment(name), "unknown", true));
     }
     for name in names("options") {
-        facts.push(fact(&spelt(name), of("options", name), "none", true));
+        facts.push(fact(&spelt(name), of("options", name), NONE, true));
     }
     facts
 }
@@ -111,7 +115,7 @@ fn versions(run_json: &Map<String, Value>) -> Option<String> {
 
 fn text(value: &Value) -> String {
     match value {
-        Value::Null => "none".to_string(),
+        Value::Null => NONE.to_string(),
         Value::String(text) => shown(text),
         value => shown(&value.to_string()),
     }
