@@ -4,9 +4,9 @@ It takes the same options, comes to the same bytes and leaves the same folder OU
 metrics.csv, model.safetensors, accuracy.png and .svg, run.json and checkpoints/. Its path is the last line printed.
 With --resume either side goes on with a folder that the other left.
 
-Ctrl-C, SIGTERM or SIGHUP stops the run after the step under way; --resume then repeats the epoch it was in. Exit code:
-0 at the end or when --max-time is over, 130, 143 or 129 after Ctrl-C, SIGTERM or SIGHUP, 3 if the loss is no finite
-number any more, 2 if an option is wrong, 1 for any other error.
+Ctrl-C, SIGTERM, SIGHUP or SIGUSR1 stops the run after the step under way; --resume then repeats the epoch it was in.
+Exit code: 0 at the end or when --max-time is over, 130, 143, 129 or 138 after these signals, 3 if the loss becomes NaN or
+infinite, 2 if an option is wrong, 1 for any other error.
 """
 
 import sys
@@ -25,6 +25,7 @@ except Failed as error:
     print(f"error: {error}", file=sys.stderr)
     sys.exit(error.exit_code)
 
+import atexit
 import contextlib
 import fcntl
 import hashlib
@@ -156,12 +157,18 @@ def describe(chosen: dict[str, Any], data_dir: str, base: Optional[dict[str, Any
 
 
 def lock(log_dir: str):
-    """Keeps a run's folder to this process, however it ends, by the lock that `islp-mnist` takes."""
-    folder = os.open(log_dir, os.O_RDONLY)
+    """Keeps a run's folder to this process, however it ends, by the lock that `islp-mnist` takes. Warns where the file
+    system has no locks."""
     try:
+        folder = os.open(log_dir, os.O_RDONLY)
         fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise Failed(f"{log_dir}: this run is still going; wait for its end, or stop it") from None
+    except OSError as error:
+        # Lustre, and NFS without its lock service.
+        say(f"warning: {log_dir}: it can't be locked here ({error.strerror}), so nothing keeps a second process from this "
+            "run; start none")
+        return
     # The loaders' workers outlive a process that is killed, by some seconds.
     os.register_at_fork(after_in_child=lambda: os.close(folder))
 
@@ -175,6 +182,8 @@ def new_folder(output_dir: str, name: str) -> Path:
             log_dir = Path(output_dir, name, f"version_{version}")
             try:
                 log_dir.mkdir()
+                # Where the run can't start.
+                atexit.register(remove_if_empty, log_dir)
                 return log_dir
             except FileExistsError:
                 # Another run took that number in the meantime.
@@ -182,6 +191,11 @@ def new_folder(output_dir: str, name: str) -> Path:
     except OSError as error:
         raise Failed(f"cannot write to the output folder {os.path.join(output_dir, name)}: {error.strerror}; "
                      "--output-dir names another") from error
+
+
+def remove_if_empty(folder: Path):
+    with contextlib.suppress(OSError):
+        folder.rmdir()
 
 
 @dataclass
@@ -260,19 +274,22 @@ class Interrupted(Exception):
 
 
 class Interrupt:
-    """Ctrl-C, SIGTERM and SIGHUP: the first asks the run to stop, the second ends the process."""
+    """Ctrl-C, SIGTERM, SIGHUP and SIGUSR1: the first asks the run to stop, a second Ctrl-C or SIGTERM ends the process."""
+
+    # A terminal that is closed can send SIGHUP twice, and Slurm SIGUSR1.
+    MAY_COME_TWICE = signal.SIGHUP, signal.SIGUSR1
 
     signal: Optional[int] = None
 
     def catch(self):
-        for number in signal.SIGINT, signal.SIGTERM, signal.SIGHUP:
-            # `nohup` has it ignored.
+        # Under Slurm Lightning would save a checkpoint of its own at SIGUSR1, but leaves a signal that has a handler.
+        for number in signal.SIGINT, signal.SIGTERM, *self.MAY_COME_TWICE:
+            # `nohup` has SIGHUP ignored.
             if signal.getsignal(number) != signal.SIG_IGN:
                 signal.signal(number, self._come)
 
     def _come(self, number: int, _frame):
-        # A terminal that is closed can send SIGHUP twice.
-        if self.signal is not None and number != signal.SIGHUP:
+        if self.signal is not None and number not in self.MAY_COME_TWICE:
             os._exit(128 + number)
         self.signal = number
 

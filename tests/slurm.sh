@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # A study as an array job on a real Slurm: four tasks over eight seeds, one of them requeued midway, come to the study.csv
-# of a study without Slurm, but for the seconds.
+# of a study without Slurm, but for the seconds; and a task that Slurm asks to stop requeues itself and goes on.
 #
 #   tests/slurm.sh
 #
@@ -135,3 +135,24 @@ begun=$(find "$folder/slurm/runs" -path '*/version_*/run.json' | wc -l)
 }
 restarts=$(scontrol show job "${job}_1" 2>/dev/null | grep -o 'Restarts=[0-9]*' || true)
 say "the same study.csv, 16 runs (second task: ${restarts:-no longer known})"
+
+# Two minutes before its time is over, or when it is told so, a task stops and requeues itself.
+say "a study that Slurm asks to stop"
+job=$(ISLP_MNIST=$program sbatch --parsable --array=0 --output="$folder/asked" scripts/study.sbatch \
+  "${options[@]}" --seeds 0 --model mlp --epochs 30 --output-dir "$folder/asked-to-stop")
+first=$folder/asked-to-stop/runs/mlp/seed=0
+wait_for "a checkpoint" has_checkpoint
+scancel --signal=USR1 --batch "${job}_0"
+is_pending() { [[ $(squeue --noheader --array --jobs="${job}_0" --format=%T) == PENDING ]]; }
+wait_for "the task, requeued" is_pending
+grep -q '^interrupted; ' "$folder/asked" || {
+  say "the task was requeued, but not stopped by SIGUSR1"
+  exit 1
+}
+scontrol update jobid="${job}_0" StartTime=now
+wait_for "the end of the task" is_over
+[[ -e $first/result.json && $(find "$first" -name run.json | wc -l) == 1 ]] || {
+  say "the requeued task did not go on with its run"
+  exit 1
+}
+say "it went on with its run"

@@ -20,7 +20,7 @@ pub struct Earlier {
     pub run_json: RunJson,
     /// None if the run was stopped before its first checkpoint: then it begins anew.
     pub checkpoint: Option<Checkpoint>,
-    _lock: File,
+    _lock: Option<File>,
 }
 
 impl Earlier {

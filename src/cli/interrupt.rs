@@ -1,10 +1,11 @@
-//! Ctrl-C, SIGTERM and SIGHUP, of a terminal that is closed: the first asks a run to stop, the second ends the process.
+//! Ctrl-C, SIGTERM, SIGHUP, of a terminal that is closed, and SIGUSR1, which Slurm sends before a job's time is over: the
+//! first asks a run to stop, a second Ctrl-C or SIGTERM ends the process.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::{fs, io};
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGXFSZ};
 use signal_hook::flag;
 
 /// The signal that has come, if one has.
@@ -16,21 +17,22 @@ pub struct Interrupt {
 }
 
 impl Interrupt {
-    /// From now on the first SIGINT, SIGTERM or SIGHUP is only remembered.
+    /// From now on the first SIGINT, SIGTERM, SIGHUP or SIGUSR1 is only remembered.
     ///
     /// # Errors
     /// The system's, if it lets no signal be caught.
     pub fn catch() -> io::Result<Self> {
         let interrupt = Self::default();
         let Self { signal: come, should_stop } = &interrupt;
-        for signal in [SIGINT, SIGTERM, SIGHUP] {
-            // `nohup` has it ignored.
-            if signal == SIGHUP && hangup_is_ignored() {
+        for signal in [SIGINT, SIGTERM, SIGHUP, SIGUSR1] {
+            // A terminal that is closed can send SIGHUP twice, and Slurm SIGUSR1.
+            let may_come_twice = [SIGHUP, SIGUSR1].contains(&signal);
+            // `nohup` has SIGHUP ignored.
+            if may_come_twice && is_ignored(signal) {
                 continue;
             }
-            // In this order, so that the first signal does not count as the second. A terminal that is closed can send
-            // SIGHUP twice.
-            if signal != SIGHUP {
+            // In this order, so that the first signal does not count as the second.
+            if !may_come_twice {
                 flag::register_conditional_shutdown(signal, exit_code(signal).into(), should_stop.clone())?;
             }
             flag::register_usize(signal, come.clone(), signal as usize)?;
@@ -48,12 +50,12 @@ impl Interrupt {
     }
 }
 
-/// Whether whoever started this process wants it to outlive the terminal; not where there is no `/proc`.
-fn hangup_is_ignored() -> bool {
+/// Whether whoever started this process wants it to pass over a signal; not where there is no `/proc`.
+fn is_ignored(signal: i32) -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
-    mask >> (SIGHUP - 1) & 1 == 1
+    mask >> (signal - 1) & 1 == 1
 }
 
 /// Makes a file-size limit an error of the write that reaches it: the signal that comes too would end the process.

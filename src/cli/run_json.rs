@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::cli::options::{RunOptions, TrainOptions};
+use crate::cli::output::say;
 use crate::notebook::Fitted;
 use crate::torch::libtorch;
 use crate::torchvision;
@@ -241,18 +242,24 @@ fn from_root(path: &Path) -> Option<String> {
 }
 
 /// Keeps a run's folder to this process for as long as the file is open; the lock goes with the process, however it
-/// ends.
+/// ends. Nothing, and a warning, where the file system has no locks.
 ///
 /// # Errors
 /// Another process has the folder.
-pub fn lock(log_dir: &Path) -> Result<File> {
-    let name = log_dir.display();
-    let folder = File::open(log_dir).with_context(|| format!("cannot open {name}"))?;
-    match folder.try_lock() {
-        Ok(()) => Ok(folder),
+pub fn lock(log_dir: &Path) -> Result<Option<File>> {
+    let folder = File::open(log_dir).map_err(TryLockError::Error);
+    match folder.and_then(|folder| folder.try_lock().map(|()| folder)) {
+        Ok(folder) => Ok(Some(folder)),
         Err(TryLockError::WouldBlock) => {
-            bail!("{name}: this run is still going; wait for its end, or stop it")
+            bail!("{}: this run is still going; wait for its end, or stop it", log_dir.display())
         }
-        Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("cannot lock {name}")),
+        // Lustre, and NFS without its lock service.
+        Err(TryLockError::Error(error)) => {
+            say(&format!(
+                "warning: {}: it can't be locked here ({error}), so nothing keeps a second process from this run; start none",
+                log_dir.display()
+            ));
+            Ok(None)
+        }
     }
 }

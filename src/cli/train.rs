@@ -33,9 +33,9 @@ use crate::util::path::shell_path;
 /// The run's folder OUTPUT_DIR/NAME/version_N gets metrics.csv, model.safetensors, accuracy.png and .svg, run.json, and
 /// in checkpoints/ the latest and the best state by validation loss. Its path is the last line printed.
 ///
-/// Ctrl-C, SIGTERM or SIGHUP stops the run after the step under way; --resume then repeats the epoch it was in. Exit code:
-/// 0 at the end or when --max-time is over, 130, 143 or 129 after Ctrl-C, SIGTERM or SIGHUP, 3 if the loss is no finite
-/// number any more, 2 if an option is wrong, 1 for any other error.
+/// Ctrl-C, SIGTERM, SIGHUP or SIGUSR1 stops the run after the step under way; --resume then repeats the epoch it was in.
+/// Exit code: 0 at the end or when --max-time is over, 130, 143, 129 or 138 after these signals, 3 if the loss becomes NaN
+/// or infinite, 2 if an option is wrong, 1 for any other error.
 ///
 /// Examples:
 ///   islp-mnist train --model mlr --epochs 5 --lr 0.001
@@ -95,7 +95,7 @@ pub fn run(args: &TrainArgs) -> Result<u8> {
     let trace = args.trace.create()?;
     let logger = open_logger(args, &options, earlier.as_ref())?;
     let log_dir = logger.log_dir().to_path_buf();
-    let _lock = if earlier.is_none() { Some(lock(&log_dir)?) } else { None };
+    let _lock = if earlier.is_none() { lock(&log_dir)? } else { None };
     let interrupt = Interrupt::catch().context("cannot catch signals")?;
     let mut trainer = build_trainer(args, &options, logger, &generator);
     trainer.trace = trace;

@@ -50,7 +50,7 @@ impl ModelCheckpoint {
     /// JSON.
     ///
     /// # Errors
-    /// A folder that can't be made, or a `last.safetensors` or `best.safetensors` that can't be read.
+    /// A folder that can't be read, or a `last.safetensors` or `best.safetensors` that can't be read.
     ///
     /// # Panics
     /// If the hyper-parameters can't be written as JSON, such as a map whose keys are no text.
@@ -61,8 +61,9 @@ impl ModelCheckpoint {
     ) -> Result<Self, Error> {
         let hyper_parameters = to_raw_value(hyper_parameters).expect("hyper-parameters go into JSON");
         let folder = log_dir.join(FOLDER);
-        fs::create_dir_all(&folder).map_err(file::Error::io("make", &folder))?;
-        file::remove_temporaries(&folder)?;
+        if folder.is_dir() {
+            file::remove_temporaries(&folder)?;
+        }
         let [(last, _), (best, best_valid_loss)] = [leads_to(&folder, LAST)?, leads_to(&folder, BEST)?];
         Ok(Self { folder, every_n_epochs, hyper_parameters, best_valid_loss, last, best, pending: None })
     }
@@ -121,6 +122,7 @@ impl ModelCheckpoint {
     pub fn save_pending(&mut self) -> Result<(), Error> {
         let Some((state, bytes)) = self.pending.take() else { return Ok(()) };
         let name = name_of(&state);
+        fs::create_dir_all(&self.folder).map_err(file::Error::io("make", &self.folder))?;
         file::write(&self.folder.join(&name), &bytes)?;
         // The last one last: a run that dies in between goes on from the one before and comes to the same.
         if self.is_best(&state) {

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::cli::hints::UsageError;
 use crate::cli::options::{RunOptions, flag, text};
+use crate::cli::output::say;
 use crate::lightning::limit_train_batches::LimitTrainBatches;
 use crate::study::{Key, RUNS, Row, STUDY_CSV, STUDY_JSON, rows_in, to_csv};
 use crate::util::file;
@@ -90,6 +91,21 @@ impl StudyFolder {
         Ok(Self(path.to_owned()))
     }
 
+    /// Says which promise is lost where the file system has no locks, as Lustre and NFS may have none.
+    ///
+    /// # Errors
+    /// A folder that can't be written to.
+    pub fn warn_without_locks(&self) -> Result<()> {
+        if let Err(TryLockError::Error(error)) = open_lock(&self.0.join(RUNS))?.try_lock() {
+            say(&format!(
+                "warning: {}: nothing can be locked here ({error}), so two commands in this folder may train the same run; \
+                 start one at a time",
+                self.0.display()
+            ));
+        }
+        Ok(())
+    }
+
     pub fn path(&self) -> &Path {
         &self.0
     }
@@ -106,12 +122,12 @@ impl StudyFolder {
     pub fn state(&self, key: Key) -> Result<State> {
         let folder = self.of(key);
         fs::create_dir_all(&folder).map_err(file::Error::io("make", &folder))?;
-        let (path, lock) = open_lock(&folder)?;
+        let lock = open_lock(&folder)?;
         match lock.try_lock() {
-            Ok(()) if self.is_done(key)? => Ok(State::Done),
-            Ok(()) => Ok(State::Free(lock)),
             Err(TryLockError::WouldBlock) => Ok(State::Taken),
-            Err(TryLockError::Error(error)) => Err(file::Error::io("lock", &path)(error).into()),
+            _ if self.is_done(key)? => Ok(State::Done),
+            // Also without locks, see `warn_without_locks`.
+            _ => Ok(State::Free(lock)),
         }
     }
 
@@ -148,8 +164,8 @@ impl StudyFolder {
             return Ok(rows_in(&self.0)?);
         }
         // Another study in this folder may be at it.
-        let (path, lock) = open_lock(&runs)?;
-        lock.lock().map_err(file::Error::io("lock", &path))?;
+        let lock = open_lock(&runs)?;
+        let _ = lock.lock();
         let mut rows = vec![];
         for model in subfolders(&runs)? {
             for run in subfolders(&model)? {
@@ -169,11 +185,10 @@ impl StudyFolder {
 }
 
 /// The file of a folder that is to be locked, which is made if there is none.
-fn open_lock(folder: &Path) -> Result<(PathBuf, File)> {
+fn open_lock(folder: &Path) -> Result<File> {
     let path = folder.join(LOCK);
     let lock = File::options().create(true).truncate(false).write(true).open(&path);
-    let lock = lock.map_err(file::Error::io("open", &path))?;
-    Ok((path, lock))
+    Ok(lock.map_err(file::Error::io("open", &path))?)
 }
 
 fn subfolders(folder: &Path) -> Result<Vec<PathBuf>> {

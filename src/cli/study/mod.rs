@@ -43,7 +43,8 @@ const SIZE: (usize, usize) = (600, 450);
 /// All others keep the draws that --seed has them make, which PyTorch's single stream can't do. `seed` is what it is in
 /// Python.
 ///
-/// Exit code: 0, also if a training diverged; 1 if one failed, 130, 143 or 129 after a signal, 2 if an option is wrong.
+/// Exit code: 0, also if a training diverged; 1 if one failed, 2 if an option is wrong, 130, 143, 129 or
+/// 138 after Ctrl-C, SIGTERM, SIGHUP or SIGUSR1.
 ///
 /// Examples:
 ///   islp-mnist study --seeds 0..99
@@ -114,6 +115,7 @@ pub fn run(args: &StudyArgs) -> Result<u8> {
     let mnist = torchvision::load(&data_dir, device)?;
     let settings = Settings { run: options.clone(), limit_train_batches: args.limit_train_batches };
     let folder = StudyFolder::create(&args.output_dir, &settings)?;
+    folder.warn_without_locks()?;
     let interrupt = Interrupt::catch().context("cannot catch signals")?;
     let jobs = args.jobs.unwrap_or_else(|| {
         if device != Device::Cpu {
