@@ -7,6 +7,7 @@ use askama::Template;
 use super::Error;
 use super::section::{CHART, Chart, thousands};
 use crate::study::{Difference, Distribution, End, Interval, Row, Summary, Varied, pictures, rows_in};
+use crate::util::text::count;
 
 /// What a page says of a study.
 #[derive(Template)]
@@ -81,7 +82,7 @@ fn difference(difference: &Difference) -> [String; 3] {
         format!("{value:.4}{interval}")
     };
     let Difference { n, mean, wins, outperforms } = difference;
-    [n.to_string(), text(*mean), format!("{}, with {wins} of {n} seeds", text(*outperforms))]
+    [n.to_string(), text(*mean), format!("{}, with {wins} of {}", text(*outperforms), count(*n, "seed"))]
 }
 
 fn row(row: &Row) -> [String; 8] {
@@ -96,7 +97,7 @@ fn row(row: &Row) -> [String; 8] {
         format!("{:.1}", row.seconds),
         hash.chars().take(8).collect(),
         match &row.end {
-            End::MaxEpochs => format!("{} epochs", row.epochs),
+            End::MaxEpochs => count(row.epochs, "epoch"),
             end => String::from(end.clone()),
         },
     ]

@@ -22,6 +22,7 @@ use crate::study::{End, Key, Row, Summary, Varied, pictures};
 use crate::torch::Source;
 use crate::torchvision;
 use crate::util::file;
+use crate::util::text::count;
 use folder::{Settings, StudyFolder};
 use pool::Pool;
 use seeds::{Seeds, Shard};
@@ -159,7 +160,8 @@ fn conclude(folder: &StudyFolder) -> Result<u8> {
     }
     print(&summary.to_string())?;
     let csv = folder.path().join(crate::study::STUDY_CSV);
-    say(&format!("{} runs are in {}", rows.len(), shell_word(&csv)));
+    let (runs, verb) = (count(rows.len(), "run"), if rows.len() == 1 { "is" } else { "are" });
+    say(&format!("{runs} {verb} in {}", shell_word(&csv)));
     let failed: Vec<&Row> = rows.iter().filter(|row| row.is_failed()).collect();
     if let Some(Row { end: End::Failed(reason), .. }) = failed.first() {
         let run = folder.of(failed[0].key());
