@@ -31,6 +31,9 @@ use crate::util::file;
 /// The run's folder OUTPUT_DIR/NAME/version_N gets metrics.csv, model.safetensors, accuracy.png and .svg, run.json, and
 /// in checkpoints/ the latest and the best state by validation loss. Its path is the last line printed.
 ///
+/// With one seed and the same options `train` and `reproduce` differ from the first weight on: the notebook looks at two
+/// batches before it makes a model, and draws random numbers for that, which `train` does not.
+///
 /// Ctrl-C, SIGTERM or SIGHUP stops the run after the step under way; --resume then repeats the epoch it was in. Exit code:
 /// 0 at the end or when --max-time is over, 130, 143 or 129 after Ctrl-C, SIGTERM or SIGHUP, 3 if the loss is no finite
 /// number any more, 2 if an option is wrong, 1 for any other error.
