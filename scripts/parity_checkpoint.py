@@ -46,6 +46,11 @@ from pytorch_lightning.loggers.csv_logs import ExperimentWriter
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch.optim import Optimizer, RMSprop
 
+# Isolated, Python does not look beside the script.
+sys.path.insert(0, str(Path(__file__).parent))
+
+from parity_names import OneName, by_one_name, unwrapped, wrapper
+
 # That of Cargo.toml; tests/handover.rs holds the two against each other.
 VERSION = "0.2.0"
 
@@ -287,6 +292,13 @@ def _parse(path: Path, data: bytes) -> Checkpoint:
             square_avg[name.removeprefix(SQUARE_AVG)] = tensor
         else:
             weights[name] = tensor
+    # Only now: the checksum is over the names as they are written.
+    prefix = wrapper(weights)
+    try:
+        square_avg = by_one_name((name.removeprefix(prefix), name, tensor) for name, tensor in square_avg.items())
+    except OneName as error:
+        raise CheckpointError(f"{SQUARE_AVG}{shown(str(error))}") from error
+    weights = unwrapped(weights)
     generator = torch.frombuffer(generator, dtype=torch.uint8)
     return Checkpoint(path, state, hyper_parameters, weights, square_avg, generator, cuda_generator)
 
@@ -427,7 +439,7 @@ def _check_cuda_generator(state: bytes):
 def named_tensors(module: torch.nn.Module) -> dict[str, torch.Tensor]:
     """The network's tensors by their names in state_dict(), each once, under its first name.
 
-    ISLP's SimpleModule keeps its network in `model`: where all names begin with that, it goes.
+    What wraps the network goes, such as the `model.` of ISLP's SimpleModule, where all names begin with it.
     """
     tensors, seen = {}, set()
     for name, tensor in module.state_dict(keep_vars=True).items():
@@ -438,8 +450,7 @@ def named_tensors(module: torch.nn.Module) -> dict[str, torch.Tensor]:
         if tensor not in seen:
             seen.add(tensor)
             tensors[name] = tensor
-    is_wrapped = all(name.startswith("model.") for name in tensors)
-    return {name.removeprefix("model.") if is_wrapped else name: tensor for name, tensor in tensors.items()}
+    return unwrapped(tensors)
 
 
 def named_parameters(tensors: dict[str, torch.Tensor], optimizer: Optimizer) -> dict[str, torch.Tensor]:
@@ -745,24 +756,26 @@ def _fail(message: str):
 def to_safetensors(weights: PathLike, out: PathLike):
     """Writes what torch.save or Lightning saved as a safetensors file.
 
-    Takes a state_dict, or a checkpoint of Lightning's of a module that keeps its network in `model`. Exits with a line
-    on stderr if the file holds anything else.
+    Takes a state_dict, or a checkpoint of Lightning's. What wraps the network, such as the `model.` of ISLP's
+    SimpleModule, goes where all names begin with it. Exits with a line on stderr if the file holds anything else.
     """
     try:
         state_dict = torch.load(weights, map_location="cpu", weights_only=True)
     except Exception as error:
         _fail(f"{weights}: not weights saved by torch.save or Lightning: {str(error).splitlines()[0]}")
     if isinstance(state_dict, dict) and isinstance(state_dict.get("state_dict"), dict):
-        # Lightning's own; the network is one of the module's attributes.
-        state_dict = {name.removeprefix("model."): tensor for name, tensor in state_dict["state_dict"].items()}
-    if not isinstance(state_dict, dict) or not all(isinstance(value, torch.Tensor) for value in state_dict.values()):
+        # Lightning's own.
+        state_dict = state_dict["state_dict"]
+    if not isinstance(state_dict, dict) or not all(
+            isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in state_dict.items()):
         _fail(f"{weights}: holds something else than tensors by name; save model.state_dict()")
 
     # safetensors holds no tensor twice: of two names of one tensor, as MNISTModel has them, the first stays.
     tensors, seen = {}, set()
-    for name, tensor in state_dict.items():
-        place = tensor.untyped_storage().data_ptr(), tensor.storage_offset(), tensor.shape
-        if place not in seen:
+    for name, tensor in unwrapped(state_dict).items():
+        place = (tensor.untyped_storage().data_ptr(), tensor.storage_offset(), tensor.shape, tensor.stride(),
+                 tensor.dtype)
+        if tensor.numel() == 0 or place not in seen:
             seen.add(place)
             tensors[name] = tensor.contiguous()
     write_file(out, safetensors.torch.save(tensors))

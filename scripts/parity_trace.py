@@ -5,7 +5,7 @@
     from parity_trace import Trace
     Trainer(callbacks=[ErrorTracker(), Trace("python.trace")]).fit(module, datamodule=data)
 
-The format is described in docs/trace.md. It needs torch, pytorch-lightning and xxhash.
+The format is described in docs/trace.md. It needs torch, pytorch-lightning, xxhash, and parity_names.py beside it.
 """
 
 import base64
@@ -16,6 +16,7 @@ import math
 
 import torch
 import xxhash
+from parity_names import by_one_name, wrapper
 from pytorch_lightning import Callback
 
 FORMAT = 1
@@ -28,8 +29,9 @@ class Trace(Callback):
     Of a step, in this order: what of the state is otherwise than the step before left it; `input` and `target`, the two
     parts of the batch; `logits`, what the module's `forward` returned; `loss`; the gradients as `grad.NAME`, in the order
     in which backward comes to them; the optimizer's state as `optimizer.STATE.NAME`; parameters and buffers by their
-    names; and the generator as `generator.state`, on a GPU that one's too as `generator.cuda.state`. NAME is the parameter's name in the module, without `model.` if every
-    one begins with it, as in ISLP's SimpleModule.
+    names; and the generator as `generator.state`, on a GPU that one's too as `generator.cuda.state`. NAME is the parameter's
+    name in the module, without what wraps the network if every one begins with it, such as `model.` in ISLP's SimpleModule,
+    and without `_orig_mod.` where a part of it is compiled.
 
     Args:
         path: A new file. One Trace can follow several fits, one after the other, into the same file.
@@ -197,11 +199,15 @@ class _Names:
     """The names of a module's parameters and buffers, as the network alone would have them, compiled or not."""
 
     def __init__(self, pl_module):
-        names = [name for name, _ in pl_module.named_parameters()]
-        self.prefix = "model." if names and all(name.startswith("model.") for name in names) else ""
+        self.prefix = wrapper(name for name, _ in pl_module.named_parameters())
+        # Two that become one are an error, and not only the second one's hash in the trace.
+        named = [*pl_module.named_parameters(), *pl_module.named_buffers()]
+        by_one_name((self._name(name), name, tensor) for name, tensor in named)
 
     def network(self, pl_module):
-        network = pl_module.model if self.prefix else pl_module
+        network = pl_module
+        for name in self.prefix.split(".")[:-1]:
+            network = getattr(network, name)
         return getattr(network, "_orig_mod", network)
 
     def parameters(self, pl_module):

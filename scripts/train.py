@@ -238,7 +238,8 @@ class Earlier:
                 run |= saved
         earlier = cls(log_dir, run, checkpoint)
         if earlier.done > run["options"]["epochs"]:
-            raise Failed(f"--resume {log_dir}: damaged: {earlier.done} epochs done of {run['options']['epochs']}")
+            epochs = "epoch" if earlier.done == 1 else "epochs"
+            raise Failed(f"--resume {log_dir}: damaged: {earlier.done} {epochs} done of {run['options']['epochs']}")
         return earlier
 
     def check(self, chosen: dict[str, Any]):

@@ -3,97 +3,16 @@
 mod common;
 
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use insta::assert_snapshot;
 use islp_mnist::compare::{Options, Tolerance, Verdict, compare};
 use islp_mnist::internals::compare_contents;
 use safetensors::Dtype;
-use safetensors::tensor::{TensorView, serialize};
-use tempfile::TempDir;
 
 use common::islp_mnist;
-
-const METRICS: &str = "epoch,step,train_loss,valid_loss\r\n\
-    0,49,1.5,\r\n\
-    0,187,,0.26\r\n\
-    1,375,0.39,0.19\r\n";
-
-/// Two folders, `reference` and `candidate`, that vanish with the value.
-struct Pair(TempDir);
-
-impl Pair {
-    fn new() -> Self {
-        let pair = Pair(TempDir::new().unwrap());
-        fs::create_dir(pair.path("reference")).unwrap();
-        fs::create_dir(pair.path("candidate")).unwrap();
-        pair
-    }
-
-    /// The same path on both sides.
-    fn of(file: &str, reference: impl AsRef<[u8]>, candidate: impl AsRef<[u8]>) -> Self {
-        let [left, right] = ["reference", "candidate"].map(|side| format!("{side}/{file}"));
-        Pair::new().with(&left, reference).with(&right, candidate)
-    }
-
-    fn path(&self, path: &str) -> PathBuf {
-        self.0.path().join(path)
-    }
-
-    fn with(self, path: &str, content: impl AsRef<[u8]>) -> Self {
-        let path = self.path(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, content).unwrap();
-        self
-    }
-
-    fn both(self, file: &str, content: impl AsRef<[u8]>) -> Self {
-        self.with(&format!("reference/{file}"), &content).with(&format!("candidate/{file}"), &content)
-    }
-
-    /// The report on the two folders, with `DIR` for the folder around them.
-    fn report(&self) -> String {
-        self.report_on("reference", "candidate")
-    }
-
-    fn report_on(&self, reference: &str, candidate: &str) -> String {
-        let report = compare(&self.path(reference), &self.path(candidate), &Options::default()).unwrap();
-        let text = report.to_string();
-        let verdict = match report.verdict() {
-            Verdict::Identical => "identical: ",
-            Verdict::Close => "close, not identical: ",
-            Verdict::Different => "different: ",
-            Verdict::Incomparable => "could not compare: ",
-        };
-        assert!(text.lines().last().unwrap().starts_with(verdict), "{verdict}\n{text}");
-        text.replace(self.0.path().to_str().unwrap(), "DIR")
-    }
-}
-
-fn f32s(values: &[f32]) -> Vec<u8> {
-    values.iter().flat_map(|value| value.to_le_bytes()).collect()
-}
-
-fn safetensors(tensors: &[(&str, Dtype, &[usize], Vec<u8>)]) -> Vec<u8> {
-    let views = tensors
-        .iter()
-        .map(|(name, dtype, shape, data)| (*name, TensorView::new(*dtype, shape.to_vec(), data).unwrap()));
-    serialize(views.collect::<Vec<_>>(), None).unwrap()
-}
-
-fn with_header(header: &str, data: &[u8]) -> Vec<u8> {
-    [&(header.len() as u64).to_le_bytes(), header.as_bytes(), data].concat()
-}
-
-/// A model of two tensors, `0.bias` with the given values.
-fn model(bias: &[f32]) -> Vec<u8> {
-    let weight = f32s(&[0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
-    safetensors(&[
-        ("0.bias", Dtype::F32, &[bias.len()], f32s(bias)),
-        ("0.weight", Dtype::F32, &[2, 3], weight),
-    ])
-}
+use common::pair::{METRICS, Pair, f32s, model, safetensors, with_header};
 
 #[test]
 fn equal_output_folders_are_identical_whatever_their_pictures_and_checkpoints() {
@@ -101,10 +20,11 @@ fn equal_output_folders_are_identical_whatever_their_pictures_and_checkpoints() 
         .both("MNIST/version_0/metrics.csv", METRICS)
         .both("MNIST/version_0/model.safetensors", model(&[0.5, 0.25]))
         .both("MNIST/version_1/metrics.csv", "epoch,step\r\n")
+        .both("MNIST/version_1/model.safetensors", model(&[2.0]))
         .both("MNIST_MLR/version_0/model.safetensors", model(&[f32::NAN]))
         .both("stdout.txt", "2\n5\n")
         .with("reference/MNIST/version_0/checkpoints/epoch=1-step=376.ckpt", "a pickle")
-        .with("candidate/MNIST/version_0/checkpoints/last.safetensors", model(&[0.5]))
+        .with("candidate/MNIST/version_0/checkpoints/last.safetensors", model(&[0.5, 0.25]))
         .with("candidate/MNIST/version_0/accuracy.svg", "<svg/>");
     assert_snapshot!(pair.report(), @"
     MNIST/version_0/metrics.csv: identical (3 rows)
@@ -112,11 +32,14 @@ fn equal_output_folders_are_identical_whatever_their_pictures_and_checkpoints() 
         0.bias [2]: identical
         0.weight [2, 3]: identical
     MNIST/version_1/metrics.csv: identical (0 rows)
+    MNIST/version_1/model.safetensors: identical (2 tensors)
+        0.bias [1]: identical
+        0.weight [2, 3]: identical
     MNIST_MLR/version_0/model.safetensors: identical (2 tensors)
         0.bias [1]: identical
         0.weight [2, 3]: identical
     stdout.txt: identical (2 lines)
-    identical: 5 files, 4 tensors, 0 differences
+    identical: 6 files, 6 tensors, 0 differences
     ");
     let checkpoints = "candidate/MNIST/version_0/checkpoints";
     let named = pair.report_on(checkpoints, checkpoints);
@@ -131,10 +54,10 @@ fn version_folders_of_different_numbers_and_single_files_are_compared_where_they
         .with("b.csv", METRICS.replace("0.39", "0.4"));
     assert_snapshot!(pair.report_on("reference/version_0", "candidate/version_3"), @"
     metrics.csv: identical (3 rows)
-    identical: 1 file, 0 tensors, 0 differences
+    could not compare: no weights were compared; identical: 1 of 1 file, 0 tensors
     ");
     assert_snapshot!(pair.report_on("reference/version_0/metrics.csv", "b.csv"), @"
-    DIR/reference/version_0/metrics.csv and DIR/b.csv: 1 of 12 cells differs
+    DIR/reference/version_0/metrics.csv and DIR/b.csv: 1 of 4 cells differs
         first in row 3 (epoch 1, step 375), train_loss: reference 0.39, candidate 0.4 (0.010000000000000009 apart)
         largest in row 3 (epoch 1, step 375), train_loss: reference 0.39, candidate 0.4 (0.010000000000000009 apart)
     different: 1 of 1 file, 0 of 0 tensors
@@ -258,7 +181,8 @@ fn the_same_tensors_under_another_header_are_identical() {
 
 /// The report on two files `metrics.csv`, which differ.
 fn metrics(reference: impl AsRef<[u8]>, candidate: impl AsRef<[u8]>) -> String {
-    let report = Pair::of("metrics.csv", reference, candidate).report();
+    let pair = Pair::of("metrics.csv", reference, candidate);
+    let report = pair.report_on("reference/metrics.csv", "candidate/metrics.csv");
     report.strip_suffix("different: 1 of 1 file, 0 of 0 tensors\n").unwrap().to_owned()
 }
 
@@ -266,14 +190,14 @@ fn metrics(reference: impl AsRef<[u8]>, candidate: impl AsRef<[u8]>) -> String {
 fn metrics_report_the_first_and_the_largest_difference_and_missing_rows() {
     let candidate = METRICS.replace(",1.5,", ",1.5000001,").replace("0.26", "0.27");
     assert_snapshot!(metrics(METRICS, candidate.replace("1,375,0.39,0.19\r\n", "")), @"
-    metrics.csv: 2 of 8 cells differ
+    metrics.csv: 2 of 2 cells differ
         first in row 1 (epoch 0, step 49), train_loss: reference 1.5, candidate 1.5000001 (1.0000000005838672e-7 apart)
         largest in row 2 (epoch 0, step 187), valid_loss: reference 0.26, candidate 0.27 (0.010000000000000009 apart)
-        from row 3 on only in the reference: 3 and 2 rows
+        1 row only in the reference: row 3 (epoch 1, step 375)
     ");
     assert_snapshot!(metrics(METRICS, format!("{METRICS}2,376,,\r\n2,377,,\r\n")), @"
-    metrics.csv: no difference in the rows that both have
-        from row 4 on only in the candidate: 3 and 5 rows
+    metrics.csv: all 4 cells that both have are the same
+        2 rows only in the candidate: row 4 (epoch 2, step 376) to row 5 (epoch 2, step 377)
     ");
 }
 
@@ -285,31 +209,21 @@ fn cells_that_are_no_numbers_differ_without_a_distance() {
         largest in row 4, loss: reference 1, candidate nan (inf apart)
     ");
     assert_snapshot!(metrics("loss,b\n1,2\n", "loss,b\n,\"2\"\n"), @"
-    metrics.csv: 2 of 2 cells differ
+    metrics.csv: 1 of 2 cells differs
         first in row 1, loss: reference 1, candidate (empty)
+        written otherwise: quotation marks
     ");
     let long = metrics("loss\n1\n", format!("loss\n{}\n", "9".repeat(1000)));
     assert!(long.contains(&format!("candidate {}… (inf apart)", "9".repeat(120))), "{long}");
 }
 
 #[test]
-fn metrics_that_no_cells_tell_apart_differ_where_their_lines_do() {
-    assert_snapshot!(metrics(METRICS, METRICS.replace("\r\n", "\n")), @r#"
-    metrics.csv: first difference in line 1, byte 33
-        reference: "epoch,step,train_loss,valid_loss\r\n"
-        candidate: "epoch,step,train_loss,valid_loss\n"
+fn what_is_no_table_differs_where_its_lines_do() {
+    assert_snapshot!(metrics(METRICS, METRICS.replace("0,187,,0.26", "0,187,0.26")), @r#"
+    metrics.csv: first difference in line 3, byte 7
+        reference: "0,187,,0.26\r\n"
+        candidate: "0,187,0.26\r\n"
     "#);
-    for (candidate, place) in [
-        (format!("\u{feff}{METRICS}"), "line 1, byte 1"),
-        (METRICS.replace("valid", "val"), "line 1, byte 26"),
-        (METRICS.replace("0,187", "\r\n0,187"), "line 3, byte 1"),
-        (METRICS.replace("0,187,,0.26", "0,187,0.26"), "line 3, byte 7"),
-        (METRICS.trim_end().to_owned(), "line 4, byte 16"),
-        (METRICS.replace("0.19\r", "0.19"), "line 4, byte 16"),
-    ] {
-        let told = metrics(METRICS, candidate);
-        assert!(told.starts_with(&format!("metrics.csv: first difference in {place}\n")), "{told}");
-    }
 }
 
 #[test]
@@ -317,7 +231,8 @@ fn texts_report_their_first_differing_line() {
     // The last characters of the long lines share their first two bytes.
     let long = |last: &str| format!("{}{last}", "═".repeat(100));
     let text = |reference: &[u8], candidate: &[u8]| {
-        let report = Pair::of("stdout.txt", reference, candidate).report();
+        let pair = Pair::of("stdout.txt", reference, candidate);
+        let report = pair.report_on("reference/stdout.txt", "candidate/stdout.txt");
         report.strip_suffix("different: 1 of 1 file, 0 of 0 tensors\n").unwrap().to_owned()
     };
     let told = [
@@ -380,9 +295,11 @@ fn what_cannot_be_compared_at_all_is_an_error_that_names_the_paths() {
 fn assert_refused(pair: &Pair, file: &str) {
     let report = pair.report();
     let start = format!("{file}: could not compare: ");
-    let end = "could not compare: 1 of 1 file; different: 0 of 1 file, 0 of 0 tensors";
+    // Metrics are of a run, and this one has no weights.
+    let and = if file == "metrics.csv" { ", and no weights were compared" } else { "" };
+    let end = format!("could not compare: 1 of 1 file{and}; different: 0 of 1 file, 0 of 0 tensors");
     let lines: Vec<&str> = report.lines().collect();
-    assert_eq!((lines.len(), *lines.last().unwrap()), (2, end), "{report}");
+    assert_eq!((lines.len(), *lines.last().unwrap()), (2, end.as_str()), "{report}");
     assert!(lines[0].starts_with(&start) && lines[0].contains(&format!("DIR/candidate/{file}")), "{report}");
 }
 
@@ -432,7 +349,7 @@ fn a_folder_a_pipe_or_too_large_a_file_in_place_of_a_file_is_refused() {
 
 #[test]
 fn the_program_prints_the_report_and_says_the_verdict_by_its_exit_code() {
-    let pair = Pair::of("stdout.txt", "a\n", "b\n").with("a.csv", "");
+    let pair = Pair::of("stdout.txt", "a\n", "b\n").both("m.safetensors", model(&[1.0])).with("a.csv", "");
     // Two empty tables prove nothing.
     for (reference, candidate, code) in
         [("reference", "reference", 0), ("reference", "candidate", 1), ("a.csv", "a.csv", 2)]
@@ -478,8 +395,14 @@ fn no_truncated_or_altered_file_passes_for_the_original_or_crashes() {
 
 /// The report with a tolerance.
 fn within(pair: &Pair, atol: f64, rtol: f64) -> String {
+    within_file(pair, "", atol, rtol)
+}
+
+/// The same on a file of both folders alone.
+fn within_file(pair: &Pair, file: &str, atol: f64, rtol: f64) -> String {
     let options = Options { tolerance: Some(Tolerance { atol, rtol }), ..Options::default() };
-    compare(&pair.path("reference"), &pair.path("candidate"), &options).unwrap().to_string()
+    let [left, right] = ["reference", "candidate"].map(|side| pair.path(side).join(file));
+    compare(&left, &right, &options).unwrap().to_string()
 }
 
 #[test]
@@ -493,7 +416,7 @@ fn with_a_tolerance_numbers_may_differ_and_the_report_says_by_how_much() {
     m.safetensors: close: 1 of 2 tensors differs
         0.bias [3]: close: 1 of 3 values differs, by 9.999e-5 at most, 3.333e-5 on average
         0.weight [2, 3]: identical
-    metrics.csv: close: 1 of 12 cells differs, by 1.000e-4 at most
+    metrics.csv: close: 1 of 4 cells differs, by 1.000e-4 at most
     stdout.txt: close: 1 number differs by 1.000e-4 at most
     close, not identical: 3 files, 2 tensors; 3 numbers differ, by 1.000e-4 at most and 1.000e-4 on average (atol 0.0, rtol 0.001)
     ");
@@ -502,7 +425,7 @@ fn with_a_tolerance_numbers_may_differ_and_the_report_says_by_how_much() {
     m.safetensors: 1 of 2 tensors differs
         0.bias [3]: 1 of 3 values differs, by 9.999e-5 at most, 3.333e-5 on average, 1 by more than the tolerance; first at [1]: reference 0.25, candidate 0.2501 (3355 ULPs)
         0.weight [2, 3]: identical
-    metrics.csv: 1 of 12 cells differs
+    metrics.csv: 1 of 4 cells differs
         first in row 3 (epoch 1, step 375), train_loss: reference 0.39, candidate 0.3901 (9.999999999998899e-5 apart)
         largest in row 3 (epoch 1, step 375), train_loss: reference 0.39, candidate 0.3901 (9.999999999998899e-5 apart)
     stdout.txt: first difference in line 1, byte 7
@@ -510,9 +433,9 @@ fn with_a_tolerance_numbers_may_differ_and_the_report_says_by_how_much() {
         candidate: "loss:  [{'test_loss': 0.3901}]\n"
     different: 3 of 3 files, 1 of 2 tensors
     "#);
-    let same = Pair::new().both("metrics.csv", METRICS).both("stdout.txt", "x\n");
+    let same = Pair::new().both("metrics.csv", METRICS).both("m.safetensors", model(&[1.0]));
     assert!(
-        within(&same, 1.0, 1.0).ends_with("identical: 2 files, 0 tensors, 0 differences\n"),
+        within(&same, 1.0, 1.0).ends_with("identical: 2 files, 2 tensors, 0 differences\n"),
         "as without one"
     );
 }
@@ -522,7 +445,7 @@ fn no_tolerance_covers_words_missing_values_or_what_is_not_finite() {
     for (reference, candidate) in
         [("loss 1", "loss x"), ("loss 1", "lost 1"), ("1 2", "1"), ("1 2", "1 2 3"), ("1%", "1")]
     {
-        let told = within(&Pair::of("stdout.txt", reference, candidate), 1e9, 1e9);
+        let told = within_file(&Pair::of("stdout.txt", reference, candidate), "stdout.txt", 1e9, 1e9);
         assert!(told.ends_with("different: 1 of 1 file, 0 of 0 tensors\n"), "{told}");
     }
     for (left, right) in [(1.0, f32::NAN), (f32::INFINITY, 1.0), (f32::INFINITY, f32::NEG_INFINITY)] {
@@ -530,13 +453,13 @@ fn no_tolerance_covers_words_missing_values_or_what_is_not_finite() {
         assert!(told.ends_with("different: 1 of 1 file, 1 of 2 tensors\n"), "{told}");
     }
     for other in [METRICS.replace("0.39", ""), METRICS.replace("1,375", "1,374")] {
-        let told = within(&Pair::of("metrics.csv", METRICS, other), 1e9, 1e9);
+        let told = within_file(&Pair::of("metrics.csv", METRICS, other), "metrics.csv", 1e9, 1e9);
         assert!(told.ends_with("different: 1 of 1 file, 0 of 0 tensors\n"), "{told}");
     }
-    let rows =
-        within(&Pair::of("metrics.csv", METRICS, METRICS.replace("0.39", "0.4") + "2,376,,\r\n"), 1.0, 0.0);
+    let pair = Pair::of("metrics.csv", METRICS, METRICS.replace("0.39", "0.4") + "2,376,,\r\n");
+    let rows = within_file(&pair, "metrics.csv", 1.0, 0.0);
     assert!(
-        rows.starts_with("metrics.csv: 1 of 12 cells differs, none by more than the tolerance\n"),
+        rows.starts_with("metrics.csv: 1 of 4 cells differs, none by more than the tolerance\n"),
         "{rows}"
     );
 }
@@ -544,9 +467,9 @@ fn no_tolerance_covers_words_missing_values_or_what_is_not_finite() {
 #[test]
 fn white_space_alone_is_close_and_a_file_that_is_missing_hides_no_closeness() {
     let pair = Pair::of("stdout.txt", "a 1\n", "a  1\n");
-    assert_snapshot!(within(&pair, 1.0, 0.0), @"
+    assert_snapshot!(within_file(&pair, "stdout.txt", 1.0, 0.0), @"
     stdout.txt: close: only the white space differs
-    close, not identical: 1 file, 0 tensors; 0 numbers differ, by 0.000e0 at most and 0.000e0 on average (atol 1.0, rtol 0.0)
+    close, not identical: 1 file, 0 tensors; no number differs (atol 1.0, rtol 0.0)
     ");
     let pair = pair.with("reference/m.safetensors", model(&[0.5]));
     assert!(
@@ -582,16 +505,19 @@ fn options_in_which_two_runs_differ_are_told_and_decide_nothing() {
     };
     let pair = Pair::new()
         .both("MNIST/version_0/metrics.csv", METRICS)
+        .both("MNIST/version_0/model.safetensors", safetensors(&[("w", Dtype::U8, &[1], vec![1])]))
         .with("reference/MNIST/version_0/run.json", run(0, "AVX512", "a"))
         .with("candidate/MNIST/version_0/run.json", run(1, "AVX2", "b"));
     assert_snapshot!(pair.report(), @"
     MNIST/version_0/metrics.csv: identical (3 rows)
+    MNIST/version_0/model.safetensors: identical (1 tensor)
+        w [1]: identical
     MNIST/version_0/run.json: --seed: reference 0, candidate 1
     MNIST/version_0/run.json: environment cpu_capability: reference AVX512, candidate AVX2
-    identical: 1 file, 0 tensors, 0 differences
+    identical: 2 files, 1 tensor, 0 differences
     ");
     let broken = pair.with("candidate/MNIST/version_0/run.json", "{");
-    assert!(broken.report().ends_with("(3 rows)\nidentical: 1 file, 0 tensors, 0 differences\n"));
+    assert!(broken.report().ends_with("w [1]: identical\nidentical: 2 files, 1 tensor, 0 differences\n"));
 }
 
 #[test]
@@ -677,6 +603,7 @@ fn json_has_all_that_the_text_has() {
       "tolerance": null,
       "options": [],
       "steps_to_keep": null,
+      "without_weights": [],
       "files": [
         {
           "name": "m.safetensors",
@@ -730,7 +657,7 @@ fn json_has_all_that_the_text_has() {
           "kind": "metrics",
           "rows": 3,
           "difference": {
-            "cells": 12,
+            "cells": 4,
             "differing": 1,
             "beyond_tolerance": 1,
             "first": {
@@ -755,6 +682,15 @@ fn json_has_all_that_the_text_has() {
               3,
               3
             ],
+            "only_columns": [
+              [],
+              []
+            ],
+            "only_rows": [
+              null,
+              null
+            ],
+            "written_otherwise": [],
             "max_abs_difference": 0.010000000000000009
           },
           "first_line": null

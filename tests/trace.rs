@@ -440,3 +440,42 @@ fn two_traces_that_are_cut_off_are_not_called_identical() {
             .contains("could not compare to the end: the same in the 7 steps\n")
     );
 }
+
+#[test]
+fn what_wraps_a_model_does_not_count_in_a_trace() {
+    let names = |wrapper: &str, frozen: &str| {
+        [
+            format!("grad.{wrapper}w"),
+            format!("optimizer.square_avg.{wrapper}w"),
+            format!("{wrapper}w"),
+            frozen.to_owned(),
+        ]
+    };
+    let trace = |names: [String; 4]| {
+        let quantities = names.each_ref().map(|name| (name.as_str(), "float32", "[1]", "AAAAAA=="));
+        [line(0, &quantities)]
+    };
+    for wrapper in ["module.", "model._orig_mod."] {
+        let frozen = format!("{wrapper}frozen");
+        let (told, code) = of_lines(&trace(names("", "frozen")), &trace(names(wrapper, &frozen)));
+        assert_eq!(code, Some(0), "{told}");
+    }
+    // Two names that become one.
+    let (told, code) = of_lines(&trace(names("", "frozen")), &trace(names("module.", "w")));
+    assert!(code == Some(2) && told.contains("b.trace, line 2: module.w and w are one name, w,"), "{told}");
+}
+
+#[test]
+fn numbers_of_every_kind_that_a_trace_keeps_have_their_distance() {
+    let kept = |kind: &str, data: &str| [line(0, &[("x", kind, "[1]", data)])];
+    for (kind, a, b, values) in [
+        ("float16", "ADw=", "ATw=", "reference 1.0, candidate 1.0009766 (1 ULP)"),
+        ("bfloat16", "gD8=", "gT8=", "reference 1.0, candidate 1.0078125 (1 ULP)"),
+        ("int8", "/w==", "AQ==", "reference -1, candidate 1"),
+        ("int16", "//8=", "AQA=", "reference -1, candidate 1"),
+        ("uint16", "//8=", "AQA=", "reference 65535, candidate 1"),
+    ] {
+        let (told, code) = of_lines(&kept(kind, a), &kept(kind, b));
+        assert!(told.contains(values) && code == Some(1), "{kind}: {told}");
+    }
+}

@@ -63,3 +63,18 @@ fn weights_saved_in_python_give_the_same_test_metrics_here() {
         }
     }
 }
+
+#[test]
+#[ignore = "needs the Python reference"]
+fn what_wraps_a_model_in_python_does_not_count_in_weights_checkpoints_and_traces() {
+    let folder = tempfile::tempdir().unwrap();
+    stdout_of(python("tests/wrapped.py").arg(folder.path()));
+    for (file, verdict) in [
+        ("safetensors", "identical: 1 file, 9 tensors"),
+        ("trace", "identical: 1 file, 0 tensors, 4 steps traced"),
+    ] {
+        let path = |name: &str| folder.path().join(format!("{name}.{file}"));
+        let told = stdout_of(islp_mnist().arg("compare").args([path("plain"), path("wrapped")]));
+        assert!(told.contains(&format!("\n{verdict}, 0 differences")), "{told}");
+    }
+}

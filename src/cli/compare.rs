@@ -12,8 +12,10 @@ use crate::notebook::weights;
 
 /// Compare two runs or two traces: identical, or where they first differ and by how much.
 ///
-/// Compares the metrics, weights, printed output and traces of two runs. Exits with 0 only if everything is identical, or
-/// close where --atol or --rtol allow for it (not in traces), with 1 if something differs, with 2 if it could not compare.
+/// Compares the metrics, weights, printed output and traces of two runs; the weights in model.safetensors, or in the last
+/// checkpoint where that is newer or all there is. Exits with 0 only if everything is identical, or close where --atol or
+/// --rtol allow for it (not in traces), with 1 if something differs, with 2 if it could not compare. It could not if a run
+/// has no weights, unless --allow-no-weights says that this is no fault.
 ///
 /// Examples:
 ///   islp-mnist compare output/MNIST/version_0 output/MNIST/version_1
@@ -35,6 +37,9 @@ pub struct CompareArgs {
     /// Allow numbers to differ by so much times the reference's [default: none]
     #[arg(long, value_parser = tolerance, allow_hyphen_values = true)]
     rtol: Option<f64>,
+    /// Exit with 0 also if no weights of a run were compared, because it has none, and all else is identical or close
+    #[arg(long)]
+    allow_no_weights: bool,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
@@ -47,10 +52,10 @@ fn tolerance(text: &str) -> Result<f64, String> {
 
 /// Runs the command.
 pub fn run(args: &CompareArgs) -> Result<u8> {
-    let CompareArgs { atol, rtol, .. } = *args;
+    let CompareArgs { atol, rtol, allow_no_weights, .. } = *args;
     let tolerance =
         atol.or(rtol).map(|_| Tolerance { atol: atol.unwrap_or_default(), rtol: rtol.unwrap_or_default() });
-    let options = Options { tolerance, rename: weights::canonical_name };
+    let options = Options { tolerance, rename: weights::canonical_name, allow_no_weights };
     // Exit code 1 would say that something differs.
     let cannot_compare = |error: Error| UsageError(format!("cannot compare: {}", explain(&error)));
     let report =

@@ -10,6 +10,7 @@ use crate::cli::options::TrainOptions;
 use crate::cli::run_json::{Run, RunJson, lock};
 use crate::lightning::checkpoint::Checkpoint;
 use crate::util::path::shell_path;
+use crate::util::text::count;
 
 /// What `--resume` may change: when the run ends and what it leaves behind, not what it computes.
 const CHANGEABLE: [&str; 2] = ["--epochs", "--checkpoint-every"];
@@ -42,7 +43,7 @@ impl Earlier {
         };
         let earlier = Self { log_dir: log_dir.to_path_buf(), run_json, checkpoint, _lock: lock };
         let (done, epochs) = (earlier.done(), earlier.options().run.epochs);
-        ensure!(done <= epochs, "--resume {name}: damaged: {done} epochs done of {epochs}");
+        ensure!(done <= epochs, "--resume {name}: damaged: {} done of {epochs}", count(done, "epoch"));
         Ok(earlier)
     }
 

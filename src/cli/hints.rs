@@ -192,6 +192,9 @@ pub fn on_comparison(report: &Report) -> Vec<String> {
             "note: traces of both sides with --trace-steps {from}..{to} keep the tensors around this step"
         ));
     }
+    if report.lacks_only_weights() {
+        hints.push("note: --allow-no-weights takes what was compared for enough".into());
+    }
     if report.has_pickle() {
         hints.push(
             "note: if you trust the .ckpt, scripts/parity_checkpoint.py RUN.ckpt model.safetensors makes weights of it".into(),

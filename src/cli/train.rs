@@ -33,6 +33,9 @@ use crate::util::path::shell_path;
 /// The run's folder OUTPUT_DIR/NAME/version_N gets metrics.csv, model.safetensors, accuracy.png and .svg, run.json, and
 /// in checkpoints/ the latest and the best state by validation loss. Its path is the last line printed.
 ///
+/// With one seed and the same options `train` and `reproduce` differ from the first weight on: the notebook looks at two
+/// batches before it makes a model, and draws random numbers for that, which `train` does not.
+///
 /// Ctrl-C, SIGTERM, SIGHUP or SIGUSR1 stops the run after the step under way; --resume then repeats the epoch it was in.
 /// Exit code: 0 at the end or when --max-time is over, 130, 143, 129 or 138 after these signals, 3 if the loss becomes NaN
 /// or infinite, 2 if an option is wrong, 1 for any other error.

@@ -1,6 +1,7 @@
 //! How many values differ, which of them first and which most, and by how much.
 
 use super::Tolerance;
+use super::element::Gap;
 
 /// `D` is one difference: where it is, and both values.
 pub struct Differences<D> {
@@ -34,14 +35,14 @@ impl<D: Copy> Differences<D> {
         }
     }
 
-    /// Takes in a difference, with the reference's and the candidate's value if both are numbers.
-    pub fn add(&mut self, numbers: Option<(f64, f64)>, difference: D) {
+    /// Takes in a difference, with how far the two values are apart if both are numbers.
+    pub fn add(&mut self, gap: Option<Gap>, difference: D) {
         self.count += 1;
-        let apart = numbers.map(|(reference, candidate)| apart(reference, candidate));
+        let apart = gap.map(|gap| gap.apart);
         self.max_abs = self.max_abs.max(apart.unwrap_or_default());
         self.sum_abs += apart.unwrap_or_default();
-        if let (Some(tolerance), Some((reference, candidate))) = (self.tolerance, numbers)
-            && tolerance.allows(reference, candidate)
+        if let (Some(tolerance), Some(gap)) = (self.tolerance, gap)
+            && tolerance.covers(gap)
         {
             return;
         }
@@ -53,13 +54,4 @@ impl<D: Copy> Differences<D> {
             (self.largest, self.largest_beyond) = (Some(difference), apart);
         }
     }
-}
-
-/// By how much two numbers differ: infinite if only one of them is finite, or a NaN.
-pub fn apart(left: f64, right: f64) -> f64 {
-    if left == right || left.is_nan() && right.is_nan() {
-        return 0.0;
-    }
-    let apart = (left - right).abs();
-    if apart.is_nan() { f64::INFINITY } else { apart }
 }

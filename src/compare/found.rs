@@ -3,7 +3,6 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use safetensors::SafeTensors;
 use serde::Serialize;
 
 use super::files::Kind;
@@ -13,7 +12,6 @@ use super::tensors::{TensorDifference, TensorReport};
 use super::text::{Close, TextDifference};
 use super::trace::TraceReport;
 use super::{Error, Options, count, differ, metrics, tensors, text};
-use crate::torch::state_dict;
 use crate::util::file;
 use crate::util::text::shown;
 
@@ -21,8 +19,14 @@ use crate::util::text::shown;
 pub struct FileReport {
     pub name: String,
     pub verdict: Verdict,
+    /// Why it was this file, where that is not plain.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
     #[serde(flatten)]
     pub found: Found,
+    /// The reference's file and the candidate's, by path below their folders.
+    #[serde(skip)]
+    pub paths: [PathBuf; 2],
 }
 
 /// What was found in a file of a kind.
@@ -53,6 +57,20 @@ pub enum Found {
 }
 
 impl FileReport {
+    fn new(name: &str, found: Found) -> FileReport {
+        let verdict = found.verdict();
+        FileReport { name: shown(name), verdict, note: None, found, paths: Default::default() }
+    }
+
+    /// Without the states of optimizer and generator that a checkpoint holds.
+    pub fn without_states(mut self) -> FileReport {
+        if let Found::Tensors { tensors, .. } = &mut self.found {
+            tensors.retain(|tensor| !tensor.is_state);
+            self.verdict = self.found.verdict();
+        }
+        self
+    }
+
     pub fn incomparable(name: &str, reason: &str) -> FileReport {
         FileReport::incomparable_beside(name, reason, None)
     }
@@ -61,7 +79,7 @@ impl FileReport {
     pub fn incomparable_beside(name: &str, reason: &str, pickle: Option<PathBuf>) -> FileReport {
         let pickle = pickle.map(|path| shown(&path.to_string_lossy()));
         let found = Found::Incomparable { reason: shown(reason), pickle };
-        FileReport { name: shown(name), verdict: Verdict::Incomparable, found }
+        FileReport::new(name, found)
     }
 
     pub fn of_files(
@@ -95,9 +113,11 @@ impl FileReport {
             Kind::Metrics => both(not_empty(reference), not_empty(candidate))
                 .map(|_| Found::of_metrics(reference.1, candidate.1, options)),
             Kind::Tensors => {
-                both(safetensors(reference), safetensors(candidate)).map(|(a, b)| Found::Tensors {
-                    is_other_header: reference.1 != candidate.1,
-                    tensors: tensors::between(&a, &b, options),
+                let is_other_header = reference.1 != candidate.1;
+                let named = |side| tensors::named_in(side, options.rename);
+                both(named(reference), named(candidate)).map(|(a, b)| Found::Tensors {
+                    is_other_header,
+                    tensors: tensors::between(&a, &b, options.tolerance),
                 })
             }
             Kind::Text => Ok(Found::of_texts(reference.1, candidate.1, options)),
@@ -108,7 +128,7 @@ impl FileReport {
 
     fn of(name: &str, found: Result<Found, String>) -> FileReport {
         match found {
-            Ok(found) => FileReport { name: shown(name), verdict: found.verdict(), found },
+            Ok(found) => FileReport::new(name, found),
             Err(reason) => FileReport::incomparable(name, &reason),
         }
     }
@@ -120,10 +140,12 @@ impl FileReport {
 
 impl Found {
     fn of_metrics(reference: &[u8], candidate: &[u8], options: &Options) -> Found {
-        let rows = metrics::rows(reference).count() - 1;
+        let rows = metrics::rows(reference);
+        if reference == candidate {
+            return Found::Metrics { rows, difference: None, first_line: None };
+        }
         let difference = MetricsDifference::between(reference, candidate, options.tolerance).map(Box::new);
-        let is_told = reference == candidate || difference.is_some();
-        let first_line = (!is_told).then(|| TextDifference::between(reference, candidate));
+        let first_line = difference.is_none().then(|| TextDifference::between(reference, candidate));
         Found::Metrics { rows, difference, first_line }
     }
 
@@ -184,10 +206,6 @@ impl Found {
 
 fn not_empty((path, table): (&Path, &[u8])) -> Result<(), Error> {
     if table.trim_ascii().is_empty() { Err(Error::Empty(path.to_owned())) } else { Ok(()) }
-}
-
-fn safetensors<'a>((path, bytes): (&Path, &'a [u8])) -> Result<SafeTensors<'a>, Error> {
-    state_dict::open(bytes).map_err(|error| Error::Safetensors(path.to_owned(), error))
 }
 
 /// Both values, or what is wrong with both: who has two broken files should not learn of them one by one.

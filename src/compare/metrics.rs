@@ -1,18 +1,23 @@
-//! `metrics.csv` by cells. They are compared as they are written, because the file promises Python's `repr` of each
-//! value; as numbers only for the size of a difference.
+//! `metrics.csv` by cells: of each epoch and step the values of each column. They are compared as they are written, because
+//! the file promises Python's `repr` of each value; as numbers only for the size of a difference.
+
+mod how;
+mod table;
 
 use std::fmt;
 
 use serde::Serialize;
 
-use super::differences::{Differences, apart};
-use super::{Tolerance, differ};
+use super::differences::Differences;
+use super::element::Gap;
+use super::{Tolerance, count, differ};
 use crate::util::text::excerpt;
+use table::{Column, Table, Values};
 
-/// In which cells two tables differ, and in how many rows.
+/// In which cells two tables differ, and what only one of them has.
 #[derive(Debug, Serialize)]
 pub struct MetricsDifference {
-    /// The cells of the rows that both have.
+    /// The values in the columns and rows that both have, those of epoch and step not counted.
     pub cells: usize,
     pub differing: usize,
     /// By more than the tolerance allows.
@@ -21,17 +26,25 @@ pub struct MetricsDifference {
     pub largest: Option<Cell>,
     /// The rows of the reference, and of the candidate.
     pub rows: [usize; 2],
+    /// The columns that only the reference has, and only the candidate.
+    pub only_columns: [Vec<String>; 2],
+    /// The rows that only the reference has, and only the candidate: those of another epoch or step, or without these the
+    /// ones behind the other's last.
+    pub only_rows: [Option<OnlyRows>; 2],
+    /// What besides is written in another way, such as the line ends.
+    pub written_otherwise: Vec<String>,
     pub max_abs_difference: f64,
     #[serde(skip)]
     pub sum_abs: f64,
+    #[serde(skip)]
+    is_tolerant: bool,
 }
 
 /// A cell by its row, counted from 1, and its column; with the row's epoch and step, where the table has them.
 #[derive(Debug, Serialize)]
 pub struct Cell {
-    pub row: usize,
-    pub epoch: Option<String>,
-    pub step: Option<String>,
+    #[serde(flatten)]
+    pub place: Place,
     pub column: String,
     pub reference: String,
     pub candidate: String,
@@ -39,86 +52,135 @@ pub struct Cell {
     pub apart: Option<f64>,
 }
 
+/// A row, counted from 1 in the reference, or in the candidate if only that has it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Place {
+    pub row: usize,
+    pub epoch: Option<String>,
+    pub step: Option<String>,
+}
+
+/// Rows that only one side has.
+#[derive(Debug, Serialize)]
+pub struct OnlyRows {
+    pub rows: usize,
+    pub first: Place,
+    pub last: Place,
+}
+
+/// A cell that differs, before it is known whether it is told.
+#[derive(Clone, Copy)]
+struct Pair<'a> {
+    /// The reference's row, or the candidate's; counted from 0.
+    row: (usize, usize),
+    column: Column<'a>,
+    values: [&'a [u8]; 2],
+}
+
 impl MetricsDifference {
-    /// None if cells do not tell the tables apart: the header is another one, rows are ragged, or only line ends differ.
+    /// Of two files that are not the same. None if one of them is no table: a row has more or fewer cells than the header.
     pub fn between(reference: &[u8], candidate: &[u8], tolerance: Option<Tolerance>) -> Option<Self> {
-        let (mut left, mut right) = (rows(reference), rows(candidate));
-        let header = left.next()?;
-        let columns = cells(header).count();
-        if right.next()? != header {
-            return None;
-        }
-        let (mut both, mut differences) = (0, Differences::new(tolerance));
-        let rows = loop {
-            match (left.next(), right.next()) {
-                (Some(a), Some(b)) if [a, b].iter().all(|row| cells(row).count() == columns) => {
-                    both += 1;
-                    let pairs = cells(a).zip(cells(b)).enumerate();
-                    for (column, (x, y)) in pairs.filter(|(_, (x, y))| x != y) {
-                        // Counts are no measurements: no tolerance covers another epoch or step.
-                        let numbers = number(x).zip(number(y)).filter(|_| !is_count(x) || !is_count(y));
-                        differences.add(numbers, (both, [a, b], column));
+        let tables = [Table::parse(reference)?, Table::parse(candidate)?];
+        let common = tables[0].common(&tables[1]);
+        let has_keys = tables.iter().all(Table::has_keys);
+        let [left, right] = tables.each_ref().map(|table| table.values(has_keys));
+        let (mut cells, mut differences) = (0, Differences::new(tolerance));
+        for key in left.order.iter().chain(right.order.iter().filter(|key| !left.by_key.contains_key(*key))) {
+            let rows = (left.by_key.get(key), right.by_key.get(key));
+            let (Some(a), Some(b)) = rows else { continue };
+            let mut pairs = vec![];
+            for column in common.iter().filter(|column| !(has_keys && column.is_key())) {
+                let [a, b] = [a, b].map(|rows| rows.get(column).map_or(&[][..], Vec::as_slice));
+                cells += a.len().max(b.len());
+                for i in 0..a.len().max(b.len()) {
+                    let values = [a, b].map(|values| values.get(i).map_or(&[][..], |(_, value)| *value));
+                    if values[0] == values[1] {
+                        continue;
                     }
+                    let row = a.get(i).map(|(row, _)| (0, *row)).or(b.get(i).map(|(row, _)| (1, *row)));
+                    pairs.push(Pair { row: row.unwrap_or_default(), column: *column, values });
                 }
-                (Some(_), Some(_)) => return None,
-                (Some(_), None) => break [both + 1 + left.count(), both],
-                (None, Some(_)) => break [both, both + 1 + right.count()],
-                (None, None) => break [both; 2],
             }
-        };
-        if differences.count == 0 && rows[0] == rows[1] {
-            return None;
+            // A step may have several rows: the first difference is that of the first row.
+            pairs.sort_by_key(|pair| pair.row);
+            pairs.into_iter().for_each(|pair| differences.add(pair.gap(), pair));
         }
-        let cell = |(row, rows, column)| Cell::new(header, row, rows, column);
+        let only =
+            |side: usize, rows: &Values, other: &Values| only_rows(&tables[side], rows, other, &common);
+        let cell = |pair| Cell::new(&tables, &pair);
         Some(Self {
-            cells: both * columns,
+            cells,
             differing: differences.count,
             beyond_tolerance: differences.beyond,
             first: differences.first.map(cell),
             largest: differences.largest.map(cell),
-            rows,
+            rows: tables.each_ref().map(|table| table.rows.len()),
+            only_columns: [(0, 1), (1, 0)].map(|(side, other)| tables[side].only(&tables[other])),
+            only_rows: [only(0, &left, &right), only(1, &right, &left)],
+            written_otherwise: how::written_otherwise([reference, candidate], &tables),
             max_abs_difference: differences.max_abs,
             sum_abs: differences.sum_abs,
+            is_tolerant: tolerance.is_some(),
         })
     }
 
-    /// Whether the tolerance allows for every difference.
+    /// Whether a tolerance allows for every difference in the columns that both have, if these have values at all.
     pub fn is_close(&self) -> bool {
-        self.beyond_tolerance == 0 && self.rows[0] == self.rows[1]
+        self.is_tolerant
+            && self.beyond_tolerance == 0
+            && self.only_rows.iter().all(Option::is_none)
+            && self.cells > 0
+    }
+}
+
+/// The rows of a table whose key the other lacks, and that have a value which the other could have.
+fn only_rows(table: &Table, rows: &Values, other: &Values, common: &[Column]) -> Option<OnlyRows> {
+    let mut only: Vec<usize> = vec![];
+    for (key, values) in rows.by_key.iter().filter(|(key, _)| !other.by_key.contains_key(*key)) {
+        let told = values.iter().filter(|(column, _)| common.contains(column) && !column.is_key());
+        only.extend(told.flat_map(|(_, values)| values.iter().map(|(row, _)| row)));
+        // A row of nothing but its key.
+        if values.keys().all(Column::is_key) {
+            only.extend(&rows.rows_of[key]);
+        }
+    }
+    only.sort_unstable();
+    only.dedup();
+    let place = |row: &usize| table.place(*row);
+    Some(OnlyRows { rows: only.len(), first: place(only.first()?), last: place(only.last()?) })
+}
+
+impl Pair<'_> {
+    /// None if one of them is no number, or they are an epoch or a step: no tolerance covers another count of these.
+    fn gap(&self) -> Option<Gap> {
+        let [a, b] = self.values.map(|value| str::from_utf8(value).ok());
+        Gap::of_texts(a?, b?).filter(|_| !self.column.is_key())
     }
 }
 
 impl Cell {
-    fn new(header: &[u8], row: usize, rows: [&[u8]; 2], column: usize) -> Self {
-        let named = |name: &[u8]| {
-            let column = cells(header).position(|column| column == name)?;
-            Some(shown(cells(rows[0]).nth(column)?))
-        };
-        let cell = |row| cells(row).nth(column).unwrap_or_default();
-        let [reference, candidate] = rows.map(cell);
-        Self {
-            row,
-            epoch: named(b"epoch"),
-            step: named(b"step"),
-            column: shown(cell(header)),
-            reference: shown(reference),
-            candidate: shown(candidate),
-            apart: number(reference).zip(number(candidate)).map(|(a, b)| apart(a, b)),
-        }
+    fn new(tables: &[Table; 2], pair: &Pair) -> Self {
+        let (side, row) = pair.row;
+        let [reference, candidate] = pair.values.map(shown);
+        let [a, b] = pair.values.map(|value| str::from_utf8(value).ok());
+        let gap = a.zip(b).and_then(|(a, b)| Gap::of_texts(a, b));
+        let column = shown(pair.column.name);
+        Self { place: tables[side].place(row), column, reference, candidate, apart: gap.map(|gap| gap.apart) }
     }
 }
 
 impl fmt::Display for MetricsDifference {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let [left, right] = self.rows;
         let Self { cells, differing, beyond_tolerance: beyond, .. } = *self;
-        match differing {
-            0 => f.write_str("no difference in the rows that both have")?,
+        match (differing, cells) {
+            (0, 0) => f.write_str("there is no cell that both have")?,
+            (0, 1) => f.write_str("the one cell that both have is the same")?,
+            (0, _) => write!(f, "all {cells} cells that both have are the same")?,
             _ => f.write_str(&differ(differing, cells, "cell"))?,
         }
         match beyond {
             _ if beyond == differing => {}
-            0 if left == right => write!(f, ", by {:.3e} at most", self.max_abs_difference)?,
+            0 if self.is_close() => write!(f, ", by {:.3e} at most", self.max_abs_difference)?,
             0 => f.write_str(", none by more than the tolerance")?,
             _ => write!(f, ", {beyond} by more than the tolerance")?,
         }
@@ -127,45 +189,52 @@ impl fmt::Display for MetricsDifference {
                 write!(f, "\n    {which} in {cell}")?;
             }
         }
-        if left != right {
-            let (both, side) = (left.min(right), if left > right { "reference" } else { "candidate" });
-            write!(f, "\n    from row {} on only in the {side}: {left} and {right} rows", both + 1)?;
+        for (side, columns) in ["reference", "candidate"].into_iter().zip(&self.only_columns) {
+            if !columns.is_empty() {
+                let noun = if columns.len() == 1 { "column" } else { "columns" };
+                write!(f, "\n    {noun} only in the {side}: {}", columns.join(", "))?;
+            }
+        }
+        for (side, rows) in ["reference", "candidate"].into_iter().zip(&self.only_rows) {
+            if let Some(OnlyRows { rows, first, last }) = rows {
+                write!(f, "\n    {} only in the {side}: {first}", count(*rows, "row"))?;
+                if *rows > 1 {
+                    write!(f, " to {last}")?;
+                }
+            }
+        }
+        if !self.written_otherwise.is_empty() {
+            write!(f, "\n    written otherwise: {}", self.written_otherwise.join("; "))?;
         }
         Ok(())
     }
 }
 
-impl fmt::Display for Cell {
+impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let Self { row, column, reference, candidate, .. } = self;
-        write!(f, "row {row}")?;
+        write!(f, "row {}", self.row)?;
         let place = [("epoch", &self.epoch), ("step", &self.step)];
         let place: Vec<_> =
             place.iter().filter_map(|(name, cell)| Some(format!("{name} {}", (*cell).as_ref()?))).collect();
-        if !place.is_empty() {
-            write!(f, " ({})", place.join(", "))?;
-        }
-        write!(f, ", {column}: reference {reference}, candidate {candidate}")?;
+        if place.is_empty() { Ok(()) } else { write!(f, " ({})", place.join(", ")) }
+    }
+}
+
+impl fmt::Display for Cell {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let Self { place, column, reference, candidate, .. } = self;
+        write!(f, "{place}, {column}: reference {reference}, candidate {candidate}")?;
         self.apart.map_or(Ok(()), |apart| write!(f, " ({apart:?} apart)"))
     }
 }
 
-/// The header and the rows below it, all without their line ends.
-pub fn rows(table: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let rows = table.strip_suffix(b"\n").unwrap_or(table).split(|&byte| byte == b'\n');
-    rows.map(|row| row.strip_suffix(b"\r").unwrap_or(row))
-}
-
-fn cells(row: &[u8]) -> impl Iterator<Item = &[u8]> {
-    row.split(|&byte| byte == b',')
-}
-
-fn is_count(cell: &[u8]) -> bool {
-    cell.iter().all(u8::is_ascii_digit)
-}
-
-fn number(cell: &[u8]) -> Option<f64> {
-    str::from_utf8(cell).ok()?.parse().ok()
+/// How many rows a table has below its header, without those that are empty.
+pub fn rows(table: &[u8]) -> usize {
+    table
+        .split(|byte| matches!(byte, b'\n' | b'\r'))
+        .filter(|line| !line.is_empty())
+        .count()
+        .saturating_sub(1)
 }
 
 fn shown(cell: &[u8]) -> String {

@@ -4,9 +4,11 @@
 //! `metrics.csv` and `stdout.txt` and about every tensor of a `*.safetensors`, whose header may be written in another
 //! way; hashes about every step of a `*.trace`. Files of two folders are paired by their path below the folder. Pictures
 //! are left out, and so are folders named `checkpoints` (Lightning fills them with pickles), unless they are what is
-//! compared.
+//! compared, or a run's newest weights are in its last checkpoint. What wraps a model in Python, such as `module.` before
+//! every name, does not count.
 //!
-//! The comparison proves parity, so whatever it cannot read counts as [`Verdict::Incomparable`] and never as equal.
+//! The comparison proves parity, so whatever it cannot read counts as [`Verdict::Incomparable`] and never as equal, and so
+//! does a run of which no weights were compared.
 //!
 //! ```
 //! use islp_mnist::compare::{Options, Report, Verdict, compare};
@@ -27,6 +29,7 @@ mod differences;
 mod element;
 mod error;
 mod files;
+mod folders;
 mod found;
 mod metrics;
 mod options;
@@ -35,17 +38,20 @@ mod tensors;
 mod text;
 mod tolerance;
 mod trace;
+mod weights;
 
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 pub use error::Error;
-use files::{Kind, is_folder, list, list_run_json, pickle_beside};
+use files::{Kind, is_folder};
+use folders::compare_folders;
 pub(crate) use found::{FileReport, Found};
 pub(crate) use options::{GIT_COMMIT, OWN_VERSIONS};
 pub use report::{Report, Verdict};
 pub use tolerance::Tolerance;
 pub(crate) use trace::Growth;
+
+use crate::util::text::count;
 
 /// How to compare.
 ///
@@ -62,11 +68,14 @@ pub struct Options {
     pub tolerance: Option<Tolerance>,
     /// The name that counts of a tensor that has several; by default every name is its own.
     pub rename: fn(&str) -> String,
+    /// Whether a run of which no weights were compared is as good as the rest of it. By default it is
+    /// [`Verdict::Incomparable`].
+    pub allow_no_weights: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { tolerance: None, rename: str::to_owned }
+        Self { tolerance: None, rename: str::to_owned, allow_no_weights: false }
     }
 }
 
@@ -91,45 +100,6 @@ pub fn compare(reference: &Path, candidate: &Path, options: &Options) -> Result<
     }
 }
 
-fn compare_folders(reference: &Path, candidate: &Path, options: &Options) -> Result<Report, Error> {
-    let (left, right) = (list(reference)?, list(candidate)?);
-    if left.is_empty() && right.is_empty() {
-        return Err(Error::NoFiles(reference.to_owned(), candidate.to_owned()));
-    }
-    let only = |file: &Path, side: &str, other: &Path| {
-        let pickle = pickle_beside(other, file).filter(|_| matches!(Kind::of(file), Ok(Kind::Tensors)));
-        FileReport::incomparable_beside(&file.to_string_lossy(), &format!("only in the {side}"), pickle)
-    };
-    let report = |file: &PathBuf| {
-        Ok(match (left.contains(file), right.contains(file)) {
-            (true, false) => only(file, "reference", candidate),
-            (false, true) => only(file, "candidate", reference),
-            _ => {
-                let name = file.to_string_lossy();
-                FileReport::of_files(
-                    Kind::of(file)?,
-                    &name,
-                    &reference.join(file),
-                    &candidate.join(file),
-                    options,
-                )
-            }
-        })
-    };
-    // Traces last: they say why the others differ.
-    let (traces, others): (Vec<_>, Vec<_>) =
-        left.union(&right).partition(|file| matches!(Kind::of(file), Ok(Kind::Trace)));
-    let files = others.into_iter().chain(traces).map(report).collect::<Result<Vec<_>, Error>>()?;
-    let mut report = Report::new(files, options);
-    let [left, right] =
-        [(reference, &left), (candidate, &right)].map(|(folder, files)| list_run_json(folder, files));
-    let both: BTreeSet<&PathBuf> = left.intersection(&right).collect();
-    for file in both {
-        report.options.extend(options::differences(file, &reference.join(file), &candidate.join(file)));
-    }
-    Ok(report)
-}
-
 /// Compares the contents of two files of one name, whose ending says their kind.
 ///
 /// # Errors
@@ -140,12 +110,12 @@ pub fn compare_contents(name: &Path, reference: &[u8], candidate: &[u8]) -> Resu
     Ok(Report::new(vec![file], &options))
 }
 
-/// `1 file`, `2 files`.
-fn count(n: usize, noun: &str) -> String {
-    format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
-}
-
 /// `1 of 2 values differs`.
 fn differ(n: usize, of: usize, noun: &str) -> String {
     format!("{n} of {} {}", count(of, noun), if n == 1 { "differs" } else { "differ" })
+}
+
+/// `1 number differs`.
+fn numbers_differ(n: usize) -> String {
+    format!("{} {}", count(n, "number"), if n == 1 { "differs" } else { "differ" })
 }

@@ -21,6 +21,13 @@ pub const OWN_VERSIONS: [&str; 5] = ["islp_mnist", "tch", "python", "pytorch_lig
 /// The commit of its source likewise.
 pub const GIT_COMMIT: &str = "git_commit";
 
+const COMMAND: &str = "command";
+/// The command of a run.json that says none.
+const TRAIN: &str = "train";
+/// Why runs of `train` and `reproduce` differ, whatever the options.
+const DRAWS: &str = "with one seed and the same options they differ from the first weight on, because the notebook looks at \
+    two batches before it makes a model, and draws random numbers for that";
+
 /// Something in which two runs differ that are compared.
 #[derive(Debug, Serialize)]
 pub struct OptionDifference {
@@ -37,11 +44,30 @@ pub struct OptionDifference {
 pub fn differences(name: &Path, reference: &Path, candidate: &Path) -> Vec<OptionDifference> {
     let (Some(left), Some(right)) = (read(reference), read(candidate)) else { return vec![] };
     let mut differences = vec![];
+    let [a, b] = [&left, &right].map(|run| run["command"].as_str().unwrap_or(TRAIN));
+    if a != b {
+        differences.push(OptionDifference {
+            file: shown(&name.to_string_lossy()),
+            section: COMMAND.to_owned(),
+            name: COMMAND.to_owned(),
+            reference: Some(shown(a)),
+            candidate: Some(shown(b)),
+        });
+    }
+    // What only one of two commands takes is no option in which they differ.
+    let is_of_both = |left: &Map<String, Value>, right: &Map<String, Value>, field: &String| {
+        a == b || left.contains_key(field) && right.contains_key(field)
+    };
     for section in SECTIONS {
         let (left, right) = (fields(&left, section), fields(&right, section));
         let names: BTreeSet<&String> = left.keys().chain(right.keys()).collect();
         let is_own = |field: &str| OWN_VERSIONS.contains(&field) || field == GIT_COMMIT;
-        for field in names.into_iter().filter(|field| section != "environment" || !is_own(field)) {
+        let is_passed_over = |field: &String| match section {
+            "environment" => is_own(field),
+            "options" => !is_of_both(&left, &right, field),
+            _ => false,
+        };
+        for field in names.into_iter().filter(|field| !is_passed_over(field)) {
             let [reference, candidate] =
                 [left.get(field), right.get(field)].map(|value| value.and_then(text));
             if reference != candidate {
@@ -77,13 +103,19 @@ fn text(value: &Value) -> Option<String> {
 impl fmt::Display for OptionDifference {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let Self { file, section, name, reference, candidate } = self;
-        let name = if section == "options" {
-            format!("--{}", name.replace('_', "-"))
-        } else {
-            format!("{section} {name}")
+        let name = match section.as_str() {
+            "options" => format!("--{}", name.replace('_', "-")),
+            COMMAND => name.clone(),
+            _ => format!("{section} {name}"),
         };
         let [reference, candidate] =
             [reference, candidate].map(|value| value.as_deref().unwrap_or("not given"));
-        write!(f, "{file}: {name}: reference {reference}, candidate {candidate}")
+        write!(f, "{file}: {name}: reference {reference}, candidate {candidate}")?;
+        if section == COMMAND
+            && ["train", "reproduce"].iter().all(|command| [reference, candidate].contains(command))
+        {
+            write!(f, "; {DRAWS}")?;
+        }
+        Ok(())
     }
 }

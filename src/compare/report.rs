@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::found::{FileReport, Found};
 use super::options::OptionDifference;
 use super::tensors::TensorReport;
-use super::{Options, Tolerance, count};
+use super::{Options, Tolerance, count, numbers_differ};
 
 /// What a comparison says, from good to bad.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -29,17 +29,26 @@ pub struct Report {
     pub(crate) files: Vec<FileReport>,
     pub(crate) options: Vec<OptionDifference>,
     pub(super) tolerance: Option<Tolerance>,
+    /// The runs of which no weights were compared, by path below the folders; an empty one is the folder itself.
+    pub(super) without_weights: Vec<String>,
+    pub(super) allow_no_weights: bool,
+    /// Whether one of these has weights in a pickle.
+    pub(super) has_pickles: bool,
 }
 
 impl Report {
     pub(super) fn new(files: Vec<FileReport>, options: &Options) -> Self {
-        Self { files, options: vec![], tolerance: options.tolerance }
+        let Options { tolerance, allow_no_weights, .. } = *options;
+        let (options, without_weights) = (vec![], vec![]);
+        Self { files, options, tolerance, without_weights, allow_no_weights, has_pickles: false }
     }
 
     /// The worst that was found.
     pub fn verdict(&self) -> Verdict {
-        // No file at all proves nothing.
-        self.files.iter().map(|file| file.verdict).max().unwrap_or(Verdict::Incomparable)
+        // No file at all proves nothing, nor do metrics that are the same.
+        let worst = self.files.iter().map(|file| file.verdict).max().unwrap_or(Verdict::Incomparable);
+        let is_proof = self.without_weights.is_empty() || self.allow_no_weights;
+        if is_proof || worst == Verdict::Different { worst } else { Verdict::Incomparable }
     }
 
     /// All of it as JSON; docs/json.md has the fields.
@@ -54,14 +63,16 @@ impl Report {
             options: &'a [OptionDifference],
             /// For `--trace-steps`.
             steps_to_keep: Option<(usize, usize)>,
+            without_weights: &'a [String],
             files: &'a [FileReport],
         }
-        let Self { files, options, tolerance } = self;
+        let Self { files, options, tolerance, without_weights, .. } = self;
         let json = Json {
             verdict: self.verdict(),
             tolerance: *tolerance,
             options,
             steps_to_keep: self.steps_to_keep(),
+            without_weights,
             files,
         };
         serde_json::to_string_pretty(&json).expect("a report goes into JSON")
@@ -77,7 +88,29 @@ impl Report {
 
     /// Whether weights could not be compared because they lie in a pickle.
     pub fn has_pickle(&self) -> bool {
-        self.files.iter().any(|file| matches!(file.found, Found::Incomparable { pickle: Some(_), .. }))
+        let is_beside = |file: &FileReport| matches!(file.found, Found::Incomparable { pickle: Some(_), .. });
+        self.has_pickles || self.files.iter().any(is_beside)
+    }
+
+    /// Whether weights are all that lacks for a verdict.
+    pub fn lacks_only_weights(&self) -> bool {
+        let is_told = |file: &FileReport| file.verdict <= Verdict::Close;
+        self.verdict() == Verdict::Incomparable && self.files.iter().all(is_told)
+    }
+
+    /// `no weights were compared in MNIST/version_0`.
+    fn no_weights(&self) -> Option<String> {
+        const MOST: usize = 5;
+        let runs: Vec<&str> =
+            self.without_weights.iter().map(String::as_str).filter(|run| !run.is_empty()).collect();
+        Some(match runs.len() {
+            _ if self.without_weights.is_empty() => return None,
+            0 => "no weights were compared".to_owned(),
+            count if count <= MOST => format!("no weights were compared in {}", runs.join(", ")),
+            count => {
+                format!("no weights were compared in {} and {} more", runs[..MOST].join(", "), count - MOST)
+            }
+        })
     }
 
     fn with(&self, verdict: Verdict) -> usize {
@@ -87,55 +120,80 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.files.iter().try_for_each(|file| writeln!(f, "{}: {}", file.name, file.found))?;
+        for FileReport { name, found, note, .. } in &self.files {
+            writeln!(f, "{name}: {found}")?;
+            if let Some(note) = note {
+                writeln!(f, "    {note}")?;
+            }
+        }
         self.options.iter().try_for_each(|option| writeln!(f, "{option}"))?;
+        let is_other = |file: &FileReport| file.verdict != Verdict::Identical;
+        let is_trace = |file: &FileReport| matches!(file.found, Found::Trace(_));
+        if self.tolerance.is_some() && self.files.iter().any(|file| is_other(file) && is_trace(file)) {
+            writeln!(f, "the tolerance does not count in traces, which hold hashes")?;
+        }
+        writeln!(f, "{}", self.sentence())
+    }
+}
+
+impl Report {
+    /// The verdict, and what it is of.
+    fn sentence(&self) -> String {
         let files = count(self.files.len(), "file");
+        let (verdict, no_weights) = (self.verdict(), self.no_weights());
+        if verdict != Verdict::Incomparable {
+            let no_weights = no_weights.map_or(String::new(), |no_weights| format!("; {no_weights}"));
+            return format!("{}{no_weights}", self.found(&files));
+        }
+        let incomparable = self.with(Verdict::Incomparable);
+        let files_and_weights =
+            (incomparable > 0 || no_weights.is_none()).then(|| format!("{incomparable} of {files}"));
+        let lacking: Vec<_> = files_and_weights.into_iter().chain(no_weights).collect();
+        format!("could not compare: {}; {}", lacking.join(", and "), self.found(&files))
+    }
+
+    fn found(&self, files: &str) -> String {
         let tensors: usize = self.files.iter().map(|file| file.tensors().len()).sum();
-        let steps: usize = self
-            .files
-            .iter()
-            .map(|file| match &file.found {
-                Found::Trace(report) => report.steps,
-                _ => 0,
-            })
-            .sum();
-        let mut compared = format!("{files}, {}", count(tensors, "tensor"));
-        if steps > 0 {
-            compared += &format!(", {} traced", count(steps, "step"));
-        }
-        let differing_tensors = |file: &FileReport| {
-            let differ = |tensor: &&TensorReport| {
-                tensor.difference.as_ref().is_some_and(|difference| !difference.is_close())
-            };
-            file.tensors().iter().filter(differ).count()
+        let tensors = count(tensors, "tensor");
+        let steps = self.files.iter().map(|file| match &file.found {
+            Found::Trace(report) => report.steps,
+            _ => 0,
+        });
+        let traced = match steps.sum() {
+            0 => String::new(),
+            steps => format!(", {} traced", count(steps, "step")),
         };
-        let verdict = self.verdict();
-        if verdict == Verdict::Incomparable {
-            write!(f, "could not compare: {} of {files}; ", self.with(Verdict::Incomparable))?;
-        }
+        let differs = |tensor: &&TensorReport| {
+            tensor.difference.as_ref().is_some_and(|difference| !difference.is_close())
+        };
         match (self.with(Verdict::Different), self.with(Verdict::Close), self.with(Verdict::Identical)) {
-            (0, 0, _) if verdict == Verdict::Identical => {
-                writeln!(f, "identical: {compared}, 0 differences")
+            (0, 0, _) if self.verdict() == Verdict::Identical => {
+                format!("identical: {files}, {tensors}{traced}, 0 differences")
             }
-            (0, 0, same) if same > 0 => {
-                writeln!(f, "identical: {same} of {files}, {}", count(tensors, "tensor"))
-            }
+            (0, 0, same) if same > 0 => format!("identical: {same} of {files}, {tensors}"),
             (0, close, _) if close > 0 => {
                 let sizes = self.files.iter().map(|file| file.found.size());
                 let (max, sum, n) =
                     sizes.fold((0f64, 0.0, 0), |(max, sum, n), (m, s, k)| (max.max(m), sum + s, n + k));
                 let Tolerance { atol, rtol } = self.tolerance.unwrap_or_default();
-                writeln!(
-                    f,
-                    "close, not identical: {compared}; {} differ, by {max:.3e} at most and {:.3e} on average (atol \
-                     {atol:?}, rtol {rtol:?})",
-                    count(n, "number"),
-                    sum / n.max(1) as f64
+                let numbers = match n {
+                    0 => "no number differs".to_owned(),
+                    n => format!(
+                        "{}, by {max:.3e} at most and {:.3e} on average",
+                        numbers_differ(n),
+                        sum / n as f64
+                    ),
+                };
+                format!(
+                    "close, not identical: {files}, {tensors}{traced}; {numbers} (atol {atol:?}, rtol {rtol:?})"
                 )
             }
             (different, ..) => {
-                let differing: usize = self.files.iter().map(differing_tensors).sum();
-                writeln!(f, "different: {different} of {files}, {differing} of {}", count(tensors, "tensor"))
+                let tensor_reports = self.files.iter().flat_map(FileReport::tensors);
+                format!(
+                    "different: {different} of {files}, {} of {tensors}",
+                    tensor_reports.filter(differs).count()
+                )
             }
         }
     }

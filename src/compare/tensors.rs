@@ -2,14 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::path::Path;
 
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
 use serde::Serialize;
 
-use super::differences::{Differences, apart};
-use super::element::Element;
-use super::{Options, Tolerance, count, differ};
+use super::differences::Differences;
+use super::element::{Element, Gap, Scalar, apart};
+use super::{Error, Tolerance, count, differ};
+use crate::torch::state_dict::{self, names};
 use crate::util::text::shown;
 
 /// A tensor that both sides have, or one of them.
@@ -19,6 +21,26 @@ pub struct TensorReport {
     pub shape: Vec<usize>,
     /// None if it is identical.
     pub difference: Option<TensorDifference>,
+    /// Its name in the reference's file, or in the candidate's if only that has it.
+    #[serde(skip)]
+    pub written: String,
+    /// Whether it is one that a checkpoint holds beside the weights.
+    #[serde(skip)]
+    pub is_state: bool,
+}
+
+/// A tensor in a file, with its name there.
+pub struct Named<'a> {
+    written: String,
+    is_state: bool,
+    view: TensorView<'a>,
+}
+
+impl Named<'_> {
+    pub fn has_same_bytes(&self, other: &Named) -> bool {
+        let [left, right] = [self, other].map(|tensor| &tensor.view);
+        (left.dtype(), left.shape(), left.data()) == (right.dtype(), right.shape(), right.data())
+    }
 }
 
 /// How a tensor differs.
@@ -30,7 +52,13 @@ pub enum TensorDifference {
     /// Another dtype or shape: the reference's and the candidate's.
     Layout(String, String),
     /// The first byte of those that differ, in a tensor whose values can't be told.
-    Bytes(usize),
+    Bytes {
+        first: usize,
+        kind: String,
+        /// Whether a tolerance was asked for, which does not count here.
+        #[serde(skip)]
+        is_tolerant: bool,
+    },
     Values(Box<ValuesDifference>),
 }
 
@@ -57,8 +85,8 @@ pub struct ValuesDifference {
 #[derive(Debug, Serialize)]
 pub struct Value {
     pub index: Vec<usize>,
-    pub reference: f64,
-    pub candidate: f64,
+    pub reference: Scalar,
+    pub candidate: Scalar,
     /// Both as one writes them.
     #[serde(skip)]
     shown: [String; 2],
@@ -68,38 +96,78 @@ pub struct Value {
 }
 
 /// The tensors of two files, by the names that count.
-pub fn between(reference: &SafeTensors, candidate: &SafeTensors, options: &Options) -> Vec<TensorReport> {
-    let (left, right) = (named(reference, options.rename), named(candidate, options.rename));
-    let names: BTreeSet<&String> = left.keys().chain(right.keys()).collect();
+pub fn between(
+    reference: &BTreeMap<String, Named>,
+    candidate: &BTreeMap<String, Named>,
+    tolerance: Option<Tolerance>,
+) -> Vec<TensorReport> {
+    let names: BTreeSet<&String> = reference.keys().chain(candidate.keys()).collect();
     let report = |name: &String| {
-        let (left, right) = (left.get(name), right.get(name));
-        let shape = left.or(right).map(TensorView::shape).unwrap_or_default().to_vec();
-        let difference = match (left, right) {
-            (Some(left), Some(right)) => difference_of_views(left, right, options.tolerance),
+        let sides = (reference.get(name), candidate.get(name));
+        let tensor = sides.0.or(sides.1)?;
+        let difference = match sides {
+            (Some(left), Some(right)) => difference_of_views(&left.view, &right.view, tolerance),
             (Some(_), None) => Some(TensorDifference::OnlyInReference),
             _ => Some(TensorDifference::OnlyInCandidate),
         };
-        TensorReport { name: shown(name), shape, difference }
+        let (written, is_state) = (tensor.written.clone(), tensor.is_state);
+        Some(TensorReport {
+            name: shown(name),
+            shape: tensor.view.shape().to_vec(),
+            difference,
+            written,
+            is_state,
+        })
     };
-    names.into_iter().map(report).collect()
+    names.into_iter().filter_map(report).collect()
 }
 
-/// The tensors by the names that count. Two names of one tensor count once, if they have the same bytes.
-fn named<'a>(tensors: &SafeTensors<'a>, rename: fn(&str) -> String) -> BTreeMap<String, TensorView<'a>> {
-    let mut named: BTreeMap<String, TensorView> = BTreeMap::new();
-    for (name, view) in tensors.iter() {
-        let new = rename(name);
-        let is_free = new == name || tensors.tensor(&new).is_err() && !named.contains_key(&new);
-        let is_same = |other: TensorView| {
-            (other.dtype(), other.shape(), other.data()) == (view.dtype(), view.shape(), view.data())
-        };
-        if is_free {
-            named.insert(new, view);
-        } else if !tensors.tensor(&new).is_ok_and(is_same) {
-            named.insert(name.to_string(), view);
+/// The tensors in the bytes of the file `path`, by the names that count.
+pub fn named_in<'a>(
+    (path, bytes): (&Path, &'a [u8]),
+    rename: fn(&str) -> String,
+) -> Result<BTreeMap<String, Named<'a>>, Error> {
+    let open = || named(&state_dict::open(bytes)?, rename);
+    open().map_err(|error| Error::Safetensors(path.to_owned(), error))
+}
+
+/// Two names of one tensor count once, if they have the same bytes.
+///
+/// # Errors
+/// Two names that are one without what wraps the model.
+pub fn named<'a>(
+    tensors: &SafeTensors<'a>,
+    rename: fn(&str) -> String,
+) -> Result<BTreeMap<String, Named<'a>>, state_dict::Error> {
+    let views: BTreeMap<String, TensorView> = tensors.tensors().into_iter().collect();
+    let states: BTreeSet<String> =
+        views.keys().filter(|name| names::is_state(name, &views)).cloned().collect();
+    let views = views.into_iter().map(|(written, view)| {
+        let is_state = states.contains(&written);
+        (written.clone(), Named { written, is_state, view })
+    });
+    let written = names::unwrapped(views.collect())?;
+    let (mut named, mut aliases) = (BTreeMap::new(), vec![]);
+    for (name, tensor) in written {
+        let new = rename(&name);
+        if new == name {
+            named.insert(name, tensor);
+        } else {
+            aliases.push((name, new, tensor));
         }
     }
-    named
+    for (name, new, tensor) in aliases {
+        match named.get(&new) {
+            None => {
+                named.insert(new, tensor);
+            }
+            Some(other) if other.has_same_bytes(&tensor) => {}
+            Some(_) => {
+                named.insert(name, tensor);
+            }
+        }
+    }
+    Ok(named)
 }
 
 fn difference_of_views(
@@ -112,33 +180,34 @@ fn difference_of_views(
         let layout = |(dtype, shape)| format!("{dtype} {shape:?}");
         return Some(TensorDifference::Layout(layout((dtype, shape)), layout(other)));
     }
-    difference(Element::of(dtype), shape, reference.data(), candidate.data(), tolerance)
+    difference(&dtype.to_string(), Element::of(dtype), shape, [reference.data(), candidate.data()], tolerance)
 }
 
-/// Of two tensors of one shape and kind.
+/// Of the reference's and the candidate's tensor, both of one shape and kind.
 pub fn difference(
+    kind: &str,
     element: Option<Element>,
     shape: &[usize],
-    reference: &[u8],
-    candidate: &[u8],
+    [reference, candidate]: [&[u8]; 2],
     tolerance: Option<Tolerance>,
 ) -> Option<TensorDifference> {
-    let byte = reference.iter().zip(candidate).position(|(left, right)| left != right)?;
-    let Some(element) = element else { return Some(TensorDifference::Bytes(byte)) };
+    let first = reference.iter().zip(candidate).position(|(left, right)| left != right)?;
+    let Some(element) = element else {
+        let kind = kind.to_owned();
+        return Some(TensorDifference::Bytes { first, kind, is_tolerant: tolerance.is_some() });
+    };
     let size = element.size();
     let (mut differences, mut max_ulps) = (Differences::new(tolerance), Some(0));
     let pairs = reference.chunks_exact(size).zip(candidate.chunks_exact(size)).enumerate();
     for (i, (a, b)) in pairs.filter(|(_, (a, b))| a != b) {
-        let (left, right) = (element.value(a), element.value(b));
-        differences.add(Some((left, right)), (i, a, b));
-        max_ulps = max_ulps.and_then(|max| Some(element.ulps(left, right)?.max(max)));
+        differences.add(Some(Gap::between(element.value(a), element.value(b))), (i, a, b));
+        max_ulps = max_ulps.and_then(|max| Some(element.ulps(a, b)?.max(max)));
     }
     let values = reference.len() / size;
     let value = |(i, a, b)| {
         let (reference, candidate) = (element.value(a), element.value(b));
-        let (shown, distance) =
-            ([element.shown(a), element.shown(b)], distance(element, reference, candidate));
-        Value { index: unravel(i, shape), reference, candidate, shown, distance }
+        let shown = [element.shown(a), element.shown(b)];
+        Value { index: unravel(i, shape), reference, candidate, shown, distance: distance(element, a, b) }
     };
     Some(TensorDifference::Values(Box::new(ValuesDifference {
         values,
@@ -187,7 +256,13 @@ impl fmt::Display for TensorDifference {
             Self::OnlyInReference => f.write_str("only in the reference"),
             Self::OnlyInCandidate => f.write_str("only in the candidate"),
             Self::Layout(reference, candidate) => write!(f, "reference {reference}, candidate {candidate}"),
-            Self::Bytes(first) => write!(f, "the bytes differ, first at byte {first}"),
+            Self::Bytes { first, kind, is_tolerant } => {
+                write!(f, "the bytes differ, first at byte {first}")?;
+                if *is_tolerant {
+                    write!(f, "; the tolerance does not count: values of {kind} are not read as numbers")?;
+                }
+                Ok(())
+            }
             Self::Values(values) => write!(f, "{values}"),
         }
     }
@@ -229,12 +304,13 @@ impl fmt::Display for Value {
 }
 
 /// In ULPs, or relative to the larger value where it is many.
-fn distance(element: Element, left: f64, right: f64) -> String {
-    match element.ulps(left, right) {
-        Some(ulps) => format!(" ({})", count(ulps as usize, "ULP")),
-        None if element.is_float() && left.is_finite() && right.is_finite() => {
-            format!(" (relative difference {:.1e})", apart(left, right) / left.abs().max(right.abs()))
-        }
-        None => String::new(),
+fn distance(element: Element, reference: &[u8], candidate: &[u8]) -> String {
+    if let Some(ulps) = element.ulps(reference, candidate) {
+        return format!(" ({})", count(ulps as usize, "ULP"));
     }
+    let [left, right] = [reference, candidate].map(|bytes| element.value(bytes).as_f64());
+    if !element.is_float() || !left.is_finite() || !right.is_finite() {
+        return String::new();
+    }
+    format!(" (relative difference {:.1e})", apart(left, right) / left.abs().max(right.abs()))
 }

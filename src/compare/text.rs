@@ -5,7 +5,8 @@ use std::fmt;
 use serde::Serialize;
 
 use super::differences::Differences;
-use super::{Tolerance, count};
+use super::element::Gap;
+use super::{Tolerance, numbers_differ};
 use crate::util::text::{LONGEST_SHOWN, excerpt};
 
 /// Where two texts part; lines and the bytes of a line count from 1.
@@ -67,8 +68,7 @@ impl fmt::Display for Close {
         if self.differing == 0 {
             return f.write_str("only the white space differs");
         }
-        let verb = if self.differing == 1 { "differs" } else { "differ" };
-        write!(f, "{} {verb} by {:.3e} at most", count(self.differing, "number"), self.max_abs_difference)
+        write!(f, "{} by {:.3e} at most", numbers_differ(self.differing), self.max_abs_difference)
     }
 }
 
@@ -84,8 +84,8 @@ pub fn close(reference: &[u8], candidate: &[u8], tolerance: Tolerance) -> Option
             (Some(a), Some(b)) => {
                 let (a, b) = (number(a), number(b));
                 let same_around = a.0 == b.0 && a.2 == b.2;
-                let numbers = a.1.zip(b.1).filter(|_| same_around)?;
-                differences.add(Some(numbers), ());
+                let gap = Gap::of_texts(a.1, b.1).filter(|_| same_around)?;
+                differences.add(Some(gap), ());
             }
             _ => return None,
         }
@@ -98,10 +98,10 @@ pub fn close(reference: &[u8], candidate: &[u8], tolerance: Tolerance) -> Option
 }
 
 /// The number in a word such as `0.34},`, and what is around it.
-fn number(word: &str) -> (&str, Option<f64>, &str) {
+fn number(word: &str) -> (&str, &str, &str) {
     let is_digit = |c: char| c.is_ascii_digit();
-    let Some(first) = word.find(is_digit) else { return (word, None, "") };
+    let Some(first) = word.find(is_digit) else { return (word, "", "") };
     let start = if word[..first].ends_with(['-', '+']) { first - 1 } else { first };
     let end = word.rfind(is_digit).map_or(word.len(), |last| last + 1);
-    (&word[..start], word[start..end].parse().ok(), &word[end..])
+    (&word[..start], &word[start..end], &word[end..])
 }

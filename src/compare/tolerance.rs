@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::differences::apart;
+use super::element::{Gap, apart};
 
 /// What `torch.allclose` allows: |candidate - reference| ≤ atol + rtol · |reference|.
 ///
@@ -23,7 +23,10 @@ pub struct Tolerance {
 impl Tolerance {
     /// Whether a candidate's value is close enough to the reference's. Two NaNs are, and equal infinities.
     pub fn allows(self, reference: f64, candidate: f64) -> bool {
-        let apart = apart(reference, candidate);
+        self.covers(Gap { reference, apart: apart(reference, candidate) })
+    }
+
+    pub(super) fn covers(self, Gap { reference, apart }: Gap) -> bool {
         apart == 0.0 || apart.is_finite() && apart <= self.atol + self.rtol * reference.abs()
     }
 }

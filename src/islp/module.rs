@@ -9,6 +9,7 @@ use crate::islp::Error;
 use crate::torch::error::caught;
 use crate::torch::nn::{Layer, LayerInfo};
 use crate::torch::optim::RmsProp;
+use crate::torch::state_dict::names;
 
 /// What Lightning calls a module: everything a training step needs besides the data.
 ///
@@ -90,28 +91,33 @@ impl SimpleModule {
         self.vs.variables().into_iter().collect()
     }
 
-    /// Gives the parameters these values, `model.load_state_dict(tensors)`.
+    /// Gives the parameters these values, `model.load_state_dict(tensors)`. What wraps a model in Python, such as `module.`
+    /// before every name, does not count.
     ///
     /// # Errors
     /// Not just the module's parameters, or not of their shapes. Nothing has changed then.
     pub fn load_state_dict(&mut self, tensors: &BTreeMap<String, Tensor>) -> Result<(), Error> {
         let model = self.info.class_name;
         let mut parameters = self.state_dict();
+        // No two of a map's names become one where all lose the same beginning.
+        let [theirs, ours] = [tensors, &parameters].map(|named| names::wrapper(named.keys()).to_owned());
+        let own = |name: &str| format!("{ours}{}", &name[theirs.len()..]);
+        let given = |name: &str| format!("{theirs}{}", &name[ours.len()..]);
         for (name, tensor) in tensors {
-            let name = name.clone();
-            let Some(parameter) = parameters.get(&name) else {
-                return Err(Error::UnexpectedKey { name, model });
+            let Some(parameter) = parameters.get(&own(name)) else {
+                return Err(Error::UnexpectedKey { name: name.clone(), model });
             };
+            let name = name.clone();
             let (size, expected) = (tensor.size(), parameter.size());
             if size != expected {
                 return Err(Error::SizeMismatch { name, model, size, expected });
             }
         }
-        if let Some(name) = parameters.keys().find(|name| !tensors.contains_key(*name)) {
+        if let Some(name) = parameters.keys().find(|name| !tensors.contains_key(&given(name))) {
             return Err(Error::MissingKey { name: name.clone(), model });
         }
         for (name, parameter) in &mut parameters {
-            no_grad(|| parameter.f_copy_(&tensors[name]))?;
+            no_grad(|| parameter.f_copy_(&tensors[&given(name)]))?;
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use crate::lightning::checkpoint;
 use crate::lightning::error::CheckpointError;
 use crate::notebook::models::Model;
 use crate::torch::generator::Generator;
-use crate::torch::state_dict;
+use crate::torch::state_dict::{self, names};
 use crate::util::text::shown;
 
 /// The weights' file in a run's folder.
@@ -76,7 +76,8 @@ pub fn is_first_layer_silent(module: &SimpleModule, image: &Tensor) -> Result<bo
     Ok(f64::try_from(units.f_max()?)? <= 0.0)
 }
 
-/// The model whose weights are in `path`, a file of weights, a checkpoint, or a run's folder with either.
+/// The model whose weights are in `path`, a file of weights, a checkpoint, or a run's folder with either. What wraps the
+/// model in Python, such as `module.` before every name, does not count.
 ///
 /// # Errors
 /// What is no such file, or does not hold just the parameters of one model.
@@ -93,7 +94,7 @@ pub fn load(path: &Path, device: Device) -> Result<SimpleModule, Error> {
 pub fn module(bytes: &[u8], device: Device) -> Result<SimpleModule, ContentError> {
     let mut views = state_dict::parse(bytes)?;
     checkpoint::retain_weights(bytes, &mut views)?;
-    let mut tensors = state_dict::floats(views)?;
+    let mut tensors = names::unwrapped(state_dict::floats(views)?)?;
     for (name, tensor) in &tensors {
         let is_finite = tensor.f_isfinite().and_then(|finite| finite.f_all()).and_then(bool::try_from);
         if !is_finite.map_err(state_dict::Error::from)? {
@@ -128,10 +129,12 @@ pub(crate) fn find(path: &Path) -> Result<PathBuf, Error> {
     files.into_iter().find(|file| file.exists()).ok_or_else(|| Error::Nothing(path.to_path_buf()))
 }
 
-/// The name that counts of a parameter that Python knows by two.
+/// The name that counts of a parameter that Python knows by two; in a checkpoint also of the optimizer's state for it.
 pub fn canonical_name(name: &str) -> String {
-    let renamed = ALIASES.iter().find_map(|(alias, to)| Some(format!("{to}{}", name.strip_prefix(alias)?)));
-    renamed.unwrap_or_else(|| name.to_owned())
+    let (state, parameter) = name.split_at(names::parameter(name));
+    let renamed =
+        ALIASES.iter().find_map(|(alias, to)| Some(format!("{to}{}", parameter.strip_prefix(alias)?)));
+    renamed.map_or_else(|| name.to_owned(), |renamed| format!("{state}{renamed}"))
 }
 
 fn rename_aliases(tensors: &mut BTreeMap<String, Tensor>) -> Result<(), ContentError> {

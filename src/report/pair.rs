@@ -19,7 +19,7 @@ use crate::chart::{Figure, share_limits};
 use crate::compare::{FileReport, Report, Verdict};
 use crate::torch::state_dict;
 use crate::util::file;
-use crate::util::text::{hex, shown};
+use crate::util::text::{count, hex, shown};
 
 /// A parity run's weights have 1 MB, its trace 40 MB.
 pub const LARGEST: u64 = 1 << 30;
@@ -43,6 +43,8 @@ pub struct PairPage {
     verdict: &'static str,
     sentence: String,
     names: [String; 2],
+    /// How many files and tensors.
+    compared: String,
     values: String,
     files: Vec<FileRow>,
     tensors: Vec<TensorRow>,
@@ -102,6 +104,7 @@ impl Pair<'_> {
             title: format!("{} and {}", names[0], names[1]),
             verdict: verdict(self.report.verdict()),
             sentence: told.lines().last().unwrap_or_default().to_owned(),
+            compared: format!("{} and {}", count(files.len(), "file"), count(tensors.len(), "tensor")),
             values: self.values(),
             files,
             tensors,
@@ -123,20 +126,22 @@ impl Pair<'_> {
     fn files(&self) -> Result<(Vec<FileRow>, Vec<TensorRow>), Error> {
         let (mut files, mut tensors) = (vec![], vec![]);
         for report in &self.report.files {
-            let contents = self.folders.map(|folder| file::read(&folder.join(&report.name), LARGEST).ok());
+            let contents: [_; 2] =
+                std::array::from_fn(|i| file::read(&self.folders[i].join(&report.paths[i]), LARGEST).ok());
             let mut hashes: Vec<_> =
                 contents.iter().flatten().map(|bytes| hex(&Sha256::digest(bytes))).collect();
             hashes.dedup();
             let told = report.found.to_string();
+            let told = told.lines().next().unwrap_or_default();
             files.push(FileRow {
                 name: report.name.clone(),
-                found: told.lines().next().unwrap_or_default().to_owned(),
+                found: report.note.as_ref().map_or(told.to_owned(), |note| format!("{told}; {note}")),
                 verdict: verdict(report.verdict),
                 hashes,
             });
             let views = contents[0].as_deref().and_then(|bytes| state_dict::open(bytes).ok());
             for tensor in report.tensors() {
-                let view = views.as_ref().and_then(|views| views.tensor(&tensor.name).ok());
+                let view = views.as_ref().and_then(|views| views.tensor(&tensor.written).ok());
                 tensors.push(TensorRow {
                     name: format!("{}: {}", report.name, tensor.name),
                     shape: format!("{:?}", tensor.shape),

@@ -14,6 +14,7 @@ use crate::study::{
     pictures, rows_in,
 };
 use crate::util::file;
+use crate::util::text::count;
 
 /// Hundreds of times as much as there is to say of a study or of a run.
 const LARGEST_JSON: u64 = 1 << 20;
@@ -141,7 +142,7 @@ fn difference(difference: &Difference) -> [String; 3] {
         format!("{value:.4}{interval}")
     };
     let Difference { n, mean, wins, outperforms } = difference;
-    [n.to_string(), text(*mean), format!("{}, with {wins} of {n} seeds", text(*outperforms))]
+    [n.to_string(), text(*mean), format!("{}, with {wins} of {}", text(*outperforms), count(*n, "seed"))]
 }
 
 fn row(row: &Row) -> [String; 8] {
@@ -156,7 +157,7 @@ fn row(row: &Row) -> [String; 8] {
         format!("{:.1}", row.seconds),
         hash.chars().take(8).collect(),
         match &row.end {
-            End::MaxEpochs => format!("{} epochs", row.epochs),
+            End::MaxEpochs => count(row.epochs, "epoch"),
             end => String::from(end.clone()),
         },
     ]

@@ -31,8 +31,8 @@ pub fn texts(report: &Report, folders: [&Path; 2]) -> Result<Vec<Texts>, Error> 
     let is_text = |report: &&FileReport| matches!(report.found, Found::Text { .. });
     let mut texts = vec![];
     for report in report.files.iter().filter(is_text) {
-        let read = |folder: &Path| file::read(&folder.join(&report.name), LARGEST);
-        let [left, right] = [read(folders[0])?, read(folders[1])?];
+        let read = |side: usize| file::read(&folders[side].join(&report.paths[side]), LARGEST);
+        let [left, right] = [read(0)?, read(1)?];
         let [left, right] = [left, right].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
         let mut rows = rows(&left, &right);
         let is_cut = rows.len() > MOST_LINES;

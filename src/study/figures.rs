@@ -9,6 +9,7 @@ use super::{End, Error, Row, Summary, Varied};
 use crate::chart::{Bands, Bars, Metric, Stack, valid_points};
 use crate::notebook::models::Model;
 use crate::util::file;
+use crate::util::text::count as counted;
 
 /// A hundred thousand epochs have less.
 const LARGEST_CSV: u64 = 16 << 20;
@@ -104,7 +105,7 @@ fn accuracy(folder: &Path, rows: &[Row]) -> Result<Option<(Bands, String)>, Erro
         }
         let ends = |values: &[f64]| [OUTSIDE, 0.5, 1.0 - OUTSIDE].map(|q| quantile(values, q));
         bands.add(model.class_name(), epochs.iter().map(|(epoch, values)| (*epoch, ends(values))).collect());
-        said.push(format!("{} over {count} seeds", model.class_name()));
+        said.push(format!("{} over {}", model.class_name(), counted(count, "seed")));
     }
     let caption =
         format!("Validation accuracy against epoch, median and where 90 % lie: {}", said.join(", "));
@@ -124,10 +125,10 @@ fn stack(distribution: &Distribution) -> (Stack, String) {
     );
     stack.mark("printed in ISLP_labs", printed_in_labs(*model));
     let caption = format!(
-        "Test accuracy of {} over {} seeds, with what the notebook prints, what versions of the book's own, ISLP_labs, \
-         print, and the error that {IMAGES} test images leave around the mean",
+        "Test accuracy of {} over {}, with what the notebook prints, what versions of the book's own, ISLP_labs, print, \
+         and the error that {IMAGES} test images leave around the mean",
         model.class_name(),
-        accuracies.len()
+        counted(accuracies.len(), "seed")
     );
     (stack, caption)
 }

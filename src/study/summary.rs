@@ -8,6 +8,7 @@ use super::statistics::{
 use super::{End, Row, Varied};
 use crate::notebook::models::Model;
 use crate::torch::Source;
+use crate::util::text::count;
 
 /// The test images of MNIST.
 pub(super) const IMAGES: usize = 10_000;
@@ -193,7 +194,12 @@ impl Display for Distribution {
         )?;
         if *varied == Varied::Seed {
             let (below, n) = (self.below_printed(), accuracies.len());
-            writeln!(f, "  the notebook's      {:.3}    {below} of {n} seeds are below it", printed(*model))?;
+            writeln!(
+                f,
+                "  the notebook's      {:.3}    {below} of {} are below it",
+                printed(*model),
+                count(n, "seed")
+            )?;
         }
         Ok(())
     }
@@ -202,11 +208,11 @@ impl Display for Distribution {
 impl Display for Difference {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
         let Self { n, mean, wins, outperforms } = self;
-        writeln!(f, "MNISTModel and MNIST_MLR, by the {n} seeds of both")?;
+        writeln!(f, "MNISTModel and MNIST_MLR, by the {} of both", count(*n, "seed"))?;
         let Interval { value, low, high } = mean;
         writeln!(f, "  difference          {value:.4}   95 % interval {low:.4} to {high:.4} (bootstrap)")?;
         let Interval { value, low, high } = outperforms;
-        write!(f, "  P(MLP > MLR)        {value:.4}   with {wins} of {n} seeds")?;
+        write!(f, "  P(MLP > MLR)        {value:.4}   with {wins} of {}", count(*n, "seed"))?;
         // Where all agree the bootstrap sees nothing else.
         if (0.0..1.0).contains(low) && low < high {
             write!(f, ", 95 % interval {low:.4} to {high:.4} (bootstrap)")?;

@@ -1,5 +1,7 @@
 //! Tensors by name on disk: `safetensors.torch.save_file` and `load_file`. Read from files of any content.
 
+pub(crate) mod names;
+
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
@@ -40,6 +42,8 @@ pub enum Error {
     Empty(String),
     #[error("{0} holds NaN")]
     Nan(String),
+    #[error("{left} and {right} are one name, {name}, without what wraps the model")]
+    OneName { left: String, right: String, name: String },
     #[error("{name} is of kind {kind:?}, which is not saved")]
     Kind { name: String, kind: Kind },
     #[error(transparent)]

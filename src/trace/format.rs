@@ -88,10 +88,8 @@ pub struct Quantity {
 }
 
 impl Quantity {
-    /// The bytes, where they are kept. None too if they are not as many as shape and kind say.
-    pub fn bytes(&self) -> Option<Vec<u8>> {
-        let (kind, _) = KINDS.iter().find(|(_, name)| *name == self.kind)?;
-        let size = kind.elt_size_in_bytes();
+    /// The bytes, where they are kept. None too if they are not as many as the shape says, with elements of `size` bytes.
+    pub fn bytes(&self, size: usize) -> Option<Vec<u8>> {
         let length = self.shape.iter().try_fold(size, |bytes: usize, &length| bytes.checked_mul(length))?;
         STANDARD.decode(self.data.as_ref()?).ok().filter(|bytes| bytes.len() == length)
     }

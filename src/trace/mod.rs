@@ -9,6 +9,7 @@ mod format;
 mod reader;
 mod sketch;
 mod state;
+mod wrapper;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};

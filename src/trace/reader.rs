@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::trace::Error;
 use crate::trace::format::{FORMAT, Header, Step};
+use crate::trace::wrapper::Wrapper;
 use crate::util::file;
 use crate::util::text::excerpt;
 
@@ -19,6 +20,7 @@ pub struct Reader<R> {
     path: PathBuf,
     input: R,
     line: usize,
+    wrapper: Wrapper,
     /// Whether the last line is only a part of one, because the run was stopped while it wrote.
     pub is_cut: bool,
 }
@@ -39,7 +41,8 @@ impl<R: BufRead> Reader<R> {
     /// # Errors
     /// As [`Reader::open`].
     pub fn new(path: &Path, input: R) -> Result<Self, Error> {
-        let mut reader = Self { path: path.to_path_buf(), input, line: 0, is_cut: false };
+        let (path_buf, wrapper) = (path.to_path_buf(), Wrapper::default());
+        let mut reader = Self { path: path_buf, input, line: 0, wrapper, is_cut: false };
         let not_a_trace = |reason| Error::NotATrace { path: path.to_path_buf(), reason };
         let Some(line) = reader.next_line(LONGEST_HEADER)? else {
             return Err(not_a_trace("its first line is not whole".into()));
@@ -51,18 +54,21 @@ impl<R: BufRead> Reader<R> {
         }
     }
 
-    /// The next step, if there is another whole one.
+    /// The next step, if there is another whole one; the names in it without what wraps the model.
     ///
     /// # Errors
-    /// A line that is no step.
+    /// A line that is no step, or two names in it that become one.
     pub fn next_step(&mut self) -> Result<Option<Step>, Error> {
         let Some(line) = self.next_line(LONGEST_LINE)? else { return Ok(None) };
-        serde_json::from_slice(&line).map(Some).map_err(|error| Error::Line {
-            path: self.path.clone(),
-            line: self.line,
+        let step = serde_json::from_slice(&line).map_err(|error| {
             // The line number in it is always 1.
-            reason: excerpt(error.to_string().split(" at line ").next().unwrap_or_default().as_bytes(), 0),
-        })
+            excerpt(error.to_string().split(" at line ").next().unwrap_or_default().as_bytes(), 0)
+        });
+        let step = step.and_then(|mut step| {
+            self.wrapper.take_off(&mut step)?;
+            Ok(step)
+        });
+        step.map(Some).map_err(|reason| Error::Line { path: self.path.clone(), line: self.line, reason })
     }
 
     fn next_line(&mut self, longest: u64) -> Result<Option<Vec<u8>>, Error> {

@@ -8,6 +8,11 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// `1 file`, `2 files`.
+pub fn count(n: usize, noun: &str) -> String {
+    format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
+}
+
 /// A name or a message as it may go to a terminal: a file must not send it control characters.
 pub fn shown(text: &str) -> String {
     text.chars().map(printable).collect()

@@ -1,6 +1,8 @@
 //! What several test files share.
 #![allow(dead_code)] // each test file is a program of its own and uses a part
 
+pub mod pair;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -26,6 +26,7 @@ use crate::torch::Source;
 use crate::torchvision;
 use crate::util::file;
 use crate::util::path::shell_path;
+use crate::util::text::count;
 use folder::{Settings, StudyFolder};
 use pool::Pool;
 use seeds::{Seeds, Shard};
@@ -165,7 +166,8 @@ fn conclude(folder: &StudyFolder) -> Result<u8> {
     }
     print(&summary.to_string())?;
     let csv = folder.path().join(crate::study::STUDY_CSV);
-    info!("{} runs are in {}", rows.len(), shell_path(&csv));
+    let (runs, verb) = (count(rows.len(), "run"), if rows.len() == 1 { "is" } else { "are" });
+    info!("{runs} {verb} in {}", shell_path(&csv));
     let failed: Vec<&Row> = rows.iter().filter(|row| row.is_failed()).collect();
     if let Some(Row { end: End::Failed(reason), .. }) = failed.first() {
         let run = folder.of(failed[0].key());

@@ -158,10 +158,11 @@ fn what(left: &Quantity, right: &Quantity) -> Option<What> {
     if left.xxh3 == right.xxh3 {
         return None;
     }
-    let tensor = left
-        .bytes()
-        .zip(right.bytes())
-        .and_then(|(a, b)| difference(Element::of_torch(&left.kind), &left.shape, &a, &b, None));
+    let element = Element::of_torch(&left.kind);
+    let bytes = |quantity: &Quantity| quantity.bytes(element?.size());
+    let tensor = bytes(left)
+        .zip(bytes(right))
+        .and_then(|(a, b)| difference(&left.kind, element, &left.shape, [&a, &b], None));
     Some(What::Values { reference: Numbers::of(left), candidate: Numbers::of(right), tensor })
 }
 

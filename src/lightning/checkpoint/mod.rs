@@ -19,7 +19,7 @@ use crate::islp;
 use crate::islp::module::SimpleModule;
 use crate::lightning::error::{CheckpointError, Error};
 use crate::torch::generator::{Generator, states};
-use crate::torch::state_dict;
+use crate::torch::state_dict::{self, names};
 use crate::util::text::shown;
 
 const SQUARE_AVG: &str = "optimizer.square_avg.";
@@ -92,7 +92,8 @@ impl Checkpoint {
             if !generators.contains_key(states::MAIN) {
                 return Err(CheckpointError::Lacks(states::MAIN.into()));
             }
-            Ok((state, hyper_parameters, generators, state_dict::floats(views)?))
+            // Only now: the checksum is over the names as they are written.
+            Ok((state, hyper_parameters, generators, names::unwrapped(state_dict::floats(views)?)?))
         };
         let (state, hyper_parameters, generators, floats) =
             parse().map_err(|reason| Error::Checkpoint { path: path.clone(), reason })?;
@@ -134,8 +135,9 @@ impl Checkpoint {
         if let Some(name) = self.square_avg.keys().find(|name| !self.weights.contains_key(*name)) {
             return Err(state(name, "is of no parameter".into()));
         }
+        let wrapper = names::wrapper(module.state_dict().keys()).len();
         for (name, square_avg) in module.optimizer.square_avg_mut() {
-            let Some(saved) = self.square_avg.get(name) else {
+            let Some(saved) = self.square_avg.get(&name[wrapper..]) else {
                 return Err(CheckpointError::Lacks(format!("{SQUARE_AVG}{name}")));
             };
             let (size, expected) = (saved.size(), square_avg.size());
@@ -197,4 +199,56 @@ pub(crate) fn serialize(
         let json = metadata::write(views, state, hyper_parameters);
         Ok(Some((metadata::KEY, json.map_err(|error| state_dict::Error::Invalid(error.to_string()))?)))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::Device;
+    use tch::nn::VarStore;
+
+    use super::*;
+    use crate::torch::nn::linear;
+
+    /// A module whose parameters have names that begin with `wrapper`.
+    fn module(wrapper: &str, generator: &Generator) -> SimpleModule {
+        let vs = VarStore::new(Device::Cpu);
+        let path = wrapper.split_terminator('.').fold(vs.root(), |path, part| path / part);
+        let layer = linear(path / "layer", 3, 2, generator).unwrap();
+        SimpleModule::classification(Box::new(layer), vs, 0.01).unwrap()
+    }
+
+    #[test]
+    fn a_module_goes_on_from_a_checkpoint_of_one_that_is_wrapped_otherwise() {
+        let state =
+            TrainerState { epoch: 0, global_step: 1, valid_loss: None, metrics_sha256: String::new() };
+        let hyper_parameters = RawValue::from_string("{}".into()).unwrap();
+        let generator = Generator::new(1);
+        for (from, to) in [("module.", ""), ("", "model."), ("model._orig_mod.", "module."), ("", "")] {
+            let saved = module(from, &generator);
+            let bytes = serialize(&saved, &generator, &state, &hyper_parameters).unwrap();
+            let checkpoint = Checkpoint::parse(Path::new("a"), &bytes).unwrap();
+            let mut restored = module(to, &Generator::new(2));
+            checkpoint.restore(&mut restored, &generator).unwrap();
+            let weight = |module: &SimpleModule, wrapper| {
+                module.state_dict()[&format!("{wrapper}layer.weight")].copy()
+            };
+            assert!(weight(&saved, from).equal(&weight(&restored, to)), "{from} into {to}");
+        }
+    }
+
+    #[test]
+    fn a_state_of_one_parameter_under_two_names_is_an_error_that_names_both() {
+        let tensors = ["module.a", "module.optimizer.square_avg.a", "optimizer.square_avg.module.a"];
+        let mut named: BTreeMap<String, Tensor> =
+            tensors.iter().map(|name| (name.to_string(), Tensor::from_slice(&[1f32]))).collect();
+        named.insert(states::MAIN.into(), Tensor::from_slice(&Generator::new(0).get_state()));
+        let state =
+            TrainerState { epoch: 0, global_step: 1, valid_loss: None, metrics_sha256: String::new() };
+        let hyper_parameters = RawValue::from_string("{}".into()).unwrap();
+        let bytes = state_dict::serialize(&named, |views| {
+            Ok(Some((metadata::KEY, metadata::write(views, &state, &hyper_parameters).unwrap())))
+        });
+        let error = Checkpoint::parse(Path::new("a"), &bytes.unwrap()).unwrap_err().to_string();
+        assert!(tensors[1..].iter().all(|name| error.contains(name)), "{error}");
+    }
 }

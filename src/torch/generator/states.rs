@@ -12,6 +12,7 @@ pub(crate) const MAIN: &str = "generator.state";
 const CUDA: &str = "generator.cuda.state";
 /// Of the second stream, where a source of randomness other than the split is varied.
 const VARIED: &str = "generator.varied.state";
+pub(crate) const ALL: [&str; 3] = [MAIN, CUDA, VARIED];
 
 impl Generator {
     /// Those of a training on this device.
