@@ -68,10 +68,8 @@ done
 
 mkdir -p -- "$output"
 if [[ ! -v output_dir ]]; then
-  if command -v flock >/dev/null; then
-    exec 8>"$output/lock"
-    flock -n 8 || die "another parity run is using $output: give this one an --output-dir"
-  fi
+  exec 8>"$output/lock"
+  try_lock 8 || die "another parity run is using $output: give this one an --output-dir"
   rm -rf -- "$output"/{reference,candidate}{,.log} "$output/first" "$output/report.html"
 fi
 

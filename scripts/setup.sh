@@ -94,6 +94,14 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 trap 'exit 129' HUP
 
+# try_lock FILE-DESCRIPTOR: fails if another process has the lock. Says so where there are no locks, and goes on.
+try_lock() {
+  local status=0
+  flock --nonblock "$1" 2>/dev/null || status=$?
+  ((status > 1)) || return "$status"
+  say "nothing can be locked here, so start this only once at a time"
+}
+
 # set_up PART... with the parts reference, libtorch, mnist, peers, pages. Takes no lock where nothing
 # is missing.
 set_up() {
@@ -108,12 +116,10 @@ set_up() {
   done
 
   # Whatever a killed set-up left running holds the lock too, so leftovers are nobody's any more.
-  if command -v flock >/dev/null; then
-    exec 9>"$root/.setup.lock"
-    if ! flock -n 9; then
-      say "another set-up is under way here, waiting for it"
-      run flock 9
-    fi
+  exec 9>"$root/.setup.lock"
+  if ! try_lock 9; then
+    say "another set-up is under way here, waiting for it"
+    run flock 9
   fi
   setting_up=1
   remove_leftovers

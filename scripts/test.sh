@@ -6,8 +6,9 @@
 # --quick runs only the tests that take less than two seconds each. It leaves the Python reference (about 3 GB) out.
 # --cuda fetches libtorch with CUDA even where no NVIDIA driver is found.
 #
-# Tests of a GPU run where there is an NVIDIA driver, those that need root where they are root, those of HTML pages
-# where there are Chromium, Java and Node.js 20. Elsewhere they are listed at the end as ignored.
+# Tests of a GPU run where there is an NVIDIA driver, those that need root where they are root, those of file systems where
+# there is strace, those of HTML pages where there are Chromium, Java and Node.js 20. Elsewhere they are listed at the end
+# as ignored.
 
 source "$(dirname -- "${BASH_SOURCE[0]}")/setup.sh"
 read_options "$@"
@@ -40,8 +41,13 @@ run_where_possible() {
   cargo test --release --test "$2" -- "${ignored[@]}" "$3"
 }
 
-cargo test --release -- --include-ignored --skip on_a_gpu --skip needs_root --skip in_chromium
+may_trace() { strace -qq -o /dev/null true 2>/dev/null; }
+
+cargo test --release -- --include-ignored --skip on_a_gpu --skip needs_root --skip under_strace --skip in_chromium
 run_where_possible may_mount interruption needs_root
+may_trace || say "the tests of file systems that can do less are left out, they need strace"
+run_where_possible may_trace file_systems under_strace
+run_where_possible may_trace scripts under_strace
 run_where_possible nvidia_driver_is_there cuda on_a_gpu
 may_open_pages || say "the tests of pages are left out, they need $(pages_lack)"
 run_where_possible may_open_pages pages in_chromium

@@ -12,6 +12,7 @@ use predicates::str::contains;
 
 const NO_LINKS: &str = "symlink,symlinkat:error=EPERM";
 /// The first is a file's, the second its folder's, and so on.
+const NO_LOCKS: &str = "flock:error=ENOSYS";
 const NO_FOLDER_SYNC: &str = "fsync:error=EINVAL:when=2+2";
 const OPTIONS: &str = "--batch-size 32 --device cpu --threads 1";
 
@@ -141,5 +142,59 @@ fn a_file_that_cannot_be_synchronised_is_an_error_on_both_sides_under_strace() {
         let command = if side { train_py(&lab, &options) } else { rust(&lab, &options) };
         let mut command = assert_cmd::Command::from_std(strace(refused, command));
         command.assert().code(1).stdout("").stderr(contains("run.json: "));
+        let left = names(&lab.path().join("output/MNIST"));
+        assert!(left.is_empty() || refused.contains("EIO"), "no folder of a run that never began: {left:?}");
     }
+}
+
+/// What stderr says of locks.
+fn warnings(command: Command) -> Vec<String> {
+    let assert = assert_cmd::Command::from_std(strace(NO_LOCKS, command)).assert().success();
+    let stderr = String::from_utf8(assert.get_output().stderr.clone()).unwrap();
+    stderr.lines().filter(|line| line.starts_with("warning: ")).map(str::to_string).collect()
+}
+
+fn assert_trains_without_locks(lab: &Lab, is_python: bool, name: &str) {
+    let command = |options: &str| if is_python { train_py(lab, options) } else { rust(lab, options) };
+    let whole = lab.train(&format!("{OPTIONS} --epochs 3 --name whole"));
+    let run = format!("output/{name}/version_0");
+    for options in [format!("{OPTIONS} --epochs 2 --name {name}"), format!("--epochs 3 --resume {run}")] {
+        let warnings = warnings(command(&options));
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
+        assert!(warnings[0].contains(&run) && warnings[0].contains("second process"), "{warnings:?}");
+    }
+    assert_same_run(lab, &run, &whole);
+}
+
+#[test]
+#[ignore = "needs strace"]
+fn without_locks_a_run_goes_on_and_says_what_is_not_guarded_under_strace() {
+    assert_trains_without_locks(&Lab::new(), false, "rust");
+}
+
+#[test]
+#[ignore = "needs the Python reference"]
+fn without_locks_python_goes_on_and_says_what_is_not_guarded_under_strace() {
+    assert_trains_without_locks(&Lab::new(), true, "python");
+}
+
+#[test]
+#[ignore = "needs strace"]
+fn without_locks_a_study_says_once_which_promise_it_loses_under_strace() {
+    let lab = Lab::new();
+    let study = |folder: &str| {
+        let mut command = common::islp_mnist();
+        let options = "study --seeds 0..1 --epochs 1 --batch-size 32 --device cpu --output-dir";
+        command.current_dir(lab.path()).args(options.split_whitespace()).arg(folder);
+        command
+    };
+    let said = warnings(study("without"));
+    assert!(said.len() == 1 && said[0].contains("two commands"), "{said:?}");
+    assert!(study("with").output().unwrap().status.success());
+    let weights = |folder: &str| {
+        let csv = String::from_utf8(lab.read(folder, "study.csv")).unwrap();
+        csv.lines().map(|line| line.split(',').nth(9).unwrap().to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(weights("without"), weights("with"));
+    assert_eq!(weights("with").len(), 5, "a header and four runs");
 }

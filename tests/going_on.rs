@@ -87,20 +87,23 @@ fn a_terminal_that_is_closed_stops_a_run_which_then_goes_on_as_it_was_told_to() 
 }
 
 #[test]
-fn a_terminal_that_is_closed_may_say_so_twice() {
+fn a_terminal_that_is_closed_and_slurm_may_say_so_twice() {
     let folder = tempdir().unwrap();
     // A step takes a good part of a second.
     let options = ["--epochs", "1000", "--batch-size", "48000", "--data-dir"];
-    let child = train_on_a_terminal(folder.path(), &options).arg(data_dir()).spawn().unwrap();
-    wait_until("run.json", || folder.path().join("output/MNIST/version_0/run.json").exists());
-    send(&child, "HUP");
-    // Two signals that wait together are one.
-    sleep(Duration::from_millis(20));
-    send(&child, "HUP");
-    let output = child.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(129), "{output:?}");
-    assert_eq!(command_to_go_on(&output), "train --resume output/MNIST/version_0");
-    assert_eq!(outcome(folder.path().join("output/MNIST/version_0"))["end"], "interrupted");
+    for (version, (signal, exit_code)) in [("HUP", 129), ("USR1", 138)].into_iter().enumerate() {
+        let run = format!("output/MNIST/version_{version}");
+        let child = train_on_a_terminal(folder.path(), &options).arg(data_dir()).spawn().unwrap();
+        wait_until("run.json", || folder.path().join(&run).join("run.json").exists());
+        send(&child, signal);
+        // Two signals that wait together are one.
+        sleep(Duration::from_millis(20));
+        send(&child, signal);
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(exit_code), "{output:?}");
+        assert_eq!(command_to_go_on(&output), format!("train --resume {run}"));
+        assert_eq!(outcome(folder.path().join(&run))["end"], "interrupted");
+    }
 }
 
 #[test]

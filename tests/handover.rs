@@ -248,19 +248,21 @@ fn what_one_side_was_killed_in_the_other_goes_on_with() {
 fn a_signal_stops_python_as_it_stops_rust() {
     let lab = Lab::new();
     let options = "--model mlr --batch-size 1 --num-workers 0 --checkpoint-every 1000";
-    let run = "output/MNIST_MLR/version_0";
-    let mut child = start_endless(Side::Python, &lab, options, run);
-    signal(&child, "TERM");
-    assert_eq!(child.wait().unwrap().code(), Some(143));
-    let outcome = &lab.run_json(run)["outcome"];
-    assert_eq!(outcome["end"], "interrupted");
-    // The epochs that were finished are saved, though no checkpoint was due.
-    let epochs = outcome["epochs"].as_u64().unwrap();
-    let last = fs::read_link(lab.path().join(run).join("checkpoints/last.safetensors")).unwrap();
-    assert!(last.to_str().unwrap().starts_with(&format!("epoch={}-", epochs - 1)), "{last:?}: {outcome}");
-    Side::Rust.train(&lab, &format!("--resume {run} --max-time 0s"));
-    let whole = Side::Rust.train(&lab, &format!("{options} --epochs {}", epochs + 1));
-    assert_same(&lab, run, &whole, "interrupted");
+    for (version, (name, exit_code)) in [("TERM", 143), ("USR1", 138)].into_iter().enumerate() {
+        let run = format!("output/stopped/version_{version}");
+        let mut child = start_endless(Side::Python, &lab, &format!("{options} --name stopped"), &run);
+        signal(&child, name);
+        assert_eq!(child.wait().unwrap().code(), Some(exit_code), "{name}");
+        let outcome = &lab.run_json(&run)["outcome"];
+        assert_eq!(outcome["end"], "interrupted");
+        // The epochs that were finished are saved, though no checkpoint was due.
+        let epochs = outcome["epochs"].as_u64().unwrap();
+        let last = fs::read_link(lab.path().join(&run).join("checkpoints/last.safetensors")).unwrap();
+        assert!(last.to_str().unwrap().starts_with(&format!("epoch={}-", epochs - 1)), "{last:?}: {outcome}");
+        Side::Rust.train(&lab, &format!("--resume {run} --max-time 0s"));
+        let whole = Side::Rust.train(&lab, &format!("{options} --epochs {}", epochs + 1));
+        assert_same(&lab, &run, &whole, name);
+    }
 }
 
 #[test]

@@ -144,7 +144,11 @@ fn a_run_that_is_killed_at_any_moment_goes_on_to_the_same_bytes() {
 
 /// Stops a run by a signal once it has made this file, and has it go on.
 fn stop_and_resume(lab: &Lab, whole: &str, name: &str, until: &str) {
-    let exit_code = if name == "INT" { 130 } else { 143 };
+    let exit_code = match name {
+        "INT" => 130,
+        "USR1" => 138,
+        _ => 143,
+    };
     let run = format!("output/{name}_{}/version_0", until.replace('/', "_"));
     let version_dir = lab.path().join(&run);
     let child = start(lab.path(), &format!("{LONG} --name {name}_{}", until.replace('/', "_")));
@@ -168,6 +172,8 @@ fn the_first_signal_stops_a_run_that_then_goes_on_to_the_same_bytes() {
     let whole = lab.train(&format!("{LONG} --name whole"));
     stop_and_resume(&lab, &whole, "INT", "run.json");
     stop_and_resume(&lab, &whole, "TERM", "checkpoints/best.safetensors");
+    // Slurm's --signal.
+    stop_and_resume(&lab, &whole, "USR1", "metrics.csv");
 }
 
 #[test]

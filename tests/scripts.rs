@@ -8,7 +8,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::{Command, Output};
 
-use common::{checkout, data_dir, stdout_of};
+use common::{checkout, data_dir, stdout_of, strace};
 use tempfile::{TempDir, tempdir};
 
 const FILES: [&str; 4] = [
@@ -46,10 +46,28 @@ fn mirror(folder: &Path, name: &str, change: impl Fn(&str, &mut Vec<u8>)) -> Str
 }
 
 fn fetch_mnist(folder: &Path, mirrors: &str) -> Output {
+    fetching_mnist(folder, mirrors).output().unwrap()
+}
+
+fn fetching_mnist(folder: &Path, mirrors: &str) -> Command {
     let path = format!("{}:{}", folder.join("bin").display(), std::env::var("PATH").unwrap());
     let mut bash = Command::new("bash");
     bash.args(["-c", "source scripts/setup.sh; read_options; set_up mnist"]);
-    bash.current_dir(folder).env("PATH", path).env("ISLP_MNIST_MIRRORS", mirrors).output().unwrap()
+    bash.current_dir(folder).env("PATH", path).env("ISLP_MNIST_MIRRORS", mirrors);
+    bash
+}
+
+#[test]
+#[ignore = "needs strace"]
+fn where_nothing_can_be_locked_the_set_up_goes_on_and_says_so_under_strace() {
+    let folder = fresh_checkout();
+    let good = mirror(folder.path(), "good", |_, _| {});
+    let mut set_up = strace("flock:error=ENOSYS", fetching_mnist(folder.path(), &good));
+    let Output { status, stderr, .. } = set_up.output().unwrap();
+    let stderr = String::from_utf8(stderr).unwrap();
+    assert!(status.success(), "{stderr}");
+    assert!(stderr.contains("nothing can be locked here") && !stderr.contains("under way"), "{stderr}");
+    assert!(folder.path().join("data/MNIST/raw").join(FILES[3]).exists());
 }
 
 #[test]
