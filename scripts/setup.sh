@@ -220,7 +220,7 @@ mnist_is_there() {
       there=1
     else
       is_whole "$sum" "$raw/$name" ||
-        die "$raw/$name: not MNIST's file (its SHA-256 differs); remove it and run again, or name your data with --data-dir"
+        die "$raw/$name: not MNIST's file (its SHA-256 differs); move it elsewhere and run again, or name your data with --data-dir"
     fi
   done <<<"$mnist_sums"
   return "$there"

@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::hints::explain;
 use super::output::{print_line, say};
-use super::{DataDir, check_generator, set_up};
+use super::{DataDir, check_generator, data_set, set_up};
 use crate::cli::options::RunOptions;
 use crate::cli::run_json::write_of_reproduce;
 use crate::cli::trace_options::TraceOptions;
@@ -65,8 +65,9 @@ pub fn run(args: &ReproduceArgs) -> Result<u8> {
         enable_progress_bar: !args.no_progress,
         terminal_width: terminal_width(),
     };
-    let runs = notebook::run(&mnist, &options, args.trace.create()?, &mut print_line)?;
-    let checksums = torchvision::checksums(&data_dir)?;
+    let (trace, checksums) = (args.trace.create()?, torchvision::checksums(&data_dir)?);
+    data_set::say_if_differing(&data_dir, &checksums)?;
+    let runs = notebook::run(&mnist, &options, trace, &mut print_line)?;
     for run in &runs {
         write_of_reproduce(run, &run_options, &checksums, &data_dir, start)?;
         let files = format!("metrics.csv, {}, run.json, accuracy.png and accuracy.svg", weights::FILE);

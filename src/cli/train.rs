@@ -10,7 +10,7 @@ use tch::vision::dataset::Dataset;
 
 use super::earlier::Earlier;
 use super::hints::{self, explain};
-use super::{DataDir, UsageError, check_generator, print, say, set_up, shell_word};
+use super::{DataDir, UsageError, check_generator, data_set, print, say, set_up, shell_word};
 use crate::cli::device::{DeviceOption, GeneratorOption};
 use crate::cli::interrupt::Interrupt;
 use crate::cli::options::{RunOptions, TrainOptions};
@@ -104,6 +104,7 @@ pub fn run(args: &TrainArgs) -> Result<u8> {
         trainer.resume(checkpoint, &mut module)?;
     }
     let outcome = earlier.and_then(|earlier| earlier.run_json.outcome);
+    data_set::say_if_differing(&data_dir, &run.data)?;
     let run_json = RunJson::new(run, &data_dir, outcome);
     let ended = fit_and_save(&mut trainer, &mut module, &data, run_json, start);
     conclude(ended, &trainer, &interrupt)
