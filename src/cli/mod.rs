@@ -159,7 +159,8 @@ fn given(matches: &ArgMatches) -> Vec<String> {
 /// Where the data are.
 #[derive(Args, Debug)]
 struct DataDir {
-    /// Folder with MNIST's four files: in MNIST/raw/, as torchvision lays them out, in raw/ or in the folder itself
+    /// Folder with MNIST's four files, with or without .gz: in MNIST/raw/, as torchvision lays them out, in raw/ or in
+    /// the folder itself
     /// [default: data, or where a run that goes on had them]
     #[arg(long, value_name = "DIR", env = "ISLP_MNIST_DATA_DIR")]
     data_dir: Option<PathBuf>,
