@@ -80,12 +80,12 @@ def _dotted(name: str) -> str:
 def checksums(data_dir: str) -> dict[str, str]:
     """The SHA-256 of the content of the four files of the data set, by their usual names."""
     sums = {}
-    for name in sorted(CHECKSUMS):
+    for name in CHECKSUMS:
         sha256 = hashlib.sha256()
         for block in _content(find(data_dir, name)):
             sha256.update(block)
         sums[name] = sha256.hexdigest()
-    return sums
+    return dict(sorted(sums.items()))
 
 
 def data_set(sums: dict[str, str]) -> str:

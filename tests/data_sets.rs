@@ -69,11 +69,12 @@ fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     found
 }
 
-/// A folder for temporary files, which stays empty if none are left.
+/// A folder for temporary files, where none of the data are left. Python's packages leave some of their own.
 fn temporary(lab: &Lab) -> PathBuf {
     let folder = lab.path().join("temporary");
     fs::create_dir_all(&folder).unwrap();
-    assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
+    let names = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert_eq!(names.filter(|name| name.starts_with("islp-mnist-")).count(), 0);
     folder
 }
 

@@ -49,6 +49,7 @@ fn stdout_is_the_notebooks_stderr_is_lightnings_and_says_where_the_files_are() {
     let golden = fs::read(checkout().join("tests/golden/small_run.txt")).unwrap();
     assert_eq!(without_metrics(&output.stdout), without_metrics(&golden));
     insta::assert_snapshot!(str::from_utf8(&output.stderr).unwrap(), @r"
+    note: data/MNIST/raw: the data are in MNIST's form, but not MNIST's by SHA-256
     GPU available: False, used: False
     TPU available: False, using: 0 TPU cores
 

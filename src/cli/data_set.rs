@@ -19,20 +19,21 @@ pub fn name<Name: Borrow<str> + Ord>(checksums: &BTreeMap<Name, String>) -> &'st
 /// # Errors
 /// A file that can't be read.
 pub fn say_if_other(data_dir: &Path) -> Result<()> {
-    say_if_differing(data_dir, &torchvision::checksums(data_dir)?)
+    note(data_dir, &torchvision::checksums(data_dir)?)?.iter().for_each(|note| say(note));
+    Ok(())
 }
 
-/// As [`say_if_other`], of data with these checksums.
+/// What there is to say of data with these checksums, if they are in MNIST's form, but not MNIST.
 ///
 /// # Errors
 /// A file that is not there any more.
-pub fn say_if_differing<Name: Borrow<str> + Ord>(
+pub fn note<Name: Borrow<str> + Ord>(
     data_dir: &Path,
     checksums: &BTreeMap<Name, String>,
-) -> Result<()> {
+) -> Result<Option<String>> {
     let differing = torchvision::differing(checksums);
     if differing.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
     let what = if differing.len() == checksums.len() {
         format!("{}: the data are", torchvision::folder(data_dir).display())
@@ -41,6 +42,5 @@ pub fn say_if_differing<Name: Borrow<str> + Ord>(
         let paths = paths.collect::<Result<Vec<PathBuf>, _>>()?;
         paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ") + ":"
     };
-    say(&format!("note: {what} in MNIST's form, but not MNIST's by SHA-256"));
-    Ok(())
+    Ok(Some(format!("note: {what} in MNIST's form, but not MNIST's by SHA-256")))
 }

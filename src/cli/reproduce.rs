@@ -66,8 +66,14 @@ pub fn run(args: &ReproduceArgs) -> Result<u8> {
         terminal_width: terminal_width(),
     };
     let (trace, checksums) = (args.trace.create()?, torchvision::checksums(&data_dir)?);
-    data_set::say_if_differing(&data_dir, &checksums)?;
-    let runs = notebook::run(&mnist, &options, trace, &mut print_line)?;
+    // With the first line that is printed: then the folders are there, and next is the training.
+    let mut note = data_set::note(&data_dir, &checksums)?;
+    let mut print = |text: &str| {
+        print_line(text)?;
+        note.take().iter().for_each(|note| say(note));
+        Ok(())
+    };
+    let runs = notebook::run(&mnist, &options, trace, &mut print)?;
     for run in &runs {
         write_of_reproduce(run, &run_options, &checksums, &data_dir, start)?;
         let files = format!("metrics.csv, {}, run.json, accuracy.png and accuracy.svg", weights::FILE);

@@ -104,7 +104,7 @@ pub fn run(args: &TrainArgs) -> Result<u8> {
         trainer.resume(checkpoint, &mut module)?;
     }
     let outcome = earlier.and_then(|earlier| earlier.run_json.outcome);
-    data_set::say_if_differing(&data_dir, &run.data)?;
+    data_set::note(&data_dir, &run.data)?.iter().for_each(|note| say(note));
     let run_json = RunJson::new(run, &data_dir, outcome);
     let ended = fit_and_save(&mut trainer, &mut module, &data, run_json, start);
     conclude(ended, &trainer, &interrupt)
