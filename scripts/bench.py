@@ -1,6 +1,8 @@
 """The measurements of scripts/bench.sh, which sets up what they need."""
 
 import argparse
+import atexit
+import contextlib
 import csv
 import os
 import statistics
@@ -18,6 +20,7 @@ import matplotlib.pyplot as plt
 
 # The isolated interpreter has not even the script's own folder.
 sys.path.insert(0, str(Path(__file__).parent))
+import mnist_files
 from lab_times import Failed, lab_times
 from paths import shell_word
 
@@ -32,6 +35,10 @@ parser.add_argument("--peers", action="store_true")
 args = parser.parse_args()
 if args.runs < 1 or args.epochs < 1:
     parser.error("--runs and --epochs: take 1 or more")
+# What is measured reads the files as torchvision lays them out.
+laid_out = contextlib.ExitStack()
+atexit.register(laid_out.close)
+args.data_dir = Path(laid_out.enter_context(mnist_files.laid_out(str(args.data_dir))))
 
 SCRIPTS = Path(__file__).parent
 MODELS = {"mlp": "MLP", "mlr": "logistic regression"}

@@ -37,7 +37,6 @@ if args.trace_steps and not args.trace:
     parser.error("--trace-steps needs --trace")
 
 import csv
-import hashlib
 import json
 import math
 import multiprocessing
@@ -54,7 +53,9 @@ from safetensors.torch import save_file
 from torch.optim import RMSprop
 from torchinfo import summary
 
+import mnist_files
 from environment import environment
+from paths import to_text
 
 # Now, as the checkout may be another's before the run ends.
 made_on = environment()
@@ -82,8 +83,13 @@ traces = [Trace(args.trace, args.trace_steps)] if args.trace else []
 from torchvision.datasets import MNIST
 from torchvision.transforms import ToTensor
 
-mnist_train = MNIST(root=args.data_dir, train=True, download=True, transform=ToTensor())
-mnist_test = MNIST(root=args.data_dir, train=False, download=True, transform=ToTensor())
+with mnist_files.laid_out(args.data_dir) as root:
+    mnist_train = MNIST(root=root, train=True, download=True, transform=ToTensor())
+    mnist_test = MNIST(root=root, train=False, download=True, transform=ToTensor())
+
+checksums = mnist_files.checksums(args.data_dir)
+if note := mnist_files.note(args.data_dir, checksums):
+    print(note, file=sys.stderr, flush=True)
 
 # %%
 print(len(mnist_train[0]))
@@ -216,7 +222,6 @@ def save_run_json(trainer, logger):
     device = trainer.strategy.root_device
     options = {name: vars(args)[name] for name in
                ('epochs', 'batch_size', 'validation', 'seed', 'num_workers', 'lr')}
-    files = [Path(mnist_train.raw_folder, name.removesuffix('.gz')) for name, _ in MNIST.resources]
     last = {}
     with open(logger.experiment.metrics_file_path, newline='') as metrics:
         for row in csv.DictReader(metrics):
@@ -225,10 +230,11 @@ def save_run_json(trainer, logger):
         'command': 'reproduce',
         'options': options | {'threads': torch.get_num_threads(), 'device': str(device),
                               'generator': 'cuda' if device.type == 'cuda' else 'cpu'},
-        'data': {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files},
+        'data': checksums,
         'environment': made_on,
         'start': start,
-        'data_dir': os.path.abspath(args.data_dir),
+        'data_dir': to_text(args.data_dir),
+        'data_set': mnist_files.data_set(checksums),
         'outcome': {
             'end': 'max_epochs',
             'epochs': trainer.current_epoch,

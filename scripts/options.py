@@ -133,8 +133,8 @@ def parse_args(words: Iterable[str], description: str) -> argparse.Namespace:
     _add_options(parser)
     add = parser.add_argument
     add("--data-dir", metavar="DIR", default=None,
-        help="folder with MNIST/raw/, as torchvision lays it out [default: ISLP_MNIST_DATA_DIR, or where a run that "
-        "goes on had them, or data]")
+        help="folder with MNIST's four files: in MNIST/raw/, as torchvision lays them out, in raw/ or in the folder "
+        "itself [default: ISLP_MNIST_DATA_DIR, or where a run that goes on had them, or data]")
     add("--output-dir", metavar="DIR", help="folder for what the run leaves behind [default: output]")
     add("--resume", metavar="VERSION_DIR", default=None, help="go on with the run in this folder, whichever side left "
         "it; of its options only --epochs and --checkpoint-every may be changed")

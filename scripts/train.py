@@ -28,7 +28,6 @@ except Failed as error:
 import atexit
 import contextlib
 import fcntl
-import hashlib
 import io
 import json
 import logging
@@ -54,6 +53,7 @@ from torch.optim import RMSprop
 from torchvision.datasets import MNIST
 from torchvision.transforms import ToTensor
 
+import mnist_files
 import parity_checkpoint
 from environment import environment
 from models import MNIST_MLR, MNISTModel
@@ -63,7 +63,6 @@ from parity_trace import Trace
 from paths import from_text, print_path, shell_word, to_text
 
 MODELS = {"mlp": ("MNIST", MNISTModel), "mlr": ("MNIST_MLR", MNIST_MLR)}
-FILES = ["t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte", "train-images-idx3-ubyte", "train-labels-idx1-ubyte"]
 RUN_JSON = "run.json"
 LARGEST_RUN_JSON = 1 << 20
 
@@ -122,29 +121,20 @@ def check_run(run: Any) -> dict[str, Any]:
 
 
 def write_run_json(log_dir: Path, run: dict[str, Any], data_dir: str, outcome: Optional[dict[str, Any]]):
-    whole = run | {"data_dir": to_text(data_dir), "outcome": outcome}
+    data_set = mnist_files.data_set(run["data"])
+    whole = run | {"data_dir": to_text(data_dir), "data_set": data_set, "outcome": outcome}
     write_file(log_dir / RUN_JSON, (json.dumps(whole, indent=2) + "\n").encode())
-
-
-def checksums(data_dir: str) -> dict[str, str]:
-    """The SHA-256 of the four files of the data set, by name."""
-    try:
-        raw = Path(data_dir, "MNIST/raw")
-        return {file: hashlib.sha256((raw / file).read_bytes()).hexdigest() for file in FILES}
-    except OSError as error:
-        raise Failed(f"{error.filename}: {error.strerror}; scripts/reproduce.sh fetches MNIST; --data-dir or "
-                     "ISLP_MNIST_DATA_DIR names another folder") from error
 
 
 def describe(chosen: dict[str, Any], data_dir: str, base: Optional[dict[str, Any]], is_resumed: bool) -> dict[str, Any]:
     """What run.json says of the run; warns of what is otherwise than in the run it goes on with or repeats."""
     now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-    run = {"options": chosen, "data": checksums(data_dir), "environment": environment(), "start": now}
+    run = {"options": chosen, "data": mnist_files.checksums(data_dir), "environment": environment(), "start": now}
     if base is None:
         return run
     for file, sha256 in run["data"].items():
         if base["data"].get(file) != sha256:
-            raise Failed(f"{Path(data_dir, 'MNIST/raw', file)}: not the file that the run was trained on; --data-dir "
+            raise Failed(f"{mnist_files.find(data_dir, file)}: not the file that the run was trained on; --data-dir "
                          "names another folder")
     for what, name in ("CPU capability", "cpu_capability"), ("libtorch", "libtorch"):
         then, now = base["environment"].get(name), run["environment"][name]
@@ -371,8 +361,8 @@ def open_trace() -> list[Callback]:
     try:
         return [Trace(args.trace, args.trace_steps)] if args.trace else []
     except FileExistsError:
-        raise Failed(f"{args.trace}: is there already; a trace goes into a new file; --trace names another, or remove "
-                     "it") from None
+        raise Failed(f"{args.trace}: is there already; a trace goes into a new file; --trace names "
+                     "another") from None
     except OSError as error:
         raise Failed(f"cannot write {args.trace}: {error.strerror}") from error
 
@@ -380,10 +370,12 @@ def open_trace() -> list[Callback]:
 def load(chosen: dict[str, Any], data_dir: str) -> SimpleDataModule:
     """The data's split and loaders."""
     try:
-        train, test = (MNIST(root=data_dir, train=is_train, transform=ToTensor()) for is_train in (True, False))
+        with mnist_files.laid_out(data_dir) as root:
+            train, test = (MNIST(root=root, train=is_train, transform=ToTensor()) for is_train in (True, False))
+    except Failed:
+        raise
     except Exception as error:
-        raw = Path(data_dir, "MNIST/raw")
-        raise Failed(f"{raw}: not MNIST's files: {error}; --data-dir names another folder") from error
+        raise Failed(f"{mnist_files.folder(data_dir)}: not MNIST's files: {error}; --data-dir names another folder") from error
     validation = chosen["validation"]
     data = SimpleDataModule(train, test, validation=validation, num_workers=chosen["num_workers"],
                             batch_size=chosen["batch_size"])
@@ -553,6 +545,8 @@ def main() -> int:
     lines = [] if args.quiet or has_progress_bar() else [Lines()]
     trainer = make_trainer(chosen, logger, [ErrorTracker()] + traces + lines + [ends, checkpoints])
     outcome = earlier.run.get("outcome") if earlier else None
+    if note := mnist_files.note(data_dir, run["data"]):
+        say(note)
     write_run_json(log_dir, run, data_dir, outcome)
     end, error = fit(trainer, module, data)
     if end is None:

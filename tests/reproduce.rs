@@ -53,6 +53,7 @@ fn stdout_is_the_notebooks_stderr_is_lightnings_and_says_where_the_files_are() {
     let stderr =
         stderr.map(|line| if line.starts_with("epoch ") { line.split(':').next().unwrap() } else { line });
     insta::assert_snapshot!(stderr.collect::<Vec<_>>().join("\n"), @r"
+    note: data/MNIST/raw: the data are in MNIST's form, but not MNIST's by SHA-256
     GPU available: False, used: False
     TPU available: False, using: 0 TPU cores
 

@@ -267,7 +267,7 @@ fn a_study_has_a_page() {
     let whole = csv(&lab, "s");
     fs::write(lab.path().join("s/study.csv"), "model,seed\nmlp,x\n").unwrap();
     for command in ["report s -o s.html", "study --collect s"] {
-        assert_refused(&mut lab.program(command), 1, &["s/study.csv", "remove it"]);
+        assert_refused(&mut lab.program(command), 1, &["s/study.csv", "move it elsewhere"]);
     }
     fs::remove_file(lab.path().join("s/study.csv")).unwrap();
     lab.program("study --collect s").assert().success();

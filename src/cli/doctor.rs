@@ -124,18 +124,26 @@ fn device(option: DeviceOption) -> Result<(String, Option<Device>)> {
 }
 
 fn data(data_dir: &Path) -> Result<String> {
-    let folder = torchvision::raw_folder(data_dir);
-    let fault = |(name, expected)| match torchvision::checksum(&folder.join(name)) {
-        Ok(checksum) if checksum == expected => None,
-        Ok(_) => Some(format!("{name} is not MNIST's, its SHA-256 differs")),
-        Err(error) if error.is_not_found() => Some(format!("{name} is missing")),
+    let folder = torchvision::folder(data_dir);
+    let checksum = |name| {
+        let path = torchvision::find(data_dir, name)?;
+        let checksum = torchvision::checksum(&path)?;
+        Ok((path, checksum))
+    };
+    let fault = |(name, expected)| match checksum(name) {
+        Ok((_, checksum)) if checksum == expected => None,
+        Ok((path, _)) => {
+            let name = path.strip_prefix(&folder).unwrap_or(&path).display();
+            Some(format!("{name} is not MNIST's, its SHA-256 differs"))
+        }
+        Err(torchvision::Error::Missing { .. }) => Some(format!("{name} is missing")),
         Err(error) => Some(error.to_string()),
     };
     let faults: Vec<String> = torchvision::CHECKSUMS.into_iter().filter_map(fault).collect();
     ensure!(
         faults.is_empty(),
-        "{}: {}; remove what is wrong and run scripts/reproduce.sh without --data-dir, which fetches what is missing \
-         into data/, or name another folder with --data-dir",
+        "{}: {}; move what is wrong elsewhere and run scripts/reproduce.sh without --data-dir, which fetches what is \
+         missing into data/, or name another folder with --data-dir",
         folder.display(),
         faults.join("; ")
     );

@@ -83,7 +83,7 @@ fn newer(run_json: Option<RunJson>, run: Run) -> Result<RunJson> {
     Ok(match run_json {
         Some(run_json) if unchangeable(&run_json.run.options, &run.options)?.is_none() => run_json,
         Some(run_json) => RunJson { run, ..run_json },
-        None => RunJson { run, data_dir: None, outcome: None },
+        None => RunJson { run, data_dir: None, data_set: None, outcome: None },
     })
 }
 

@@ -122,20 +122,20 @@ fn lightning(error: &lightning::Error) -> Option<&'static str> {
         lightning::Error::Checkpoint { .. } => Some("start a new run with --from and its run.json"),
         lightning::Error::Divergence(_) => Some("take a smaller --lr"),
         lightning::Error::Islp(error) => islp(error),
-        lightning::Error::Trace(trace::Error::Exists(_)) => Some("--trace names another, or remove it"),
+        lightning::Error::Trace(trace::Error::Exists(_)) => Some("--trace names another"),
         _ => None,
     }
 }
 
 fn data(error: &torchvision::Error) -> Option<&'static str> {
     match error {
-        torchvision::Error::Missing(_) => {
+        torchvision::Error::Missing { .. } => {
             Some("scripts/reproduce.sh fetches MNIST; --data-dir or ISLP_MNIST_DATA_DIR names another folder")
         }
         torchvision::Error::Invalid { .. } | torchvision::Error::File(file::Error::NotRegular { .. }) => {
             Some(
-                "remove it and run scripts/reproduce.sh without --data-dir, which fetches MNIST into data/, or name another \
-             folder with --data-dir",
+                "move it elsewhere and run scripts/reproduce.sh without --data-dir, which fetches MNIST into data/, or name \
+                 another folder with --data-dir",
             )
         }
         torchvision::Error::Torch(error) => torch(error),
@@ -169,7 +169,7 @@ fn page(error: &report::Error) -> Option<&'static str> {
     match error {
         report::Error::NoRun(_) => Some("name the version folder of a run, or one that holds some"),
         report::Error::ManyRuns { .. } => Some("name one of them"),
-        report::Error::RunJson { .. } => Some("put the file back, or take it away"),
+        report::Error::RunJson { .. } => Some("put the file back as it was, or move it elsewhere"),
         report::Error::Outputs(_) => Some("take a run that did not diverge"),
         report::Error::Weights(error) => weights(error),
         report::Error::Compare(error) => comparison(error),
@@ -181,7 +181,7 @@ fn page(error: &report::Error) -> Option<&'static str> {
 
 fn study(error: &study::Error) -> Option<&'static str> {
     matches!(error, study::Error::Csv { .. })
-        .then_some("remove it, and study --collect makes it anew of the runs")
+        .then_some("move it elsewhere, and study --collect makes it anew of the runs")
 }
 
 /// What to do next about two runs that were compared.

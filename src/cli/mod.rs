@@ -2,6 +2,7 @@
 
 mod compare;
 mod completions;
+mod data_set;
 mod device;
 mod doctor;
 mod earlier;
@@ -159,7 +160,9 @@ fn given(matches: &ArgMatches) -> Vec<String> {
 /// Where the data are.
 #[derive(Args, Debug)]
 struct DataDir {
-    /// Folder with MNIST/raw/, as torchvision lays it out [default: data, or where a run that goes on had them]
+    /// Folder with MNIST's four files, with or without .gz: in MNIST/raw/, as torchvision lays them out, in raw/ or in
+    /// the folder itself
+    /// [default: data, or where a run that goes on had them]
     #[arg(long, value_name = "DIR", env = "ISLP_MNIST_DATA_DIR")]
     data_dir: Option<PathBuf>,
 }

@@ -9,7 +9,7 @@ use serde_json::json;
 use tch::{Device, Kind, Tensor};
 
 use super::hints::explain;
-use super::{DataDir, UsageError, print, say_error, set_up};
+use super::{DataDir, UsageError, data_set, print, say_error, set_up};
 use crate::cli::device::DeviceOption;
 use crate::digit::{self, Digit, Figure};
 use crate::islp::module::SimpleModule;
@@ -211,7 +211,8 @@ fn probabilities(module: &SimpleModule, input: &Tensor, checkpoint: &Path) -> Re
 
 /// One of the test images, with its label in its name.
 fn test_image(args: &PredictArgs, index: usize) -> Result<(String, Digit)> {
-    let mnist = torchvision::load(&args.data.or(None), Device::Cpu)?;
+    let data_dir = args.data.or(None);
+    let mnist = torchvision::load(&data_dir, Device::Cpu)?;
     let count = mnist.test_labels.numel();
     ensure!(
         index < count,
@@ -221,5 +222,6 @@ fn test_image(args: &PredictArgs, index: usize) -> Result<(String, Digit)> {
     let values = image.f_mul_scalar(255)?.f_round()?.f_to_kind(Kind::Uint8)?.f_flatten(0, -1)?;
     let mut digit = [0; (SIDE * SIDE) as usize];
     values.f_copy_data(&mut digit, values.numel())?;
+    data_set::say_if_other(&data_dir)?;
     Ok((format!("test image {index}, a {}", i64::try_from(label)?), digit))
 }

@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Args;
 use clap::builder::{PathBufValueParser, TypedValueParser};
 
-use super::{DataDir, has_ending, print_path, set_up};
+use super::{DataDir, data_set, has_ending, print_path, set_up};
 use crate::cli::device::DeviceOption;
 use crate::report;
 use crate::torchvision;
@@ -52,11 +52,14 @@ pub fn run(args: &ReportArgs) -> Result<u8> {
         None if report::is_study(&args.run) => report::study(&args.run)?,
         candidate => {
             let device = set_up(args.device, None)?;
-            let mnist = torchvision::load(&args.data.or(None), device)?;
-            match candidate {
+            let data_dir = args.data.or(None);
+            let mnist = torchvision::load(&data_dir, device)?;
+            let html = match candidate {
                 None => report::page(&[&args.run], &mnist, device)?,
                 Some(candidate) => report::comparison(&args.run, candidate, &mnist, device)?,
-            }
+            };
+            data_set::say_if_other(&data_dir)?;
+            html
         }
     };
     file::write(&args.output, html.as_bytes())?;

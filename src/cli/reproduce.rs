@@ -9,7 +9,7 @@ use log::info;
 
 use super::hints::explain;
 use super::output::{print_line, say};
-use super::{DataDir, check_generator, set_up};
+use super::{DataDir, check_generator, data_set, set_up};
 use crate::cli::options::RunOptions;
 use crate::cli::progress::ProgressOptions;
 use crate::cli::run_json::write_of_reproduce;
@@ -67,8 +67,15 @@ pub fn run(args: &ReproduceArgs) -> Result<u8> {
         enable_progress_bar: args.progress.apply(),
         terminal_width: terminal_width(),
     };
-    let runs = notebook::run(&mnist, &options, args.trace.create()?, &mut print_line)?;
-    let checksums = torchvision::checksums(&data_dir)?;
+    let (trace, checksums) = (args.trace.create()?, torchvision::checksums(&data_dir)?);
+    // With the first line that is printed: then the folders are there, and next is the training.
+    let mut note = data_set::note(&data_dir, &checksums)?;
+    let mut print = |text: &str| {
+        print_line(text)?;
+        note.take().iter().for_each(|note| say(note));
+        Ok(())
+    };
+    let runs = notebook::run(&mnist, &options, trace, &mut print)?;
     for run in &runs {
         write_of_reproduce(run, &run_options, &checksums, &data_dir, start)?;
         let files = format!("metrics.csv, {}, run.json, accuracy.png and accuracy.svg", weights::FILE);

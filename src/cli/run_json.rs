@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::cli::data_set;
 use crate::cli::options::{RunOptions, TrainOptions};
 use crate::cli::output::say;
 use crate::notebook::Fitted;
@@ -92,6 +93,8 @@ pub struct RunJson {
     pub run: Run,
     /// Where the data lay, from the root, as [`to_text`] has it; none if version 0.1 wrote this.
     pub data_dir: Option<String>,
+    /// Which data set it is, as [`data_set::name`] has it; none if an older version wrote this.
+    pub data_set: Option<String>,
     /// What it came to when it last ended by itself; none if it never did.
     pub outcome: Option<Outcome>,
 }
@@ -149,7 +152,7 @@ impl Run {
             ensure!(
                 self.data.get(file) == Some(sha256),
                 "{}: not the file that the run was trained on; --data-dir names another folder",
-                torchvision::raw_folder(data_dir).join(file).display()
+                torchvision::find(data_dir, file)?.display()
             );
         }
         let (then, now) = (&self.environment, &now.environment);
@@ -166,7 +169,8 @@ impl Run {
 impl RunJson {
     /// Of a run that begins or goes on, on the data in `data_dir`.
     pub fn new(run: Run, data_dir: &Path, outcome: Option<Outcome>) -> Self {
-        Self { run, data_dir: from_root(data_dir), outcome }
+        let data_set = Some(data_set::name(&run.data).into());
+        Self { run, data_dir: from_root(data_dir), data_set, outcome }
     }
 
     /// Reads a run.json, by its path or that of its folder.
@@ -220,6 +224,7 @@ pub fn write_of_reproduce(
         "environment": Environment::current(),
         "start": humantime::format_rfc3339_seconds(start).to_string(),
         "data_dir": from_root(data_dir),
+        "data_set": data_set::name(data),
         "outcome": Outcome {
             end: Some(End::MaxEpochs),
             epochs: options.epochs,

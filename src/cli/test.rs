@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use clap::Args;
 use serde_json::json;
 
-use super::{DataDir, print, set_up};
+use super::{DataDir, data_set, print, set_up};
 use crate::cli::device::DeviceOption;
 use crate::cli::values::at_least_one;
 use crate::islp::error_tracker::Metrics;
@@ -48,7 +48,8 @@ pub struct TestArgs {
 pub fn run(args: &TestArgs) -> Result<u8> {
     let device = set_up(args.device, None)?;
     let module = weights::load(&args.checkpoint, device)?;
-    let mnist = torchvision::load(&args.data.or(None), device)?;
+    let data_dir = args.data.or(None);
+    let mnist = torchvision::load(&data_dir, device)?;
     let predictions = evaluate_test(&module, &mnist, args.batch_size)?;
     ensure!(
         predictions.is_finite()?,
@@ -57,6 +58,7 @@ pub fn run(args: &TestArgs) -> Result<u8> {
     );
     let metrics = predictions.compute(&module)?;
     let matrix = predictions.confusion_matrix()?;
+    data_set::say_if_other(&data_dir)?;
 
     if args.json {
         let Metrics { loss, accuracy } = metrics;

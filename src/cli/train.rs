@@ -10,7 +10,7 @@ use tch::vision::dataset::Dataset;
 
 use super::earlier::Earlier;
 use super::hints::{self, explain};
-use super::{DataDir, UsageError, check_generator, print_path, say, set_up};
+use super::{DataDir, UsageError, check_generator, data_set, print_path, say, set_up};
 use crate::cli::device::{DeviceOption, GeneratorOption};
 use crate::cli::interrupt::Interrupt;
 use crate::cli::options::{RunOptions, TrainOptions};
@@ -108,6 +108,7 @@ pub fn run(args: &TrainArgs) -> Result<u8> {
         trainer.resume(checkpoint, &mut module)?;
     }
     let outcome = earlier.and_then(|earlier| earlier.run_json.outcome);
+    data_set::note(&data_dir, &run.data)?.iter().for_each(|note| say(note));
     let run_json = RunJson::new(run, &data_dir, outcome);
     let ended = fit_and_save(&mut trainer, &mut module, &data, run_json, start);
     conclude(ended, &trainer, &interrupt)

@@ -33,10 +33,14 @@ pub fn facts(run: &Run) -> Vec<(&'static str, Fields)> {
     if let Some(start) = run.run_json.get("start") {
         outcome.insert(0, ("start".into(), text(start)));
     }
+    let mut data = of("data");
+    if run.run_json.get("data_set").is_some_and(|data_set| data_set == "other") {
+        data.insert(0, ("data set".into(), "in MNIST's form, but not MNIST".into()));
+    }
     let facts = vec![
         ("Options", of("options")),
         ("Environment", of("environment")),
-        ("Data, SHA-256", of("data")),
+        ("Data, SHA-256", data),
         ("Outcome", outcome),
     ];
     facts.into_iter().filter(|(_, fields)| !fields.is_empty()).collect()

@@ -239,7 +239,7 @@ fn not_what_the_name_says(tries: &mut Tries, set: &Set) {
     tries.check("training and test images swapped", || set.refuses(TRAIN_LABELS, &swapped));
     for file in 0..4 {
         let path = &set.files[file].0;
-        tries.check("a gz file", || set.refuses(file, &[(file, &gzipped(path))]));
+        compressed(tries, set, file, &gzipped(path));
         for what in NO_FILES {
             put_no_file(path, what);
             let named = format!("{}: ", path.display());
@@ -247,6 +247,31 @@ fn not_what_the_name_says(tries: &mut Tries, set: &Set) {
             set.restore();
         }
     }
+}
+
+/// A compressed file is what is in it, or refused.
+fn compressed(tries: &mut Tries, set: &Set, file: usize, bytes: &[u8]) {
+    tries.check("a gz file", || {
+        replace(&set.files[file].0, bytes);
+        let loaded = set.load();
+        set.restore();
+        same(
+            &loaded.map_err(|error| error.to_string())?,
+            &set.files.each_ref().map(|(_, bytes)| bytes.clone()),
+        )
+    });
+    let random = Random::new(3);
+    for length in (2..20).chain((0..25).map(|_| 2 + random.below(bytes.len() - 2))).chain([bytes.len() - 1]) {
+        let cut = &bytes[..length];
+        tries.check(format!("a gz file cut to {length} bytes"), || set.refuses(file, &[(file, cut)]));
+    }
+    for _ in 0..25 {
+        // gzip's header, with the file's name in it, is followed by the content and its checksum.
+        let (flipped, place) = random.flip(bytes, 60..bytes.len());
+        tries.check(format!("a gz file, byte {place} changed"), || set.refuses(file, &[(file, &flipped)]));
+    }
+    let twice = bytes.repeat(2);
+    tries.check("a gz file of two", || set.refuses(file, &[(file, &twice)]));
 }
 
 fn valid(tries: &mut Tries, set: &Set) {

@@ -14,7 +14,7 @@ use clap::Args;
 use log::info;
 use tch::Device;
 
-use super::{DataDir, UsageError, check_generator, print, say, set_up};
+use super::{DataDir, UsageError, check_generator, data_set, print, say, set_up};
 use crate::cli::interrupt::Interrupt;
 use crate::cli::options::RunOptions;
 use crate::cli::progress::ProgressOptions;
@@ -136,6 +136,7 @@ pub fn run(args: &StudyArgs) -> Result<u8> {
         interrupt: &interrupt,
         is_shown,
     };
+    data_set::say_if_other(&data_dir)?;
     pool.run(&keys)?;
     if let Some(exit_code) = interrupt.exit_code() {
         let _ = folder.write_csv();
@@ -172,7 +173,7 @@ fn conclude(folder: &StudyFolder) -> Result<u8> {
     if let Some(Row { end: End::Failed(reason), .. }) = failed.first() {
         let run = folder.of(failed[0].key());
         say(&format!(
-            "{} of them failed, {}: {reason}; the command that trained them tries again, and anew without that folder",
+            "{} of them failed, {}: {reason}; the command that trained them tries again, and anew once that folder is moved elsewhere",
             failed.len(),
             run.display()
         ));

@@ -1,18 +1,22 @@
-//! `torchvision.datasets.MNIST` with `ToTensor`: the four IDX files of `DATA_DIR/MNIST/raw`.
+//! `torchvision.datasets.MNIST` with `ToTensor`: the four IDX files of `DATA_DIR/MNIST/raw`, and wherever else they are
+//! usually found, see [`find`].
 
+mod files;
+
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
 use tch::vision::dataset::Dataset;
 use tch::{Device, TchError, Tensor};
 
 use crate::torch;
 use crate::torch::error::caught;
 use crate::util::file;
-use crate::util::text::hex;
+
+pub use files::{checksum, find, folder, raw_folder};
 
 /// An image's height and width, in pixels.
 pub const SIDE: i64 = 28;
@@ -34,8 +38,11 @@ const LARGEST: u64 = u32::MAX as u64 + 16;
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)] // the messages say what they are
 pub enum Error {
-    #[error("{}: no such file", .0.display())]
-    Missing(PathBuf),
+    #[error(
+        "{}: no such file; it is looked for there, or as {other}, or with .gz after either, in {}, {} or {}",
+        path.display(), folders[0].display(), folders[1].display(), folders[2].display()
+    )]
+    Missing { path: PathBuf, other: String, folders: [PathBuf; 3] },
     #[error(transparent)]
     File(#[from] file::Error),
     #[error("{}: {reason}", path.display())]
@@ -50,25 +57,20 @@ impl From<TchError> for Error {
     }
 }
 
-/// The folder of the four files.
-pub fn raw_folder(data_dir: &Path) -> PathBuf {
-    data_dir.join("MNIST/raw")
-}
-
-/// The SHA-256, in hexadecimal, of each of the four files, by its name.
+/// The SHA-256, in hexadecimal, of the content of each of the four files, by its usual name.
 ///
 /// # Errors
-/// A file that can't be read.
-pub fn checksums(data_dir: &Path) -> Result<BTreeMap<&'static str, String>, file::Error> {
-    CHECKSUMS.into_iter().map(|(name, _)| Ok((name, checksum(&raw_folder(data_dir).join(name))?))).collect()
+/// A file that is missing or can't be read.
+pub fn checksums(data_dir: &Path) -> Result<BTreeMap<&'static str, String>, Error> {
+    CHECKSUMS.into_iter().map(|(name, _)| Ok((name, checksum(&find(data_dir, name)?)?))).collect()
 }
 
-/// The SHA-256 of a file, in hexadecimal.
-///
-/// # Errors
-/// A file that can't be read.
-pub fn checksum(path: &Path) -> Result<String, file::Error> {
-    Ok(hex(&Sha256::digest(file::read(path, LARGEST)?)))
+/// The usual names of those of the four files that are not MNIST's own, by their SHA-256: none of MNIST, all of
+/// Fashion-MNIST.
+pub fn differing<Name: Borrow<str> + Ord>(checksums: &BTreeMap<Name, String>) -> Vec<&'static str> {
+    let differing =
+        CHECKSUMS.into_iter().filter(|(name, sum)| checksums.get(*name).is_none_or(|ours| ours != sum));
+    differing.map(|(name, _)| name).collect()
 }
 
 /// Reads training and test set onto `device`: images `[N, 1, 28, 28]` of f32 in [0, 1], labels `[N]` of i64.
@@ -78,15 +80,18 @@ pub fn checksum(path: &Path) -> Result<String, file::Error> {
 /// # Errors
 /// A file that is missing, or not what its name says.
 pub fn load(data_dir: &Path, device: Device) -> Result<Dataset, Error> {
-    let folder = raw_folder(data_dir);
-    let [images, labels] = ["images-idx3-ubyte", "labels-idx1-ubyte"]
-        .map(|kind| ["train", "t10k"].map(|set| folder.join(format!("{set}-{kind}"))));
-    for (images, labels) in images.iter().zip(&labels) {
-        check_set(images, labels)?;
+    let mut paths = [const { PathBuf::new() }; 4];
+    for (path, (name, _)) in paths.iter_mut().zip(CHECKSUMS) {
+        *path = find(data_dir, name)?;
     }
-    let read = caught(|| tch::vision::mnist::load_dir(&folder))?;
-    let mut mnist = read.map_err(file::Error::io("read the images in", &folder))?;
-    for (path, labels) in labels.iter().zip([&mnist.train_labels, &mnist.test_labels]) {
+    let laid = files::lay(&paths)?;
+    let plain = CHECKSUMS.map(|(name, _)| laid.folder.join(name));
+    for set in [0..2, 2..4] {
+        check_set(&paths[set.clone()], &plain[set])?;
+    }
+    let read = caught(|| tch::vision::mnist::load_dir(&laid.folder))?;
+    let mut mnist = read.map_err(file::Error::io("read the images in", &folder(data_dir)))?;
+    for (path, labels) in [(&paths[1], &mnist.train_labels), (&paths[3], &mnist.test_labels)] {
         let largest = i64::try_from(labels.f_max()?)?;
         if largest >= i64::from(CLASSES) {
             return Err(invalid(
@@ -109,14 +114,15 @@ fn invalid(path: &Path, reason: String) -> Error {
     Error::Invalid { path: path.to_path_buf(), reason }
 }
 
-/// Makes sure that two files' headers and lengths are those of images and of as many labels.
-fn check_set(images: &Path, labels: &Path) -> Result<(), Error> {
-    let [image_count, height, width] = header(images)?;
+/// Makes sure that the headers and lengths of two files, which lie in `plain`, are those of images and of as many labels.
+fn check_set(paths: &[PathBuf], plain: &[PathBuf]) -> Result<(), Error> {
+    let [images, labels] = [&paths[0], &paths[1]];
+    let [image_count, height, width] = header(images, &plain[0])?;
     if [height, width] != [SIDE as u32; 2] {
         let reason = format!("images of {height}x{width} pixels, the models take {SIDE}x{SIDE}");
         return Err(invalid(images, reason));
     }
-    let [label_count] = header(labels)?;
+    let [label_count] = header(labels, &plain[1])?;
     if image_count != label_count {
         let name = images.file_name().unwrap_or_default().display();
         return Err(invalid(labels, format!("{label_count} labels for the {image_count} images of {name}")));
@@ -127,19 +133,13 @@ fn check_set(images: &Path, labels: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// The dimensions of an IDX file, after making sure that it holds just the bytes they promise.
-fn header<const DIMENSIONS: usize>(path: &Path) -> Result<[u32; DIMENSIONS], Error> {
+/// The dimensions of an IDX file, which lies in `plain`, after making sure that it holds just the bytes they promise.
+fn header<const DIMENSIONS: usize>(path: &Path, plain: &Path) -> Result<[u32; DIMENSIONS], Error> {
     let cannot_read = || file::Error::io("read", path);
-    let metadata = path.metadata().map_err(cannot_read()).map_err(|error| {
-        if error.is_not_found() { Error::Missing(path.to_path_buf()) } else { error.into() }
-    })?;
-    if !metadata.is_file() {
-        return Err(file::Error::NotRegular { path: path.to_path_buf() }.into());
-    }
-    let mut start = vec![];
-    let file = File::open(path).map_err(cannot_read())?;
+    let (file, mut start) = (File::open(plain).map_err(cannot_read())?, vec![]);
+    let length = file.metadata().map_err(cannot_read())?.len();
     file.take(header_length(DIMENSIONS)).read_to_end(&mut start).map_err(cannot_read())?;
-    dimensions(&start, metadata.len()).map_err(|reason| invalid(path, reason))
+    dimensions(&start, length).map_err(|reason| invalid(path, reason))
 }
 
 fn header_length(dimensions: usize) -> u64 {
