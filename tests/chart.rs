@@ -8,7 +8,7 @@ use std::fs;
 use std::io::Cursor;
 
 use common::checkout;
-use islp_mnist::chart::{self, CsvError, Error, Figure, Metric, Name, Source, Stack};
+use islp_mnist::chart::{self, CsvError, Error, Figure, Metric, MetricError, Name, Source, Stack};
 
 /// Two epochs as Lightning logged them.
 const TWO_EPOCHS: &str = "\
@@ -220,16 +220,23 @@ fn a_long_name_is_cut_at_its_end_if_given_and_at_its_start_if_a_path() {
 fn a_file_that_cannot_be_drawn_is_refused_with_what_it_lacks() {
     let error = |csv: &str| Figure::from_csv(Metric::Loss, csv.as_bytes()).unwrap_err();
     for csv in ["", "epoch;train_loss\n0;1\n", "train_loss\n1\n"] {
-        assert!(matches!(error(csv), CsvError::NoColumn { names } if names == "epoch"), "{csv:?}");
+        assert!(matches!(error(csv), CsvError::NoColumn { names, .. } if names == "epoch"), "{csv:?}");
     }
     let no_loss = error("epoch,step,test_loss\n0,188,0.3\n");
-    assert!(matches!(no_loss, CsvError::NoColumn { names } if names == "train_loss or valid_loss"));
+    assert_eq!(
+        no_loss.to_string(),
+        "no column train_loss or valid_loss; its columns are epoch, step, test_loss"
+    );
+    assert!(matches!(no_loss, CsvError::NoColumn { names, .. } if names == "train_loss or valid_loss"));
     for csv in ["epoch,valid_loss\n", "epoch,valid_loss\n0,nan\n", "epoch,valid_loss\n,1\n"] {
         assert!(matches!(error(csv), CsvError::NoPoint { names } if names == "valid_loss"), "{csv:?}");
     }
-    for (csv, cell) in
-        [("epoch,valid_loss\n0,1\n0,1.5x\n", "1.5x"), ("epoch,valid_loss\n0,1\n\"a\nb\",1\n", "a\\nb")]
-    {
+    for (csv, cell) in [
+        ("epoch,valid_loss\n0,1\n0,1.5x\n", "1.5x"),
+        ("epoch,valid_loss\r\n0,1\r\n0,x\r\n", "x"),
+        ("epoch,valid_loss\n\n0,x", "x"),
+        ("epoch,valid_loss\n0,1\n\"a\nb\",1\n", "a\\nb"),
+    ] {
         assert!(
             matches!(error(csv), CsvError::NotANumber { line: 3, cell: named, .. } if named == cell),
             "{csv:?}"
@@ -237,6 +244,129 @@ fn a_file_that_cannot_be_drawn_is_refused_with_what_it_lacks() {
     }
     for csv in ["epoch,valid_loss\n0,1,2\n", "epoch,valid_loss\n0\n"] {
         assert!(matches!(error(csv), CsvError::Malformed(_)), "{csv:?}");
+    }
+}
+
+#[test]
+fn the_usual_columns_of_a_lightning_log_are_found_the_first_of_the_list() {
+    let lists: [(fn(&str) -> Figure, &[&str], &[&str]); 2] = [
+        (
+            accuracy,
+            &["train_accuracy_epoch", "train_accuracy", "train_acc_epoch", "train_acc"],
+            &[
+                "valid_accuracy",
+                "val_accuracy",
+                "valid_acc",
+                "val_acc",
+                "valid_accuracy_epoch",
+                "val_accuracy_epoch",
+                "valid_acc_epoch",
+                "val_acc_epoch",
+            ],
+        ),
+        (
+            loss,
+            &["train_loss", "train_loss_epoch"],
+            &["valid_loss", "val_loss", "valid_loss_epoch", "val_loss_epoch"],
+        ),
+    ];
+    for (figure, training, validation) in lists {
+        let expected = figure(&format!("epoch,{},{}\n0,1,2\n1,3,4\n", training[0], validation[0]));
+        let expected = expected.to_svg().unwrap();
+        for (i, first) in training.iter().enumerate() {
+            for (j, second) in validation.iter().enumerate() {
+                // What comes later in the lists holds other values, further left.
+                let later = [&training[i + 1..], &validation[j + 1..]].concat();
+                let header = [&["epoch"][..], &later, &[*first, *second]].concat().join(",");
+                let others = ",9".repeat(later.len());
+                let csv = format!("{header}\n0{others},1,2\n1{others},3,4\n");
+                assert!(figure(&csv).to_svg().unwrap() == expected, "{csv}");
+            }
+        }
+    }
+}
+
+#[test]
+fn columns_are_drawn_by_what_their_names_say_or_else_in_their_order() {
+    let csv = "epoch,train_mae_epoch,valid_mae,mae,rmse,val_rmse,train_mae,value\n0,1,2,3,4,5,6,7\n1,2,3,4,5,6,7,8\n";
+    // The axis, and the legend's dot and plus sign.
+    for (columns, expected) in [
+        ("train_mae_epoch,valid_mae", ["mae", "Training", "Validation"]),
+        ("valid_mae, train_mae_epoch", ["mae", "Training", "Validation"]),
+        ("train_mae,val_rmse", ["train_mae, val_rmse", "train_mae", "val_rmse"]),
+        ("mae,rmse", ["mae, rmse", "mae", "rmse"]),
+        ("rmse,mae", ["rmse, mae", "rmse", "mae"]),
+        ("valid_mae,rmse", ["rmse, valid_mae", "rmse", "valid_mae"]),
+        ("mae,train_mae", ["mae", "train_mae", "mae"]),
+        ("train_mae,train_mae_epoch", ["mae", "train_mae", "train_mae_epoch"]),
+    ] {
+        let figure = Figure::from_csv(columns.parse().unwrap(), csv.as_bytes()).unwrap();
+        let shown = texts(&figure);
+        assert_eq!([&shown[0], &shown[shown.len() - 2], &shown[shown.len() - 1]], expected, "{columns}");
+        assert_eq!(dots(&figure, "#000000").len(), 2 + 1, "{columns}");
+    }
+    for (column, expected, is_dot) in [
+        ("train_mae_epoch", ["mae", "Training"], true),
+        ("valid_mae", ["mae", "Validation"], false),
+        ("mae", ["mae", "mae"], true),
+        ("value", ["value", "value"], false),
+    ] {
+        let figure = Figure::from_csv(column.parse().unwrap(), csv.as_bytes()).unwrap();
+        let shown = texts(&figure);
+        assert_eq!([&shown[0], shown.last().unwrap()], expected, "{column}");
+        assert_eq!(!dots(&figure, "#000000").is_empty(), is_dot, "{column}");
+    }
+}
+
+#[test]
+fn one_or_two_columns_are_drawn_and_each_must_be_there() {
+    for (text, error) in [
+        ("", MetricError::Empty),
+        (",", MetricError::Empty),
+        ("mae, ", MetricError::Empty),
+        ("mae,mae", MetricError::Twice("mae".into())),
+        ("a,b,c", MetricError::TooMany(3)),
+    ] {
+        assert_eq!(text.parse::<Metric>(), Err(error), "{text:?}");
+    }
+    let csv = b"epoch,step,train_mae\n0,1,2\n";
+    let error = Figure::from_csv("train_mae,valid_mae".parse().unwrap(), csv).unwrap_err();
+    assert_eq!(error.to_string(), "no column valid_mae; its columns are epoch, step, train_mae");
+}
+
+#[test]
+fn an_error_lists_no_more_columns_than_a_line_has_room_for_and_no_control_characters() {
+    let header: String = (0..100).map(|i| format!(",c{i}")).collect();
+    let error = Figure::from_csv(Metric::Loss, format!("epoch,\"a\nb\",{header}\n").as_bytes()).unwrap_err();
+    let error = error.to_string();
+    assert!(error.contains(r#"its columns are epoch, a\nb, "", c0, "#), "{error}");
+    assert!(error.ends_with(", c16 and 83 more"), "{error}");
+}
+
+#[test]
+fn a_missing_cell_of_r_or_pandas_gives_no_point() {
+    let csv = |missing: &str| {
+        format!("epoch,train_loss,valid_loss\n0,1,{missing}\n0,{missing},2\n1,3,{missing}\n{missing},9,9\n")
+    };
+    let expected = loss(&csv("")).to_svg().unwrap();
+    for missing in ["NA", "null", "None", "nan", "NaN", "NULL", "N/A", "<NA>", " NA ", "\"NA\""] {
+        assert!(loss(&csv(missing)).to_svg().unwrap() == expected, "{missing}");
+    }
+    let error = Figure::from_csv(Metric::Loss, csv("NAN0").as_bytes()).unwrap_err();
+    assert!(matches!(error, CsvError::NotANumber { line: 2, .. }), "{error}");
+}
+
+#[test]
+fn a_header_that_comes_again_is_named_with_its_line() {
+    for csv in [
+        "epoch,train_loss,valid_loss\n0,1,\n0,,2\nepoch,train_loss,valid_loss\n1,1,\n",
+        "epoch,train_loss,valid_loss\n0,1,\n0,,2\nvalid_loss,epoch,train_loss\n1,1,\n",
+        "epoch,train_loss\n0,1\n0,2\nepoch,step,train_loss,valid_loss\n1,1,1,1\n",
+        "\u{feff}epoch,train_loss\r\n0,1\r\n0,2\r\n\u{feff}epoch,train_loss\r\n1,1\r\n",
+        "epoch,train_loss,unit\n0,1,epoch\n0,2,epoch\nepoch,train_loss,unit\n",
+    ] {
+        let error = Figure::from_csv(Metric::Loss, csv.as_bytes()).unwrap_err();
+        assert!(matches!(error, CsvError::HeaderAgain { line: 4 }), "{csv:?}: {error}");
     }
 }
 

@@ -130,7 +130,7 @@ fn options_that_make_no_figure_have_exit_code_2_and_are_named() {
     let eleven: Vec<&str> = paths.iter().map(String::as_str).collect();
     let long = "a name that is longer than the room for it";
     let (one, two) = (format!("{long} 1"), format!("{long} 2"));
-    let cases: [(&[&str], &str); 16] = [
+    let cases: [(&[&str], &str); 20] = [
         (&["no.csv", "--width", "299"], "--width"),
         (&["no.csv", "--height", "2001"], "--height"),
         (&["no.csv", "--set", "test"], "--set"),
@@ -138,7 +138,11 @@ fn options_that_make_no_figure_have_exit_code_2_and_are_named() {
         (&["logs/version_0", "--label", "ניסוי"], "--label"),
         (&["no.csv", "-o", "a.pdf"], "--output"),
         (&["no.csv", "-o", ".svg"], "--output"),
-        (&["no.csv", "--y", "error"], "--y"),
+        (&["no.csv", "--y", ""], "--y"),
+        (&["no.csv", "--y", "mae,"], "--y"),
+        (&["no.csv", "--y", "mae,rmse,loss"], "3 columns"),
+        (&["no.csv", "--y", "mae,mae"], "mae is named twice"),
+        (&["logs/version_0", "--y", "損失"], "--y 損失"),
         (&["no.csv", "--label", ""], "--label"),
         (&["no.csv", "--label", " "], "--label"),
         (&["no.csv", "--label", "a\n\nb"], "--label"),
@@ -160,8 +164,23 @@ fn options_that_make_no_figure_have_exit_code_2_and_are_named() {
 fn a_file_that_cannot_be_drawn_has_exit_code_1_and_is_named() {
     let folder = runs();
     fs::write(folder.path().join("bad.csv"), "epoch,valid_accuracy\n0,x\n").unwrap();
+    let resumed = "epoch,valid_accuracy\n0,0.5\nepoch,valid_accuracy\n1,0.6\n";
+    fs::write(folder.path().join("resumed.csv"), resumed).unwrap();
+    fs::write(folder.path().join("mae.csv"), "epoch,step,train_mae\n0,1,2\n").unwrap();
     for (path, output, named) in [
         ("no.csv", "figure.svg", "no.csv"),
+        (
+            "resumed.csv",
+            "figure.svg",
+            "resumed.csv: line 3: the header comes again, as in the log of a resumed run; split the file there, and plot the \
+             parts as two runs",
+        ),
+        (
+            "mae.csv",
+            "figure.svg",
+            "mae.csv: no column train_accuracy_epoch or valid_accuracy; its columns are epoch, step, train_mae; --y names \
+             others",
+        ),
         ("logs", "figure.svg", "logs: holds no metrics.csv"),
         ("bad.csv", "figure.svg", "bad.csv: line 2: valid_accuracy"),
         ("logs/version_0", "no/figure.svg", "no/figure.svg"),
@@ -188,6 +207,30 @@ fn a_run_whose_path_the_font_cannot_show_wants_a_label() {
     let error = error_of(plot(&folder, &two).args(["-o", "figure.svg"]), 2);
     assert!(error.contains("実") && error.contains("--label"), "{error}");
     assert_eq!(legend(&folder, &[two[0], two[1], "--label", "a", "--label", "b"]), both(&["a", "b"]));
+}
+
+#[test]
+fn columns_of_any_lightning_log_are_drawn_by_their_names() {
+    let folder = runs();
+    for (name, shift) in [("a", 0.0), ("b", 0.5)] {
+        let rows: String =
+            (0..3).map(|i| format!("{i},{},NA\n{i},NA,{}\n", 3.0 + shift, 2.0 + shift)).collect();
+        let csv = format!("epoch,train_mae_epoch,valid_mae\n{rows}");
+        fs::write(folder.path().join(format!("{name}.csv")), csv).unwrap();
+    }
+    let svg = || fs::read_to_string(folder.path().join("figure.svg")).unwrap();
+    let y = ["--y", "train_mae_epoch,valid_mae"];
+    assert_eq!(legend(&folder, &["a.csv", y[0], y[1]]), ["Training", "Validation"]);
+    assert!(svg().contains("\nmae\n"), "{}", svg());
+    assert_eq!(legend(&folder, &["a.csv", "b.csv", y[0], y[1]]), both(&["a.csv", "b.csv"]));
+    assert_eq!(legend(&folder, &["a.csv", y[0], y[1], "--set", "validation"]), ["Validation"]);
+    assert_eq!(legend(&folder, &["a.csv", "b.csv", "--y", "epoch"]), ["a.csv epoch", "b.csv epoch"]);
+    let error = error_of(&mut plot(&folder, &["a.csv", "--y", "valid_mea", "-o", "b.svg"]), 1);
+    let columns = "epoch, train_mae_epoch, valid_mae";
+    assert_eq!(
+        error,
+        format!("error: a.csv: no column valid_mea; its columns are {columns}; --y names others")
+    );
 }
 
 #[test]

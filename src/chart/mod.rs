@@ -1,6 +1,6 @@
 //! Pictures out of numbers, as matplotlib draws them, on plotters' `ChartBuilder`.
 //!
-//! [`Figure`] is the notebook's: accuracy or loss against epoch. What any other chart needs as well is apart from it:
+//! [`Figure`] is the notebook's: accuracy, or another metric, against epoch. What any other chart needs as well is apart from it:
 //! a page that becomes a PNG or an SVG, matplotlib's limits and ticks of an axis, a pair of such axes, and a legend.
 
 mod accuracy;
@@ -26,7 +26,7 @@ pub use accuracy::{Figure, accuracy, share_limits};
 pub use band::Bands;
 pub use bars::Bars;
 pub use lines::Lines;
-pub use metric::{Metric, Set, valid_points};
+pub use metric::{Metric, MetricError, Set, valid_points};
 pub use names::{Name, Source};
 pub use series::CsvError;
 pub use stack::Stack;

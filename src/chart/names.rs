@@ -7,7 +7,7 @@ use super::page::{FINE, text_width, unset};
 use crate::util::text::shown as printable;
 
 /// The most units that a run's name takes, a good third of the axes' width.
-const ROOM: i32 = 170 * FINE;
+pub const ROOM: i32 = 170 * FINE;
 
 /// What the legend calls a run. A name that is long it cuts.
 ///
@@ -41,12 +41,9 @@ pub struct Source {
 pub fn names(sources: &[Source]) -> Result<Vec<String>, Error> {
     for source in sources {
         let (Name::Given(label) | Name::Path(label)) = &source.name;
-        let label: String = label.chars().filter(|c| !c.is_control()).collect();
-        if let Some(character) = unset(&label) {
-            return Err(Error::Glyph { label, character });
-        }
+        can_show(label)?;
     }
-    let shown: Vec<String> = sources.iter().map(|source| shortened(&source.name)).collect();
+    let shown: Vec<String> = sources.iter().map(|source| shortened(&source.name, ROOM)).collect();
     for (i, name) in shown.iter().enumerate() {
         if let Some(other) = shown[..i].iter().position(|other| other == name) {
             let names = [other, i].map(|i| match &sources[i].name {
@@ -58,9 +55,18 @@ pub fn names(sources: &[Source]) -> Result<Vec<String>, Error> {
     Ok(shown)
 }
 
+/// Refuses a name that the figure's font can't show; control characters are not shown in any case.
+pub fn can_show(name: &str) -> Result<(), Error> {
+    let label: String = name.chars().filter(|c| !c.is_control()).collect();
+    match unset(&label) {
+        Some(character) => Err(Error::Glyph { label, character }),
+        None => Ok(()),
+    }
+}
+
 /// Of a long name as much as there is room for.
-fn shortened(name: &Name) -> String {
-    let fits = |text: &String| text_width(text).is_ok_and(|width| width <= ROOM);
+pub fn shortened(name: &Name, room: i32) -> String {
+    let fits = |text: &String| text_width(text).is_ok_and(|width| width <= room);
     let (Name::Given(text) | Name::Path(text)) = name;
     let text = text.replace(char::is_control, "\u{fffd}");
     if fits(&text) {

@@ -2,6 +2,8 @@
 
 use std::fmt::{self, Display, Formatter};
 
+use crate::chart;
+use crate::chart::CsvError;
 use crate::cli::device::NoDevice;
 use crate::compare;
 use crate::compare::Report;
@@ -76,6 +78,7 @@ fn hint(error: &anyhow::Error) -> Option<&'static str> {
         .or_else(|| page(error.downcast_ref()?))
         .or_else(|| study(error.downcast_ref()?))
         .or_else(|| picture(error.downcast_ref()?))
+        .or_else(|| figure(error.downcast_ref()?))
         .or_else(|| device(error.downcast_ref()?))
         .or_else(|| cuda(error.downcast_ref()?))
         .or_else(|| error.downcast_ref::<libtorch::Error>().map(|_| REFETCH_LIBTORCH))
@@ -216,6 +219,18 @@ fn picture(error: &digit::Error) -> Option<&'static str> {
             PictureError::TooSmall { .. } => "take a larger one, of a few hundred pixels",
             PictureError::NoDigit => "take a picture with more contrast",
         }),
+    }
+}
+
+fn figure(error: &chart::Error) -> Option<&'static str> {
+    match error {
+        chart::Error::Csv { reason: CsvError::NoColumn { names, .. }, .. } if names != "epoch" => {
+            Some("--y names others")
+        }
+        chart::Error::Csv { reason: CsvError::HeaderAgain { .. }, .. } => {
+            Some("split the file there, and plot the parts as two runs")
+        }
+        _ => None,
     }
 }
 

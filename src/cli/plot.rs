@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf, absolute};
+use std::str::FromStr;
 
 use anyhow::{Context, Result, ensure};
 use clap::builder::{PathBufValueParser, TypedValueParser};
@@ -15,10 +16,11 @@ use crate::util::path::shown_path;
 
 const METRICS_CSV: &str = "metrics.csv";
 
-/// Plot accuracy or loss against epoch, of one run or of several in one figure.
+/// Plot accuracy, loss or other columns against epoch, of one run or of several in one figure.
 ///
-/// Reads what Lightning's CSVLogger writes. Training is drawn as dots, validation as plus signs; of many epochs a thick
-/// line is training and a thin one validation.
+/// Reads what Lightning's CSVLogger writes, of ISLP or of a LightningModule of your own. A cell that is empty, NA, null,
+/// None or nan gives no point. Training is drawn as dots, validation as plus signs; of many epochs a thick line is
+/// training and a thin one validation.
 ///
 /// Example: islp-mnist plot output/MNIST/version_0 output/MNIST_MLR/version_0 --y loss -o loss.png
 #[derive(Args, Debug)]
@@ -29,9 +31,14 @@ pub struct PlotArgs {
     /// The figure, by its ending a PNG or an SVG; replaces the file there is
     #[arg(short, long, value_name = "FILE", value_parser = PathBufValueParser::new().try_map(figure_file))]
     output: PathBuf,
-    /// What to draw
-    #[arg(long, default_value = "accuracy")]
-    y: Y,
+    /// What to draw: accuracy, loss, or one or two columns by name, such as train_mae_epoch,valid_mae
+    ///
+    /// A column with "train" in its name is drawn as training, one with "val" as validation, else the first as training and
+    /// the second as validation. accuracy is train_accuracy_epoch, train_accuracy, train_acc_epoch or train_acc, whichever
+    /// comes first in this list, and valid_accuracy, val_accuracy, valid_acc or val_acc, or one of them with _epoch; loss is
+    /// train_loss or train_loss_epoch, and valid_loss or val_loss, or one of them with _epoch.
+    #[arg(long, default_value = "accuracy", value_name = "METRIC", value_parser = Metric::from_str)]
+    y: Metric,
     /// A logarithmic y axis, since the first training loss makes the others look flat
     #[arg(long)]
     logy: bool,
@@ -47,14 +54,6 @@ pub struct PlotArgs {
     /// Name of a run in the legend, once for each METRICS_CSV [default: the part of its path that differs]
     #[arg(long = "label", value_name = "NAME")]
     labels: Vec<String>,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Y {
-    /// train_accuracy_epoch and valid_accuracy
-    Accuracy,
-    /// train_loss and valid_loss
-    Loss,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -97,18 +96,26 @@ pub fn run(args: &PlotArgs) -> Result<u8> {
         _ => args.labels.iter().cloned().map(Name::Given).collect(),
     };
     let sources = names.into_iter().zip(files).map(|(name, metrics_csv)| Source { name, metrics_csv });
-    let metric = match args.y {
-        Y::Accuracy => Metric::Accuracy,
-        Y::Loss => Metric::Loss,
-    };
-    let mut figure = Figure::new(metric, &sources.collect::<Vec<_>>()).map_err(|error| match error {
-        chart::Error::SameName { .. } => UsageError(format!("{error}; tell them apart with --label")).into(),
-        chart::Error::TooManyRuns { .. } => UsageError(error.to_string()).into(),
-        chart::Error::Glyph { .. } => {
-            UsageError(format!("{error}; name the run otherwise with --label")).into()
+    let is_column = |label: &String| match &args.y {
+        Metric::Columns { training, validation } => {
+            [training, validation].into_iter().flatten().any(|name| name == label)
         }
-        error => anyhow::Error::from(error),
-    })?;
+        Metric::Accuracy | Metric::Loss => false,
+    };
+    let mut figure =
+        Figure::new(args.y.clone(), &sources.collect::<Vec<_>>()).map_err(|error| match error {
+            chart::Error::SameName { .. } => {
+                UsageError(format!("{error}; tell them apart with --label")).into()
+            }
+            chart::Error::TooManyRuns { .. } => UsageError(error.to_string()).into(),
+            chart::Error::Glyph { ref label, .. } if is_column(label) => {
+                UsageError(format!("--y {error}; give the column another name")).into()
+            }
+            chart::Error::Glyph { .. } => {
+                UsageError(format!("{error}; name the run otherwise with --label")).into()
+            }
+            error => anyhow::Error::from(error),
+        })?;
     figure.size = (args.width, args.height);
     figure.log_y = args.logy;
     if let Some(set) = args.set {

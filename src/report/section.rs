@@ -102,7 +102,7 @@ pub fn figures(run: &Run) -> Vec<(Figure, String)> {
         let Ok(mut figure) = Figure::from_csv(metric, csv) else { continue };
         figure.size = CHART;
         // Of losses that are all 0 a log axis shows nothing.
-        figure.log_y = matches!(metric, Metric::Loss);
+        figure.log_y = *figure.metric() == Metric::Loss;
         figure.log_y = figure.log_y && figure.to_svg().is_ok();
         let axis = if figure.log_y { ", on a log axis," } else { "" };
         figures
