@@ -178,6 +178,35 @@ fn a_script_says_that_the_build_takes_minutes_and_its_help_what_it_needs() {
     }
 }
 
+#[test]
+fn mnist_that_lies_in_data_under_other_names_is_taken_from_there() {
+    let folder = fresh_checkout();
+    let data = folder.path().join("data");
+    fs::create_dir(&data).unwrap();
+    for file in FILES {
+        let bytes = fs::read(data_dir().join("MNIST/raw").join(file)).unwrap();
+        fs::create_dir(data.join(file)).unwrap();
+        let is_kaggles = file.starts_with("train");
+        let path =
+            if is_kaggles { data.join(file).join(file) } else { data.join(file.replace("-idx", ".idx")) };
+        fs::write(&path, bytes).unwrap();
+        if !is_kaggles {
+            assert!(Command::new("gzip").arg("-1").arg(&path).status().unwrap().success());
+        }
+    }
+    let output = fetch_mnist(folder.path(), "file:///no/such/mirror");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success() && !stderr.contains("fetching"), "{stderr}");
+    for file in FILES {
+        let [ours, theirs] =
+            [&data, &data_dir()].map(|data| fs::read(data.join("MNIST/raw").join(file)).unwrap());
+        assert!(ours == theirs, "{file}");
+    }
+    // Theirs stay where they are.
+    assert!(data.join(FILES[0]).join(FILES[0]).exists() && data.join("t10k-images.idx3-ubyte.gz").exists());
+    assert!(!data.join("MNIST/raw/.new").exists());
+}
+
 /// What the build script says in this folder, which it compiles the program with.
 fn build_script(folder: &Path, script: &Path) -> String {
     let mut command = Command::new(script);
