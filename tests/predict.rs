@@ -106,12 +106,40 @@ fn a_picture_that_cannot_be_read_is_an_error_line_and_the_others_are_read() {
         "error: blank.png: shows no digit, or too faint a one; take a picture with more contrast"
     );
     assert_eq!(lines[2], four);
-    assert_eq!(lines[3], r"error: two\nlines.png: neither PNG nor JPEG; convert it to one of them");
-    assert_eq!(lines[4], "error: folder.png: not a regular file; name a PNG or JPEG picture of a digit");
+    assert_eq!(
+        lines[3],
+        r"error: two\nlines.png: neither PNG, JPEG, WebP, GIF, BMP nor TIFF; convert it to one of them"
+    );
+    let name_one = "; name a picture of a digit: a PNG, JPEG, WebP, GIF, BMP or TIFF";
+    assert_eq!(lines[4], format!("error: folder.png: not a regular file{name_one}"));
     // The system's reason is in between.
     assert!(lines[5].starts_with("error: cannot read missing.png: "), "{text}");
-    assert!(lines[5].ends_with("; name a PNG or JPEG picture of a digit"), "{text}");
+    assert!(lines[5].ends_with(name_one), "{text}");
     assert_eq!(lines[6..], [four]);
+}
+
+#[test]
+fn pictures_of_every_format_are_read_and_half_of_one_is_an_error_line() {
+    let folder = pictures();
+    let four = image::open(folder.path().join("four.png")).unwrap().into_rgba8();
+    for (ending, format) in [("webp", "WebP"), ("gif", "GIF"), ("bmp", "BMP"), ("tiff", "TIFF")] {
+        // The ending doesn't matter.
+        let (whole, half) = (format!("four.{ending}"), format!("half-{ending}.png"));
+        four.save(folder.path().join(&whole)).unwrap();
+        let bytes = fs::read(folder.path().join(&whole)).unwrap();
+        fs::write(folder.path().join(&half), &bytes[..bytes.len() / 2]).unwrap();
+        let line = stdout_of(&mut predict(folder.path(), &[&whole]));
+        assert!(line.starts_with(&format!("{whole}: 4 ")) && !line.contains("unsure"), "{line}");
+        assert_eq!(
+            error_of(&mut predict(folder.path(), &[&half]), 1),
+            format!(
+                "error: {half}: a {format} that is damaged, cut short or of a rare kind; save the picture again as a plain \
+                 PNG or JPEG"
+            )
+        );
+        let help = stdout_of(islp_mnist().args(["predict", "--help"]));
+        assert!(help.contains(format), "{help}");
+    }
 }
 
 #[test]

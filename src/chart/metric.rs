@@ -7,8 +7,9 @@ use super::series::{CsvError, Points, points};
 
 /// What the y axis shows.
 ///
-/// It is parsed from `accuracy`, `loss`, or the names of one or two columns, separated by a comma. A column with "train"
-/// in its name is of training, one with "val" of validation; where the names don't say it, the first is of training.
+/// It is parsed from `accuracy`, `loss`, or the names of one or two columns, separated by a comma. A column with
+/// "train" in its name is of training, one with "val" of validation; where the names don't say it, the first is of
+/// training.
 ///
 /// ```
 /// use islp_mnist::chart::{Figure, Metric};

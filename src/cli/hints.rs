@@ -207,11 +207,12 @@ pub fn on_comparison(report: &Report) -> Vec<String> {
 }
 
 fn picture(error: &digit::Error) -> Option<&'static str> {
+    const NAME_ONE: &str = "name a picture of a digit: a PNG, JPEG, WebP, GIF, BMP or TIFF";
     const SMALLER: &str = "take a smaller picture, a few hundred pixels will do";
     match error {
         digit::Error::File(file::Error::TooLarge { .. }) => Some(SMALLER),
-        digit::Error::File(file::Error::NotRegular { .. }) => Some("name a PNG or JPEG picture of a digit"),
-        digit::Error::File(error) => error.is_not_found().then_some("name a PNG or JPEG picture of a digit"),
+        digit::Error::File(file::Error::NotRegular { .. }) => Some(NAME_ONE),
+        digit::Error::File(error) => error.is_not_found().then_some(NAME_ONE),
         digit::Error::Picture { reason, .. } => Some(match reason {
             PictureError::UnknownFormat => "convert it to one of them",
             PictureError::Unreadable { .. } => "save the picture again as a plain PNG or JPEG",

@@ -18,9 +18,9 @@ const METRICS_CSV: &str = "metrics.csv";
 
 /// Plot accuracy, loss or other columns against epoch, of one run or of several in one figure.
 ///
-/// Reads what Lightning's CSVLogger writes, of ISLP or of a LightningModule of your own. A cell that is empty, NA, null,
-/// None or nan gives no point. Training is drawn as dots, validation as plus signs; of many epochs a thick line is
-/// training and a thin one validation.
+/// Reads what Lightning's CSVLogger writes, of ISLP or of a LightningModule of your own. A cell that is empty, NA,
+/// null, None or nan gives no point. Training is drawn as dots, validation as plus signs; of many epochs a thick line
+/// is training and a thin one validation.
 ///
 /// Example: islp-mnist plot output/MNIST/version_0 output/MNIST_MLR/version_0 --y loss -o loss.png
 #[derive(Args, Debug)]
@@ -33,10 +33,10 @@ pub struct PlotArgs {
     output: PathBuf,
     /// What to draw: accuracy, loss, or one or two columns by name, such as train_mae_epoch,valid_mae
     ///
-    /// A column with "train" in its name is drawn as training, one with "val" as validation, else the first as training and
-    /// the second as validation. accuracy is train_accuracy_epoch, train_accuracy, train_acc_epoch or train_acc, whichever
-    /// comes first in this list, and valid_accuracy, val_accuracy, valid_acc or val_acc, or one of them with _epoch; loss is
-    /// train_loss or train_loss_epoch, and valid_loss or val_loss, or one of them with _epoch.
+    /// A column with "train" in its name is drawn as training, one with "val" as validation, else the first as training
+    /// and the second as validation. accuracy is the first that there is of train_accuracy_epoch, train_accuracy,
+    /// train_acc_epoch and train_acc, with the first of valid_accuracy, val_accuracy, valid_acc and val_acc; loss is
+    /// train_loss or train_loss_epoch, with valid_loss or val_loss. Validation may also end in _epoch.
     #[arg(long, default_value = "accuracy", value_name = "METRIC", value_parser = Metric::from_str)]
     y: Metric,
     /// A logarithmic y axis, since the first training loss makes the others look flat

@@ -1,6 +1,6 @@
 //! A picture file made into MNIST's images, one for each figure in it.
 //!
-//! PNG and JPEG of any colour type are read and turned as their EXIF data say (`picture`). What is darker than the paper
+//! PNG, JPEG, WebP, GIF, BMP and TIFF are read and turned as their EXIF data say (`picture`). What is darker than the paper
 //! around it is ink (`ink`), but for printed lines (`lines`); connected pieces of it (`groups`) make figures (`figures`). With each
 //! `normalize` does what MNIST's makers did with their digits. Pictures come from anywhere: whatever the bytes are, they
 //! give digits or an error, in less than 1 GB.
@@ -66,7 +66,7 @@ pub enum Error {
 #[derive(Debug, PartialEq, thiserror::Error)]
 #[allow(missing_docs)] // the messages say what they are
 pub enum PictureError {
-    #[error("neither PNG nor JPEG")]
+    #[error("neither PNG, JPEG, WebP, GIF, BMP nor TIFF")]
     UnknownFormat,
     #[error("a {format} that is damaged, cut short or of a rare kind")]
     Unreadable { format: &'static str },

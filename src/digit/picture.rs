@@ -1,4 +1,4 @@
-//! Bytes of a PNG or JPEG made into a picture.
+//! Bytes of a picture file made into a picture.
 
 use std::io::Cursor;
 
@@ -10,6 +10,8 @@ use super::{MAX_BYTES, PictureError};
 
 /// The largest width and height that is decoded, at up to 8 bytes a pixel.
 pub(super) const MAX_SIDE: u32 = 8192;
+/// What decoding may take, beside the file.
+const MAX_DECODED: u64 = 8 * (MAX_SIDE as u64).pow(2);
 /// A digit is higher, or wider.
 const MIN_SIDE: u32 = 8;
 /// Larger pictures are scaled down to this: digits come down to 20 pixels in any case.
@@ -22,19 +24,26 @@ pub(super) struct Picture {
     pub scale: f32,
 }
 
-/// The picture in these bytes, turned as it says. Nothing is decoded before its size is known to be within bounds.
+/// The picture in these bytes, turned as it says; of several, such as a GIF's frames, the first. Nothing is decoded before
+/// its size is known to be within bounds.
 pub(super) fn decode(bytes: &[u8]) -> Result<Picture, PictureError> {
     let (format, name) = match image::guess_format(bytes) {
         Ok(format @ ImageFormat::Png) => (format, "PNG"),
         Ok(format @ ImageFormat::Jpeg) => (format, "JPEG"),
+        Ok(format @ ImageFormat::WebP) => (format, "WebP"),
+        Ok(format @ ImageFormat::Gif) => (format, "GIF"),
+        Ok(format @ ImageFormat::Bmp) => (format, "BMP"),
+        Ok(format @ ImageFormat::Tiff) => (format, "TIFF"),
         _ => return Err(PictureError::UnknownFormat),
     };
     let unreadable = PictureError::Unreadable { format: name };
+    let bytes = if format == ImageFormat::WebP { whole_webp(bytes) } else { Some(bytes) };
+    let Some(bytes) = bytes else { return Err(unreadable) };
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     let mut limits = Limits::default();
     // For what a PNG may hold beside the picture: a colour profile, texts.
     limits.max_alloc = Some(MAX_BYTES);
-    reader.limits(limits);
+    reader.limits(limits.clone());
     let Ok(mut decoder) = reader.into_decoder() else { return Err(unreadable) };
     let (width, height) = decoder.dimensions();
     if width.max(height) > MAX_SIDE {
@@ -45,6 +54,14 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Picture, PictureError> {
     }
     if format == ImageFormat::Jpeg && !has_end(bytes) {
         return Err(unreadable);
+    }
+    if matches!(format, ImageFormat::Gif | ImageFormat::Tiff) {
+        // These decode into a buffer of their own first, and count it.
+        let size = decoder.total_bytes();
+        limits.max_alloc = Some(size + MAX_BYTES);
+        if 2 * size > MAX_DECODED || decoder.set_limits(limits).is_err() {
+            return Err(unreadable);
+        }
     }
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let picture = DynamicImage::from_decoder(decoder).map_err(|_| unreadable)?;
@@ -70,6 +87,22 @@ fn has_end(jpeg: &[u8]) -> bool {
         rest = segment.get(usize::from(u16::from_be_bytes([high, low]))..).unwrap_or_default();
     }
     false
+}
+
+/// A WebP without what follows it, if each of its chunks is there. The decoder takes as much memory as a chunk says that
+/// it has bytes.
+fn whole_webp(bytes: &[u8]) -> Option<&[u8]> {
+    // Before the chunks are "RIFF", a size and "WEBP".
+    let size = |chunk: &[u8]| Some(u32::from_le_bytes(chunk.get(4..8)?.try_into().ok()?) as usize);
+    let webp = bytes.get(..8 + size(bytes)?)?;
+    let mut rest = webp.get(12..)?;
+    while !rest.is_empty() {
+        let end = 8 + size(rest)?;
+        // An odd number of bytes is followed by one more, which the last chunk may lack.
+        let next = (end + end % 2).min(rest.len().max(end));
+        rest = rest.get(next..)?;
+    }
+    Some(webp)
 }
 
 impl Picture {

@@ -8,9 +8,10 @@ mod pictures;
 use std::fs::{self, File};
 use std::sync::LazyLock;
 
+use image::codecs::gif::GifEncoder;
 use image::codecs::jpeg::JpegEncoder;
 use image::imageops::{rotate90, rotate180, rotate270};
-use image::{DynamicImage, GrayImage, ImageEncoder, Luma, Rgba, RgbaImage};
+use image::{DynamicImage, Frame, GrayImage, ImageEncoder, ImageFormat, Luma, Rgba, RgbaImage};
 use islp_mnist::FileError;
 use islp_mnist::digit::{self, Digit, Error, PictureError};
 use islp_mnist::notebook::weights;
@@ -28,6 +29,10 @@ static TEST_SET: LazyLock<(Vec<Digit>, Vec<i64>)> = LazyLock::new(|| {
     let images = values.unwrap().chunks(28 * 28).map(|image| image.try_into().unwrap()).collect();
     (images, mnist.test_labels.try_into().unwrap())
 });
+
+/// What is read besides PNG and JPEG.
+const NEW_FORMATS: [ImageFormat; 4] =
+    [ImageFormat::WebP, ImageFormat::Gif, ImageFormat::Bmp, ImageFormat::Tiff];
 
 /// The one digit in a picture, or the largest.
 fn from_bytes(bytes: &[u8]) -> Result<Digit, PictureError> {
@@ -83,6 +88,53 @@ fn the_colour_type_changes_nothing() {
             assert!(from_bytes(&bytes).unwrap() == *digit, "{kind}");
         }
     }
+}
+
+#[test]
+fn the_format_changes_nothing() {
+    for digit in &TEST_SET.0[..20] {
+        let picture = black_and_white(enlarged(digit, 5));
+        let expected = from_bytes(&png(picture.clone())).unwrap();
+        for format in NEW_FORMATS {
+            assert!(from_bytes(&encoded(&picture, format)).unwrap() == expected, "{format:?}");
+        }
+    }
+    // With loss, as phones and the web have it.
+    let lossy = fs::read(common::checkout().join("tests/data/four.webp")).unwrap();
+    let original = fs::read(common::checkout().join("docs/four.png")).unwrap();
+    let [lossy, original] = [lossy, original].map(|bytes| from_bytes(&bytes).unwrap());
+    let difference = difference(&[lossy], &[original]);
+    assert!(difference < 5.0, "{difference}");
+}
+
+#[test]
+fn of_a_gif_the_first_frame_is_read() {
+    let [first, second] = [enlarged(seven(), 4), inverted(enlarged(&TEST_SET.0[1], 4))];
+    let mut bytes = vec![];
+    let mut encoder = GifEncoder::new(&mut bytes);
+    for picture in [&first, &second] {
+        encoder.encode_frame(Frame::new(DynamicImage::from(picture.clone()).into_rgba8())).unwrap();
+    }
+    drop(encoder);
+    assert!(from_bytes(&bytes).unwrap() == from_bytes(&encoded(&first, ImageFormat::Gif)).unwrap());
+}
+
+#[test]
+fn a_webp_whose_chunks_claim_more_than_it_has_is_refused() {
+    let chunk = |name: &[u8], claimed: u32, bytes: &[u8]| [name, &claimed.to_le_bytes(), bytes].concat();
+    // A canvas of 28x28 pixels, with EXIF data.
+    let canvas = chunk(b"VP8X", 10, &[8, 0, 0, 0, 27, 0, 0, 27, 0, 0]);
+    for claimed in [9, 4_000_000_000] {
+        let body = [&b"WEBP"[..], &canvas, &chunk(b"EXIF", claimed, &[0; 8])].concat();
+        let webp = chunk(b"RIFF", body.len() as u32, &body);
+        assert_eq!(from_bytes(&webp).err(), Some(PictureError::Unreadable { format: "WebP" }));
+    }
+    let whole = encoded(&enlarged(seven(), 4), ImageFormat::WebP);
+    let digit = from_bytes(&whole).unwrap();
+    assert!(
+        from_bytes(&[&whole[..], b"EXIF\xff\xff\xff\xff"].concat()).unwrap() == digit,
+        "what follows is not its"
+    );
 }
 
 #[test]
@@ -188,7 +240,26 @@ fn bytes_that_are_no_picture_of_a_digit_are_refused() {
     };
     check("empty", &[], UnknownFormat);
     check("text", b"a seven\n", UnknownFormat);
-    check("a GIF", b"GIF89a\x1c\0\x1c\0\0\0\0;", UnknownFormat);
+    check("a picture of another format", b"P2\n28 28\n255\n", UnknownFormat);
+    check("an iPhone's HEIC", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", UnknownFormat);
+    check("a GIF without a frame", b"GIF89a\x1c\0\x1c\0\0\0\0;", Unreadable { format: "GIF" });
+    for (bytes, format) in [
+        (&b"GIF89a"[..], "GIF"),
+        (b"BM", "BMP"),
+        (b"BMW\n", "BMP"),
+        (b"II*\0", "TIFF"),
+        (b"MM\0*\0\0\0\x08", "TIFF"),
+        (b"RIFF\0\0\0\0WEBP", "WebP"),
+    ] {
+        check("a signature", bytes, Unreadable { format });
+    }
+    for format in NEW_FORMATS {
+        let name = format.to_mime_type();
+        let huge = encoded(&GrayImage::new(1, 8193), format);
+        check(name, &huge, TooLarge { width: 1, height: 8193 });
+        check(name, &encoded(&GrayImage::new(7, 7), format), TooSmall { width: 7, height: 7 });
+        check(name, &encoded(&GrayImage::new(30, 20), format), NoDigit);
+    }
     for (what, bytes) in [
         ("a signature", &whole[..8]),
         ("half", &whole[..whole.len() / 2]),
@@ -243,7 +314,7 @@ fn bytes_changed_anywhere_give_a_digit_or_an_error() {
 fn whatever_the_bytes_are_they_give_a_digit_or_an_error() {
     let (tried, digits) = try_damaged(1, 3000);
     common::tally("Pictures cut short anywhere or with bytes changed", tried, tried);
-    // Both happen: most PNGs are refused, for their checksums, and most JPEGs are read.
+    // Both happen: most PNGs are refused, for their checksums, and most JPEGs and BMPs are read.
     assert!((300..2700).contains(&digits), "{digits} of 3000 were read");
 }
 
@@ -251,7 +322,9 @@ fn whatever_the_bytes_are_they_give_a_digit_or_an_error() {
 /// changed ones were read.
 fn try_damaged(step: usize, changes: usize) -> (usize, usize) {
     let picture = enlarged(seven(), 2);
-    let whole = [png(picture.clone()), jpeg(picture.clone(), 80), palette(&picture)];
+    let mut whole = vec![png(picture.clone()), jpeg(picture.clone(), 80), palette(&picture)];
+    whole.extend(NEW_FORMATS.map(|format| encoded(&picture, format)));
+    whole.push(fs::read(common::checkout().join("tests/data/four.webp")).unwrap());
     let mut tried = changes;
     for bytes in &whole {
         let digit = from_bytes(bytes).unwrap();

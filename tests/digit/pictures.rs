@@ -71,6 +71,17 @@ pub fn png(picture: impl Into<DynamicImage>) -> Vec<u8> {
     bytes.into_inner()
 }
 
+/// A file of this format, without loss.
+pub fn encoded(picture: &GrayImage, format: ImageFormat) -> Vec<u8> {
+    let mut bytes = Cursor::new(vec![]);
+    match format {
+        ImageFormat::Gif => DynamicImage::from(picture.clone()).to_rgba8().write_to(&mut bytes, format),
+        _ => picture.write_to(&mut bytes, format),
+    }
+    .unwrap();
+    bytes.into_inner()
+}
+
 pub fn jpeg(picture: impl Into<DynamicImage>, quality: u8) -> Vec<u8> {
     let mut bytes = vec![];
     JpegEncoder::new_with_quality(&mut bytes, quality).encode_image(&picture.into()).unwrap();
