@@ -249,8 +249,8 @@ fn a_file_that_cannot_be_drawn_is_refused_with_what_it_lacks() {
 
 #[test]
 fn the_usual_columns_of_a_lightning_log_are_found_the_first_of_the_list() {
-    type List = (fn(&str) -> Figure, &'static [&'static str], &'static [&'static str]);
-    let lists: [List; 2] = [
+    type Draw = fn(&str) -> Figure;
+    let lists: [(Draw, &[&str], &[&str]); 2] = [
         (
             accuracy,
             &["train_accuracy_epoch", "train_accuracy", "train_acc_epoch", "train_acc"],

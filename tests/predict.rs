@@ -133,8 +133,8 @@ fn pictures_of_every_format_are_read_and_half_of_one_is_an_error_line() {
         assert_eq!(
             error_of(&mut predict(folder.path(), &[&half]), 1),
             format!(
-                "error: {half}: a {format} that is damaged, cut short or of a rare kind; save the picture again as a plain \
-                 PNG or JPEG"
+                "error: {half}: a {format} that is damaged, cut short or of a rare kind; \
+                 save the picture again as a plain PNG or JPEG"
             )
         );
         let help = stdout_of(islp_mnist().args(["predict", "--help"]));

@@ -1,8 +1,8 @@
 //! Pictures out of numbers, as matplotlib draws them, on plotters' `ChartBuilder`.
 //!
-//! [`Figure`] is the notebook's: accuracy, or another metric, against epoch. What any other chart needs as well is apart
-//! from it: a page that becomes a PNG or an SVG, matplotlib's limits and ticks of an axis, a pair of such axes, and a
-//! legend.
+//! [`Figure`] is the notebook's: accuracy, or another metric, against epoch. What any other chart needs as well is
+//! apart from it: a page that becomes a PNG or an SVG, matplotlib's limits and ticks of an axis, a pair of such axes,
+//! and a legend.
 
 mod accuracy;
 mod axes;

@@ -21,9 +21,10 @@ use crate::util::text::shown;
 
 /// Read a digit: from pictures, or from one of the test images.
 ///
-/// A picture is a PNG, JPEG, WebP, GIF (its first frame), BMP or TIFF of up to 8192x8192 pixels with a digit on paper, dark
-/// on light or light on dark. The digit is found, cut out, scaled and centred as MNIST's are; printed lines, the sheet's
-/// edge and shadows are not ink. Of several figures the largest is read, or with --all each. Of --checkpoint, `islp-mnist test --help` says more.
+/// A picture is a PNG, JPEG, WebP, GIF (its first frame), BMP or TIFF of up to 8192x8192 pixels with a digit on
+/// paper, dark on light or light on dark. The digit is found, cut out, scaled and centred as MNIST's are; printed
+/// lines, the sheet's edge and shadows are not ink. Of several figures the largest is read, or with --all each. Of
+/// --checkpoint, `islp-mnist test --help` says more.
 ///
 /// What speaks against an answer is said behind it, after "unsure:". A picture that can't be read is an error line, the
 /// rest goes on, and the exit code is 1.

@@ -1,9 +1,9 @@
 //! A picture file made into MNIST's images, one for each figure in it.
 //!
-//! PNG, JPEG, WebP, GIF, BMP and TIFF are read and turned as their EXIF data say (`picture`). What is darker than the paper
-//! around it is ink (`ink`), but for printed lines (`lines`); connected pieces of it (`groups`) make figures (`figures`). With each
-//! `normalize` does what MNIST's makers did with their digits. Pictures come from anywhere: whatever the bytes are, they
-//! give digits or an error, in less than 1 GB.
+//! PNG, JPEG, WebP, GIF, BMP and TIFF are read and turned as their EXIF data say (`picture`). What is darker than the
+//! paper around it is ink (`ink`), but for printed lines (`lines`); connected pieces of it (`groups`) make figures
+//! (`figures`). With each `normalize` does what MNIST's makers did with their digits. Pictures come from anywhere:
+//! whatever the bytes are, they give digits or an error, in less than 1 GB.
 //!
 //! ```
 //! use image::{GrayImage, Luma};

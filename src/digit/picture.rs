@@ -24,8 +24,8 @@ pub(super) struct Picture {
     pub scale: f32,
 }
 
-/// The picture in these bytes, turned as it says; of several, such as a GIF's frames, the first. Nothing is decoded before
-/// its size is known to be within bounds.
+/// The picture in these bytes, turned as it says; of several, such as a GIF's frames, the first. Nothing is decoded
+/// before its size is known to be within bounds.
 pub(super) fn decode(bytes: &[u8]) -> Result<Picture, PictureError> {
     let (format, name) = match image::guess_format(bytes) {
         Ok(format @ ImageFormat::Png) => (format, "PNG"),
@@ -89,8 +89,8 @@ fn has_end(jpeg: &[u8]) -> bool {
     false
 }
 
-/// A WebP without what follows it, if each of its chunks is there. The decoder takes as much memory as a chunk says that
-/// it has bytes.
+/// A WebP without what follows it, if each of its chunks is there. The decoder takes as much memory as a chunk says
+/// that it has bytes.
 fn whole_webp(bytes: &[u8]) -> Option<&[u8]> {
     // Before the chunks are "RIFF", a size and "WEBP".
     let size = |chunk: &[u8]| Some(u32::from_le_bytes(chunk.get(4..8)?.try_into().ok()?) as usize);
