@@ -375,7 +375,8 @@ def load(chosen: dict[str, Any], data_dir: str) -> SimpleDataModule:
     except Failed:
         raise
     except Exception as error:
-        raise Failed(f"{mnist_files.folder(data_dir)}: not MNIST's files: {error}; --data-dir names another folder") from error
+        raise Failed(f"{mnist_files.folder(data_dir)}: not MNIST's files: {error}; --data-dir names another "
+                     "folder") from error
     validation = chosen["validation"]
     data = SimpleDataModule(train, test, validation=validation, num_workers=chosen["num_workers"],
                             batch_size=chosen["batch_size"])

@@ -114,6 +114,9 @@ impl Opened {
             Some(announced) if length > announced => {
                 Err(invalid(path, format!("holds more than the {announced} bytes that its header announces")))
             }
+            None if length > LARGEST => {
+                Err(file::Error::TooLarge { path: path.to_path_buf(), limit: LARGEST }.into())
+            }
             _ => Ok(()),
         }
     }
@@ -127,7 +130,7 @@ fn open(path: &Path) -> Result<Opened, Error> {
     let is_compressed = start == GZIP;
     let whole = Cursor::new(start).chain(file);
     if !is_compressed {
-        return Ok(Opened { content: Box::new(whole), announced: None });
+        return Ok(Opened { content: Box::new(whole.take(LARGEST + 1)), announced: None });
     }
     let (mut decoder, mut start) = (MultiGzDecoder::new(whole), vec![]);
     decoder.by_ref().take(LONGEST_HEADER).read_to_end(&mut start).map_err(unreadable(path))?;

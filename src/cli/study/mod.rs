@@ -173,7 +173,8 @@ fn conclude(folder: &StudyFolder) -> Result<u8> {
     if let Some(Row { end: End::Failed(reason), .. }) = failed.first() {
         let run = folder.of(failed[0].key());
         say(&format!(
-            "{} of them failed, {}: {reason}; the command that trained them tries again, and anew once that folder is moved elsewhere",
+            "{} of them failed, {}: {reason}; the command that trained them tries again, and anew once \
+             that folder is moved elsewhere",
             failed.len(),
             run.display()
         ));
