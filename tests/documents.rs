@@ -237,6 +237,9 @@ fn every_name_in_backticks_is_in_the_sources() {
     let mut names = HashSet::new();
     for source in sources() {
         let is_document = source.extension().is_some_and(|extension| extension == "md");
+        if !is_document {
+            names.extend(source.to_string_lossy().split(|c: char| !is_word(c)).map(plain));
+        }
         if !is_document && !source.ends_with("tests/documents.rs") {
             let text = fs::read_to_string(checkout().join(&source)).unwrap_or_default();
             names.extend(text.split(|c: char| !is_word(c)).map(plain));

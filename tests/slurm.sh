@@ -136,10 +136,10 @@ begun=$(find "$folder/slurm/runs" -path '*/version_*/run.json' | wc -l)
 restarts=$(scontrol show job "${job}_1" 2>/dev/null | grep -o 'Restarts=[0-9]*' || true)
 say "the same study.csv, 16 runs (second task: ${restarts:-no longer known})"
 
-# Two minutes before its time is over, or when it is told so, a task stops and requeues itself.
+# As Slurm does two minutes before a task's time is over.
 say "a study that Slurm asks to stop"
 job=$(ISLP_MNIST=$program sbatch --parsable --array=0 --output="$folder/asked" scripts/study.sbatch \
-  "${options[@]}" --seeds 0 --model mlp --epochs 30 --output-dir "$folder/asked-to-stop")
+  --seeds 0 --model mlp --epochs 30 --device cpu --data-dir "$root/data" --output-dir "$folder/asked-to-stop")
 first=$folder/asked-to-stop/runs/mlp/seed=0
 wait_for "a checkpoint" has_checkpoint
 scancel --signal=USR1 --batch "${job}_0"
