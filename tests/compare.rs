@@ -525,19 +525,25 @@ fn the_versions_of_either_side_are_no_difference_but_the_processor_is_told() {
     let run = |environment: &str| format!(r#"{{"options":{{"seed":0}},"environment":{{{environment}}}}}"#);
     let python = r#""processor":"A","tch":null,"python":"3.11.7","pytorch_lightning":"2.6.6","islp":"0.6.0""#;
     let pair = |candidate: &str| {
-        let pair = Pair::new().both("MNIST/version_0/metrics.csv", METRICS);
-        pair.with("reference/MNIST/version_0/run.json", run(python))
+        Pair::new()
+            .both("MNIST/version_0/metrics.csv", METRICS)
+            .both("MNIST/version_0/model.safetensors", safetensors(&[("w", Dtype::U8, &[1], vec![1])]))
+            .with("reference/MNIST/version_0/run.json", run(python))
             .with("candidate/MNIST/version_0/run.json", run(candidate))
             .report()
     };
     assert_snapshot!(pair(r#""processor":"A","tch":"0.26.0""#), @"
     MNIST/version_0/metrics.csv: identical (3 rows)
-    identical: 1 file, 0 tensors, 0 differences
+    MNIST/version_0/model.safetensors: identical (1 tensor)
+        w [1]: identical
+    identical: 2 files, 1 tensor, 0 differences
     ");
     assert_snapshot!(pair(r#""processor":"B","tch":"0.26.0""#), @"
     MNIST/version_0/metrics.csv: identical (3 rows)
+    MNIST/version_0/model.safetensors: identical (1 tensor)
+        w [1]: identical
     MNIST/version_0/run.json: environment processor: reference A, candidate B
-    identical: 1 file, 0 tensors, 0 differences
+    identical: 2 files, 1 tensor, 0 differences
     ");
 }
 
