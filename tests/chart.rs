@@ -253,7 +253,16 @@ fn the_usual_columns_of_a_lightning_log_are_found_the_first_of_the_list() {
     let lists: [(Draw, &[&str], &[&str]); 2] = [
         (
             accuracy,
-            &["train_accuracy_epoch", "train_accuracy", "train_acc_epoch", "train_acc"],
+            &[
+                "train_accuracy_epoch",
+                "train_accuracy",
+                "train_acc_epoch",
+                "train_acc",
+                "train/accuracy",
+                "train/acc",
+                "accuracy",
+                "acc",
+            ],
             &[
                 "valid_accuracy",
                 "val_accuracy",
@@ -263,12 +272,15 @@ fn the_usual_columns_of_a_lightning_log_are_found_the_first_of_the_list() {
                 "val_accuracy_epoch",
                 "valid_acc_epoch",
                 "val_acc_epoch",
+                "validation_accuracy",
+                "val/accuracy",
+                "val/acc",
             ],
         ),
         (
             loss,
-            &["train_loss", "train_loss_epoch"],
-            &["valid_loss", "val_loss", "valid_loss_epoch", "val_loss_epoch"],
+            &["train_loss", "train_loss_epoch", "train/loss", "loss"],
+            &["valid_loss", "val_loss", "valid_loss_epoch", "val_loss_epoch", "validation_loss", "val/loss"],
         ),
     ];
     for (figure, training, validation) in lists {

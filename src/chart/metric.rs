@@ -94,7 +94,14 @@ fn set_in(column: &str) -> Option<Set> {
 
 /// The set that a column's name begins with, and what else it says: `train_mae_epoch` is of training, and is `mae`.
 fn parts(column: &str) -> (Option<Set>, &str) {
-    let prefixes = [("train_", Set::Training), ("valid_", Set::Validation), ("val_", Set::Validation)];
+    let prefixes = [
+        ("train_", Set::Training),
+        ("train/", Set::Training),
+        ("valid_", Set::Validation),
+        ("val_", Set::Validation),
+        ("validation_", Set::Validation),
+        ("val/", Set::Validation),
+    ];
     let part = prefixes.iter().find_map(|(prefix, set)| Some((Some(*set), column.strip_prefix(prefix)?)));
     let (set, rest) = part.unwrap_or((None, column));
     match rest.strip_suffix("_epoch").unwrap_or(rest) {
@@ -104,11 +111,21 @@ fn parts(column: &str) -> (Option<Set>, &str) {
 }
 
 impl Metric {
-    /// The columns of training and validation, of each the first that a table has. ISLP's names are the first.
+    /// The columns of training and validation, of each the first that a table has. ISLP's names are the first, Keras's and
+    /// those with a slash the last.
     pub(super) fn columns(&self) -> [Vec<&str>; 2] {
         match self {
             Self::Accuracy => [
-                vec!["train_accuracy_epoch", "train_accuracy", "train_acc_epoch", "train_acc"],
+                vec![
+                    "train_accuracy_epoch",
+                    "train_accuracy",
+                    "train_acc_epoch",
+                    "train_acc",
+                    "train/accuracy",
+                    "train/acc",
+                    "accuracy",
+                    "acc",
+                ],
                 vec![
                     "valid_accuracy",
                     "val_accuracy",
@@ -118,11 +135,21 @@ impl Metric {
                     "val_accuracy_epoch",
                     "valid_acc_epoch",
                     "val_acc_epoch",
+                    "validation_accuracy",
+                    "val/accuracy",
+                    "val/acc",
                 ],
             ],
             Self::Loss => [
-                vec!["train_loss", "train_loss_epoch"],
-                vec!["valid_loss", "val_loss", "valid_loss_epoch", "val_loss_epoch"],
+                vec!["train_loss", "train_loss_epoch", "train/loss", "loss"],
+                vec![
+                    "valid_loss",
+                    "val_loss",
+                    "valid_loss_epoch",
+                    "val_loss_epoch",
+                    "validation_loss",
+                    "val/loss",
+                ],
             ],
             Self::Columns { training, validation } => {
                 [training, validation].map(|column| column.as_deref().into_iter().collect())

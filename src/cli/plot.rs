@@ -35,8 +35,10 @@ pub struct PlotArgs {
     ///
     /// A column with "train" in its name is drawn as training, one with "val" as validation, else the first as training
     /// and the second as validation. accuracy is the first that there is of train_accuracy_epoch, train_accuracy,
-    /// train_acc_epoch and train_acc, with the first of valid_accuracy, val_accuracy, valid_acc and val_acc; loss is
-    /// train_loss or train_loss_epoch, with valid_loss or val_loss. Validation may also end in _epoch.
+    /// train_acc_epoch, train_acc, train/accuracy, train/acc, accuracy and acc, with the first of valid_accuracy,
+    /// val_accuracy, valid_acc, val_acc, validation_accuracy, val/accuracy and val/acc; loss is train_loss,
+    /// train_loss_epoch, train/loss or loss, with valid_loss, val_loss, validation_loss or val/loss. Names with valid_ or
+    /// val_ may also end in _epoch.
     #[arg(long, default_value = "accuracy", value_name = "METRIC", value_parser = Metric::from_str)]
     y: Metric,
     /// A logarithmic y axis, since the first training loss makes the others look flat
