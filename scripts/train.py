@@ -546,7 +546,7 @@ def main() -> int:
     lines = [] if args.quiet or has_progress_bar() else [Lines()]
     trainer = make_trainer(chosen, logger, [ErrorTracker()] + traces + lines + [ends, checkpoints])
     outcome = earlier.run.get("outcome") if earlier else None
-    if note := mnist_files.note(data_dir, run["data"]):
+    if not args.quiet and (note := mnist_files.note(data_dir, run["data"])):
         say(note)
     write_run_json(log_dir, run, data_dir, outcome)
     end, error = fit(trainer, module, data)

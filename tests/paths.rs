@@ -251,7 +251,7 @@ fn a_study_takes_any_path_too() {
         islp_mnist().current_dir(folder).args(options.map(name)).arg("--data-dir=-data").output().unwrap();
     let stderr = String::from_utf8(study.stderr).unwrap();
     assert!(study.status.success(), "{stderr}");
-    assert!(stderr.ends_with("1 runs are in $'./-s\\xff/study.csv'\n"), "{stderr}");
+    assert!(stderr.ends_with("1 run is in $'./-s\\xff/study.csv'\n"), "{stderr}");
     assert!(folder.join(name(b"-s\xff")).join("study.csv").exists());
 }
 

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use log::info;
 
-use super::output::say;
 use crate::torchvision;
 
 /// What `run.json` says of data with these checksums: MNIST, or another data set in its form.
@@ -19,7 +19,7 @@ pub fn name<Name: Borrow<str> + Ord>(checksums: &BTreeMap<Name, String>) -> &'st
 /// # Errors
 /// A file that can't be read.
 pub fn say_if_other(data_dir: &Path) -> Result<()> {
-    note(data_dir, &torchvision::checksums(data_dir)?)?.iter().for_each(|note| say(note));
+    note(data_dir, &torchvision::checksums(data_dir)?)?.iter().for_each(|note| info!("{note}"));
     Ok(())
 }
 

@@ -72,7 +72,7 @@ pub fn run(args: &ReproduceArgs) -> Result<u8> {
     let mut note = data_set::note(&data_dir, &checksums)?;
     let mut print = |text: &str| {
         print_line(text)?;
-        note.take().iter().for_each(|note| say(note));
+        note.take().iter().for_each(|note| info!("{note}"));
         Ok(())
     };
     let runs = notebook::run(&mnist, &options, trace, &mut print)?;

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
+use log::info;
 use tch::nn::VarStore;
 use tch::vision::dataset::Dataset;
 
@@ -108,7 +109,7 @@ pub fn run(args: &TrainArgs) -> Result<u8> {
         trainer.resume(checkpoint, &mut module)?;
     }
     let outcome = earlier.and_then(|earlier| earlier.run_json.outcome);
-    data_set::note(&data_dir, &run.data)?.iter().for_each(|note| say(note));
+    data_set::note(&data_dir, &run.data)?.iter().for_each(|note| info!("{note}"));
     let run_json = RunJson::new(run, &data_dir, outcome);
     let ended = fit_and_save(&mut trainer, &mut module, &data, run_json, start);
     conclude(ended, &trainer, &interrupt)
