@@ -1,5 +1,6 @@
 //! `islp-mnist train`: one model, with checkpoints, so that a run can stop and go on.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -99,6 +100,7 @@ pub fn run(args: &TrainArgs) -> Result<u8> {
     let trace = args.trace.create()?;
     let logger = open_logger(args, &options, earlier.as_ref())?;
     let log_dir = logger.log_dir().to_path_buf();
+    let _folder = RemovedIfEmpty(log_dir.clone());
     let _lock = if earlier.is_none() { lock(&log_dir)? } else { None };
     let interrupt = Interrupt::catch().context("cannot catch signals")?;
     let mut trainer = build_trainer(args, &options, logger, &generator);
@@ -113,6 +115,15 @@ pub fn run(args: &TrainArgs) -> Result<u8> {
     let run_json = RunJson::new(run, &data_dir, outcome);
     let ended = fit_and_save(&mut trainer, &mut module, &data, run_json, start);
     conclude(ended, &trainer, &interrupt)
+}
+
+/// The folder of a run, which goes if the run can't start and so nothing came into it.
+struct RemovedIfEmpty(PathBuf);
+
+impl Drop for RemovedIfEmpty {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir(&self.0);
+    }
 }
 
 /// The options given, and for the rest those of the run that is gone on with or repeated.

@@ -142,13 +142,6 @@ impl CsvLogger {
     }
 }
 
-impl Drop for CsvLogger {
-    /// Takes away a folder that nothing came into, as where a run can't start.
-    fn drop(&mut self) {
-        let _ = fs::remove_dir(&self.log_dir);
-    }
-}
-
 /// As `_get_next_version`: one above the highest number behind `version_`, 0 where there is none.
 fn next_version(versions: &Path) -> std::io::Result<u64> {
     let mut next = 0;
