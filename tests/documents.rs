@@ -55,6 +55,9 @@ const SHORTER: [(&str, &str); 10] = [
     ),
 ];
 
+/// The documents whose commands are run; of the others only links, names and fragments are held.
+const RUN: [&str; 2] = ["README.md", "docs/gpu.md"];
+
 /// A document, by its path from the checkout.
 struct Document {
     path: PathBuf,
@@ -312,8 +315,17 @@ fn script() -> String {
         "set -euo pipefail\ncheckout=$PWD\ntrap 'echo \"failed: $BASH_COMMAND\"' ERR\n".to_string();
     let mut shortened = HashSet::new();
     for document in documents() {
+        let is_run = RUN.iter().any(|path| document.path == Path::new(path));
+        for line in document
+            .blocks()
+            .iter()
+            .filter(|block| block.language == "sh")
+            .flat_map(|block| block.text.lines())
+        {
+            shortened.extend(to_run(line));
+        }
         script += "cd \"$checkout\"\n";
-        for block in document.blocks() {
+        for block in document.blocks().iter().filter(|_| is_run) {
             script += &format!("echo '--- {}:{}'\n", document.path.display(), block.line);
             if let Some(file) = &block.file {
                 script += &format!(
@@ -322,9 +334,7 @@ fn script() -> String {
                 );
             } else if block.language == "sh" {
                 for line in block.text.lines() {
-                    let run = to_run(line);
-                    shortened.extend(run.clone());
-                    script += &format!("{}\n", run.unwrap_or_default());
+                    script += &format!("{}\n", to_run(line).unwrap_or_default());
                 }
             }
         }
