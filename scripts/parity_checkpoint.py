@@ -741,8 +741,9 @@ class ModelCheckpoint(callbacks.Checkpoint):
             self._best, self._best_valid_loss = name, state.valid_loss
         _link(self._folder / LAST, name, data)
         self._last = name
+        kept = self._last, self._best
         for path in self._folder.iterdir():
-            if re.fullmatch(r"epoch=[0-9]+-step=[0-9]+\.safetensors", path.name) and path.name not in (self._last, self._best):
+            if re.fullmatch(r"epoch=[0-9]+-step=[0-9]+\.safetensors", path.name) and path.name not in kept:
                 path.unlink()
 
 

@@ -370,8 +370,8 @@ fn fresh_checkout(folder: &Path) -> PathBuf {
 #[test]
 #[ignore = "needs the Python reference"]
 fn the_commands_of_the_documents_work_in_their_order_as_they_are_pasted() {
-    let (data, _) = (data_dir(), python("tests/floats.py"));
-    assert!(data.exists());
+    // Both say how to get what is missing.
+    let _ = (data_dir(), python("scripts/train.py"));
     let folder = tempdir().unwrap();
     let copy = fresh_checkout(folder.path());
     let libtorch = checkout().join(".libtorch/torch");

@@ -1,40 +1,37 @@
-//! File systems that can't do all that a disk of one's own can: no links, no synchronising of folders. `strace` has the
-//! system refuse them.
+//! File systems that can't do all that a disk of one's own can: no links, no locks, no synchronising of folders. `strace`
+//! has the system refuse them.
 
 mod common;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
-use common::{Lab, python, strace};
+use common::{Lab, assert_same_bits, python, strace, tensors};
 use predicates::str::contains;
 
 const NO_LINKS: &str = "symlink,symlinkat:error=EPERM";
-/// The first is a file's, the second its folder's, and so on.
 const NO_LOCKS: &str = "flock:error=ENOSYS";
+/// The first is a file's, the second its folder's, and so on.
 const NO_FOLDER_SYNC: &str = "fsync:error=EINVAL:when=2+2";
 const OPTIONS: &str = "--batch-size 32 --device cpu --threads 1";
 
-/// The counterpart of the program's `train` in Python, in a lab.
-fn train_py(lab: &Lab, options: &str) -> Command {
+/// `train` of one side, in a lab.
+fn train(lab: &Lab, is_python: bool, options: &str) -> Command {
+    let options: Vec<&str> = options.split_whitespace().collect();
+    if !is_python {
+        return common::train(lab.path(), &options);
+    }
     let mut command = python("scripts/train.py");
-    command.current_dir(lab.path()).args(options.split_whitespace()).env("OMP_NUM_THREADS", "1");
+    command.current_dir(lab.path()).args(options).env("OMP_NUM_THREADS", "1");
     command
 }
 
 /// Runs one side's `train` to its end where the system refuses something; the run's folder.
 fn train_where(lab: &Lab, refused: &str, is_python: bool, options: &str) -> String {
-    let options = format!("{OPTIONS} {options}");
-    let command = if is_python { train_py(lab, &options) } else { rust(lab, &options) };
-    let assert = assert_cmd::Command::from_std(strace(refused, command)).assert().success();
+    let command = strace(refused, train(lab, is_python, &format!("{OPTIONS} {options}")));
+    let assert = assert_cmd::Command::from_std(command).assert().success();
     String::from_utf8(assert.get_output().stdout.clone()).unwrap().trim_end().to_string()
-}
-
-fn rust(lab: &Lab, options: &str) -> Command {
-    let mut command = common::islp_mnist();
-    command.current_dir(lab.path()).arg("train").args(options.split_whitespace()).env("OMP_NUM_THREADS", "1");
-    command
 }
 
 fn names(folder: &Path) -> Vec<String> {
@@ -55,11 +52,10 @@ fn assert_same_run(lab: &Lab, run: &str, whole: &str) {
     assert_eq!(names(&ours), names(&theirs), "{run}");
     for link in ["last.safetensors", "best.safetensors"] {
         let target = fs::read_link(theirs.join(link)).unwrap();
-        let tensors = |path: PathBuf| {
-            common::tensors(&path).into_iter().map(|(name, tensor)| (name, tensor.to_kind(tch::Kind::Double)))
-        };
-        for ((name, ours), (_, theirs)) in tensors(ours.join(link)).zip(tensors(theirs.join(&target))) {
-            assert!(ours.equal(&theirs), "{run}: {link} is not {target:?}: {name}");
+        let [ours, theirs] = [tensors(&ours.join(link)), tensors(&theirs.join(&target))];
+        assert!(ours.keys().eq(theirs.keys()), "{run}: {link} is not {target:?}");
+        for (name, tensor) in &ours {
+            assert_same_bits(&format!("{run}: {name} of {link}, {target:?}"), tensor, &theirs[name]);
         }
     }
 }
@@ -110,22 +106,23 @@ fn a_run_that_was_copied_with_its_links_followed_goes_on() {
     assert_same_run(&lab, copy, &whole);
 }
 
+fn assert_trains_without_folder_sync(is_python: bool) {
+    let lab = Lab::new();
+    let whole = lab.train(&format!("{OPTIONS} --epochs 1 --name whole"));
+    let run = train_where(&lab, NO_FOLDER_SYNC, is_python, "--epochs 1 --name refused");
+    assert_same_run(&lab, &run, &whole);
+}
+
 #[test]
 #[ignore = "needs strace"]
 fn a_folder_that_cannot_be_synchronised_is_no_error_under_strace() {
-    let lab = Lab::new();
-    let whole = lab.train(&format!("{OPTIONS} --epochs 1 --name whole"));
-    let run = train_where(&lab, NO_FOLDER_SYNC, false, "--epochs 1 --name refused");
-    assert_same_run(&lab, &run, &whole);
+    assert_trains_without_folder_sync(false);
 }
 
 #[test]
 #[ignore = "needs the Python reference"]
 fn a_folder_that_cannot_be_synchronised_is_no_error_in_python_under_strace() {
-    let lab = Lab::new();
-    let whole = lab.train(&format!("{OPTIONS} --epochs 1 --name whole"));
-    let run = train_where(&lab, NO_FOLDER_SYNC, true, "--epochs 1 --name refused");
-    assert_same_run(&lab, &run, &whole);
+    assert_trains_without_folder_sync(true);
 }
 
 #[test]
@@ -139,8 +136,7 @@ fn a_file_that_cannot_be_synchronised_is_an_error_on_both_sides_under_strace() {
         (true, "fsync:error=EIO:when=2"),
     ] {
         let options = format!("{OPTIONS} --epochs 1");
-        let command = if side { train_py(&lab, &options) } else { rust(&lab, &options) };
-        let mut command = assert_cmd::Command::from_std(strace(refused, command));
+        let mut command = assert_cmd::Command::from_std(strace(refused, train(&lab, side, &options)));
         command.assert().code(1).stdout("").stderr(contains("run.json: "));
         let left = names(&lab.path().join("output/MNIST"));
         assert!(left.is_empty() || refused.contains("EIO"), "no folder of a run that never began: {left:?}");
@@ -155,11 +151,10 @@ fn warnings(command: Command) -> Vec<String> {
 }
 
 fn assert_trains_without_locks(lab: &Lab, is_python: bool, name: &str) {
-    let command = |options: &str| if is_python { train_py(lab, options) } else { rust(lab, options) };
     let whole = lab.train(&format!("{OPTIONS} --epochs 3 --name whole"));
     let run = format!("output/{name}/version_0");
     for options in [format!("{OPTIONS} --epochs 2 --name {name}"), format!("--epochs 3 --resume {run}")] {
-        let warnings = warnings(command(&options));
+        let warnings = warnings(train(lab, is_python, &options));
         assert_eq!(warnings.len(), 1, "{warnings:?}");
         assert!(warnings[0].contains(&run) && warnings[0].contains("second process"), "{warnings:?}");
     }

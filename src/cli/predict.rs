@@ -55,8 +55,9 @@ pub struct PredictArgs {
     save_digit: Option<PathBuf>,
     /// Print a JSON array instead, an object for each digit that is read
     ///
-    /// Its fields: image, the file's path, or its URL if it is not UTF-8; digit, the most probable one; probabilities, ten numbers, of the digits 0 to
-    /// 9 in this order; warnings, what speaks against the answer. If the image can't be read: image and error, the message.
+    /// Its fields: image, the file's path, or its URL if it is not UTF-8; digit, the most probable one; probabilities, ten
+    /// numbers, of the digits 0 to 9 in this order; warnings, what speaks against the answer. If the image can't be read:
+    /// image and error, the message.
     #[arg(long, conflicts_with = "show")]
     json: bool,
     #[command(flatten)]

@@ -12,7 +12,7 @@ use super::differences::Differences;
 use super::element::Gap;
 use super::{Tolerance, count, differ};
 use crate::util::text::excerpt;
-use table::{Column, Table, Values};
+use table::{Column, Group, Table};
 
 /// In which cells two tables differ, and what only one of them has.
 #[derive(Debug, Serialize)]
@@ -80,33 +80,35 @@ struct Pair<'a> {
 impl MetricsDifference {
     /// Of two files that are not the same. None if one of them is no table: a row has more or fewer cells than the header.
     pub fn between(reference: &[u8], candidate: &[u8], tolerance: Option<Tolerance>) -> Option<Self> {
-        let tables = [Table::parse(reference)?, Table::parse(candidate)?];
-        let common = tables[0].common(&tables[1]);
-        let has_keys = tables.iter().all(Table::has_keys);
-        let [left, right] = tables.each_ref().map(|table| table.values(has_keys));
+        let tables = Table::parse_both([reference, candidate])?;
+        let mut common = tables[0].common(&tables[1]);
+        common.retain(|column| !(tables[0].has_keys() && column.is_key()));
+        let sorted = tables.each_ref().map(Table::sorted);
+        let groups = table::groups(&tables, &sorted);
         let (mut cells, mut differences) = (0, Differences::new(tolerance));
-        for key in left.order.iter().chain(right.order.iter().filter(|key| !left.by_key.contains_key(*key))) {
-            let rows = (left.by_key.get(key), right.by_key.get(key));
-            let (Some(a), Some(b)) = rows else { continue };
+        for [a, b] in groups.iter().filter(|[a, b]| !a.is_empty() && !b.is_empty()) {
             let mut pairs = vec![];
-            for column in common.iter().filter(|column| !(has_keys && column.is_key())) {
-                let [a, b] = [a, b].map(|rows| rows.get(column).map_or(&[][..], Vec::as_slice));
-                cells += a.len().max(b.len());
-                for i in 0..a.len().max(b.len()) {
-                    let values = [a, b].map(|values| values.get(i).map_or(&[][..], |(_, value)| *value));
-                    if values[0] == values[1] {
-                        continue;
+            for column in &common {
+                let mut left = tables[0].values(a, column.at[0]);
+                let mut right = tables[1].values(b, column.at[1]);
+                loop {
+                    let both = [left.next(), right.next()];
+                    let row = match both {
+                        [Some((row, _)), _] => (0, row),
+                        [None, Some((row, _))] => (1, row),
+                        [None, None] => break,
+                    };
+                    cells += 1;
+                    let values = both.map(|value| value.map_or(&[][..], |(_, value)| value));
+                    if values[0] != values[1] {
+                        pairs.push(Pair { row, column: *column, values });
                     }
-                    let row = a.get(i).map(|(row, _)| (0, *row)).or(b.get(i).map(|(row, _)| (1, *row)));
-                    pairs.push(Pair { row: row.unwrap_or_default(), column: *column, values });
                 }
             }
             // A step may have several rows: the first difference is that of the first row.
             pairs.sort_by_key(|pair| pair.row);
             pairs.into_iter().for_each(|pair| differences.add(pair.gap(), pair));
         }
-        let only =
-            |side: usize, rows: &Values, other: &Values| only_rows(&tables[side], rows, other, &common);
         let cell = |pair| Cell::new(&tables, &pair);
         Some(Self {
             cells,
@@ -114,10 +116,10 @@ impl MetricsDifference {
             beyond_tolerance: differences.beyond,
             first: differences.first.map(cell),
             largest: differences.largest.map(cell),
-            rows: tables.each_ref().map(|table| table.rows.len()),
+            rows: tables.each_ref().map(Table::rows),
             only_columns: [(0, 1), (1, 0)].map(|(side, other)| tables[side].only(&tables[other])),
-            only_rows: [only(0, &left, &right), only(1, &right, &left)],
-            written_otherwise: how::written_otherwise([reference, candidate], &tables),
+            only_rows: [0, 1].map(|side| only_rows(&tables[side], side, &groups, &common)),
+            written_otherwise: how::written_otherwise([reference, candidate], &tables, &groups),
             max_abs_difference: differences.max_abs,
             sum_abs: differences.sum_abs,
             is_tolerant: tolerance.is_some(),
@@ -133,23 +135,19 @@ impl MetricsDifference {
     }
 }
 
-/// The rows of a table whose key the other lacks, and that have a value which the other could have.
-fn only_rows(table: &Table, rows: &Values, other: &Values, common: &[Column]) -> Option<OnlyRows> {
-    let mut only: Vec<usize> = vec![];
-    for (key, values) in rows.by_key.iter().filter(|(key, _)| !other.by_key.contains_key(*key)) {
-        let told = values.iter().filter(|(column, _)| common.contains(column) && !column.is_key());
-        only.extend(told.flat_map(|(_, values)| values.iter().map(|(row, _)| row)));
-        // A row of nothing but its key.
-        if values.keys().all(Column::is_key) {
-            only.extend(&rows.rows_of[key]);
-        }
-    }
+/// The rows of a table that stand for none of the other's, but for those whose values are all in columns that the other
+/// lacks.
+fn only_rows(table: &Table, side: usize, groups: &[Group], common: &[Column]) -> Option<OnlyRows> {
+    let groups = groups.iter().filter(|group| group[1 - side].is_empty());
+    let rows = groups.flat_map(|group| group[side]);
+    let mut only: Vec<usize> = rows
+        .copied()
+        .filter(|row| table.has_value_in(*row, common.iter().map(|column| column.at[side])))
+        .collect();
     only.sort_unstable();
-    only.dedup();
     let place = |row: &usize| table.place(*row);
     Some(OnlyRows { rows: only.len(), first: place(only.first()?), last: place(only.last()?) })
 }
-
 impl Pair<'_> {
     /// None if one of them is no number, or they are an epoch or a step: no tolerance covers another count of these.
     fn gap(&self) -> Option<Gap> {

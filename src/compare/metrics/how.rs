@@ -1,9 +1,9 @@
 //! In what two tables are written in another way, their cells apart.
 
-use super::table::Table;
+use super::table::{Group, Table};
 
 /// Of two files that are not the same, in words. Never empty where their cells are the same.
-pub fn written_otherwise(bytes: [&[u8]; 2], tables: &[Table; 2]) -> Vec<String> {
+pub fn written_otherwise(bytes: [&[u8]; 2], tables: &[Table; 2], groups: &[Group]) -> Vec<String> {
     let [left, right] = tables;
     let mut otherwise = vec![];
     let mut tell = |differs: bool, what: &str| {
@@ -11,8 +11,9 @@ pub fn written_otherwise(bytes: [&[u8]; 2], tables: &[Table; 2]) -> Vec<String> 
             otherwise.push(what.to_owned());
         }
     };
-    tell(left.common(right) != right.common(left), "the columns are in another order");
-    tell(is_reordered(tables), "the rows are in another order, or split otherwise");
+    let is_in_order = left.common(right).is_sorted_by_key(|column| column.at[1]);
+    tell(!is_in_order, "the columns are in another order");
+    tell(left.has_keys() && is_reordered(groups), "the rows are in another order, or split otherwise");
     let differ = |of: fn(&[u8]) -> bool| of(bytes[0]) != of(bytes[1]);
     tell(differ(|bytes| bytes.starts_with(b"\xef\xbb\xbf")), "a byte-order mark on one side only");
     let [a, b] = bytes.map(line_ends);
@@ -21,24 +22,16 @@ pub fn written_otherwise(bytes: [&[u8]; 2], tables: &[Table; 2]) -> Vec<String> 
     let [a, b] = bytes.map(|bytes| bytes.iter().filter(|&&byte| byte == b'"').count());
     tell(a != b, "quotation marks");
     tell(differ(has_empty_line), "empty lines");
-    let is_same = left.header == right.header && left.rows == right.rows;
-    if otherwise.is_empty() && is_same {
+    if otherwise.is_empty() && left.has_same_cells(right) {
         otherwise.push("bytes beside the cells".to_owned());
     }
     otherwise
 }
 
 /// Whether the rows that both have come in another order, or in another number.
-fn is_reordered(tables: &[Table; 2]) -> bool {
-    if !tables.iter().all(Table::has_keys) {
-        return false;
-    }
-    let values = tables.each_ref().map(|table| table.values(true));
-    let [a, b] = [(0, 1), (1, 0)].map(|(side, other)| {
-        let both = values[side].order.iter().filter(|key| values[other].by_key.contains_key(*key));
-        both.map(|key| (key, values[side].rows_of[key].len())).collect::<Vec<_>>()
-    });
-    a != b
+fn is_reordered(groups: &[Group]) -> bool {
+    let both: Vec<&Group> = groups.iter().filter(|[a, b]| !a.is_empty() && !b.is_empty()).collect();
+    !both.is_sorted_by_key(|[_, b]| b[0]) || both.iter().any(|[a, b]| a.len() != b.len())
 }
 
 fn line_ends(bytes: &[u8]) -> &'static str {
