@@ -67,7 +67,7 @@ struct Block {
     line: usize,
     language: String,
     text: String,
-    /// The file that it is the content of: the paragraph above begins with its name.
+    /// The file that it is the content of, unless it is commands: the paragraph above begins with its name.
     file: Option<String>,
 }
 
@@ -314,15 +314,15 @@ fn script() -> String {
         script += "cd \"$checkout\"\n";
         for block in document.blocks() {
             script += &format!("echo '--- {}:{}'\n", document.path.display(), block.line);
-            if let Some(file) = &block.file {
+            if block.language == "sh" {
+                for line in block.text.lines() {
+                    script += &format!("{}\n", to_run(line).unwrap_or_default());
+                }
+            } else if let Some(file) = &block.file {
                 script += &format!(
                     "mkdir -p \"$(dirname '{file}')\"\ncat >'{file}' <<'END OF BLOCK'\n{}END OF BLOCK\n",
                     block.text
                 );
-            } else if block.language == "sh" {
-                for line in block.text.lines() {
-                    script += &format!("{}\n", to_run(line).unwrap_or_default());
-                }
             }
         }
     }
