@@ -6,6 +6,17 @@ use std::{env, fs};
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
+    if env::var_os("CARGO_FEATURE_DOC_ONLY").is_none() {
+        link();
+    }
+    println!("cargo::rustc-env=TCH_VERSION={}", tch_version());
+    println!("cargo::rustc-env=TORCH_VERSION={}", torch_version());
+    if let Some(commit) = git_commit() {
+        println!("cargo::rustc-env=GIT_COMMIT={commit}");
+    }
+}
+
+fn link() {
     // torch-sys says where it found libtorch, but only to the packages that name it as a dependency.
     let Ok(lib) = env::var("DEP_TCH_LIBTORCH_LIB") else {
         println!(
@@ -17,12 +28,6 @@ fn main() {
     // DT_RPATH rather than DT_RUNPATH: a stray LD_LIBRARY_PATH must not put another libtorch in place of the one
     // that was compiled against. What libtorch itself loads it finds by its own $ORIGIN rpath.
     println!("cargo::rustc-link-arg=-Wl,--disable-new-dtags");
-
-    println!("cargo::rustc-env=TCH_VERSION={}", tch_version());
-    println!("cargo::rustc-env=TORCH_VERSION={}", torch_version());
-    if let Some(commit) = git_commit() {
-        println!("cargo::rustc-env=GIT_COMMIT={commit}");
-    }
 }
 
 /// The Python reference's list of packages is the one place that says it.

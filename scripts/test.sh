@@ -28,6 +28,8 @@ esac
 cd -- "$root"
 cargo fmt --check
 cargo clippy --release --all-targets -- -D warnings
+# The library alone, as other programs take it.
+cargo clippy --release --lib --no-default-features -- -D warnings
 RUSTDOCFLAGS='-D warnings' cargo doc --release --no-deps
 [[ ! ${options[*]} ]] || exec cargo test --release
 

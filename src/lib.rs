@@ -49,37 +49,36 @@
 //!
 //! `docs/library.md` says what a project of its own needs to find libtorch.
 #![warn(missing_docs)]
+// Pages read more of a comparison and of a study than their own reports do.
+#![cfg_attr(not(feature = "report"), allow(dead_code, unused_imports))]
 
 pub mod chart;
-#[doc(hidden)]
-pub mod cli;
 pub mod compare;
+#[cfg(feature = "digit")]
 pub mod digit;
 pub mod islp;
 pub mod lightning;
 pub mod notebook;
+#[cfg(feature = "report")]
 pub mod report;
 pub mod study;
 pub mod torch;
 pub mod torchinfo;
 pub mod torchvision;
 pub mod trace;
-mod util;
+#[doc(hidden)]
+pub mod util;
 
 pub use util::file::Error as FileError;
 
-/// For the tests, the fuzz targets and the benchmarks of this package; it may change without notice.
+/// For the program, the tests, the fuzz targets and the benchmarks of this package; it may change without notice.
 #[doc(hidden)]
 pub mod internals {
     pub use crate::compare::compare_contents;
     pub use crate::lightning::epoch_metrics::EpochMetrics;
-    pub use crate::lightning::evaluation_loop::{test_list, test_table};
-    pub use crate::lightning::repr::repr;
+    pub use crate::lightning::progress_bar::{time, time_left};
+    pub use crate::lightning::repr::{repr, short};
     pub use crate::notebook::print::{tensor_of_digits, torch_size};
-    pub use crate::torch::cuda::find as find_cuda;
+    pub use crate::torch::error::panic_message;
     pub use crate::torchvision::dimensions;
-
-    pub mod libtorch {
-        pub use crate::torch::libtorch::{EXPECTED_VERSION, cpu_capability, files, folder, version};
-    }
 }

@@ -1,6 +1,8 @@
 //! The program `islp-mnist`.
 #![forbid(unsafe_code)]
 
+mod cli;
+
 fn main() {
-    islp_mnist::cli::main()
+    cli::main()
 }

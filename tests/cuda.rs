@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use common::{Lab, assert_same_bits, write_small_mnist};
-use islp_mnist::internals::find_cuda;
 use islp_mnist::islp::{self, SimpleDataModule, SimpleModule};
 use islp_mnist::lightning::{CsvLogger, Trainer};
 use islp_mnist::notebook::models::Model;
+use islp_mnist::torch::cuda::find;
 use islp_mnist::torch::optim::RmsProp;
 use islp_mnist::torch::{CudaGenerator, DropoutGenerator, Generator};
 use islp_mnist::torchvision;
@@ -20,7 +20,7 @@ use tch::{Device, Kind, Tensor};
 
 /// The first GPU.
 fn gpu() -> Device {
-    find_cuda(0).unwrap_or_else(|missing| panic!("{missing}"))
+    find(0).unwrap_or_else(|missing| panic!("{missing}"))
 }
 
 #[test]

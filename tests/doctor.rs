@@ -8,7 +8,7 @@ use std::process::Command;
 use std::{env, fs};
 
 use common::{checkout, data_dir, program, python, stdout_of};
-use islp_mnist::internals::libtorch;
+use islp_mnist::torch::libtorch;
 use islp_mnist::torchvision;
 use tempfile::{TempDir, tempdir, tempdir_in};
 

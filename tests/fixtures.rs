@@ -21,12 +21,12 @@ use tch::{Device, Kind, Tensor, no_grad};
 use tempfile::tempdir;
 
 use islp_mnist::internals::EpochMetrics;
-use islp_mnist::internals::libtorch::cpu_capability;
 use islp_mnist::islp::{Metrics, SimpleDataModule, SimpleModule};
 use islp_mnist::lightning::{Checkpoint, CsvLogger, ModelCheckpoint, Trainer};
 use islp_mnist::notebook::models::Model;
 use islp_mnist::torch::Generator;
 use islp_mnist::torch::data::DataLoader;
+use islp_mnist::torch::libtorch::cpu_capability;
 use islp_mnist::torch::nn::{Layer, LayerInfo, dropout};
 use islp_mnist::torch::optim::RmsProp;
 use islp_mnist::torchvision;

@@ -1,4 +1,4 @@
-//! `islp-mnist compare`: prints what [`crate::compare`] finds, and says it by the exit code.
+//! `islp-mnist compare`: prints what [`islp_mnist::compare`] finds, and says it by the exit code.
 
 use std::path::PathBuf;
 
@@ -7,8 +7,8 @@ use clap::Args;
 
 use super::hints::{self, explain};
 use super::{UsageError, print, say};
-use crate::compare::{Options, Tolerance, Verdict, compare};
-use crate::notebook::weights;
+use islp_mnist::compare::{Options, Tolerance, Verdict, compare};
+use islp_mnist::notebook::weights;
 
 /// Compare two runs or two traces: identical, or where they first differ and by how much.
 ///

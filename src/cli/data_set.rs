@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use log::info;
 
-use crate::torchvision;
+use islp_mnist::torchvision;
 
 /// What `run.json` says of data with these checksums: MNIST, or another data set in its form.
 pub fn name<Name: Borrow<str> + Ord>(checksums: &BTreeMap<Name, String>) -> &'static str {

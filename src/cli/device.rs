@@ -7,8 +7,8 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use tch::Device;
 
-use crate::torch::cuda::{self, NoCuda};
-use crate::torch::generator::DropoutGenerator;
+use islp_mnist::torch::DropoutGenerator;
+use islp_mnist::torch::cuda::{self, NoCuda};
 
 /// What `--device` says; as text `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]

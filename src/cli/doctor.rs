@@ -10,13 +10,13 @@ use tch::{Cuda, Device};
 use super::hints::{REFETCH_LIBTORCH, explain};
 use super::{DataDir, print};
 use crate::cli::device::{DeviceOption, resolve};
-use crate::torch;
-use crate::torch::CudaGenerator;
-use crate::torch::cuda;
-use crate::torch::generator::Generator;
-use crate::torch::libtorch;
-use crate::torchvision;
-use crate::util::text::shown;
+use islp_mnist::torch;
+use islp_mnist::torch::CudaGenerator;
+use islp_mnist::torch::Generator;
+use islp_mnist::torch::cuda;
+use islp_mnist::torch::libtorch;
+use islp_mnist::torchvision;
+use islp_mnist::util::text::shown;
 
 /// Check what a run depends on: libtorch, processor, GPU, data, random numbers.
 ///

@@ -8,9 +8,9 @@ use anyhow::{Context, Result, bail, ensure};
 use super::UsageError;
 use crate::cli::options::TrainOptions;
 use crate::cli::run_json::{Run, RunJson, lock};
-use crate::lightning::checkpoint::Checkpoint;
-use crate::util::path::shell_path;
-use crate::util::text::count;
+use islp_mnist::lightning::Checkpoint;
+use islp_mnist::util::path::shell_path;
+use islp_mnist::util::text::count;
 
 /// What `--resume` may change: when the run ends and what it leaves behind, not what it computes.
 const CHANGEABLE: [&str; 2] = ["--epochs", "--checkpoint-every"];

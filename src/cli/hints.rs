@@ -2,27 +2,27 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use crate::chart;
-use crate::chart::CsvError;
 use crate::cli::device::NoDevice;
-use crate::compare;
-use crate::compare::Report;
-use crate::digit;
-use crate::digit::PictureError;
-use crate::islp;
-use crate::lightning;
-use crate::lightning::error::CheckpointError;
-use crate::notebook;
-use crate::notebook::weights::{self, ContentError};
-use crate::report;
-use crate::study;
-use crate::torch;
-use crate::torch::cuda::NoCuda;
-use crate::torch::libtorch;
-use crate::torch::state_dict;
-use crate::torchvision;
-use crate::trace;
-use crate::util::file;
+use islp_mnist::chart;
+use islp_mnist::chart::CsvError;
+use islp_mnist::compare;
+use islp_mnist::compare::Report;
+use islp_mnist::digit;
+use islp_mnist::digit::PictureError;
+use islp_mnist::islp;
+use islp_mnist::lightning;
+use islp_mnist::lightning::CheckpointError;
+use islp_mnist::notebook;
+use islp_mnist::notebook::weights::{self, ContentError};
+use islp_mnist::report;
+use islp_mnist::study;
+use islp_mnist::torch;
+use islp_mnist::torch::cuda::NoCuda;
+use islp_mnist::torch::libtorch;
+use islp_mnist::torch::state_dict;
+use islp_mnist::torchvision;
+use islp_mnist::trace;
+use islp_mnist::util::file;
 
 /// Marks an error that lies in the options given: exit code 2 instead of 1.
 #[derive(Debug)]

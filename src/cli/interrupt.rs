@@ -12,7 +12,7 @@ use signal_hook::flag;
 #[derive(Clone, Debug, Default)]
 pub struct Interrupt {
     signal: Arc<AtomicUsize>,
-    /// For [`Trainer::should_stop`](crate::lightning::trainer::Trainer::should_stop).
+    /// For [`Trainer::should_stop`](islp_mnist::lightning::Trainer::should_stop).
     pub should_stop: Arc<AtomicBool>,
 }
 

@@ -38,10 +38,10 @@ use tch::Device;
 
 use crate::cli::device::DeviceOption;
 use crate::cli::interrupt::survive_file_size_limit;
-use crate::torch::error::panic_message;
-use crate::torch::generator::Generator;
-use crate::torch::libtorch;
 use hints::UsageError;
+use islp_mnist::internals::panic_message;
+use islp_mnist::torch::Generator;
+use islp_mnist::torch::libtorch;
 use output::{print, print_path, say, say_error};
 
 /// The MNIST notebook of ISLP in Rust: the same seed gives the same bits as Python.

@@ -11,10 +11,10 @@ use crate::cli::device::{DeviceOption, GeneratorOption};
 use crate::cli::usage::message;
 use crate::cli::values::{at_least_one, at_least_zero, fraction, learning_rate, model, name, seed, threads};
 use crate::cli::vary::Vary;
-use crate::lightning::limit_train_batches::LimitTrainBatches;
-use crate::notebook;
-use crate::notebook::models::Model;
-use crate::torch::{CudaGenerator, Generator};
+use islp_mnist::lightning::LimitTrainBatches;
+use islp_mnist::notebook;
+use islp_mnist::notebook::models::Model;
+use islp_mnist::torch::{CudaGenerator, Generator};
 
 /// What every run has; the defaults are the notebook's values.
 #[derive(Args, Clone, Debug, PartialEq, Serialize)]

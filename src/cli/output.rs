@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use log::{LevelFilter, Log, Metadata, Record};
 
-use crate::util::text::shown;
+use islp_mnist::util::text::shown;
 
 /// Prints a line or several to stdout. That nobody reads them any more, as behind `| head`, is no error, and no reason
 /// to end a run.

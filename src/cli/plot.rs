@@ -10,9 +10,9 @@ use clap::builder::{PathBufValueParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 
 use super::{UsageError, has_ending, print_path};
-use crate::chart::{self, Figure, Metric, Name, Set, Source};
-use crate::util::file;
-use crate::util::path::shown_path;
+use islp_mnist::chart::{self, Figure, Metric, Name, Set, Source};
+use islp_mnist::util::file;
+use islp_mnist::util::path::shown_path;
 
 const METRICS_CSV: &str = "metrics.csv";
 

@@ -11,13 +11,13 @@ use tch::{Device, Kind, Tensor};
 use super::hints::explain;
 use super::{DataDir, UsageError, data_set, print, say_error, set_up};
 use crate::cli::device::DeviceOption;
-use crate::digit::{self, Digit, Figure};
-use crate::islp::module::SimpleModule;
-use crate::notebook::weights;
-use crate::torchvision::{self, SIDE};
-use crate::util::file;
-use crate::util::path::{shown_path, to_text};
-use crate::util::text::shown;
+use islp_mnist::digit::{self, Digit, Figure};
+use islp_mnist::islp::SimpleModule;
+use islp_mnist::notebook::weights;
+use islp_mnist::torchvision::{self, SIDE};
+use islp_mnist::util::file;
+use islp_mnist::util::path::{shown_path, to_text};
+use islp_mnist::util::text::shown;
 
 /// Read a digit: from pictures, or from one of the test images.
 ///

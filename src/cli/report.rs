@@ -8,9 +8,9 @@ use clap::builder::{PathBufValueParser, TypedValueParser};
 
 use super::{DataDir, data_set, has_ending, print_path, set_up};
 use crate::cli::device::DeviceOption;
-use crate::report;
-use crate::torchvision;
-use crate::util::file;
+use islp_mnist::report;
+use islp_mnist::torchvision;
+use islp_mnist::util::file;
 
 /// Make a page of a run, or of two side by side: one HTML file that needs nothing else.
 ///

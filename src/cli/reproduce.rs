@@ -1,4 +1,4 @@
-//! `islp-mnist reproduce`: the notebook's cells, see [`crate::notebook`].
+//! `islp-mnist reproduce`: the notebook's cells, see [`islp_mnist::notebook`].
 
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -14,14 +14,14 @@ use crate::cli::options::RunOptions;
 use crate::cli::progress::ProgressOptions;
 use crate::cli::run_json::write_of_reproduce;
 use crate::cli::trace_options::TraceOptions;
-use crate::lightning::evaluation_loop::terminal_width;
-use crate::notebook;
-use crate::notebook::models::Model;
-use crate::notebook::weights;
-use crate::report;
-use crate::torchvision;
-use crate::util::file;
-use crate::util::path::shell_path;
+use islp_mnist::lightning::terminal_width;
+use islp_mnist::notebook;
+use islp_mnist::notebook::models::Model;
+use islp_mnist::notebook::weights;
+use islp_mnist::report;
+use islp_mnist::torchvision;
+use islp_mnist::util::file;
+use islp_mnist::util::path::shell_path;
 
 /// Run every cell of the notebook and print what it prints, on the CPU bit for bit as Python would.
 ///

@@ -13,12 +13,12 @@ use serde_json::Value;
 use crate::cli::data_set;
 use crate::cli::options::{RunOptions, TrainOptions};
 use crate::cli::output::say;
-use crate::notebook::Fitted;
-use crate::torch::libtorch;
-use crate::torchvision;
-use crate::util::file;
-use crate::util::json;
-use crate::util::path::{from_text, to_text};
+use islp_mnist::notebook::Fitted;
+use islp_mnist::torch::libtorch;
+use islp_mnist::torchvision;
+use islp_mnist::util::file;
+use islp_mnist::util::json;
+use islp_mnist::util::path::{from_text, to_text};
 
 const FILE: &str = "run.json";
 /// The command whose run.json says so; of `train` it says nothing.

@@ -7,10 +7,10 @@ use tch::nn::VarStore;
 
 use super::{UsageError, print};
 use crate::cli::values::{at_least_one, model};
-use crate::notebook::models::Model;
-use crate::torch::generator::Generator;
-use crate::torchinfo::summary;
-use crate::torchvision::SIDE;
+use islp_mnist::notebook::models::Model;
+use islp_mnist::torch::Generator;
+use islp_mnist::torchinfo::summary;
+use islp_mnist::torchvision::SIDE;
 
 /// Print a model's layers with their shapes and parameters, as torchinfo does.
 ///

@@ -9,11 +9,11 @@ use serde_json::json;
 use super::{DataDir, data_set, print, set_up};
 use crate::cli::device::DeviceOption;
 use crate::cli::values::at_least_one;
-use crate::islp::error_tracker::Metrics;
-use crate::lightning::evaluation_loop::evaluate_test;
-use crate::lightning::evaluation_loop::{terminal_width, test_list, test_table};
-use crate::notebook::weights;
-use crate::torchvision;
+use islp_mnist::islp::Metrics;
+use islp_mnist::lightning::evaluate_test;
+use islp_mnist::lightning::{terminal_width, test_list, test_table};
+use islp_mnist::notebook::weights;
+use islp_mnist::torchvision;
 
 /// Test a trained model: the notebook's table, accuracy by digit, the confusion matrix.
 ///

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::lightning;
-use crate::trace::Trace;
+use islp_mnist::lightning;
+use islp_mnist::trace::Trace;
 
 /// A trace of what every step comes to. It changes nothing of what a run computes.
 #[derive(Args, Clone, Debug)]

@@ -19,16 +19,16 @@ use crate::cli::options::{RunOptions, TrainOptions};
 use crate::cli::progress::ProgressOptions;
 use crate::cli::run_json::{End, Outcome, Run, RunJson, lock};
 use crate::cli::trace_options::TraceOptions;
-use crate::islp::data_module::SimpleDataModule;
-use crate::islp::module::SimpleModule;
-use crate::lightning::csv_logger::CsvLogger;
-use crate::lightning::model_checkpoint::ModelCheckpoint;
-use crate::lightning::trainer::{Ended, Trainer};
-use crate::notebook::{save_figure, weights};
-use crate::torch::generator::Generator;
-use crate::torchvision;
-use crate::util::file;
-use crate::util::path::shell_path;
+use islp_mnist::islp::SimpleDataModule;
+use islp_mnist::islp::SimpleModule;
+use islp_mnist::lightning::CsvLogger;
+use islp_mnist::lightning::ModelCheckpoint;
+use islp_mnist::lightning::{Ended, Trainer};
+use islp_mnist::notebook::{save_figure, weights};
+use islp_mnist::torch::Generator;
+use islp_mnist::torchvision;
+use islp_mnist::util::file;
+use islp_mnist::util::path::shell_path;
 
 /// Train one model; stop, and go on as if the run had never stopped.
 ///

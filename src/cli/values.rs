@@ -2,7 +2,7 @@
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
-use crate::notebook::models::Model;
+use islp_mnist::notebook::models::Model;
 
 /// Parses the name of a model.
 pub fn model() -> impl TypedValueParser<Value = Model> {

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::torch::Source;
+use islp_mnist::torch::Source;
 
 /// What `--vary` of `train` says, as text `init=7`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]

@@ -18,7 +18,7 @@ pub use checkpoint::{Checkpoint, TrainerState};
 pub use csv_logger::CsvLogger;
 pub use divergence::Divergence;
 pub use error::{CheckpointError, Error};
-pub use evaluation_loop::evaluate;
+pub use evaluation_loop::{evaluate, evaluate_test, terminal_width, test_list, test_table};
 pub use limit_train_batches::LimitTrainBatches;
 pub use model_checkpoint::ModelCheckpoint;
 pub use trainer::{Ended, Trainer};

@@ -83,13 +83,13 @@ impl ProgressBar {
 }
 
 /// How long the rest takes, if what was done took so long.
-pub(crate) fn time_left(elapsed: Duration, done: usize, left: usize) -> Duration {
+pub fn time_left(elapsed: Duration, done: usize, left: usize) -> Duration {
     let seconds = elapsed.as_secs_f64() / done.max(1) as f64 * left as f64;
     Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
 }
 
 /// A time as `12 s`, `3 m 20 s`, `2 h 5 m` or `4 d 3 h`.
-pub(crate) fn time(time: Duration) -> String {
+pub fn time(time: Duration) -> String {
     let seconds = time.as_secs_f64().round() as u64;
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400);
     match (days, hours, minutes) {

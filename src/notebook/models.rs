@@ -58,12 +58,12 @@ impl Model {
     }
 
     /// Whether it has dropout layers.
-    pub(crate) fn has_dropout(self) -> bool {
+    pub fn has_dropout(self) -> bool {
         self.dropped_units() > 0
     }
 
     /// How many units its widest dropout layer has; 0 if it has none.
-    pub(crate) fn dropped_units(self) -> usize {
+    pub fn dropped_units(self) -> usize {
         match self {
             Self::Mlp => 256,
             Self::Mlr => 0,

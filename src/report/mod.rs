@@ -124,7 +124,7 @@ pub fn comparison(
 }
 
 /// Whether a folder is that of a study.
-pub(crate) fn is_study(folder: &Path) -> bool {
+pub fn is_study(folder: &Path) -> bool {
     folder.join(studies::STUDY_CSV).exists()
 }
 

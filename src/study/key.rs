@@ -92,8 +92,8 @@ impl Key {
     }
 }
 
-/// Of a run's folder the newest version folder with a run.json in it.
-pub(crate) fn newest_version(folder: &Path) -> Option<PathBuf> {
+/// The newest version folder with a run.json in a run's folder.
+pub fn newest_version(folder: &Path) -> Option<PathBuf> {
     let number = |path: &PathBuf| path.file_name()?.to_str()?.strip_prefix("version_")?.parse::<u64>().ok();
     let versions = fs::read_dir(folder).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
     let begun = versions.filter(|path| number(path).is_some() && path.join("run.json").exists());

@@ -24,10 +24,8 @@ mod summary;
 pub use error::Error;
 pub(crate) use figures::ACCURACY;
 pub use figures::{Picture, pictures};
-pub(crate) use key::newest_version;
-pub use key::{Key, Varied};
-pub(crate) use row::to_csv;
-pub use row::{End, Row, rows_in};
+pub use key::{Key, Varied, newest_version};
+pub use row::{End, Row, rows_in, to_csv};
 pub use statistics::{
     Interval, binomial_error, bootstrap_mean, mean, outperforms, quantile, standard_deviation,
 };

@@ -133,7 +133,7 @@ pub fn rows_in(folder: &Path) -> Result<Vec<Row>, Error> {
 ///
 /// # Errors
 /// None that is known of.
-pub(crate) fn to_csv(rows: &mut [Row]) -> Result<Vec<u8>, Error> {
+pub fn to_csv(rows: &mut [Row]) -> Result<Vec<u8>, Error> {
     rows.sort_by_key(|row| (row.varied, row.model.name(), row.seed));
     let mut writer = csv::Writer::from_writer(vec![]);
     rows.iter().try_for_each(|row| writer.serialize(row)).map_err(|error| Error::Write(error.to_string()))?;

@@ -1,7 +1,7 @@
 //! What tch lacks of `torch`: its random generator as a value, layers with PyTorch's initialization, RMSprop with a state
 //! one can read, data sets and their loaders, tensors in files.
 
-pub(crate) mod cuda;
+pub mod cuda;
 mod cuda_dropout;
 mod cuda_generator;
 pub mod data;
@@ -9,7 +9,7 @@ mod decay;
 pub(crate) mod error;
 pub(crate) mod generator;
 mod layer;
-pub(crate) mod libtorch;
+pub mod libtorch;
 mod mt19937;
 pub mod nn;
 pub mod optim;

@@ -10,9 +10,9 @@ use serde_json::Value;
 use crate::cli::hints::UsageError;
 use crate::cli::options::{RunOptions, flag, text};
 use crate::cli::output::say;
-use crate::lightning::limit_train_batches::LimitTrainBatches;
-use crate::study::{Key, RUNS, Row, STUDY_CSV, STUDY_JSON, rows_in, to_csv};
-use crate::util::file;
+use islp_mnist::lightning::LimitTrainBatches;
+use islp_mnist::study::{Key, RUNS, Row, STUDY_CSV, STUDY_JSON, rows_in, to_csv};
+use islp_mnist::util::file;
 
 /// What a run came to, in its folder.
 const RESULT: &str = "result.json";

@@ -19,15 +19,15 @@ use crate::cli::interrupt::Interrupt;
 use crate::cli::options::RunOptions;
 use crate::cli::progress::ProgressOptions;
 use crate::cli::values::{at_least_one, model};
-use crate::lightning::limit_train_batches::LimitTrainBatches;
-use crate::notebook::models::Model;
-use crate::study::{End, Key, Row, Summary, Varied, pictures};
-use crate::torch::Source;
-use crate::torchvision;
-use crate::util::file;
-use crate::util::path::shell_path;
-use crate::util::text::count;
 use folder::{Settings, StudyFolder};
+use islp_mnist::lightning::LimitTrainBatches;
+use islp_mnist::notebook::models::Model;
+use islp_mnist::study::{End, Key, Row, Summary, Varied, pictures};
+use islp_mnist::torch::Source;
+use islp_mnist::torchvision;
+use islp_mnist::util::file;
+use islp_mnist::util::path::shell_path;
+use islp_mnist::util::text::count;
 use pool::Pool;
 use seeds::{Seeds, Shard};
 
@@ -166,7 +166,7 @@ fn conclude(folder: &StudyFolder) -> Result<u8> {
         file::write(&folder.path().join(format!("{}.svg", picture.name)), picture.svg.as_bytes())?;
     }
     print(&summary.to_string())?;
-    let csv = folder.path().join(crate::study::STUDY_CSV);
+    let csv = folder.path().join(islp_mnist::study::STUDY_CSV);
     let (runs, verb) = (count(rows.len(), "run"), if rows.len() == 1 { "is" } else { "are" });
     info!("{runs} {verb} in {}", shell_path(&csv));
     let failed: Vec<&Row> = rows.iter().filter(|row| row.is_failed()).collect();

@@ -17,11 +17,11 @@ use super::folder::{Settings, State, StudyFolder};
 use super::progress::Progress;
 use crate::cli::interrupt::Interrupt;
 use crate::cli::run_json::{self, Outcome, RunJson};
-use crate::lightning::evaluation_loop::evaluate_test;
-use crate::notebook::weights;
-use crate::study::{End, Key, Row, Varied, newest_version};
-use crate::util::file;
-use crate::util::text::hex;
+use islp_mnist::lightning::evaluate_test;
+use islp_mnist::notebook::weights;
+use islp_mnist::study::{End, Key, Row, Varied, newest_version};
+use islp_mnist::util::file;
+use islp_mnist::util::text::hex;
 
 /// How often a process is asked whether it has ended.
 const POLL: Duration = Duration::from_millis(20);

@@ -5,10 +5,9 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use log::info;
 
-use crate::lightning::progress_bar::{time, time_left};
-use crate::lightning::repr::short;
-use crate::study::{End, Row};
-use crate::util::text::shown;
+use islp_mnist::internals::{short, time, time_left};
+use islp_mnist::study::{End, Row};
+use islp_mnist::util::text::shown;
 
 /// A bar over all runs. Where none is drawn, each run that ends is a line of the log.
 pub struct Progress {
