@@ -153,7 +153,7 @@ def lock(log_dir: str):
         folder = os.open(log_dir, os.O_RDONLY)
         fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise Failed(f"{log_dir}: this run is still going; wait for its end, or stop it") from None
+        raise Failed(f"{log_dir}: another process trains this run; wait for its end, or stop it") from None
     except OSError as error:
         # Lustre, and NFS without its lock service.
         say(f"warning: {log_dir}: it can't be locked here ({error.strerror}), so nothing keeps a second process from this "
@@ -206,7 +206,7 @@ class Earlier:
     def read(cls, log_dir: str) -> "Earlier":
         """Reads what there is of the run in a folder, and keeps the folder to this process."""
         if not os.path.isdir(log_dir):
-            raise Failed(f"--resume {log_dir}: no such folder; name the version_N folder of a run")
+            raise Failed(f"{log_dir}: no such folder; name the version_N folder of a run")
         lock(log_dir)
         checkpoint = parity_checkpoint.load_last(log_dir)
         try:
@@ -214,13 +214,13 @@ class Earlier:
         except (OSError, Failed) as error:
             if checkpoint is None:
                 reason = explain(error) if isinstance(error, OSError) else error
-                raise Failed(f"--resume {log_dir}: there is no checkpoint of `train` to go on from: {reason}") from error
+                raise Failed(f"{log_dir}: no checkpoint of `train` to resume from: {reason}") from error
             run = None
         if checkpoint is not None:
             try:
                 saved = check_run(checkpoint.hyper_parameters)
             except Failed as error:
-                raise Failed(f"--resume {log_dir}: its checkpoint is of no run of `train`: {error}") from error
+                raise Failed(f"{log_dir}: its checkpoint is not from a run of `train`: {error}") from error
             if run is None:
                 run = saved | {"data_dir": None, "outcome": None}
             elif options.unchangeable(run["options"], saved["options"]):
@@ -229,15 +229,15 @@ class Earlier:
         earlier = cls(log_dir, run, checkpoint)
         if earlier.done > run["options"]["epochs"]:
             epochs = "epoch" if earlier.done == 1 else "epochs"
-            raise Failed(f"--resume {log_dir}: damaged: {earlier.done} {epochs} done of {run['options']['epochs']}")
+            raise Failed(f"{log_dir}: damaged: {earlier.done} {epochs} done of {run['options']['epochs']}")
         return earlier
 
     def check(self, chosen: dict[str, Any]):
         """Makes sure that the options are those of the run."""
         if found := options.unchangeable(chosen, self.run["options"]):
             flag, now, then = found
-            raise Failed(f"{flag} {now} does not go with --resume {self.log_dir}, whose run has {then}: leave it out, "
-                         f"or start a new run with --from {shell_word(os.path.join(self.log_dir, RUN_JSON))}", 2)
+            raise Failed(f"{flag} {now} conflicts with --resume {self.log_dir} (its run used {then}): leave it out, or "
+                         f"start a new run with --from {shell_word(os.path.join(self.log_dir, RUN_JSON))}", 2)
         if chosen["epochs"] < self.done:
             raise Failed(f"--epochs {chosen['epochs']} is less than the {self.done} that the run in {self.log_dir} has "
                          "done", 2)

@@ -61,6 +61,7 @@ pub mod lightning;
 pub mod notebook;
 #[cfg(feature = "report")]
 pub mod report;
+pub mod run;
 pub mod study;
 pub mod torch;
 pub mod torchinfo;

@@ -388,7 +388,7 @@ fn why_a_run_cannot_go_on_both_sides_say_alike() {
     fs::create_dir(lab.path().join("empty")).unwrap();
     says(
         "--resume empty",
-        &["there is no checkpoint of `train` to go on from: ", "empty/run.json", "No such file"],
+        &["empty: no checkpoint of `train` to resume from: ", "empty/run.json", "No such file"],
     );
     says(
         "--from empty",

@@ -6,9 +6,10 @@ use std::fs;
 use std::path::Path;
 
 /// From the top to the bottom. Rooms of one floor don't know each other.
-const FLOORS: [&[&str]; 9] = [
+const FLOORS: [&[&str]; 10] = [
     &["report"],
     &["study"],
+    &["run"],
     &["notebook"],
     &["compare", "chart", "digit"],
     &["lightning"],

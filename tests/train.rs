@@ -217,9 +217,9 @@ fn what_does_not_fit_the_run_is_refused_by_name() {
         ("--device cuda:1", "cpu"),
         ("--limit-train-batches 3", "none"),
     ] {
-        refused(2, option, &[option, &run, &format!("has {then}")]);
+        refused(2, option, &[option, &run, &format!("used {then}")]);
     }
-    refused(2, "--epochs 1", &["--epochs 1", &run]);
+    refused(2, "--epochs 1", &["--epochs 1 is less than the 2", &run]);
     let labels = "data/MNIST/raw/train-labels-idx1-ubyte";
     let mut bytes = fs::read(lab.path().join(labels)).unwrap();
     bytes[8] ^= 1;
@@ -250,10 +250,15 @@ fn a_run_json_is_held_to_the_rules_of_the_command_line() {
     let run = lab.train("--epochs 1");
     let record = lab.run_json(&run);
     for (name, value, named) in [
-        ("lr", json!(-1), "--lr"),
-        ("epoch", json!(3), "--epoch"),
-        ("seed", Value::Null, "--seed"),
-        ("epochs", json!("many"), "--epochs"),
+        ("lr", json!(-1), "lr is -1, and must be a number from 0"),
+        ("epoch", json!(3), "no option epoch"),
+        ("seed", Value::Null, "seed is null, and must be a whole number"),
+        ("epochs", json!("many"), "epochs is \"many\", and must be a whole number"),
+        ("device", json!("tpu"), "device: must be auto, cpu, cuda"),
+        ("vary", json!("init"), "vary: must be split, init"),
+        ("limit_train_batches", json!(0), "limit_train_batches: must be a whole number"),
+        ("threads", json!(0), "threads is 0, and must be"),
+        ("name", json!("a/b"), "name is \"a/b\", and must be the name of a folder"),
     ] {
         let mut record = record.clone();
         record["options"][name] = value;

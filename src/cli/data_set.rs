@@ -9,11 +9,6 @@ use log::info;
 
 use islp_mnist::torchvision;
 
-/// What `run.json` says of data with these checksums: MNIST, or another data set in its form.
-pub fn name<Name: Borrow<str> + Ord>(checksums: &BTreeMap<Name, String>) -> &'static str {
-    if torchvision::differing(checksums).is_empty() { "MNIST" } else { "other" }
-}
-
 /// Says of data that are in MNIST's form, but not MNIST, that they are.
 ///
 /// # Errors

@@ -9,7 +9,7 @@ use tch::{Cuda, Device};
 
 use super::hints::{REFETCH_LIBTORCH, explain};
 use super::{DataDir, print};
-use crate::cli::device::{DeviceOption, resolve};
+use islp_mnist::run::{DeviceOption, resolve};
 use islp_mnist::torch;
 use islp_mnist::torch::CudaGenerator;
 use islp_mnist::torch::Generator;

@@ -2,7 +2,6 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use crate::cli::device::NoDevice;
 use islp_mnist::chart;
 use islp_mnist::chart::CsvError;
 use islp_mnist::compare;
@@ -15,6 +14,7 @@ use islp_mnist::lightning::CheckpointError;
 use islp_mnist::notebook;
 use islp_mnist::notebook::weights::{self, ContentError};
 use islp_mnist::report;
+use islp_mnist::run::{self, NoDevice};
 use islp_mnist::study;
 use islp_mnist::torch;
 use islp_mnist::torch::cuda::NoCuda;
@@ -53,7 +53,8 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
         Some(notebook::Error::Lightning(lightning::Error::Islp(error))) => Some(error),
         _ => error.downcast_ref(),
     };
-    if error.is::<UsageError>() || islp.is_some_and(is_usage) {
+    let is_usage_of_run = matches!(error.downcast_ref(), Some(run::Error::BatchWithoutGpu { .. }));
+    if error.is::<UsageError>() || is_usage_of_run || islp.is_some_and(is_usage) {
         2
     } else if is_divergence(error) {
         3
@@ -79,6 +80,7 @@ fn hint(error: &anyhow::Error) -> Option<&'static str> {
         .or_else(|| study(error.downcast_ref()?))
         .or_else(|| picture(error.downcast_ref()?))
         .or_else(|| figure(error.downcast_ref()?))
+        .or_else(|| run(error.downcast_ref()?))
         .or_else(|| device(error.downcast_ref()?))
         .or_else(|| cuda(error.downcast_ref()?))
         .or_else(|| error.downcast_ref::<libtorch::Error>().map(|_| REFETCH_LIBTORCH))
@@ -231,6 +233,22 @@ fn figure(error: &chart::Error) -> Option<&'static str> {
         chart::Error::Csv { reason: CsvError::HeaderAgain { .. }, .. } => {
             Some("split the file there, and plot the parts as two runs")
         }
+        _ => None,
+    }
+}
+
+fn run(error: &run::Error) -> Option<&'static str> {
+    match error {
+        run::Error::OfReproduce(_) => Some("run that again, or start a new run with `train`"),
+        run::Error::OtherData(_) => Some("--data-dir names another folder"),
+        run::Error::Data(error) => data(error),
+        run::Error::NoCheckpoint { reason, .. } => run(reason),
+        run::Error::NoFolder(_) => Some("name the version_N folder of a run"),
+        run::Error::Running(_) => Some("wait for its end, or stop it"),
+        run::Error::Checkpoint(error) => lightning(error),
+        run::Error::BatchWithoutGpu { .. } => Some(
+            "what a GPU draws for more depends on the GPU; take a smaller --batch-size, --device cuda or --generator cpu",
+        ),
         _ => None,
     }
 }

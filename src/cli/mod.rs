@@ -3,9 +3,7 @@
 mod compare;
 mod completions;
 mod data_set;
-mod device;
 mod doctor;
-mod earlier;
 mod hints;
 mod interrupt;
 mod options;
@@ -15,15 +13,12 @@ mod predict;
 mod progress;
 mod report;
 mod reproduce;
-mod run_json;
 mod study;
 mod summary;
 mod test;
 mod trace_options;
 mod train;
 mod usage;
-mod values;
-mod vary;
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -32,14 +27,13 @@ use std::panic::{self, PanicHookInfo};
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use clap::parser::ValueSource;
-use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use tch::Device;
 
-use crate::cli::device::DeviceOption;
 use crate::cli::interrupt::survive_file_size_limit;
 use hints::UsageError;
 use islp_mnist::internals::panic_message;
+use islp_mnist::run::{self, DeviceOption};
 use islp_mnist::torch::Generator;
 use islp_mnist::torch::libtorch;
 use output::{print, print_path, say, say_error};
@@ -81,7 +75,7 @@ fn run() -> u8 {
     output::log_to_stderr();
     // What a panic says is said below, or by the error it was made into.
     panic::set_hook(Box::new(remember_place));
-    let cli = match Cli::from_args() {
+    let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return usage::report(&error),
     };
@@ -122,16 +116,6 @@ fn internal_error(payload: &(dyn Any + Send)) -> String {
 }
 
 impl Cli {
-    /// The command line of this process.
-    fn from_args() -> Result<Self, clap::Error> {
-        let matches = Self::command().try_get_matches()?;
-        let mut cli = Self::from_arg_matches(&matches)?;
-        if let (Command::Train(args), Some((_, matches))) = (&mut cli.command, matches.subcommand()) {
-            args.given = given(matches);
-        }
-        Ok(cli)
-    }
-
     /// Runs the command; the exit code of one that ran.
     fn run(self) -> Result<u8> {
         match self.command {
@@ -148,13 +132,6 @@ impl Cli {
             Command::Completions(args) => completions::run(&args),
         }
     }
-}
-
-/// The options that stand on the command line, in contrast to those with their defaults.
-fn given(matches: &ArgMatches) -> Vec<String> {
-    let ids = matches.ids().map(|id| id.as_str());
-    let given = ids.filter(|id| matches.value_source(id) == Some(ValueSource::CommandLine));
-    given.map(String::from).collect()
 }
 
 /// Where the data are.
@@ -176,7 +153,7 @@ impl DataDir {
 
 /// Settles device and number of threads, before anything else asks libtorch for something.
 fn set_up(option: DeviceOption, threads: Option<i32>) -> Result<Device> {
-    let (device, missing) = device::resolve(option)
+    let (device, missing) = run::resolve(option)
         .map_err(|error| anyhow::Error::new(error).context(format!("--device {option}")))?;
     if let Some(missing) = missing {
         let missing = hints::explain(&missing.into());

@@ -1,89 +1,78 @@
-//! What decides a run's results: the options of the command line, saved with the results.
+//! The options of a run on the command line.
 
-use anyhow::{Result, anyhow, bail};
-use clap::{Args, Parser};
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
-use tch::Device;
+use clap::Args;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
-use super::hints::UsageError;
-use crate::cli::device::{DeviceOption, GeneratorOption};
-use crate::cli::usage::message;
-use crate::cli::values::{at_least_one, at_least_zero, fraction, learning_rate, model, name, seed, threads};
-use crate::cli::vary::Vary;
 use islp_mnist::lightning::LimitTrainBatches;
-use islp_mnist::notebook;
 use islp_mnist::notebook::models::Model;
-use islp_mnist::torch::{CudaGenerator, Generator};
+use islp_mnist::run::{
+    AT_LEAST_ONE, AT_LEAST_ZERO, DeviceOption, FRACTION, GeneratorOption, LEARNING_RATE, NAME, RunOptions,
+    SEED, THREADS, TrainOptions, Vary,
+};
 
-/// What every run has; the defaults are the notebook's values.
-#[derive(Args, Clone, Debug, PartialEq, Serialize)]
+/// What every run has, where it is given.
+#[derive(Args, Clone, Debug)]
 #[command(allow_negative_numbers = true)] // so that the message on one names the option
-pub struct RunOptions {
-    /// Passes over the training images
-    #[arg(long, default_value_t = notebook().epochs, value_parser = at_least_one)]
-    pub epochs: usize,
-    /// Images in a training step
-    #[arg(long, default_value_t = notebook().batch_size, value_parser = at_least_one)]
-    pub batch_size: usize,
-    /// Fraction of the training images held back for validation, between 0 and 1
-    #[arg(long, default_value_t = notebook().validation, value_parser = fraction, allow_hyphen_values = true)]
-    pub validation: f64,
+pub struct RunArgs {
+    /// Passes over the training images [default: 30]
+    #[arg(long, value_parser = |text: &str| AT_LEAST_ONE.parse(text))]
+    pub epochs: Option<usize>,
+    /// Images in a training step [default: 256]
+    #[arg(long, value_parser = |text: &str| AT_LEAST_ONE.parse(text))]
+    pub batch_size: Option<usize>,
+    /// Fraction of the training images held back for validation, between 0 and 1 [default: 0.2]
+    #[arg(long, value_parser = |text: &str| FRACTION.parse(text), allow_hyphen_values = true)]
+    pub validation: Option<f64>,
     /// Seed of everything random but the split; as in PyTorch only its low 32 bits count, but all for dropout on a GPU
-    #[arg(long, default_value_t = notebook().seed, value_parser = seed)]
-    pub seed: u64,
-    /// Workers that Python's data loaders would have: changes which seeds are drawn when, nothing else
-    #[arg(long, default_value_t = notebook().num_workers, value_parser = at_least_zero)]
-    pub num_workers: usize,
-    /// Learning rate of RMSprop
-    #[arg(long, default_value_t = notebook().lr, value_parser = learning_rate, allow_hyphen_values = true)]
-    pub lr: f64,
+    /// [default: 0]
+    #[arg(long, value_parser = |text: &str| SEED.parse(text))]
+    pub seed: Option<u64>,
+    /// Workers that Python's data loaders would have: changes which seeds are drawn when, nothing else [default: 4]
+    #[arg(long, value_parser = |text: &str| AT_LEAST_ZERO.parse(text))]
+    pub num_workers: Option<usize>,
+    /// Learning rate of RMSprop [default: 0.01]
+    #[arg(long, value_parser = |text: &str| LEARNING_RATE.parse(text), allow_hyphen_values = true)]
+    pub lr: Option<f64>,
     /// Threads of libtorch [default: libtorch's, one a physical core]
-    #[arg(long, value_parser = threads)]
+    #[arg(long, value_parser = |text: &str| THREADS.parse(text))]
     pub threads: Option<i32>,
-    /// Where to train: auto, cpu, cuda, cuda:N or mps; auto takes a GPU where libtorch can use one
-    #[arg(long, default_value = "auto")]
-    pub device: DeviceOption,
-    /// Which of PyTorch's generators dropout draws from; auto is that of the device, as in Python
-    #[arg(long, value_enum, default_value_t, hide_possible_values = true, value_name = "auto|cpu|cuda")]
-    pub generator: GeneratorOption,
+    /// Where to train: auto, cpu, cuda, cuda:N or mps; auto takes a GPU where libtorch can use one [default: auto]
+    #[arg(long)]
+    pub device: Option<DeviceOption>,
+    /// Which of PyTorch's generators dropout draws from; auto is that of the device, as in Python [default: auto]
+    #[arg(long, value_name = "auto|cpu|cuda")]
+    pub generator: Option<GeneratorOption>,
 }
 
-impl RunOptions {
-    /// What a run of this model really takes, once device and threads are settled.
-    ///
-    /// # Errors
-    /// More values to drop at a time than can be told without a GPU what it would draw for.
-    pub fn on(&self, device: Device, model: Model) -> Result<Self> {
-        let generator = self.generator.on(device);
-        let most = CudaGenerator::MOST_WITHOUT_GPU.checked_div(model.dropped_units());
-        if generator == GeneratorOption::Cuda
-            && !device.is_cuda()
-            && most.is_some_and(|most| self.batch_size > most)
-        {
-            bail!(UsageError(format!(
-                "--generator cuda on the CPU goes with a --batch-size of up to {}, not {}: what a GPU draws for more depends on \
-                 the GPU; take --device cuda, or --generator cpu",
-                most.unwrap_or_default(),
-                self.batch_size
-            )));
+impl RunArgs {
+    /// The options given, and for the rest those of `base`.
+    pub fn over(&self, base: &RunOptions) -> RunOptions {
+        RunOptions {
+            epochs: self.epochs.unwrap_or(base.epochs),
+            batch_size: self.batch_size.unwrap_or(base.batch_size),
+            validation: self.validation.unwrap_or(base.validation),
+            seed: self.seed.unwrap_or(base.seed),
+            num_workers: self.num_workers.unwrap_or(base.num_workers),
+            lr: self.lr.unwrap_or(base.lr),
+            threads: self.threads.or(base.threads),
+            // `auto` leaves it to the run.
+            device: self.device.filter(|device| *device != DeviceOption::Auto).unwrap_or(base.device),
+            generator: self
+                .generator
+                .filter(|generator| *generator != GeneratorOption::Auto)
+                .unwrap_or(base.generator),
         }
-        let (device, threads) = (DeviceOption::of(device), Some(tch::get_num_threads()));
-        Ok(Self { device, threads, generator, ..self.clone() })
     }
 }
 
-/// The options of a single model's run. Read from a file they are held to the same rules as on the command line.
-#[derive(Args, Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "Map<String, Value>")]
-pub struct TrainOptions {
-    /// The model to train
-    #[arg(long, value_parser = model(), default_value = "mlp")]
-    pub model: Model,
-    /// What every run has.
+/// What a single model's run has, where it is given.
+#[derive(Args, Clone, Debug)]
+pub struct ModelArgs {
+    /// The model to train [default: mlp]
+    #[arg(long, value_parser = model())]
+    pub model: Option<Model>,
     #[command(flatten)]
-    #[serde(flatten)]
-    pub run: RunOptions,
+    pub run: RunArgs,
     /// Training batches of an epoch: a number, or with a decimal point a fraction [default: all]
     #[arg(long, value_name = "N|FRACTION")]
     pub limit_train_batches: Option<LimitTrainBatches>,
@@ -91,83 +80,39 @@ pub struct TrainOptions {
     /// stays as --seed has it, which PyTorch can't do [default: none]
     #[arg(long, value_name = "SOURCE=SEED")]
     pub vary: Option<Vary>,
-    /// Epochs from one checkpoint to the next; the best so far and the last are saved in any case
-    #[arg(long, value_name = "EPOCHS", default_value = "1", value_parser = at_least_one)]
-    pub checkpoint_every: usize,
+    /// Epochs from one checkpoint to the next; the best so far and the last are saved in any case [default: 1]
+    #[arg(long, value_name = "EPOCHS", value_parser = |text: &str| AT_LEAST_ONE.parse(text))]
+    pub checkpoint_every: Option<usize>,
     /// Name of the run's folder in OUTPUT_DIR [default: MNIST or MNIST_MLR, by the model]
-    #[arg(long, value_parser = name)]
+    #[arg(long, value_parser = |text: &str| NAME.parse(text))]
     pub name: Option<String>,
 }
 
-impl TryFrom<Map<String, Value>> for TrainOptions {
-    type Error = anyhow::Error;
-
-    /// Options by their names.
-    fn try_from(mut fields: Map<String, Value>) -> Result<Self> {
-        #[derive(Parser)]
-        #[command(no_binary_name = true)]
-        struct CommandLine {
-            #[command(flatten)]
-            options: TrainOptions,
-        }
-        // Before there was a choice all was drawn from the CPU's.
-        fields.entry("generator").or_insert_with(|| "cpu".into());
-        let given = fields.iter().filter(|(_, value)| !value.is_null());
-        let words = given.map(|(name, value)| format!("{}={}", flag(name), text(value)));
-        let parsed = CommandLine::try_parse_from(words).map_err(|error| anyhow!(message(&error)))?;
-        // A default here would be another option than the run's.
-        let mut all = parsed.options.fields()?.into_iter();
-        match all.find(|(name, value)| !value.is_null() && fields.get(name).is_none_or(Value::is_null)) {
-            Some((name, _)) => bail!("lacks {}", flag(&name)),
-            None => Ok(parsed.options),
+impl ModelArgs {
+    /// The options given, and for the rest those of `base`.
+    pub fn over(&self, base: &TrainOptions) -> TrainOptions {
+        TrainOptions {
+            model: self.model.unwrap_or(base.model),
+            run: self.run.over(&base.run),
+            limit_train_batches: self.limit_train_batches.or(base.limit_train_batches),
+            vary: self.vary.or(base.vary),
+            checkpoint_every: self.checkpoint_every.unwrap_or(base.checkpoint_every),
+            name: self.name.clone().or_else(|| base.name.clone()),
         }
     }
 }
 
-impl TrainOptions {
-    /// What the run draws from.
-    pub fn generator(&self) -> Generator {
-        let generator = Generator::new(self.run.seed);
-        generator.draw_dropout_from(self.run.generator.into());
-        if let Some(Vary { source, seed }) = self.vary {
-            generator.vary(source, seed);
-        }
-        generator
-    }
-
-    /// These options where the command line gave them, by their names in `given`; otherwise those of `base`.
-    ///
-    /// # Errors
-    /// None that the two types allow for.
-    pub fn over(&self, base: &Self, given: &[String]) -> Result<Self> {
-        let mut fields = base.fields()?;
-        fields.extend(self.fields()?.into_iter().filter(|(name, _)| given.contains(name)));
-        fields.try_into()
-    }
-
-    /// The options in which the two differ, as one types them: flag, our value, theirs.
-    ///
-    /// # Errors
-    /// None that the two types allow for.
-    pub fn differences(&self, other: &Self) -> Result<Vec<(String, String, String)>> {
-        let pairs = self.fields()?.into_iter().zip(other.fields()?.into_values());
-        let canonical = |name: &str, value: &Value| match (name, value.as_str()) {
-            ("device", Some("cuda")) => "cuda:0".into(),
-            _ => value.clone(),
-        };
-        let differing =
-            pairs.filter(|((name, ours), theirs)| canonical(name, ours) != canonical(name, theirs));
-        Ok(differing.map(|((name, ours), theirs)| (flag(&name), text(&ours), text(&theirs))).collect())
-    }
-
-    /// Every option by its name.
-    fn fields(&self) -> Result<Map<String, Value>> {
-        Ok(serde_json::from_value(serde_json::to_value(self)?)?)
-    }
-}
-
-fn notebook() -> notebook::Options {
-    notebook::Options::default()
+/// Parses the name of a model.
+pub fn model() -> impl TypedValueParser<Value = Model> {
+    let value = |model: Model| {
+        PossibleValue::new(model.name()).help(match model {
+            Model::Mlp => {
+                "The multilayer perceptron, MNISTModel: two hidden layers of 256 and 128 units with dropout"
+            }
+            Model::Mlr => "Multinomial logistic regression, MNIST_MLR",
+        })
+    };
+    PossibleValuesParser::new(Model::ALL.map(value)).try_map(|name| name.parse::<Model>())
 }
 
 /// The option as one types it.
@@ -175,20 +120,28 @@ pub fn flag(name: &str) -> String {
     format!("--{}", name.replace('_', "-"))
 }
 
-/// A value as one types it.
-pub fn text(value: &Value) -> String {
-    match value {
-        Value::Null => "none".into(),
-        Value::String(text) => text.clone(),
-        value => value.to_string(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
+    use clap::{CommandFactory, Parser};
+    use serde_json::Value;
 
     use crate::cli::{Cli, usage};
+    use islp_mnist::run::TrainOptions;
+
+    #[test]
+    fn the_help_says_the_defaults_of_the_library() {
+        let defaults = serde_json::to_value(TrainOptions::default()).unwrap();
+        let command = Cli::command();
+        for argument in command.find_subcommand("train").unwrap().get_arguments() {
+            let default = match &defaults[argument.get_id().as_str()] {
+                Value::Null => continue,
+                Value::String(text) => text.clone(),
+                value => value.to_string(),
+            };
+            let help = argument.get_help().unwrap().to_string();
+            assert!(help.ends_with(&format!("[default: {default}]")), "{help}");
+        }
+    }
 
     /// What no option takes that takes a number.
     const NO_NUMBERS: [&str; 15] = [

@@ -10,10 +10,10 @@ use tch::{Device, Kind, Tensor};
 
 use super::hints::explain;
 use super::{DataDir, UsageError, data_set, print, say_error, set_up};
-use crate::cli::device::DeviceOption;
 use islp_mnist::digit::{self, Digit, Figure};
 use islp_mnist::islp::SimpleModule;
 use islp_mnist::notebook::weights;
+use islp_mnist::run::DeviceOption;
 use islp_mnist::torchvision::{self, SIDE};
 use islp_mnist::util::file;
 use islp_mnist::util::path::{shown_path, to_text};

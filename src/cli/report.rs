@@ -7,8 +7,8 @@ use clap::Args;
 use clap::builder::{PathBufValueParser, TypedValueParser};
 
 use super::{DataDir, data_set, has_ending, print_path, set_up};
-use crate::cli::device::DeviceOption;
 use islp_mnist::report;
+use islp_mnist::run::DeviceOption;
 use islp_mnist::torchvision;
 use islp_mnist::util::file;
 

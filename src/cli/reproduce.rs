@@ -10,15 +10,15 @@ use log::info;
 use super::hints::explain;
 use super::output::{print_line, say};
 use super::{DataDir, check_generator, data_set, set_up};
-use crate::cli::options::RunOptions;
+use crate::cli::options::RunArgs;
 use crate::cli::progress::ProgressOptions;
-use crate::cli::run_json::write_of_reproduce;
 use crate::cli::trace_options::TraceOptions;
 use islp_mnist::lightning::terminal_width;
 use islp_mnist::notebook;
 use islp_mnist::notebook::models::Model;
 use islp_mnist::notebook::weights;
 use islp_mnist::report;
+use islp_mnist::run::{RunOptions, write_of_reproduce};
 use islp_mnist::torchvision;
 use islp_mnist::util::file;
 use islp_mnist::util::path::shell_path;
@@ -31,7 +31,7 @@ use islp_mnist::util::path::shell_path;
 #[derive(Args, Debug)]
 pub struct ReproduceArgs {
     #[command(flatten)]
-    run: RunOptions,
+    run: RunArgs,
     #[command(flatten)]
     data: DataDir,
     /// Folder for what the run leaves behind
@@ -48,9 +48,10 @@ pub struct ReproduceArgs {
 
 /// Runs the command.
 pub fn run(args: &ReproduceArgs) -> Result<u8> {
-    let device = set_up(args.run.device, args.run.threads)?;
+    let given = args.run.over(&RunOptions::default());
+    let device = set_up(given.device, given.threads)?;
     // Of the two models the one with dropout.
-    let run_options = args.run.on(device, Model::Mlp)?;
+    let run_options = given.on(device, Model::Mlp)?;
     let RunOptions { epochs, batch_size, validation, seed, num_workers, lr, generator, .. } = run_options;
     check_generator()?;
     let (start, data_dir) = (SystemTime::now(), args.data.or(None));

@@ -6,8 +6,9 @@ use tch::Device;
 use tch::nn::VarStore;
 
 use super::{UsageError, print};
-use crate::cli::values::{at_least_one, model};
+use crate::cli::options::model;
 use islp_mnist::notebook::models::Model;
+use islp_mnist::run::AT_LEAST_ONE;
 use islp_mnist::torch::Generator;
 use islp_mnist::torchinfo::summary;
 use islp_mnist::torchvision::SIDE;
@@ -21,7 +22,7 @@ pub struct SummaryArgs {
     #[arg(long, value_parser = model(), default_value = "mlp")]
     model: Model,
     /// Images in the batch that the shapes are for
-    #[arg(long, default_value = "256", value_parser = at_least_one)]
+    #[arg(long, default_value = "256", value_parser = |text: &str| AT_LEAST_ONE.parse(text))]
     batch_size: usize,
 }
 

@@ -7,12 +7,12 @@ use clap::Args;
 use serde_json::json;
 
 use super::{DataDir, data_set, print, set_up};
-use crate::cli::device::DeviceOption;
-use crate::cli::values::at_least_one;
 use islp_mnist::islp::Metrics;
 use islp_mnist::lightning::evaluate_test;
 use islp_mnist::lightning::{terminal_width, test_list, test_table};
 use islp_mnist::notebook::weights;
+use islp_mnist::run::AT_LEAST_ONE;
+use islp_mnist::run::DeviceOption;
 use islp_mnist::torchvision;
 
 /// Test a trained model: the notebook's table, accuracy by digit, the confusion matrix.
@@ -34,7 +34,7 @@ pub struct TestArgs {
     #[command(flatten)]
     data: DataDir,
     /// Images in a batch; the last digits of the results can depend on it
-    #[arg(long, default_value = "256", value_parser = at_least_one)]
+    #[arg(long, default_value = "256", value_parser = |text: &str| AT_LEAST_ONE.parse(text))]
     batch_size: usize,
     /// Where to compute: auto, cpu, cuda, cuda:N or mps
     #[arg(long, default_value = "auto")]

@@ -10,14 +10,11 @@ use log::info;
 use tch::nn::VarStore;
 use tch::vision::dataset::Dataset;
 
-use super::earlier::Earlier;
 use super::hints::{self, explain};
 use super::{DataDir, UsageError, check_generator, data_set, print_path, say, set_up};
-use crate::cli::device::{DeviceOption, GeneratorOption};
 use crate::cli::interrupt::Interrupt;
-use crate::cli::options::{RunOptions, TrainOptions};
+use crate::cli::options::{ModelArgs, flag};
 use crate::cli::progress::ProgressOptions;
-use crate::cli::run_json::{End, Outcome, Run, RunJson, lock};
 use crate::cli::trace_options::TraceOptions;
 use islp_mnist::islp::SimpleDataModule;
 use islp_mnist::islp::SimpleModule;
@@ -25,6 +22,7 @@ use islp_mnist::lightning::CsvLogger;
 use islp_mnist::lightning::ModelCheckpoint;
 use islp_mnist::lightning::{Ended, Trainer};
 use islp_mnist::notebook::{save_figure, weights};
+use islp_mnist::run::{self, Earlier, End, Lock, Outcome, Run, RunJson, RunOptions, Start, TrainOptions};
 use islp_mnist::torch::Generator;
 use islp_mnist::torchvision;
 use islp_mnist::util::file;
@@ -51,7 +49,7 @@ use islp_mnist::util::path::shell_path;
 #[command(verbatim_doc_comment, about = "Train one model; stop, and go on as if the run had never stopped")]
 pub struct TrainArgs {
     #[command(flatten)]
-    train: TrainOptions,
+    train: ModelArgs,
     #[command(flatten)]
     data: DataDir,
     /// Folder for what the run leaves behind
@@ -71,26 +69,23 @@ pub struct TrainArgs {
     trace: TraceOptions,
     #[command(flatten)]
     progress: ProgressOptions,
-    /// The names of the options that stand on the command line
-    #[arg(skip)]
-    pub(super) given: Vec<String>,
 }
 
 /// Runs the command.
 pub fn run(args: &TrainArgs) -> Result<u8> {
-    let start = Instant::now();
-    let earlier = args.resume.as_deref().map(Earlier::read).transpose()?;
-    let from = args.from.as_deref().map(RunJson::read).transpose();
-    let from = from.context("--from takes the run.json of a run, or its folder")?;
-    let base = earlier.as_ref().map(|earlier| earlier.run_json.clone()).or(from);
-    let mut options = resolve_options(args, base.as_ref(), earlier.as_ref())?;
+    let began = Instant::now();
+    let start = start(args)?;
+    let mut options = args.train.over(&start.options());
+    if let Some(earlier) = start.resumed() {
+        earlier.check(&options).map_err(by_flag)?;
+    }
     let device = set_up(options.run.device, options.run.threads)?;
     check_generator()?;
     options.run = options.run.on(device, options.model)?;
 
-    let data_dir = args.data.or(base.as_ref().and_then(RunJson::data_dir));
+    let data_dir = args.data.or(start.run_json().and_then(RunJson::data_dir));
     let mnist = torchvision::load(&data_dir, device)?;
-    let run = describe(&options, &data_dir, base.as_ref(), earlier.as_ref())?;
+    let run = describe(&options, &data_dir, &start)?;
     let generator = options.generator();
     let data = load(&mnist, &options, &generator)?;
     let vs = VarStore::new(device);
@@ -98,23 +93,63 @@ pub fn run(args: &TrainArgs) -> Result<u8> {
     let mut module = SimpleModule::classification(model, vs, options.run.lr)?;
 
     let trace = args.trace.create()?;
-    let logger = open_logger(args, &options, earlier.as_ref())?;
+    let logger = open_logger(args, &options, start.resumed())?;
     let log_dir = logger.log_dir().to_path_buf();
     let _folder = RemovedIfEmpty(log_dir.clone());
-    let _lock = if earlier.is_none() { lock(&log_dir)? } else { None };
+    let _lock = if start.resumed().is_none() { Some(locked(Lock::of(&log_dir)?, &log_dir)) } else { None };
     let interrupt = Interrupt::catch().context("cannot catch signals")?;
     let mut trainer = build_trainer(args, &options, logger, &generator);
     trainer.trace = trace;
     trainer.should_stop = interrupt.should_stop.clone();
     trainer.checkpoint = Some(ModelCheckpoint::new(&log_dir, options.checkpoint_every, &run)?);
-    if let Some(checkpoint) = earlier.as_ref().and_then(|earlier| earlier.checkpoint.as_ref()) {
+    if let Some(checkpoint) = start.resumed().and_then(|earlier| earlier.checkpoint.as_ref()) {
         trainer.resume(checkpoint, &mut module)?;
     }
-    let outcome = earlier.and_then(|earlier| earlier.run_json.outcome);
+    let outcome = start.resumed().and_then(|earlier| earlier.run_json.outcome.clone());
     data_set::note(&data_dir, &run.data)?.iter().for_each(|note| info!("{note}"));
     let run_json = RunJson::new(run, &data_dir, outcome);
-    let ended = fit_and_save(&mut trainer, &mut module, &data, run_json, start);
+    let ended = fit_and_save(&mut trainer, &mut module, &data, run_json, began);
     conclude(ended, &trainer, &interrupt)
+}
+
+/// Where the run starts, as --resume and --from say.
+fn start(args: &TrainArgs) -> Result<Start> {
+    if let Some(log_dir) = &args.resume {
+        let mut earlier = Earlier::read(log_dir)?;
+        earlier.lock = locked(earlier.lock, log_dir);
+        return Ok(Start::Resume(Box::new(earlier)));
+    }
+    let Some(path) = &args.from else { return Ok(Start::New) };
+    let run_json = RunJson::read(path).context("--from takes the run.json of a run, or its folder")?;
+    Ok(Start::From(Box::new(run_json)))
+}
+
+/// Names the option at fault as one types it.
+fn by_flag(error: run::Error) -> anyhow::Error {
+    let said = match error {
+        run::Error::Conflict { folder, name, now, then } => format!(
+            "{} {now} conflicts with --resume {} (its run used {then}): leave it out, or start a new run with --from {}",
+            flag(&name),
+            folder.display(),
+            shell_path(&folder.join("run.json"))
+        ),
+        run::Error::FewerEpochs { folder, epochs, done } => {
+            format!("--epochs {epochs} is less than the {done} that the run in {} has done", folder.display())
+        }
+        error => return error.into(),
+    };
+    anyhow!(UsageError(said))
+}
+
+/// Warns where nothing keeps a second process from the run.
+fn locked(lock: Lock, log_dir: &Path) -> Lock {
+    if let Lock::Unavailable(error) = &lock {
+        say(&format!(
+            "warning: {}: it can't be locked here ({error}), so nothing keeps a second process from this run; start none",
+            log_dir.display()
+        ));
+    }
+    lock
 }
 
 /// The folder of a run, which goes if the run can't start and so nothing came into it.
@@ -126,41 +161,15 @@ impl Drop for RemovedIfEmpty {
     }
 }
 
-/// The options given, and for the rest those of the run that is gone on with or repeated.
-fn resolve_options(
-    args: &TrainArgs,
-    base: Option<&RunJson>,
-    earlier: Option<&Earlier>,
-) -> Result<TrainOptions> {
-    let mut options = args.train.clone();
-    if let Some(base) = base {
-        // `auto` leaves it to the run.
-        let RunOptions { device, generator, .. } = options.run;
-        let mut given = args.given.clone();
-        given.retain(|name| name != "device" || device != DeviceOption::Auto);
-        given.retain(|name| name != "generator" || generator != GeneratorOption::Auto);
-        options = options.over(&base.run.options, &given)?;
-    }
-    if let Some(earlier) = earlier {
-        earlier.check(&options)?;
-    }
-    Ok(options)
-}
-
-/// What run.json says of the run; warns of what is otherwise than in the run it goes on with or repeats.
-fn describe(
-    options: &TrainOptions,
-    data_dir: &Path,
-    base: Option<&RunJson>,
-    earlier: Option<&Earlier>,
-) -> Result<Run> {
+/// What run.json says of the run. Warns of what has changed since the run that it resumes or repeats.
+fn describe(options: &TrainOptions, data_dir: &Path, start: &Start) -> Result<Run> {
     let mut run = Run::new(options, data_dir)?;
-    if let Some(base) = base {
+    if let Some(base) = start.run_json() {
         for changed in base.run.check_same(&run, data_dir)? {
             say(&format!("warning: {changed}"));
         }
     }
-    if let Some(earlier) = earlier {
+    if let Some(earlier) = start.resumed() {
         run.start.clone_from(&earlier.run_json.run.start);
     }
     Ok(run)
@@ -213,7 +222,7 @@ fn fit_and_save(
     module: &mut SimpleModule,
     data: &SimpleDataModule,
     mut run_json: RunJson,
-    start: Instant,
+    began: Instant,
 ) -> Result<Ended> {
     let log_dir = trainer.logger.log_dir().to_path_buf();
     run_json.write(&log_dir)?;
@@ -234,7 +243,7 @@ fn fit_and_save(
         end: Some(end),
         epochs: trainer.current_epoch,
         global_step: trainer.global_step,
-        duration_seconds: before + start.elapsed().as_secs_f64(),
+        duration_seconds: before + began.elapsed().as_secs_f64(),
         metrics: trainer.logger.last_metrics(),
     });
     run_json.write(&log_dir)?;

@@ -3,7 +3,8 @@
 use std::fmt::{self, Display, Formatter};
 use std::str::FromStr;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use serde_json::Number;
 
 /// `limit_train_batches`: a number of batches, or with a decimal point a fraction of them.
 ///
@@ -14,8 +15,8 @@ use serde::Serialize;
 /// assert_eq!("0.5".parse::<LimitTrainBatches>()?.of(188), 94);
 /// # Ok::<(), &'static str>(())
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-#[serde(untagged)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged, try_from = "Number")]
 pub enum LimitTrainBatches {
     /// So many, or all if there are fewer.
     Number(usize),
@@ -51,6 +52,14 @@ impl FromStr for LimitTrainBatches {
             .map(|number| Self::Number(number as usize))
             .or_else(|| fraction().map(Self::Fraction))
             .ok_or("must be a whole number, 1 or more, or a fraction with a decimal point, up to 1.0")
+    }
+}
+
+impl TryFrom<Number> for LimitTrainBatches {
+    type Error = &'static str;
+
+    fn try_from(number: Number) -> Result<Self, Self::Error> {
+        number.to_string().parse()
     }
 }
 

@@ -9,9 +9,10 @@ use serde_json::Value;
 use super::Error;
 use super::facts::{Fields, fields};
 use super::section::{CHART, Chart, thousands};
+use crate::run::End;
 use crate::study::{
-    ACCURACY, Difference, Distribution, End, Interval, Row, STUDY_JSON, Summary, Varied, newest_version,
-    pictures, rows_in,
+    ACCURACY, Difference, Distribution, Interval, Row, STUDY_JSON, Summary, Varied, newest_version, pictures,
+    rows_in,
 };
 use crate::util::file;
 use crate::util::text::count;

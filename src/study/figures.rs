@@ -5,9 +5,10 @@ use std::path::Path;
 use super::key::newest_version;
 use super::statistics::{binomial_error, mean, quantile};
 use super::summary::{Distribution, IMAGES, printed, printed_in_labs};
-use super::{End, Error, Row, Summary, Varied};
+use super::{Error, Row, Summary, Varied};
 use crate::chart::{Bands, Bars, Metric, Stack, valid_points};
 use crate::notebook::models::Model;
+use crate::run::End;
 use crate::util::file;
 use crate::util::text::count as counted;
 

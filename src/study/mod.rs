@@ -25,7 +25,7 @@ pub use error::Error;
 pub(crate) use figures::ACCURACY;
 pub use figures::{Picture, pictures};
 pub use key::{Key, Varied, newest_version};
-pub use row::{End, Row, rows_in, to_csv};
+pub use row::{Row, rows_in, to_csv};
 pub use statistics::{
     Interval, binomial_error, bootstrap_mean, mean, outperforms, quantile, standard_deviation,
 };

@@ -6,34 +6,17 @@ use serde::{Deserialize, Serialize};
 
 use super::{Error, Key, STUDY_CSV, Varied};
 use crate::notebook::models::Model;
+use crate::run::End;
 use crate::util::file;
 
 /// Ten million runs have less.
 const LARGEST: u64 = 1 << 30;
 
-/// How a run of a study ended, as `study.csv` has it.
-///
-/// ```
-/// use islp_mnist::study::End;
-///
-/// assert_eq!(End::try_from("failed: a full disk".to_string()), Ok(End::Failed("a full disk".into())));
-/// assert_eq!(String::from(End::MaxEpochs), "max_epochs");
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub enum End {
-    /// It did all its epochs.
-    MaxEpochs,
-    /// The loss was no finite number any more.
-    Diverged,
-    /// For this reason it could not go on.
-    Failed(String),
-}
-
 /// What one run came to.
 ///
 /// ```
-/// use islp_mnist::study::{End, rows_in};
+/// use islp_mnist::run::End;
+/// use islp_mnist::study::rows_in;
 ///
 /// let rows = rows_in("output/study".as_ref())?;
 /// assert!(rows.iter().all(|row| row.end != End::MaxEpochs || row.test_accuracy.is_some()));
@@ -92,29 +75,6 @@ impl Row {
     /// Which run it is of.
     pub fn key(&self) -> Key {
         Key { model: self.model, varied: self.varied, seed: self.seed }
-    }
-}
-
-impl From<End> for String {
-    fn from(end: End) -> Self {
-        match end {
-            End::MaxEpochs => "max_epochs".into(),
-            End::Diverged => "diverged".into(),
-            End::Failed(reason) => format!("failed: {reason}"),
-        }
-    }
-}
-
-impl TryFrom<String> for End {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        match (text.as_str(), text.strip_prefix("failed: ")) {
-            ("max_epochs", _) => Ok(Self::MaxEpochs),
-            ("diverged", _) => Ok(Self::Diverged),
-            (_, Some(reason)) => Ok(Self::Failed(reason.into())),
-            _ => Err(format!("{text}: no end of a run")),
-        }
     }
 }
 

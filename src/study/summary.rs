@@ -5,8 +5,9 @@ use std::fmt::{self, Display, Formatter};
 use super::statistics::{
     Interval, binomial_error, bootstrap_mean, outperforms, quantile, standard_deviation,
 };
-use super::{End, Row, Varied};
+use super::{Row, Varied};
 use crate::notebook::models::Model;
+use crate::run::End;
 use crate::torch::Source;
 use crate::util::text::count;
 

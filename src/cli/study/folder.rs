@@ -4,15 +4,16 @@ use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use serde::Serialize;
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
 
 use crate::cli::hints::UsageError;
-use crate::cli::options::{RunOptions, flag, text};
+use crate::cli::options::flag;
 use crate::cli::output::say;
 use islp_mnist::lightning::LimitTrainBatches;
-use islp_mnist::study::{Key, RUNS, Row, STUDY_CSV, STUDY_JSON, rows_in, to_csv};
+use islp_mnist::run::{GeneratorOption, RunOptions, TrainOptions, Vary};
+use islp_mnist::study::{Key, RUNS, Row, STUDY_CSV, STUDY_JSON, Varied, rows_in, to_csv};
 use islp_mnist::util::file;
+use islp_mnist::util::json;
 
 /// What a run came to, in its folder.
 const RESULT: &str = "result.json";
@@ -22,11 +23,47 @@ const LOCK: &str = "lock";
 const LARGEST: u64 = 1 << 20;
 
 /// The options of all runs of a study.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Settings {
     #[serde(flatten)]
     pub run: RunOptions,
     pub limit_train_batches: Option<LimitTrainBatches>,
+}
+
+impl Settings {
+    /// The options of one of the runs.
+    pub fn of(&self, key: Key, checkpoint_every: usize) -> TrainOptions {
+        let mut run = self.run.clone();
+        let vary = match key.varied {
+            Varied::Seed => None,
+            Varied::Source(source) => Some(Vary { source, seed: key.seed }),
+        };
+        if vary.is_none() {
+            run.seed = key.seed;
+        }
+        if !key.model.has_dropout() {
+            run.generator = GeneratorOption::Auto;
+        }
+        let (model, name) = (key.model, Some(key.name()));
+        TrainOptions {
+            model,
+            run,
+            limit_train_batches: self.limit_train_batches,
+            vary,
+            checkpoint_every,
+            name,
+        }
+    }
+
+    /// The first option in which the two differ: name, our value, theirs.
+    fn difference(&self, other: &Self) -> Option<(String, String, String)> {
+        let [ours, theirs] = [self, other].map(|settings| TrainOptions {
+            run: settings.run.clone(),
+            limit_train_batches: settings.limit_train_batches,
+            ..TrainOptions::default()
+        });
+        ours.differences(&theirs).into_iter().next()
+    }
 }
 
 /// The folder of a study.
@@ -65,26 +102,24 @@ impl StudyFolder {
             || format!("cannot write to the folder {}; --output-dir names another", path.display());
         fs::create_dir_all(path.join(RUNS)).with_context(cannot_make)?;
         let study_json = path.join(STUDY_JSON);
-        let ours = serde_json::to_value(settings)?;
         match file::read(&study_json, LARGEST) {
             Ok(bytes) => {
-                let theirs: Value = serde_json::from_slice(&bytes).with_context(|| {
+                let theirs: Settings = json::parse(&bytes).with_context(|| {
                     format!("{}: not that of a study; name another --output-dir", study_json.display())
                 })?;
-                for (name, value) in ours.as_object().into_iter().flatten() {
-                    if theirs[name] != *value {
-                        bail!(UsageError(format!(
-                            "{} {} does not go with the study in {}, whose runs have {}; --output-dir names another",
-                            flag(name),
-                            text(value),
-                            path.display(),
-                            text(&theirs[name])
-                        )));
-                    }
+                if let Some((name, now, then)) = settings.difference(&theirs) {
+                    bail!(UsageError(format!(
+                        "{} {now} conflicts with the study in {}, whose runs have {then}; --output-dir names another",
+                        flag(&name),
+                        path.display(),
+                    )));
                 }
             }
             Err(error) if error.is_not_found() => {
-                file::write(&study_json, format!("{}\n", serde_json::to_string_pretty(&ours)?).as_bytes())?;
+                file::write(
+                    &study_json,
+                    format!("{}\n", serde_json::to_string_pretty(settings)?).as_bytes(),
+                )?;
             }
             Err(error) => return Err(error.into()),
         }

@@ -16,13 +16,15 @@ use tch::Device;
 
 use super::{DataDir, UsageError, check_generator, data_set, print, say, set_up};
 use crate::cli::interrupt::Interrupt;
-use crate::cli::options::RunOptions;
+use crate::cli::options::RunArgs;
+use crate::cli::options::model;
 use crate::cli::progress::ProgressOptions;
-use crate::cli::values::{at_least_one, model};
 use folder::{Settings, StudyFolder};
 use islp_mnist::lightning::LimitTrainBatches;
 use islp_mnist::notebook::models::Model;
-use islp_mnist::study::{End, Key, Row, Summary, Varied, pictures};
+use islp_mnist::run::AT_LEAST_ONE;
+use islp_mnist::run::{End, Run, RunOptions, TrainOptions};
+use islp_mnist::study::{Key, Row, Summary, Varied, pictures};
 use islp_mnist::torch::Source;
 use islp_mnist::torchvision;
 use islp_mnist::util::file;
@@ -55,7 +57,7 @@ const SIZE: (usize, usize) = (600, 450);
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment, about = "Train with many seeds, and say what is the model and what is luck")]
 #[command(mut_arg("threads", |arg| arg.help("Threads of libtorch for each run [default: 1]")))]
-#[command(mut_arg("seed", |arg| arg.help("With --vary, the seed of all that does not vary")))]
+#[command(mut_arg("seed", |arg| arg.help("With --vary, the seed of all that does not vary [default: 0]")))]
 pub struct StudyArgs {
     /// The models: mlp, mlr
     #[arg(long = "model", value_delimiter = ',', value_parser = model(), default_value = "mlp,mlr")]
@@ -67,15 +69,15 @@ pub struct StudyArgs {
     #[arg(long, default_value = "seed", value_name = "SOURCE")]
     vary: Varied,
     #[command(flatten)]
-    run: RunOptions,
+    run: RunArgs,
     /// Training batches of an epoch: a number, or with a decimal point a fraction [default: all]
     #[arg(long, value_name = "N|FRACTION")]
     limit_train_batches: Option<LimitTrainBatches>,
     /// Epochs from one checkpoint of a run to the next: what a kill can cost
-    #[arg(long, value_name = "EPOCHS", default_value = "1", value_parser = at_least_one)]
+    #[arg(long, value_name = "EPOCHS", default_value = "1", value_parser = |text: &str| AT_LEAST_ONE.parse(text))]
     checkpoint_every: usize,
     /// Runs at a time [default: the cores divided by --threads; on a GPU one]
-    #[arg(long, value_parser = at_least_one)]
+    #[arg(long, value_parser = |text: &str| AT_LEAST_ONE.parse(text))]
     jobs: Option<usize>,
     /// Only every Nth seed, from the Ith on, counting from 0: a part for each machine, or for each task of an array job
     #[arg(long, value_name = "I/N")]
@@ -98,7 +100,7 @@ pub fn run(args: &StudyArgs) -> Result<u8> {
     if let Some(folder) = &args.collect {
         return conclude(&StudyFolder::open(folder)?);
     }
-    let mut options = args.run.clone();
+    let mut options = args.run.over(&RunOptions::default());
     // Where there are many runs, one thread for each is faster in all.
     options.threads = options.threads.or(Some(1));
     let device = set_up(options.device, options.threads)?;
@@ -115,6 +117,7 @@ pub fn run(args: &StudyArgs) -> Result<u8> {
     let data_dir = args.data.or(None);
     let mnist = torchvision::load(&data_dir, device)?;
     let settings = Settings { run: options.clone(), limit_train_batches: args.limit_train_batches };
+    let run = Run::new(&TrainOptions::default(), &data_dir)?;
     let folder = StudyFolder::create(&args.output_dir, &settings)?;
     folder.warn_without_locks()?;
     let interrupt = Interrupt::catch().context("cannot catch signals")?;
@@ -128,6 +131,7 @@ pub fn run(args: &StudyArgs) -> Result<u8> {
     let pool = Pool {
         folder: &folder,
         settings: &settings,
+        run: &run,
         data_dir: &data_dir,
         mnist: &mnist,
         device,

@@ -16,10 +16,10 @@ use tch::vision::dataset::Dataset;
 use super::folder::{Settings, State, StudyFolder};
 use super::progress::Progress;
 use crate::cli::interrupt::Interrupt;
-use crate::cli::run_json::{self, Outcome, RunJson};
 use islp_mnist::lightning::evaluate_test;
 use islp_mnist::notebook::weights;
-use islp_mnist::study::{End, Key, Row, Varied, newest_version};
+use islp_mnist::run::{End, Outcome, Run, RunJson};
+use islp_mnist::study::{Key, Row, newest_version};
 use islp_mnist::util::file;
 use islp_mnist::util::text::hex;
 
@@ -37,6 +37,8 @@ const LOG: &str = "log.txt";
 pub struct Pool<'a> {
     pub folder: &'a StudyFolder,
     pub settings: &'a Settings,
+    /// One of the runs, whose options are another's.
+    pub run: &'a Run,
     pub data_dir: &'a Path,
     pub mnist: &'a Dataset,
     pub device: Device,
@@ -130,10 +132,12 @@ impl Pool<'_> {
         command.args(["train", "--quiet"]).arg(option("--data-dir", self.data_dir));
         match newest_version(&folder) {
             Some(version) => command.arg(option("--resume", &version)),
-            // The run's folder is that of its name there.
             None => {
+                let options = self.settings.of(key, self.checkpoint_every);
+                RunJson::new(Run { options, ..self.run.clone() }, self.data_dir, None).write(&folder)?;
+                // The run's folder is that of its name there.
                 let output_dir = option("--output-dir", folder.parent().unwrap_or(&folder));
-                command.args(self.options(key)).arg(output_dir)
+                command.arg(option("--from", &folder)).arg(output_dir)
             }
         };
         let threads = self.settings.run.threads.unwrap_or(1);
@@ -142,34 +146,6 @@ impl Pool<'_> {
         let stdin = lock.try_clone().context("cannot hand on a lock")?;
         command.stdin(stdin).stdout(Stdio::null()).stderr(log);
         Ok(Running { key, child: command.spawn().context("cannot start a run")?, _lock: lock })
-    }
-
-    /// The options of a new run.
-    fn options(&self, key: Key) -> Vec<String> {
-        let Settings { run, limit_train_batches } = self.settings;
-        let (seed, vary) = match key.varied {
-            Varied::Seed => (key.seed, None),
-            Varied::Source(_) => (run.seed, Some(key.name())),
-        };
-        let mut options = vec![
-            format!("--model={}", key.model),
-            format!("--epochs={}", run.epochs),
-            format!("--batch-size={}", run.batch_size),
-            format!("--validation={}", run.validation),
-            format!("--seed={seed}"),
-            format!("--num-workers={}", run.num_workers),
-            format!("--lr={}", run.lr),
-            format!("--device={}", run.device),
-            format!("--threads={}", run.threads.unwrap_or(1)),
-            format!("--name={}", key.name()),
-            format!("--checkpoint-every={}", self.checkpoint_every),
-        ];
-        if key.model.has_dropout() {
-            options.push(format!("--generator={}", run.generator));
-        }
-        options.extend(limit_train_batches.map(|limit| format!("--limit-train-batches={limit}")));
-        options.extend(vary.map(|vary| format!("--vary={vary}")));
-        options
     }
 
     /// Puts on disk what a run came to, and only then removes what it would go on from.
@@ -202,10 +178,8 @@ impl Pool<'_> {
     }
 
     fn row(&self, key: Key, version: &Path, outcome: &Outcome) -> Result<Row> {
-        let end = match outcome.end {
-            Some(run_json::End::MaxEpochs) => End::MaxEpochs,
-            Some(run_json::End::Diverged) => End::Diverged,
-            _ => anyhow::bail!("it did not come to its end"),
+        let Some(end @ (End::MaxEpochs | End::Diverged)) = outcome.end.clone() else {
+            anyhow::bail!("it did not come to its end");
         };
         let metric = |name: &str| outcome.metrics.get(name).copied().flatten();
         let mut row = Row {

@@ -6,7 +6,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use log::info;
 
 use islp_mnist::internals::{short, time, time_left};
-use islp_mnist::study::{End, Row};
+use islp_mnist::run::End;
+use islp_mnist::study::Row;
 use islp_mnist::util::text::shown;
 
 /// A bar over all runs. Where none is drawn, each run that ends is a line of the log.
@@ -64,7 +65,7 @@ fn came_to(row: &Row) -> String {
             let valid = accuracy("valid_accuracy", row.valid_accuracy);
             format!("{valid}, {}", accuracy("test_accuracy", row.test_accuracy))
         }
-        End::Diverged => "diverged".into(),
         End::Failed(reason) => format!("failed: {}", shown(reason)),
+        end => end.to_string(),
     }
 }

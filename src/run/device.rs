@@ -1,16 +1,21 @@
-//! `--device` and `--generator`: whether to train on the CPU or on a GPU, and what dropout draws from.
+//! Whether to train on the CPU or on a GPU, and which generator dropout draws from.
 
 use std::fmt::{self, Display, Formatter};
 use std::str::FromStr;
 
-use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use tch::Device;
 
-use islp_mnist::torch::DropoutGenerator;
-use islp_mnist::torch::cuda::{self, NoCuda};
+use crate::torch::DropoutGenerator;
+use crate::torch::cuda::{self, NoCuda};
 
-/// What `--device` says; as text `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+/// A choice of device; as text `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+///
+/// ```
+/// use islp_mnist::run::DeviceOption;
+///
+/// assert_eq!("cuda:1".parse(), Ok(DeviceOption::Cuda(Some(1))));
+/// ```
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum DeviceOption {
@@ -79,16 +84,23 @@ impl From<DeviceOption> for String {
     }
 }
 
-/// What `--generator` says.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ValueEnum)]
+/// A choice of generator for dropout; as text `auto`, `cpu` or `cuda`.
+///
+/// ```
+/// use islp_mnist::run::GeneratorOption;
+/// use tch::Device;
+///
+/// assert_eq!(GeneratorOption::Auto.on(Device::Cpu), GeneratorOption::Cpu);
+/// ```
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum GeneratorOption {
-    /// That of the device, as in Python
+    /// That of the device, as in Python.
     #[default]
     Auto,
-    /// The CPU's
+    /// The CPU's.
     Cpu,
-    /// CUDA's; on the CPU too, which then drops what a GPU would
+    /// CUDA's; on the CPU too, which then drops what a GPU would.
     Cuda,
 }
 
@@ -100,6 +112,15 @@ impl GeneratorOption {
             Self::Auto => Self::Cpu,
             other => other,
         }
+    }
+}
+
+impl FromStr for GeneratorOption {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let all = [Self::Auto, Self::Cpu, Self::Cuda];
+        all.into_iter().find(|option| option.to_string() == text).ok_or("must be auto, cpu or cuda")
     }
 }
 

@@ -1,17 +1,25 @@
-//! `--vary`: the one source of randomness that draws with another seed.
+//! The one source of randomness that draws with another seed.
 
 use std::fmt::{self, Display, Formatter};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use islp_mnist::torch::Source;
+use crate::torch::Source;
 
-/// What `--vary` of `train` says, as text `init=7`.
+/// One source of randomness that draws with a seed of its own; as text `init=7`.
+///
+/// ```
+/// use islp_mnist::{run::Vary, torch::Source};
+///
+/// assert_eq!("init=7".parse(), Ok(Vary { source: Source::Init, seed: 7 }));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Vary {
+    /// What it decides.
     pub source: Source,
+    /// Its seed.
     pub seed: u64,
 }
 

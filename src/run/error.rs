@@ -1,0 +1,40 @@
+use std::path::PathBuf;
+
+use crate::lightning;
+use crate::torchvision;
+use crate::util::file;
+use crate::util::text::count;
+
+/// Why a run can't start, or its `run.json` can't be read or written.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)] // the messages say what they are
+pub enum Error {
+    #[error(transparent)]
+    File(#[from] file::Error),
+    #[error("{}: not the run.json of a run: {reason}", path.display())]
+    NotRunJson { path: PathBuf, reason: String },
+    #[error("{}: of a run of `reproduce`, where both models draw from one generator", .0.display())]
+    OfReproduce(PathBuf),
+    #[error("{}: not the file that the run was trained on", .0.display())]
+    OtherData(PathBuf),
+    #[error(transparent)]
+    Data(#[from] torchvision::Error),
+    #[error("{}: no such folder", .0.display())]
+    NoFolder(PathBuf),
+    #[error("{}: another process trains this run", .0.display())]
+    Running(PathBuf),
+    #[error("{}: no checkpoint of `train` to resume from: {reason}", folder.display())]
+    NoCheckpoint { folder: PathBuf, reason: Box<Self> },
+    #[error("{}: its checkpoint is not from a run of `train`: {reason}", folder.display())]
+    OtherCheckpoint { folder: PathBuf, reason: String },
+    #[error(transparent)]
+    Checkpoint(#[from] lightning::Error),
+    #[error("{}: damaged: {} done of {epochs}", folder.display(), count(*done, "epoch"))]
+    Damaged { folder: PathBuf, done: usize, epochs: usize },
+    #[error("{name} {now} conflicts with the run in {}, which used {then}", folder.display())]
+    Conflict { folder: PathBuf, name: String, now: String, then: String },
+    #[error("{epochs} epochs are fewer than the {done} that the run in {} has done", folder.display())]
+    FewerEpochs { folder: PathBuf, epochs: usize, done: usize },
+    #[error("on the CPU CUDA's generator draws for batches of at most {max} images, not {batch_size}")]
+    BatchWithoutGpu { max: usize, batch_size: usize },
+}

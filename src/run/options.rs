@@ -1,0 +1,281 @@
+//! What decides a run's results. The defaults are the notebook's values.
+
+use std::str::FromStr;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use tch::Device;
+
+use super::device::{DeviceOption, GeneratorOption};
+use super::{Error, Vary};
+use crate::lightning::LimitTrainBatches;
+use crate::notebook;
+use crate::notebook::models::Model;
+use crate::torch::{CudaGenerator, Generator};
+
+/// The values that an option takes.
+///
+/// ```
+/// use islp_mnist::run::FRACTION;
+///
+/// assert_eq!(FRACTION.parse("0.2"), Ok(0.2));
+/// assert_eq!(FRACTION.parse("1"), Err("must be a fraction above 0 and below 1, such as 0.2"));
+/// ```
+pub struct Rule<T: 'static> {
+    allows: fn(&T) -> bool,
+    says: &'static str,
+}
+
+/// Counts. Python's and libtorch's integers are signed.
+pub const AT_LEAST_ONE: Rule<usize> = Rule {
+    allows: |number| *number > 0 && i64::try_from(*number).is_ok(),
+    says: "must be a whole number, 1 or more",
+};
+/// Counts that may be zero.
+pub const AT_LEAST_ZERO: Rule<usize> = Rule { allows: |_| true, says: "must be a whole number, 0 or more" };
+/// Seeds.
+pub const SEED: Rule<u64> =
+    Rule { allows: |_| true, says: "must be a whole number from 0 to 18446744073709551615" };
+/// Fractions that are neither nothing nor all.
+pub const FRACTION: Rule<f64> = Rule {
+    allows: |fraction| *fraction > 0.0 && *fraction < 1.0,
+    says: "must be a fraction above 0 and below 1, such as 0.2",
+};
+/// Learning rates. The parameters are f32, and PyTorch's RMSprop fails with a rate beyond their range.
+pub const LEARNING_RATE: Rule<f64> = Rule {
+    allows: |lr| (0.0..=f64::from(f32::MAX)).contains(lr),
+    says: "must be a number from 0 to 3.4e38, such as 0.01",
+};
+/// Numbers of threads. OpenMP ends the process when it cannot start one, so these are the numbers that machines have.
+pub const THREADS: Rule<i32> =
+    Rule { allows: |threads| (1..=1024).contains(threads), says: "must be a whole number from 1 to 1024" };
+/// Names of folders.
+pub const NAME: Rule<String> = Rule {
+    allows: |name| {
+        !name.is_empty() && !name.starts_with('.') && !name.contains('/') && !name.contains(char::is_control)
+    },
+    says: "must be the name of a folder, without '/', line breaks and the like, and '.' first",
+};
+
+impl<T: FromStr> Rule<T> {
+    /// Parses a value.
+    ///
+    /// # Errors
+    /// What the option does not take: which values it takes.
+    pub fn parse(&self, text: &str) -> Result<T, &'static str> {
+        text.parse().ok().filter(self.allows).ok_or(self.says)
+    }
+}
+
+impl<T: DeserializeOwned> Rule<T> {
+    /// Takes an option out of those of a file.
+    fn take(&self, fields: &mut Map<String, Value>, name: &str) -> Result<T, String> {
+        let said = fields.get(name).map_or("missing".into(), Value::to_string);
+        let value = take(fields, name).ok().filter(self.allows);
+        value.ok_or_else(|| format!("{name} is {said}, and {}", self.says))
+    }
+
+    fn take_optional(&self, fields: &mut Map<String, Value>, name: &str) -> Result<Option<T>, String> {
+        match fields.get(name) {
+            None => Ok(None),
+            Some(Value::Null) => take(fields, name),
+            Some(_) => self.take(fields, name).map(Some),
+        }
+    }
+}
+
+/// Takes an option without a rule out of those of a file. One that is missing is none.
+fn take<T: DeserializeOwned>(fields: &mut Map<String, Value>, name: &str) -> Result<T, String> {
+    let value = fields.remove(name).unwrap_or(Value::Null);
+    serde_json::from_value(value).map_err(|error| format!("{name}: {error}"))
+}
+
+/// The options that every run has.
+///
+/// ```
+/// use islp_mnist::run::RunOptions;
+///
+/// assert_eq!(RunOptions::default().batch_size, 256);
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Map<String, Value>")]
+pub struct RunOptions {
+    /// Passes over the training images.
+    pub epochs: usize,
+    /// Images in a training step.
+    pub batch_size: usize,
+    /// Fraction of the training images held back for validation.
+    pub validation: f64,
+    /// Seed of everything random but the split.
+    pub seed: u64,
+    /// Workers that Python's data loaders would have.
+    pub num_workers: usize,
+    /// Learning rate of RMSprop.
+    pub lr: f64,
+    /// Threads of libtorch; none for libtorch's own number.
+    pub threads: Option<i32>,
+    /// Where to train.
+    pub device: DeviceOption,
+    /// The generator that dropout draws from.
+    pub generator: GeneratorOption,
+}
+
+impl Default for RunOptions {
+    fn default() -> Self {
+        let notebook = notebook::Options::default();
+        Self {
+            epochs: notebook.epochs,
+            batch_size: notebook.batch_size,
+            validation: notebook.validation,
+            seed: notebook.seed,
+            num_workers: notebook.num_workers,
+            lr: notebook.lr,
+            threads: None,
+            device: DeviceOption::Auto,
+            generator: GeneratorOption::Auto,
+        }
+    }
+}
+
+impl TryFrom<Map<String, Value>> for RunOptions {
+    type Error = String;
+
+    /// Holds the options of a file to the rules of the command line.
+    fn try_from(mut fields: Map<String, Value>) -> Result<Self, String> {
+        // Version 0.1 had no choice, and drew from the CPU's.
+        fields.entry("generator").or_insert_with(|| "cpu".into());
+        let options = Self {
+            epochs: AT_LEAST_ONE.take(&mut fields, "epochs")?,
+            batch_size: AT_LEAST_ONE.take(&mut fields, "batch_size")?,
+            validation: FRACTION.take(&mut fields, "validation")?,
+            seed: SEED.take(&mut fields, "seed")?,
+            num_workers: AT_LEAST_ZERO.take(&mut fields, "num_workers")?,
+            lr: LEARNING_RATE.take(&mut fields, "lr")?,
+            threads: THREADS.take_optional(&mut fields, "threads")?,
+            device: take(&mut fields, "device")?,
+            generator: take(&mut fields, "generator")?,
+        };
+        match fields.keys().next() {
+            Some(name) => Err(format!("there is no option {name}")),
+            None => Ok(options),
+        }
+    }
+}
+
+impl RunOptions {
+    /// The options of a run of this model once device and threads are settled.
+    ///
+    /// # Errors
+    /// A batch with more dropped units than can be drawn on the CPU as a GPU draws them.
+    pub fn on(&self, device: Device, model: Model) -> Result<Self, Error> {
+        let generator = self.generator.on(device);
+        let max = CudaGenerator::MOST_WITHOUT_GPU.checked_div(model.dropped_units());
+        if let Some(max) = max
+            && generator == GeneratorOption::Cuda
+            && !device.is_cuda()
+            && self.batch_size > max
+        {
+            return Err(Error::BatchWithoutGpu { max, batch_size: self.batch_size });
+        }
+        let (device, threads) = (DeviceOption::of(device), Some(tch::get_num_threads()));
+        Ok(Self { device, threads, generator, ..self.clone() })
+    }
+}
+
+/// The options of a single model's run.
+///
+/// ```
+/// use islp_mnist::run::{RunOptions, TrainOptions};
+///
+/// let ours = TrainOptions::default();
+/// let theirs = TrainOptions { run: RunOptions { lr: 0.001, ..ours.run.clone() }, ..ours.clone() };
+/// assert_eq!(ours.differences(&theirs), [("lr".into(), "0.01".into(), "0.001".into())]);
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Map<String, Value>")]
+pub struct TrainOptions {
+    /// The model to train.
+    pub model: Model,
+    /// What every run has.
+    #[serde(flatten)]
+    pub run: RunOptions,
+    /// Training batches of an epoch; none for all.
+    pub limit_train_batches: Option<LimitTrainBatches>,
+    /// One source of randomness that draws with a seed of its own.
+    pub vary: Option<Vary>,
+    /// Epochs from one checkpoint to the next.
+    pub checkpoint_every: usize,
+    /// Name of the run's folder; none for the model's.
+    pub name: Option<String>,
+}
+
+impl Default for TrainOptions {
+    fn default() -> Self {
+        Self {
+            model: Model::Mlp,
+            run: RunOptions::default(),
+            limit_train_batches: None,
+            vary: None,
+            checkpoint_every: 1,
+            name: None,
+        }
+    }
+}
+
+impl TryFrom<Map<String, Value>> for TrainOptions {
+    type Error = String;
+
+    /// Holds the options of a file to the rules of the command line.
+    fn try_from(mut fields: Map<String, Value>) -> Result<Self, String> {
+        Ok(Self {
+            model: take(&mut fields, "model")?,
+            limit_train_batches: take(&mut fields, "limit_train_batches")?,
+            vary: take(&mut fields, "vary")?,
+            checkpoint_every: AT_LEAST_ONE.take(&mut fields, "checkpoint_every")?,
+            name: NAME.take_optional(&mut fields, "name")?,
+            run: fields.try_into()?,
+        })
+    }
+}
+
+impl TrainOptions {
+    /// The generator that the run draws from.
+    pub fn generator(&self) -> Generator {
+        let generator = Generator::new(self.run.seed);
+        generator.draw_dropout_from(self.run.generator.into());
+        if let Some(Vary { source, seed }) = self.vary {
+            generator.vary(source, seed);
+        }
+        generator
+    }
+
+    /// The options in which the two differ: name, our value, theirs.
+    pub fn differences(&self, other: &Self) -> Vec<(String, String, String)> {
+        let pairs = self.fields().into_iter().zip(other.fields().into_values());
+        let canonical = |name: &str, value: &Value| match (name, value.as_str()) {
+            ("device", Some("cuda")) => "cuda:0".into(),
+            _ => value.clone(),
+        };
+        let differing =
+            pairs.filter(|((name, ours), theirs)| canonical(name, ours) != canonical(name, theirs));
+        differing.map(|((name, ours), theirs)| (name, text(&ours), text(&theirs))).collect()
+    }
+
+    /// Every option by its name.
+    fn fields(&self) -> Map<String, Value> {
+        let Ok(Value::Object(fields)) = serde_json::to_value(self) else {
+            unreachable!("options are a JSON object")
+        };
+        fields
+    }
+}
+
+/// A value as one types it.
+fn text(value: &Value) -> String {
+    match value {
+        Value::Null => "none".into(),
+        Value::String(text) => text.clone(),
+        value => value.to_string(),
+    }
+}
