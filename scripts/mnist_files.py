@@ -27,9 +27,9 @@ CHECKSUMS = {
 FOLDERS = "MNIST/raw", "raw", "."
 BLOCK = 1 << 16
 # Of an IDX file of three dimensions.
-LONGEST_HEADER = 16
+MAX_HEADER = 16
 # torchvision could read more, `islp-mnist` can't.
-MOST_VALUES = (1 << 32) - 1
+MAX_VALUES = (1 << 32) - 1
 HINT = "--data-dir names another folder"
 
 
@@ -154,7 +154,7 @@ def _content(path: Path) -> Iterator[bytes]:
         return
     try:
         with _open(path) as compressed, gzip.open(compressed) as file:
-            block = file.read(LONGEST_HEADER)
+            block = file.read(MAX_HEADER)
             announced = _announced(path, block)
             length = 0
             while block:
@@ -176,6 +176,6 @@ def _announced(path: Path, start: bytes) -> int:
     values = 1
     for place in range(4, length, 4):
         values *= int.from_bytes(start[place:place + 4], "big")
-    if values > MOST_VALUES:
-        raise Failed(f"{path}: {values} values, more than {MOST_VALUES}; {HINT}")
+    if values > MAX_VALUES:
+        raise Failed(f"{path}: {values} values, more than {MAX_VALUES}; {HINT}")
     return length + values

@@ -65,9 +65,9 @@ BEST = "best.safetensors"
 TEMPORARY = ".tmp-"
 
 # As the readers in src/ have them.
-LARGEST_CHECKPOINT = 1 << 30
-LONGEST_HEADER = 1 << 20
-LARGEST_METRICS = 64 << 20
+MAX_CHECKPOINT = 1 << 30
+MAX_HEADER = 1 << 20
+MAX_METRICS = 64 << 20
 
 PathLike = Union[str, os.PathLike]
 
@@ -249,7 +249,7 @@ def load_checkpoint(path: PathLike) -> Checkpoint:
     """
     path = Path(path)
     try:
-        return _parse(path, read_file(path, LARGEST_CHECKPOINT))
+        return _parse(path, read_file(path, MAX_CHECKPOINT))
     except OSError as error:
         raise CheckpointError(f"{path}: {error.strerror}") from error
     except CheckpointError as error:
@@ -320,7 +320,7 @@ def _open(data: bytes) -> tuple[dict[str, _Entry], dict[str, str]]:
         raise CheckpointError("a pickle, as torch.save and Lightning write it, which can run any program when it is "
                               "loaded; it is no checkpoint to go on from")
     length = int.from_bytes(data[:8], "little")
-    if length > LONGEST_HEADER:
+    if length > MAX_HEADER:
         raise CheckpointError(f"not a valid safetensors file: its header claims {length} bytes")
     header = data[8:8 + length]
     # What safetensors adds up unchecked: more digits than any offset into a file has.
@@ -567,7 +567,7 @@ def _rows(path: Path, last_epoch: int) -> list[dict[str, str]]:
     """The rows of a metrics.csv up to that epoch. Cells without a value are not logged."""
     rows = []
     try:
-        for row in csv.DictReader(io.StringIO(read_file(path, LARGEST_METRICS).decode(), newline=""), strict=True):
+        for row in csv.DictReader(io.StringIO(read_file(path, MAX_METRICS).decode(), newline=""), strict=True):
             if None in row or None in row.values():
                 raise ValueError("a row of another length")
             row = {name: value for name, value in row.items() if value}

@@ -64,7 +64,7 @@ from paths import from_text, print_path, shell_word, to_text
 
 MODELS = {"mlp": ("MNIST", MNISTModel), "mlr": ("MNIST_MLR", MNIST_MLR)}
 RUN_JSON = "run.json"
-LARGEST_RUN_JSON = 1 << 20
+MAX_RUN_JSON = 1 << 20
 
 
 def say(text: str):
@@ -77,7 +77,7 @@ def say(text: str):
 def read_run_json(path: str) -> dict[str, Any]:
     """A run.json, by its path or that of its folder. Raises Failed for what is none."""
     path = os.path.join(path, RUN_JSON) if os.path.isdir(path) else path
-    run = parse_json(path, read_file(path, LARGEST_RUN_JSON))
+    run = parse_json(path, read_file(path, MAX_RUN_JSON))
     if isinstance(run, dict) and run.get("command") == "reproduce":
         raise Failed(f"{path}: of a run of `reproduce`, where both models draw from one generator; run that again, or "
                      "start a new run with scripts/train.py")

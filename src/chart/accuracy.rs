@@ -21,8 +21,8 @@ use crate::util::file;
 const MARKERS: [Marker; 2] = [Marker::Dot, Marker::Plus];
 
 /// The most runs a figure holds: as many as matplotlib has colors, `tab10`.
-pub(super) const MOST_RUNS: usize = 10;
-pub(super) const TAB10: [RGBColor; MOST_RUNS] = [
+pub(super) const MAX_RUNS: usize = 10;
+pub(super) const TAB10: [RGBColor; MAX_RUNS] = [
     RGBColor(31, 119, 180),
     RGBColor(255, 127, 14),
     RGBColor(44, 160, 44),
@@ -36,10 +36,10 @@ pub(super) const TAB10: [RGBColor; MOST_RUNS] = [
 ];
 
 /// The most lines of a legend that names run and set in each; twice as many would cover the axes from top to bottom.
-const MOST_LINES: usize = 10;
+const MAX_LINES: usize = 10;
 
 /// Some 300,000 rows. To read a file of nothing but commas takes almost 60 times its size in memory.
-const LARGEST_CSV: u64 = 16 << 20;
+const MAX_CSV: u64 = 16 << 20;
 
 /// The series of a run from the points and colors of training and validation.
 fn of_run(run: &str, colors: [RGBColor; 2], points: [Option<Points>; 2]) -> impl Iterator<Item = Series> {
@@ -116,7 +116,7 @@ impl Figure {
     }
 
     fn read(metric: Metric, sources: &[Source], must_have_all: bool) -> Result<Self, Error> {
-        if sources.len() > MOST_RUNS {
+        if sources.len() > MAX_RUNS {
             return Err(Error::TooManyRuns { count: sources.len() });
         }
         let names = names(sources)?;
@@ -126,7 +126,7 @@ impl Figure {
         let mut series = vec![];
         for ((Source { metrics_csv, .. }, name), color) in sources.iter().zip(names).zip(TAB10) {
             let colors = if sources.len() == 1 { [BLACK, RED] } else { [color; 2] };
-            let csv = file::read(metrics_csv, LARGEST_CSV)?;
+            let csv = file::read(metrics_csv, MAX_CSV)?;
             let points = series::points(&csv, metric.columns(), must_have_all);
             let points = points.map_err(|reason| Error::Csv { path: metrics_csv.clone(), reason })?;
             series.extend(of_run(&name, colors, points));
@@ -208,7 +208,7 @@ impl Figure {
             let name = &sets[usize::from(marker == Marker::Plus)];
             Line { text: format!("{run} {name}").trim_start().to_owned(), color, marker: Some(marker) }
         };
-        if self.series.len() <= MOST_LINES {
+        if self.series.len() <= MAX_LINES {
             return self
                 .series
                 .iter()

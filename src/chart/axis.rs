@@ -42,11 +42,11 @@ impl Axis {
     pub fn log(values: impl Iterator<Item = f64>) -> Self {
         /// So few labels are not enough to read an axis by.
         const FEW: usize = 3;
-        const MOST: usize = 9;
+        const MAX_TICKS: usize = 9;
         let (low, high) = limits(values.map(f64::log10));
         let whole: Vec<i32> = (low.ceil() as i32..=high.floor() as i32).collect();
         if whole.len() >= FEW {
-            let every = whole.len().div_ceil(MOST);
+            let every = whole.len().div_ceil(MAX_TICKS);
             let ticks = whole.into_iter().step_by(every).map(|power| 10f64.powi(power)).collect();
             return Self { low, high, is_log: true, ticks, labels: Labels::Log { powers: true } };
         }

@@ -22,7 +22,7 @@ use std::path::PathBuf;
 
 use plotters::drawing::DrawingAreaErrorKind;
 
-use accuracy::MOST_RUNS;
+use accuracy::MAX_RUNS;
 pub use accuracy::{Figure, accuracy, share_limits};
 pub use band::Bands;
 pub use bars::Bars;
@@ -49,7 +49,7 @@ pub enum Error {
     File(#[from] file::Error),
     #[error("{}: {reason}", path.display())]
     Csv { path: PathBuf, reason: CsvError },
-    #[error("{count} runs; a figure has colors for {MOST_RUNS} at most")]
+    #[error("{count} runs; a figure has colors for {MAX_RUNS} at most")]
     TooManyRuns { count: usize },
     #[error("{} and {} would both be {shown} in the legend", names[0], names[1])]
     SameName { names: [String; 2], shown: String },

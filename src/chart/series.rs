@@ -32,16 +32,16 @@ pub enum CsvError {
 }
 
 /// More columns than these an error doesn't list.
-const MOST_LISTED: usize = 20;
+const MAX_LISTED: usize = 20;
 
 /// "epoch, step, loss", as it may go to a terminal.
 fn listed(header: &StringRecord) -> String {
-    let shown = header.iter().take(MOST_LISTED).map(|column| match excerpt(column.as_bytes(), 0) {
+    let shown = header.iter().take(MAX_LISTED).map(|column| match excerpt(column.as_bytes(), 0) {
         column if column.trim().is_empty() => format!("\"{column}\""),
         column => column,
     });
     let shown = shown.collect::<Vec<_>>().join(", ");
-    match header.len().saturating_sub(MOST_LISTED) {
+    match header.len().saturating_sub(MAX_LISTED) {
         0 => shown,
         more => format!("{shown} and {more} more"),
     }

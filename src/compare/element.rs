@@ -6,7 +6,7 @@ use safetensors::Dtype;
 use serde::Serialize;
 
 /// Of values further apart than this a relative difference says more.
-const MOST_ULPS: u64 = 9_999;
+const MAX_ULPS: u64 = 9_999;
 
 /// The kinds whose values can be told; of others, such as those of 8 bits and less with a fraction, only that bytes differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -188,7 +188,7 @@ impl Element {
                 _ => None,
             }
         };
-        Some(step(left)?.abs_diff(step(right)?)).filter(|&ulps| ulps <= MOST_ULPS)
+        Some(step(left)?.abs_diff(step(right)?)).filter(|&ulps| ulps <= MAX_ULPS)
     }
 }
 

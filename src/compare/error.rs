@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::files::DEEPEST;
+use super::files::MAX_DEPTH;
 use crate::torch::state_dict;
 use crate::trace;
 use crate::util::file;
@@ -19,7 +19,7 @@ pub enum Error {
     UnknownKind(PathBuf),
     #[error("no metrics.csv, *.safetensors, *.trace or stdout.txt in {} and {}", .0.display(), .1.display())]
     NoFiles(PathBuf, PathBuf),
-    #[error("{} lies more than {DEEPEST} folders deep", .0.display())]
+    #[error("{} lies more than {MAX_DEPTH} folders deep", .0.display())]
     TooDeep(PathBuf),
     #[error("{}: the file is empty, without even a header", .0.display())]
     Empty(PathBuf),

@@ -8,7 +8,7 @@ use super::Error;
 use crate::util::file;
 
 /// Deeper than any output folder; a link that leads back to its own folder ends here instead of never.
-pub const DEEPEST: usize = 8;
+pub const MAX_DEPTH: usize = 8;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -67,7 +67,7 @@ impl Listing {
     /// A folder named like a file is listed as one: reading it then says what it is.
     fn add(&mut self, root: &Path, below: &Path) -> Result<(), Error> {
         let folder = root.join(below);
-        if below.components().count() > DEEPEST {
+        if below.components().count() > MAX_DEPTH {
             return Err(Error::TooDeep(folder));
         }
         for entry in fs::read_dir(&folder).map_err(file::Error::io("list", &folder))? {

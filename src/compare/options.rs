@@ -12,7 +12,7 @@ use crate::util::json;
 use crate::util::text::shown;
 
 /// Hundreds of times as much as there is to say of a run.
-const LARGEST: u64 = 1 << 20;
+const MAX_BYTES: u64 = 1 << 20;
 
 /// What of it may explain another result.
 const SECTIONS: [&str; 3] = ["options", "data", "environment"];
@@ -85,7 +85,7 @@ pub fn differences(name: &Path, reference: &Path, candidate: &Path) -> Vec<Optio
 }
 
 fn read(path: &Path) -> Option<Value> {
-    json::parse(&file::read(path, LARGEST).ok()?).ok()
+    json::parse(&file::read(path, MAX_BYTES).ok()?).ok()
 }
 
 fn fields(run: &Value, section: &str) -> Map<String, Value> {

@@ -100,15 +100,19 @@ impl Report {
 
     /// `no weights were compared in MNIST/version_0`.
     fn no_weights(&self) -> Option<String> {
-        const MOST: usize = 5;
+        const MAX_NAMED: usize = 5;
         let runs: Vec<&str> =
             self.without_weights.iter().map(String::as_str).filter(|run| !run.is_empty()).collect();
         Some(match runs.len() {
             _ if self.without_weights.is_empty() => return None,
             0 => "no weights were compared".to_owned(),
-            count if count <= MOST => format!("no weights were compared in {}", runs.join(", ")),
+            count if count <= MAX_NAMED => format!("no weights were compared in {}", runs.join(", ")),
             count => {
-                format!("no weights were compared in {} and {} more", runs[..MOST].join(", "), count - MOST)
+                format!(
+                    "no weights were compared in {} and {} more",
+                    runs[..MAX_NAMED].join(", "),
+                    count - MAX_NAMED
+                )
             }
         })
     }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::differences::Differences;
 use super::element::Gap;
 use super::{Tolerance, numbers_differ};
-use crate::util::text::{LONGEST_SHOWN, excerpt};
+use crate::util::text::{MAX_SHOWN, excerpt};
 
 /// Where two texts part; lines and the bytes of a line count from 1.
 #[derive(Debug, Serialize)]
@@ -27,7 +27,7 @@ impl TextDifference {
         let start = before.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
         // Of a long line only the part where it changes.
         let within = same - start;
-        let from = if within > LONGEST_SHOWN / 2 { within - LONGEST_SHOWN / 4 } else { 0 };
+        let from = if within > MAX_SHOWN / 2 { within - MAX_SHOWN / 4 } else { 0 };
         // With its end, which may be all that differs.
         let shown = |text: &[u8]| {
             text[start..].split_inclusive(|&byte| byte == b'\n').next().map(|line| excerpt(line, from))

@@ -14,7 +14,7 @@ use super::ink::{Ink, quantile};
 use super::lines::wipe_lines;
 
 /// Of a pattern, such as wood's, no more pieces than these are looked at.
-const MOST_PIECES: usize = 100;
+const MAX_PIECES: usize = 100;
 
 /// A connected piece of ink, or several that make a figure.
 #[derive(Clone, Debug)]
@@ -120,7 +120,7 @@ impl Groups {
         let largest = pieces.first().map_or(0, |piece| piece.area);
         // Specks.
         pieces.retain(|piece| piece.area * 50 >= largest);
-        pieces.truncate(MOST_PIECES);
+        pieces.truncate(MAX_PIECES);
         let least_size = (ink.darkness.width().max(ink.darkness.height()) / 20).max(6);
         let is_frame =
             |piece: &Group| is_around_another(piece, &pieces, least_size) || is_margin(piece, &labels);

@@ -8,9 +8,9 @@ use image::{GrayImage, Luma, RgbImage, imageops};
 use imageproc::filter::median_filter;
 
 /// Ink no darker than this against its paper is none.
-const LEAST_INK: u8 = 20;
+const MIN_INK: u8 = 20;
 /// In less light than this a camera's noise is much of what differs.
-const LEAST_LIGHT: u32 = 96;
+const MIN_LIGHT: u32 = 96;
 
 /// What of a picture is ink, and on what.
 pub(super) struct Ink {
@@ -55,7 +55,7 @@ fn ink(picture: &RgbImage, is_light_on_dark: bool, radius: usize) -> Ink {
         let smooth = if radius > 8 { median_filter(&values, 2, 2) } else { values.clone() };
         let paper = smallest_within(&largest_within(&smooth, radius), radius);
         for ((darkness, value), paper) in ink.darkness.iter_mut().zip(values.iter()).zip(paper.iter()) {
-            let darker = u32::from(paper.saturating_sub(*value)) * 255 / u32::from(*paper).max(LEAST_LIGHT);
+            let darker = u32::from(paper.saturating_sub(*value)) * 255 / u32::from(*paper).max(MIN_LIGHT);
             *darkness = (*darkness).max(darker as u8);
         }
         ink.paper.iter_mut().zip(paper.iter()).for_each(|(most, paper)| *most = (*most).max(*paper));
@@ -129,7 +129,7 @@ fn noise(ink: &GrayImage) -> u8 {
         quantile(pairs.map(|(a, b)| a.abs_diff(*b)).collect(), 0.5)
     };
     let step = steps(1).min(steps(ink.width() as usize));
-    quantile(ink.to_vec(), 0.25).saturating_add(step.saturating_mul(4)).max(LEAST_INK)
+    quantile(ink.to_vec(), 0.25).saturating_add(step.saturating_mul(4)).max(MIN_INK)
 }
 
 /// The value that this part of the values is below; 0 if there are none.

@@ -8,7 +8,7 @@ use image::{GrayImage, Luma, imageops};
 use super::hough::{Run, Votes, runs};
 
 /// After so many that were none, there are no lines.
-const MOST_FAILED: usize = 40;
+const MAX_FAILED: usize = 40;
 
 /// A line from left to right, at height y = `offset` + `slope`·x.
 struct Line {
@@ -103,7 +103,7 @@ fn lines(mask: &GrayImage) -> Vec<Line> {
     let shortest = (width * 3 / 10).max(12);
     let mut votes = Votes::of(&runs, width, height);
     let (mut found, mut failed) = (vec![], 0);
-    while failed < MOST_FAILED {
+    while failed < MAX_FAILED {
         let (count, slope, offset) = votes.most();
         if count < shortest * 6 / 10 {
             break;

@@ -17,7 +17,7 @@ const BOX: u32 = 20;
 /// Where the centre of mass comes as near as whole pixels allow.
 const MIDDLE: f64 = 14.0;
 /// Strokes of MNIST's are hardly thinner than this.
-const LEAST_STROKE: f32 = 1.9;
+const MIN_STROKE: f32 = 1.9;
 
 /// A figure's ink as an image of MNIST's; `None` if there is none.
 pub(super) fn normalize(ink: GrayImage) -> Option<Digit> {
@@ -47,7 +47,7 @@ fn laid_out(ink: &GrayImage) -> Option<Digit> {
 
 /// The strokes of a fine pen made as thick as MNIST's are.
 fn thickened(ink: GrayImage) -> Option<GrayImage> {
-    let least = LEAST_STROKE * bounds(&ink)?.size() as f32 / BOX as f32;
+    let least = MIN_STROKE * bounds(&ink)?.size() as f32 / BOX as f32;
     let radius = ((least - stroke_width(&ink)) / 2.0).round().clamp(0.0, 12.0) as u8;
     Some(if radius == 0 { ink } else { grayscale_dilate(&ink, &Mask::disk(radius)) })
 }

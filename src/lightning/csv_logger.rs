@@ -14,7 +14,7 @@ use crate::util::file;
 use crate::util::text::hex;
 
 /// Of the metrics.csv of a hundred thousand epochs.
-const LARGEST: u64 = 64 << 20;
+const MAX_BYTES: u64 = 64 << 20;
 
 /// The metrics of one run.
 ///
@@ -67,7 +67,7 @@ impl CsvLogger {
             return Ok(logger);
         }
         let path = logger.metrics_file_path();
-        let bytes = file::read(&path, LARGEST)?;
+        let bytes = file::read(&path, MAX_BYTES)?;
         let mut reader = Reader::from_reader(bytes.as_slice());
         for row in reader.deserialize() {
             let mut row: BTreeMap<String, String> =

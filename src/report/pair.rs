@@ -22,9 +22,9 @@ use crate::util::file;
 use crate::util::text::{count, hex, shown};
 
 /// A parity run's weights have 1 MB, its trace 40 MB.
-pub const LARGEST: u64 = 1 << 30;
+pub const MAX_BYTES: u64 = 1 << 30;
 /// Of more images whose answer flips only so many are shown.
-const MOST_FLIPS: usize = 60;
+const MAX_FLIPS: usize = 60;
 
 /// What a page of two is made of.
 pub struct Pair<'a> {
@@ -127,7 +127,7 @@ impl Pair<'_> {
         let (mut files, mut tensors) = (vec![], vec![]);
         for report in &self.report.files {
             let contents: [_; 2] =
-                std::array::from_fn(|i| file::read(&self.folders[i].join(&report.paths[i]), LARGEST).ok());
+                std::array::from_fn(|i| file::read(&self.folders[i].join(&report.paths[i]), MAX_BYTES).ok());
             let mut hashes: Vec<_> =
                 contents.iter().flatten().map(|bytes| hex(&Sha256::digest(bytes))).collect();
             hashes.dedup();
@@ -218,7 +218,7 @@ impl Pair<'_> {
             only: only.map(thousands),
             p_value: p_value(mcnemar(only[0] as u64, only[1] as u64)),
             flips: flips.len(),
-            pictures: flips.iter().take(MOST_FLIPS).map(picture).collect::<Result<_, Error>>()?,
+            pictures: flips.iter().take(MAX_FLIPS).map(picture).collect::<Result<_, Error>>()?,
         }))
     }
 }

@@ -13,7 +13,7 @@ use crate::islp::module::SimpleModule;
 use crate::torchvision::SIDE;
 
 /// How many units of a layer a page shows.
-const MOST_UNITS: usize = 20;
+const MAX_UNITS: usize = 20;
 
 /// A picture and what it shows in words, for those who can't see it, and below it for all.
 pub struct Picture {
@@ -82,7 +82,7 @@ pub fn weight_pictures(module: &SimpleModule) -> Result<(Vec<Picture>, &'static 
     let mut rows: Vec<usize> = (0..norms.len()).collect();
     if what == "Unit" {
         rows.sort_by(|&a, &b| norms[b].total_cmp(&norms[a]));
-        rows.truncate(MOST_UNITS);
+        rows.truncate(MAX_UNITS);
     }
     let picture = |&row: &usize| {
         let weights = weights.get(row as i64);

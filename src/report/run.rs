@@ -16,13 +16,13 @@ use crate::util::json;
 use crate::util::path::shown_path;
 
 /// A hundred thousand epochs have less.
-const LARGEST_CSV: u64 = 16 << 20;
+const MAX_CSV: u64 = 16 << 20;
 /// Hundreds of times as much as there is to say of a run.
-const LARGEST_JSON: u64 = 1 << 20;
+const MAX_JSON: u64 = 1 << 20;
 /// A page of more runs would be too long to read, and too large.
-const MOST_RUNS: usize = 6;
+const MAX_RUNS: usize = 6;
 /// From an output folder to its version folders there are two steps.
-const DEEPEST: usize = 3;
+const MAX_DEPTH: usize = 3;
 
 /// A version folder, and what is in it.
 pub struct Run {
@@ -44,8 +44,8 @@ impl Run {
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(Error::File(error)),
         };
-        let metrics_csv = optional("metrics.csv", LARGEST_CSV)?;
-        let run_json = match optional("run.json", LARGEST_JSON)? {
+        let metrics_csv = optional("metrics.csv", MAX_CSV)?;
+        let run_json = match optional("run.json", MAX_JSON)? {
             Some(bytes) => json::parse(&bytes)
                 .map_err(|reason| Error::RunJson { path: folder.join("run.json"), reason })?,
             None => Map::new(),
@@ -92,7 +92,7 @@ pub fn find(folder: &Path) -> Result<Vec<(String, PathBuf)>, Error> {
     runs.sort();
     match runs.len() {
         0 => Err(Error::NoRun(folder.to_path_buf())),
-        count if count > MOST_RUNS => Err(Error::ManyRuns { folder: folder.to_path_buf(), count }),
+        count if count > MAX_RUNS => Err(Error::ManyRuns { folder: folder.to_path_buf(), count }),
         _ => Ok(runs),
     }
 }
@@ -110,7 +110,7 @@ fn find_below(root: &Path, below: &Path, runs: &mut Vec<(String, PathBuf)>) -> R
         }
         if is_run(&root.join(&path)) {
             runs.push((shown_path(&path), root.join(&path)));
-        } else if path.components().count() < DEEPEST {
+        } else if path.components().count() < MAX_DEPTH {
             find_below(root, &path, runs)?;
         }
     }

@@ -16,7 +16,7 @@ use crate::islp::module::SimpleModule;
 use crate::lightning::repr::repr;
 
 /// How many mistakes a page shows.
-const MOST_MISTAKES: usize = 25;
+const MAX_MISTAKES: usize = 25;
 /// Width and height of a page's charts, in pixels.
 pub const CHART: (usize, usize) = (480, 360);
 
@@ -150,7 +150,7 @@ impl Test {
             let count = f64::from(bin.fraction) * images as f64;
             [percent(bin.confidence.into()), percent(bin.accuracy.into()), thousands(count.round() as usize)]
         });
-        let mistakes = predictions.worst_mistakes(MOST_MISTAKES).into_iter();
+        let mistakes = predictions.worst_mistakes(MAX_MISTAKES).into_iter();
         let (weights, weights_say) = weight_pictures(module)?;
         Ok(Self {
             images: thousands(images),

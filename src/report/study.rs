@@ -18,9 +18,9 @@ use crate::util::file;
 use crate::util::text::count;
 
 /// Hundreds of times as much as there is to say of a study or of a run.
-const LARGEST_JSON: u64 = 1 << 20;
+const MAX_JSON: u64 = 1 << 20;
 /// A study's pictures have a twentieth of it.
-const LARGEST_SVG: u64 = 1 << 20;
+const MAX_SVG: u64 = 1 << 20;
 
 /// What a page says of a study.
 #[derive(Template)]
@@ -57,7 +57,7 @@ impl StudyPage {
         let drawn_before = if pictures.iter().any(|picture| picture.name == ACCURACY) {
             None
         } else {
-            optional(folder, &format!("{ACCURACY}.svg"), LARGEST_SVG)?
+            optional(folder, &format!("{ACCURACY}.svg"), MAX_SVG)?
         };
         let caption = "Validation accuracy against epoch, median and where 90 % lie, drawn when the runs’ folders were there";
         let drawn_before = drawn_before.map(|svg| Chart::of_file(&svg, caption.into()));
@@ -75,12 +75,12 @@ impl StudyPage {
 
 /// The options of all runs, and on what they ran, as far as their folders are still there.
 fn facts(folder: &Path, rows: &[Row]) -> Result<Vec<(&'static str, Fields)>, Error> {
-    let options = optional(folder, STUDY_JSON, LARGEST_JSON)?.map(|json| parse(&json));
+    let options = optional(folder, STUDY_JSON, MAX_JSON)?.map(|json| parse(&json));
     // By field: in how many runs it has which value.
     let mut environment: BTreeMap<String, BTreeMap<String, usize>> = BTreeMap::new();
     for row in rows {
         let Some(version) = newest_version(&folder.join(row.key().folder())) else { continue };
-        let Some(run_json) = optional(&version, "run.json", LARGEST_JSON)? else { continue };
+        let Some(run_json) = optional(&version, "run.json", MAX_JSON)? else { continue };
         for (name, value) in fields(parse(&run_json).get("environment")) {
             *environment.entry(name).or_default().entry(value).or_default() += 1;
         }

@@ -5,13 +5,13 @@ use std::path::Path;
 use similar::{ChangeTag, TextDiff};
 
 use super::Error;
-use super::pair::LARGEST;
+use super::pair::MAX_BYTES;
 use crate::compare::{FileReport, Found, Report};
 use crate::util::file;
 use crate::util::text::shown;
 
 /// Of longer texts only the beginning is shown.
-const MOST_LINES: usize = 2000;
+const MAX_LINES: usize = 2000;
 
 /// Two texts side by side.
 pub struct Texts {
@@ -31,12 +31,12 @@ pub fn texts(report: &Report, folders: [&Path; 2]) -> Result<Vec<Texts>, Error> 
     let is_text = |report: &&FileReport| matches!(report.found, Found::Text { .. });
     let mut texts = vec![];
     for report in report.files.iter().filter(is_text) {
-        let read = |side: usize| file::read(&folders[side].join(&report.paths[side]), LARGEST);
+        let read = |side: usize| file::read(&folders[side].join(&report.paths[side]), MAX_BYTES);
         let [left, right] = [read(0)?, read(1)?];
         let [left, right] = [left, right].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
         let mut rows = rows(&left, &right);
-        let is_cut = rows.len() > MOST_LINES;
-        rows.truncate(MOST_LINES);
+        let is_cut = rows.len() > MAX_LINES;
+        rows.truncate(MAX_LINES);
         texts.push(Texts { name: report.name.clone(), rows, is_cut });
     }
     Ok(texts)

@@ -170,7 +170,7 @@ impl RunOptions {
     /// A batch with more dropped units than can be drawn on the CPU as a GPU draws them.
     pub fn on(&self, device: Device, model: Model) -> Result<Self, Error> {
         let generator = self.generator.on(device);
-        let max = CudaGenerator::MOST_WITHOUT_GPU.checked_div(model.dropped_units());
+        let max = CudaGenerator::MAX_WITHOUT_GPU.checked_div(model.dropped_units());
         if let Some(max) = max
             && generator == GeneratorOption::Cuda
             && !device.is_cuda()

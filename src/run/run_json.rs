@@ -21,7 +21,7 @@ const FILE: &str = "run.json";
 /// The command whose run.json says so; of `train` it says nothing.
 const REPRODUCE: &str = "reproduce";
 /// Hundreds of times as much as there is to say of a run.
-const LARGEST: u64 = 1 << 20;
+const MAX_BYTES: u64 = 1 << 20;
 
 /// Everything that a run's bits depend on, read and written by `train`.
 ///
@@ -115,7 +115,7 @@ impl RunJson {
     /// A file that can't be read, or is not the `run.json` of `train`.
     pub fn read(path: &Path) -> Result<Self, Error> {
         let path = if path.is_dir() { path.join(FILE) } else { path.to_path_buf() };
-        let bytes = file::read(&path, LARGEST)?;
+        let bytes = file::read(&path, MAX_BYTES)?;
         let not_run_json = |reason| Error::NotRunJson { path: path.clone(), reason };
         let json: Value = json::parse(&bytes).map_err(|error| not_run_json(error.to_string()))?;
         if json["command"] == REPRODUCE {

@@ -13,7 +13,7 @@ use crate::util::file;
 use crate::util::text::count as counted;
 
 /// A hundred thousand epochs have less.
-const LARGEST_CSV: u64 = 16 << 20;
+const MAX_CSV: u64 = 16 << 20;
 /// The part of the runs that lies below a band, and above it.
 const OUTSIDE: f64 = 0.05;
 
@@ -87,7 +87,7 @@ fn accuracy(folder: &Path, rows: &[Row]) -> Result<Option<(Bands, String)>, Erro
             .filter(|row| row.model == model && row.varied == Varied::Seed && row.end == End::MaxEpochs);
         for row in runs {
             let Some(version) = newest_version(&folder.join(row.key().folder())) else { continue };
-            let csv = match file::read(&version.join("metrics.csv"), LARGEST_CSV) {
+            let csv = match file::read(&version.join("metrics.csv"), MAX_CSV) {
                 Ok(csv) => csv,
                 Err(error) if error.is_not_found() => continue,
                 Err(error) => return Err(error.into()),

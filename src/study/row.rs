@@ -10,7 +10,7 @@ use crate::run::End;
 use crate::util::file;
 
 /// Ten million runs have less.
-const LARGEST: u64 = 1 << 30;
+const MAX_BYTES: u64 = 1 << 30;
 
 /// What one run came to.
 ///
@@ -84,7 +84,7 @@ impl Row {
 /// No such file, or one that is something else.
 pub fn rows_in(folder: &Path) -> Result<Vec<Row>, Error> {
     let path = folder.join(STUDY_CSV);
-    let bytes = file::read(&path, LARGEST)?;
+    let bytes = file::read(&path, MAX_BYTES)?;
     let rows: Result<Vec<Row>, _> = csv::Reader::from_reader(bytes.as_slice()).into_deserialize().collect();
     rows.map_err(|reason| Error::Csv { path, reason })
 }

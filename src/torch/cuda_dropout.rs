@@ -12,7 +12,7 @@ use super::philox::philox4x32_10;
 pub const UNROLL: u64 = 4;
 const BLOCK_SIZE: u64 = 256;
 /// No GPU has room for so many.
-pub const MOST_BLOCKS: u64 = 4096;
+pub const MAX_BLOCKS: u64 = 4096;
 
 /// A place in a stream of random numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,17 +66,17 @@ pub fn blocks_of(drawn: &[f32], seed: u64) -> Option<u64> {
     // What the first block draws the second time follows what all draw the first time.
     let second = dropout_mask(Stream { seed, offset: UNROLL }, at_a_time(1), 0.5, 1);
     let begins = |blocks: &u64| drawn[at_a_time(*blocks) as usize..].starts_with(&second);
-    let blocks = (1..MOST_BLOCKS).find(begins)?;
+    let blocks = (1..MAX_BLOCKS).find(begins)?;
     (dropout_mask(Stream { seed, offset: 0 }, drawn.len() as u64, 0.5, blocks) == drawn).then_some(blocks)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{MOST_BLOCKS, Stream, at_a_time, blocks_of, dropout_mask, increment};
+    use super::{MAX_BLOCKS, Stream, at_a_time, blocks_of, dropout_mask, increment};
 
     #[test]
     fn a_gpus_room_for_blocks_is_told_from_a_mask() {
-        let n = 2 * at_a_time(MOST_BLOCKS);
+        let n = 2 * at_a_time(MAX_BLOCKS);
         for blocks in [1, 56, 160, 1056] {
             let mut mask = dropout_mask(Stream { seed: 3, offset: 0 }, n, 0.5, blocks);
             assert_eq!(blocks_of(&mask, 3), Some(blocks));

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tch::{Cuda, Device, Kind, Tensor};
 
-use super::cuda_dropout::{MOST_BLOCKS, Stream, UNROLL, at_a_time, blocks_of, dropout_mask, increment};
+use super::cuda_dropout::{MAX_BLOCKS, Stream, UNROLL, at_a_time, blocks_of, dropout_mask, increment};
 use crate::torch::Error;
 
 /// A handle to CUDA's default generator. Clones share its state.
@@ -33,7 +33,7 @@ pub struct CudaGenerator(Arc<Mutex<Stream>>);
 
 impl CudaGenerator {
     /// Every GPU with room for 64 blocks at a time draws so many values alike; only some of the smallest have less.
-    pub const MOST_WITHOUT_GPU: usize = 65_536;
+    pub const MAX_WITHOUT_GPU: usize = 65_536;
 
     /// `torch.cuda.manual_seed(seed)`. All bits of the seed count, in contrast to the CPU's.
     pub fn new(seed: u64) -> Self {
@@ -81,15 +81,15 @@ impl CudaGenerator {
     ///
     /// # Errors
     /// How many are drawn at a time depends on the GPU, so without one known are the draws of up to
-    /// [`MOST_WITHOUT_GPU`](Self::MOST_WITHOUT_GPU) values, and in any case of a multiple of 4.
+    /// [`MAX_WITHOUT_GPU`](Self::MAX_WITHOUT_GPU) values, and in any case of a multiple of 4.
     pub fn dropout_mask(&self, n: usize, keep: f64) -> Result<Vec<f32>, Error> {
         // With more than 4 values a thread, or none or some of a thread's, the kernel hands them out otherwise.
-        if n > Self::MOST_WITHOUT_GPU || !n.is_multiple_of(UNROLL as usize) {
+        if n > Self::MAX_WITHOUT_GPU || !n.is_multiple_of(UNROLL as usize) {
             return Err(Error::CudaMask(n));
         }
         let mut stream = lock(&self.0);
-        let mask = dropout_mask(*stream, n as u64, keep as f32, MOST_BLOCKS);
-        stream.offset += increment(n as u64, MOST_BLOCKS);
+        let mask = dropout_mask(*stream, n as u64, keep as f32, MAX_BLOCKS);
+        stream.offset += increment(n as u64, MAX_BLOCKS);
         Ok(mask)
     }
 
@@ -187,7 +187,7 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// It draws otherwise than this generator does for any number of blocks.
 fn blocks(device: Device) -> Result<u64, Error> {
     const SEED: u64 = 20_231_117;
-    let n = 2 * at_a_time(MOST_BLOCKS) as i64;
+    let n = 2 * at_a_time(MAX_BLOCKS) as i64;
     Cuda::manual_seed_all(SEED);
     let drawn = Tensor::f_ones([n], (Kind::Float, device))?.f_dropout(0.5, true)?;
     let drawn = Vec::<f32>::try_from(drawn.f_to_device(Device::Cpu)?)?;

@@ -17,14 +17,14 @@ use crate::util::file;
 use crate::util::text::{excerpt, shown};
 
 /// Hundreds of times as much as the notebook's larger model has with its optimizer's state.
-const LARGEST: u64 = 1 << 30;
+const MAX_BYTES: u64 = 1 << 30;
 
 /// The header of the notebook's models has 500 bytes. The parser needs many times the header's own size, and lets
 /// it have 100 MB.
-const LONGEST_HEADER: u64 = 1 << 20;
+const MAX_HEADER: u64 = 1 << 20;
 
 /// More digits than any offset into a file has.
-const MOST_DIGITS: usize = 18;
+const MAX_DIGITS: usize = 18;
 
 /// What is wrong with a file of tensors.
 #[derive(Debug, thiserror::Error)]
@@ -80,7 +80,7 @@ pub fn save(tensors: &BTreeMap<String, Tensor>, path: &Path) -> Result<(), Error
 
 /// The bytes of a file of tensors.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, file::Error> {
-    file::read(path, LARGEST)
+    file::read(path, MAX_BYTES)
 }
 
 /// The tensors in a file's bytes.
@@ -116,12 +116,12 @@ pub(crate) fn open(bytes: &[u8]) -> Result<SafeTensors<'_>, Error> {
     let mut header = &[][..];
     if let Some((length, rest)) = bytes.split_first_chunk() {
         let length = u64::from_le_bytes(*length);
-        if length > LONGEST_HEADER {
-            let reason = format!("its header claims {length} bytes, more than {LONGEST_HEADER}");
+        if length > MAX_HEADER {
+            let reason = format!("its header claims {length} bytes, more than {MAX_HEADER}");
             return Err(Error::Invalid(reason));
         }
         header = &rest[..rest.len().min(length as usize)];
-        if longest_number(header) > MOST_DIGITS {
+        if longest_number(header) > MAX_DIGITS {
             return Err(Error::Invalid("its header names an offset or a size beyond any file".into()));
         }
     }

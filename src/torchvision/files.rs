@@ -11,7 +11,7 @@ use flate2::read::MultiGzDecoder;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
-use super::{CHECKSUMS, Error, LARGEST, invalid};
+use super::{CHECKSUMS, Error, MAX_BYTES, invalid};
 use crate::util::file;
 use crate::util::text::hex;
 
@@ -19,7 +19,7 @@ use crate::util::text::hex;
 const FOLDERS: [&str; 3] = ["MNIST/raw", "raw", "."];
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 /// An IDX file of three dimensions begins with so much.
-const LONGEST_HEADER: u64 = 16;
+const MAX_HEADER: u64 = 16;
 
 /// The folder of the four files as torchvision lays them out.
 pub fn raw_folder(data_dir: &Path) -> PathBuf {
@@ -114,8 +114,8 @@ impl Opened {
             Some(announced) if length > announced => {
                 Err(invalid(path, format!("holds more than the {announced} bytes that its header announces")))
             }
-            None if length > LARGEST => {
-                Err(file::Error::TooLarge { path: path.to_path_buf(), limit: LARGEST }.into())
+            None if length > MAX_BYTES => {
+                Err(file::Error::TooLarge { path: path.to_path_buf(), limit: MAX_BYTES }.into())
             }
             _ => Ok(()),
         }
@@ -130,10 +130,10 @@ fn open(path: &Path) -> Result<Opened, Error> {
     let is_compressed = start == GZIP;
     let whole = Cursor::new(start).chain(file);
     if !is_compressed {
-        return Ok(Opened { content: Box::new(whole.take(LARGEST + 1)), announced: None });
+        return Ok(Opened { content: Box::new(whole.take(MAX_BYTES + 1)), announced: None });
     }
     let (mut decoder, mut start) = (MultiGzDecoder::new(whole), vec![]);
-    decoder.by_ref().take(LONGEST_HEADER).read_to_end(&mut start).map_err(unreadable(path))?;
+    decoder.by_ref().take(MAX_HEADER).read_to_end(&mut start).map_err(unreadable(path))?;
     let announced = announced(&start).map_err(|reason| invalid(path, reason))?;
     let rest = decoder.take((announced + 1).saturating_sub(start.len() as u64));
     Ok(Opened { content: Box::new(Cursor::new(start).chain(rest)), announced: Some(announced) })
@@ -151,7 +151,7 @@ fn announced(start: &[u8]) -> Result<u64, String> {
     let dimensions = dimensions.ok_or("what is compressed in it is no IDX file of images or labels")?;
     let values = dimensions.iter().try_fold(1u64, |product, &d| product.checked_mul(u64::from(d)));
     let length = values.and_then(|values| values.checked_add(4 * (1 + dimensions.len() as u64)));
-    let length = length.filter(|&length| length <= LARGEST);
+    let length = length.filter(|&length| length <= MAX_BYTES);
     length.ok_or_else(|| format!("{dimensions:?} values, more than {}", u32::MAX))
 }
 

@@ -32,7 +32,7 @@ pub const CHECKSUMS: [(&str, &str); 4] = [
 ];
 
 /// No MNIST can be larger: tch's reader counts values in 32 bits.
-const LARGEST: u64 = u32::MAX as u64 + 16;
+const MAX_BYTES: u64 = u32::MAX as u64 + 16;
 
 /// What MNIST can't be read from.
 #[derive(Debug, thiserror::Error)]

@@ -11,9 +11,9 @@ use crate::util::file;
 use crate::util::text::excerpt;
 
 /// Hundreds of times as much as there is to say of the file.
-const LONGEST_HEADER: u64 = 1 << 16;
+const MAX_HEADER: u64 = 1 << 16;
 /// Fifty times as much as a step of the notebook's larger model takes with its tensors.
-const LONGEST_LINE: u64 = 1 << 28;
+const MAX_LINE: u64 = 1 << 28;
 
 /// The steps of a trace. It ends with the last whole one.
 pub struct Reader<R> {
@@ -44,7 +44,7 @@ impl<R: BufRead> Reader<R> {
         let (path_buf, wrapper) = (path.to_path_buf(), Wrapper::default());
         let mut reader = Self { path: path_buf, input, line: 0, wrapper, is_cut: false };
         let not_a_trace = |reason| Error::NotATrace { path: path.to_path_buf(), reason };
-        let Some(line) = reader.next_line(LONGEST_HEADER)? else {
+        let Some(line) = reader.next_line(MAX_HEADER)? else {
             return Err(not_a_trace("its first line is not whole".into()));
         };
         match serde_json::from_slice(&line) {
@@ -59,7 +59,7 @@ impl<R: BufRead> Reader<R> {
     /// # Errors
     /// A line that is no step, or two names in it that become one.
     pub fn next_step(&mut self) -> Result<Option<Step>, Error> {
-        let Some(line) = self.next_line(LONGEST_LINE)? else { return Ok(None) };
+        let Some(line) = self.next_line(MAX_LINE)? else { return Ok(None) };
         let step = serde_json::from_slice(&line).map_err(|error| {
             // The line number in it is always 1.
             excerpt(error.to_string().split(" at line ").next().unwrap_or_default().as_bytes(), 0)

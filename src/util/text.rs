@@ -1,7 +1,7 @@
 //! How to show what a file holds on a terminal.
 
 /// Longer pieces are cut; the numbers at stake have 25 characters at most.
-pub const LONGEST_SHOWN: usize = 120;
+pub const MAX_SHOWN: usize = 120;
 
 /// Bytes in hexadecimal, as checksums are written.
 pub fn hex(bytes: &[u8]) -> String {
@@ -30,7 +30,7 @@ pub fn excerpt(bytes: &[u8], mut start: usize) -> String {
     });
     let mut shown = String::from(if start > 0 { "…" } else { "" });
     for (i, character) in characters.enumerate() {
-        if i == LONGEST_SHOWN {
+        if i == MAX_SHOWN {
             shown.push('…');
             break;
         }

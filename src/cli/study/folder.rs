@@ -20,7 +20,7 @@ const RESULT: &str = "result.json";
 /// Whoever trains a run has this file of its folder locked.
 const LOCK: &str = "lock";
 /// Hundreds of times as much as there is to say of a run.
-const LARGEST: u64 = 1 << 20;
+const MAX_BYTES: u64 = 1 << 20;
 
 /// The options of all runs of a study.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -102,7 +102,7 @@ impl StudyFolder {
             || format!("cannot write to the folder {}; --output-dir names another", path.display());
         fs::create_dir_all(path.join(RUNS)).with_context(cannot_make)?;
         let study_json = path.join(STUDY_JSON);
-        match file::read(&study_json, LARGEST) {
+        match file::read(&study_json, MAX_BYTES) {
             Ok(bytes) => {
                 let theirs: Settings = json::parse(&bytes).with_context(|| {
                     format!("{}: not that of a study; name another --output-dir", study_json.display())
@@ -172,7 +172,7 @@ impl StudyFolder {
 
     fn result(&self, folder: &Path) -> Result<Option<Row>> {
         let path = folder.join(RESULT);
-        match file::read(&path, LARGEST) {
+        match file::read(&path, MAX_BYTES) {
             // A damaged one is made anew.
             Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
             Err(error) if error.is_not_found() => Ok(None),

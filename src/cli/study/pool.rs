@@ -28,9 +28,9 @@ const POLL: Duration = Duration::from_millis(20);
 /// How often a run that somebody else trains is looked at.
 const WAIT: Duration = Duration::from_millis(500);
 /// A model's weights have less than a hundredth of it.
-const LARGEST_WEIGHTS: u64 = 1 << 30;
+const MAX_WEIGHTS: u64 = 1 << 30;
 /// A run's messages have less.
-const LARGEST_LOG: u64 = 1 << 20;
+const MAX_LOG: u64 = 1 << 20;
 const LOG: &str = "log.txt";
 
 /// What the runs of a study need.
@@ -170,7 +170,7 @@ impl Pool<'_> {
     fn result(&self, key: Key, ended: &str) -> Row {
         self.trained(key).unwrap_or_else(|| {
             let log = self.folder.of(key).join(LOG);
-            let said = file::read(&log, LARGEST_LOG).unwrap_or_default();
+            let said = file::read(&log, MAX_LOG).unwrap_or_default();
             let said = String::from_utf8_lossy(&said);
             let reason = said.lines().rev().find_map(|line| line.strip_prefix("error: "));
             Row::failed(key, reason.map_or_else(|| format!("{ended}, see {}", log.display()), str::to_string))
@@ -197,7 +197,7 @@ impl Pool<'_> {
             let test = evaluate_test(&module, self.mnist, batch_size)?.compute(&module)?;
             row.test_accuracy = Some(test.accuracy.into());
             row.test_loss = Some(test.loss.into());
-            row.weights_sha256 = Some(hex(&Sha256::digest(file::read(&path, LARGEST_WEIGHTS)?)));
+            row.weights_sha256 = Some(hex(&Sha256::digest(file::read(&path, MAX_WEIGHTS)?)));
         }
         Ok(row)
     }

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 /// So many runs a machine won't do in years.
-const MOST: u64 = 1_000_000;
+const MAX_SEEDS: u64 = 1_000_000;
 
 /// What `--seeds` says, as text `0..99` or `1,2,5..9`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,7 +20,7 @@ impl FromStr for Seeds {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let rule = || format!("must be seeds such as 0..99 or 1,2,5..9, {MOST} at most");
+        let rule = || format!("must be seeds such as 0..99 or 1,2,5..9, {MAX_SEEDS} at most");
         let number = |text: &str| {
             let number: u64 = text.parse().ok()?;
             (number.to_string() == text).then_some(number)
@@ -29,7 +29,7 @@ impl FromStr for Seeds {
         for part in text.split(',') {
             let (from, to) = part.split_once("..").unwrap_or((part, part));
             let (from, to) = number(from).zip(number(to)).ok_or_else(rule)?;
-            if to < from || to - from >= MOST || seeds.len() as u64 + (to - from) >= MOST {
+            if to < from || to - from >= MAX_SEEDS || seeds.len() as u64 + (to - from) >= MAX_SEEDS {
                 return Err(rule());
             }
             seeds.extend(from..=to);

@@ -5,7 +5,7 @@ use csv::{ByteRecord, ReaderBuilder};
 use super::{Place, shown};
 
 /// More than any log has; comparing the names of two headers takes their product.
-const MOST_COLUMNS: usize = 1000;
+const MAX_COLUMNS: usize = 1000;
 
 /// A header and the rows below it, all of one length.
 pub struct Table {
@@ -55,12 +55,12 @@ impl Table {
     fn parse(bytes: &[u8]) -> Option<Self> {
         // Before `csv` takes many times their bytes.
         let first_line = bytes.split(|byte| matches!(byte, b'\n' | b'\r')).find(|line| !line.is_empty())?;
-        if first_line.iter().filter(|&&byte| byte == b',').count() >= MOST_COLUMNS {
+        if first_line.iter().filter(|&&byte| byte == b',').count() >= MAX_COLUMNS {
             return None;
         }
         let mut reader = ReaderBuilder::new().has_headers(false).from_reader(bytes);
         let (mut header, mut row, mut cells) = (ByteRecord::new(), ByteRecord::new(), ByteRecord::new());
-        if !reader.read_byte_record(&mut header).ok()? || header.len() > MOST_COLUMNS {
+        if !reader.read_byte_record(&mut header).ok()? || header.len() > MAX_COLUMNS {
             return None;
         }
         while reader.read_byte_record(&mut row).ok()? {

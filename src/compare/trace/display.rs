@@ -111,11 +111,11 @@ impl fmt::Display for Parting {
 
 /// The first names; of many the number of the others.
 fn listed(names: &[String]) -> String {
-    const MOST: usize = 6;
+    const MAX_NAMED: usize = 6;
     match names {
         [] => "nothing".to_string(),
-        names if names.len() <= MOST => names.join(", "),
-        names => format!("{} and {} more", names[..MOST - 1].join(", "), names.len() + 1 - MOST),
+        names if names.len() <= MAX_NAMED => names.join(", "),
+        names => format!("{} and {} more", names[..MAX_NAMED - 1].join(", "), names.len() + 1 - MAX_NAMED),
     }
 }
 

@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::trace::{Step, distance};
 
 /// More points than a picture has columns.
-const MOST_POINTS: usize = 2000;
+const MAX_POINTS: usize = 2000;
 
 /// How far the two are apart at a step.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -39,7 +39,7 @@ impl Curve {
             return;
         }
         self.points.push(growth);
-        if self.points.len() == MOST_POINTS {
+        if self.points.len() == MAX_POINTS {
             self.every *= 2;
             let every = self.every;
             self.points.retain(|point| (point.step - from).is_multiple_of(every));

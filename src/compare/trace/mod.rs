@@ -21,7 +21,7 @@ use parting::{Parting, What, parting};
 /// How many steps around the parting are worth keeping with their tensors.
 const AROUND: usize = 2;
 /// Of more pieces than this, which two trainings do not have, only the beginnings are told.
-const MOST_SURPLUS: usize = 20;
+const MAX_SURPLUS: usize = 20;
 
 /// What two traces say together.
 #[derive(Debug, Serialize)]
@@ -153,7 +153,7 @@ impl TraceReport {
             return;
         }
         let place = Place::of(step);
-        let (steps, many) = (self.steps, self.surplus.len() >= MOST_SURPLUS);
+        let (steps, many) = (self.steps, self.surplus.len() >= MAX_SURPLUS);
         match self.surplus.last_mut() {
             // With no step between them that both have.
             Some(last) if last.side == side && last.to.fit == place.fit && last.behind == steps || many => {

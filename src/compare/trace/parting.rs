@@ -83,7 +83,7 @@ pub fn parting(
             },
             [left, _] => {
                 let names = &mut only[usize::from(left.is_none())];
-                if names.len() < MOST_NAMES {
+                if names.len() < MAX_NAMES {
                     names.insert(shown(name));
                 }
             }
@@ -112,7 +112,7 @@ pub fn parting(
 }
 
 /// Of more names than this no one wants to read.
-const MOST_NAMES: usize = 1000;
+const MAX_NAMES: usize = 1000;
 
 type Pair<'a> = (&'a str, Option<&'a Quantity>, Option<&'a Quantity>);
 
