@@ -206,7 +206,7 @@ class Checkpoint:
         try:
             for name, tensor in self.weights.items():
                 if name not in tensors:
-                    raise CheckpointError(f"{shown(name)} is no parameter of {model}")
+                    raise CheckpointError(f"{shown(name)} is not a parameter of {model}")
                 if tensor.shape != tensors[name].shape:
                     sizes = list(tensor.shape), list(tensors[name].shape)
                     raise CheckpointError(f"{name} is of shape {sizes[0]}, that of {model} of {sizes[1]}")
@@ -266,7 +266,7 @@ def load_last(log_dir: PathLike) -> Optional[Checkpoint]:
 def _parse(path: Path, data: bytes) -> Checkpoint:
     entries, metadata = _open(data)
     if METADATA not in metadata:
-        raise CheckpointError("holds weights, but no checkpoint to go on from")
+        raise CheckpointError("holds weights, but no checkpoint to resume from")
     state, hyper_parameters = _metadata(metadata[METADATA], entries)
     if GENERATOR not in entries:
         raise CheckpointError(f"lacks {GENERATOR}")
@@ -318,7 +318,7 @@ def _open(data: bytes) -> tuple[dict[str, _Entry], dict[str, str]]:
     """Tensors and metadata in the bytes of a safetensors file."""
     if data.startswith(b"PK"):
         raise CheckpointError("a pickle, as torch.save and Lightning write it, which can run any program when it is "
-                              "loaded; it is no checkpoint to go on from")
+                              "loaded; it is not a checkpoint to resume from")
     length = int.from_bytes(data[:8], "little")
     if length > MAX_HEADER:
         raise CheckpointError(f"not a valid safetensors file: its header claims {length} bytes")
@@ -551,7 +551,7 @@ class CSVLogger(loggers.CSVLogger):
         logger._experiment = _ExperimentWriter(str(log_dir), rows)
         if checkpoint and logger._experiment.sha256() != checkpoint.state.metrics_sha256:
             epoch = checkpoint.state.epoch
-            raise MetricsError(f"{path}: not as it was when the checkpoint was saved after epoch {epoch}")
+            raise MetricsError(f"{path}: changed since the checkpoint after epoch {epoch}")
         return logger
 
     @property
@@ -607,7 +607,7 @@ class ModelCheckpoint(callbacks.Checkpoint):
         hyper_parameters: What the run was started with, kept in each checkpoint as JSON.
         every_n_epochs: A checkpoint is due after so many. The best so far and the last are saved in any case.
         monitor: The logged metric that says which is the best; the lower, the better.
-        resume: The checkpoint to go on from.
+        resume: The checkpoint to resume from.
     """
 
     def __init__(self, hyper_parameters: Any = None, every_n_epochs: int = 1, monitor: str = "valid_loss",
@@ -671,7 +671,7 @@ class ModelCheckpoint(callbacks.Checkpoint):
         if checkpoint is None:
             return
         if trainer.logger.experiment.sha256() != checkpoint.state.metrics_sha256:
-            raise MisconfigurationException("make the logger with CSVLogger.resume and the checkpoint to go on from")
+            raise MisconfigurationException("make the logger with CSVLogger.resume and the checkpoint to resume from")
         # Here the sanity check has made the validation loader's workers, and the first iter() of the training loader
         # its own. From here on a fit that goes on draws what one that was never stopped draws.
         checkpoint.restore(pl_module, trainer.optimizers[0])

@@ -156,8 +156,7 @@ def lock(log_dir: str):
         raise Failed(f"{log_dir}: another process trains this run; wait for its end, or stop it") from None
     except OSError as error:
         # Lustre, and NFS without its lock service.
-        say(f"warning: {log_dir}: it can't be locked here ({error.strerror}), so nothing keeps a second process from this "
-            "run; start none")
+        say(f"warning: {log_dir}: cannot be locked here ({error.strerror}), so do not start a second process on this run")
         return
     # The loaders' workers outlive a process that is killed, by some seconds.
     os.register_at_fork(after_in_child=lambda: os.close(folder))
@@ -384,7 +383,7 @@ def load(chosen: dict[str, Any], data_dir: str) -> SimpleDataModule:
     for part, which, other in parts:
         if len(part) == 0:
             raise Failed(f"a validation fraction of {validation} leaves none of the {len(train)} images for {which}; "
-                         f"take a {other} --validation", 2)
+                         f"use a {other} --validation", 2)
     batches = math.ceil(len(data.train_dataset) / chosen["batch_size"])
     limit = chosen["limit_train_batches"]
     if isinstance(limit, float) and int(limit * batches) == 0:
@@ -458,9 +457,9 @@ def explain(error: OSError) -> str:
     return f"{error.filename}: {error.strerror}" if error.filename else str(error)
 
 
-def go_on(log_dir: Path) -> str:
-    """How a run that did not come to its end goes on."""
-    return f"scripts/train.py --resume {shell_word(log_dir)} goes on, or islp-mnist train"
+def resume_hint(log_dir: Path) -> str:
+    """How to resume a run that did not end."""
+    return f"resume with scripts/train.py --resume {shell_word(log_dir)}, or islp-mnist train"
 
 
 def save_figure(log_dir: Path):
@@ -484,11 +483,11 @@ def last_metrics(rows: list[dict[str, Any]]) -> dict[str, Optional[float]]:
 
 
 def hint(error: CheckpointError) -> str:
-    """What to do about a run that can't go on."""
+    """What to do about a run that cannot be resumed."""
     if isinstance(error, MetricsError):
         return "put the file back, or start a new run"
     anew = f"start a new run with --from and its {RUN_JSON}"
-    return f"go on with that version, or {anew}" if isinstance(error, VersionError) else anew
+    return f"resume with that version, or {anew}" if isinstance(error, VersionError) else anew
 
 
 def main() -> int:
@@ -552,7 +551,7 @@ def main() -> int:
     end, error = fit(trainer, module, data)
     if end is None:
         if checkpoints.last:
-            raise Failed(f"{error}; the last checkpoint is {shell_word(checkpoints.last)}, {go_on(log_dir)}")
+            raise Failed(f"{error}; the last checkpoint is {shell_word(checkpoints.last)}, {resume_hint(log_dir)}")
         raise Failed(f"{error}; there is no checkpoint")
 
     if end in ("max_epochs", "max_time"):
@@ -568,10 +567,10 @@ def main() -> int:
     })
     if end == "diverged":
         best = f"; the best checkpoint is {checkpoints.best}" if checkpoints.best else ""
-        raise Failed(f"{error}{best}; take a smaller --lr", 3)
+        raise Failed(f"{error}{best}; use a smaller --lr", 3)
     print_path(log_dir)
     if end == "interrupted":
-        say(f"interrupted; {go_on(log_dir)}")
+        say(f"interrupted; {resume_hint(log_dir)}")
         return 128 + interrupt.signal
     return 0
 

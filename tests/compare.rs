@@ -282,9 +282,9 @@ fn what_cannot_be_compared_at_all_is_an_error_that_names_the_paths() {
     let errors = errors.map(|error| error.split(": No such file").next().unwrap().to_string());
     assert_snapshot!(errors.join("\n"), @"
     cannot read DIR/nowhere
-    DIR/reference and DIR/a.csv are of two kinds
-    DIR/a.csv and DIR/reference are of two kinds
-    DIR/a.csv and DIR/a.safetensors are of two kinds
+    DIR/reference and DIR/a.csv are different file types
+    DIR/a.csv and DIR/reference are different file types
+    DIR/a.csv and DIR/a.safetensors are different file types
     DIR/a.png: expected a .csv, a .safetensors, a .trace or a .txt file
     no metrics.csv, *.safetensors, *.trace or stdout.txt in DIR/reference and DIR/candidate
     DIR/deep/1/2/3/4/5/6/7/8/9 lies more than 8 folders deep

@@ -61,8 +61,7 @@ fn wait_until(what: &str, is_so: impl Fn() -> bool) {
 fn command_to_go_on(output: &Output) -> String {
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     let last = stderr.lines().last().unwrap_or_default();
-    let command =
-        last.strip_prefix("interrupted; islp-mnist ").and_then(|rest| rest.strip_suffix(" goes on"));
+    let command = last.strip_prefix("interrupted; resume with islp-mnist ");
     command.unwrap_or_else(|| panic!("{stderr}")).to_string()
 }
 

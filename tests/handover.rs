@@ -424,7 +424,7 @@ fn why_a_run_cannot_go_on_both_sides_say_alike() {
     fs::write(&last, [&broken[..place], b"advances", &broken[place + 8..]].concat()).unwrap();
     says(
         &resume,
-        &["written by islp-mnist 9.9.9", "; go on with that version, or start a new run with --from"],
+        &["written by islp-mnist 9.9.9", "; resume with that version, or start a new run with --from"],
     );
     fs::write(&last, replaced(b"sha256", b"sha257")).unwrap();
     says(&resume, &["last.safetensors: damaged", "; start a new run with --from and its run.json"]);

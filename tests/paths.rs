@@ -209,8 +209,7 @@ fn the_command_that_goes_on_can_be_pasted_whatever_the_folder_is_called() {
     ] {
         let line = interrupted(folder, name(output_dir));
         assert!(!line.contains(char::is_control), "{line:?}");
-        let command =
-            line.strip_prefix("interrupted; ").and_then(|rest| rest.strip_suffix(" goes on")).unwrap();
+        let command = line.strip_prefix("interrupted; resume with ").unwrap();
         let printed = bash(folder, &format!("{command} --max-time 0s"));
         let printed = printed.strip_prefix(b"./").unwrap_or(&printed);
         assert_eq!(printed, [output_dir, b"/MNIST_MLR/version_0\n"].concat(), "{command}");

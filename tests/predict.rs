@@ -103,7 +103,7 @@ fn a_picture_that_cannot_be_read_is_an_error_line_and_the_others_are_read() {
     assert_eq!(lines[0], four);
     assert_eq!(
         lines[1],
-        "error: blank.png: shows no digit, or too faint a one; take a picture with more contrast"
+        "error: blank.png: shows no digit, or too faint a one; use a picture with more contrast"
     );
     assert_eq!(lines[2], four);
     assert_eq!(
@@ -148,7 +148,7 @@ fn json_has_an_error_in_the_place_of_a_picture_that_cannot_be_read() {
     let mut command = predict(folder.path(), &["--json", "blank.png", "four.png"]);
     let output = command.output().unwrap();
     assert_eq!(output.status.code(), Some(1));
-    let error = "blank.png: shows no digit, or too faint a one; take a picture with more contrast";
+    let error = "blank.png: shows no digit, or too faint a one; use a picture with more contrast";
     assert_eq!(String::from_utf8(output.stderr).unwrap(), format!("error: {error}\n"));
     let json: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(json.as_array().unwrap().len(), 2, "{json}");
@@ -249,10 +249,10 @@ fn a_picture_of_an_impossible_size_is_told_its_size() {
     GrayImage::new(1, 1).save(folder.path().join("1.png")).unwrap();
     GrayImage::new(9000, 9000).save(folder.path().join("9000.png")).unwrap();
     for (name, message) in [
-        ("1.png", "1x1 pixels, too few to show a digit; take a larger one, of a few hundred pixels"),
+        ("1.png", "1x1 pixels, too few to show a digit; use a larger one, of a few hundred pixels"),
         (
             "9000.png",
-            "9000x9000 pixels, more than 8192 on a side; take a smaller picture, a few hundred pixels will do",
+            "9000x9000 pixels, more than 8192 on a side; use a smaller picture; a few hundred pixels are enough",
         ),
     ] {
         assert_eq!(error_of(&mut predict(folder.path(), &[name]), 1), format!("error: {name}: {message}"));

@@ -53,7 +53,7 @@ pub enum Error {
     TooManyRuns { count: usize },
     #[error("{} and {} would both be {shown} in the legend", names[0], names[1])]
     SameName { names: [String; 2], shown: String },
-    #[error("no value is above 0, and a log axis shows no other")]
+    #[error("no value is above 0, and a log axis shows only those")]
     NothingAbove0,
     #[error("{label}: the figure's font has no {character}, or could not set it right")]
     Glyph { label: String, character: char },

@@ -31,13 +31,13 @@ pub struct CompareArgs {
     reference: PathBuf,
     /// Output folder of the run that should equal it, or the same file of it
     candidate: PathBuf,
-    /// Allow numbers to differ by so much, for ports that do not promise the same bits [default: none]
+    /// Absolute tolerance, for ports that do not promise the same bits [default: none]
     #[arg(long, value_parser = tolerance, allow_hyphen_values = true)]
     atol: Option<f64>,
-    /// Allow numbers to differ by so much times the reference's [default: none]
+    /// Tolerance relative to the reference's number [default: none]
     #[arg(long, value_parser = tolerance, allow_hyphen_values = true)]
     rtol: Option<f64>,
-    /// Exit with 0 also if no weights of a run were compared, because it has none, and all else is identical or close
+    /// Exit with 0 even if a run has no weights to compare and everything else is identical or close
     #[arg(long)]
     allow_no_weights: bool,
     /// Print the result as JSON

@@ -1,4 +1,4 @@
-//! What to do about an error: the one place that knows which flag, script or file helps.
+//! Hints: the one place that knows which flag, script or file solves an error.
 
 use std::fmt::{self, Display, Formatter};
 
@@ -36,7 +36,7 @@ impl Display for UsageError {
 
 impl std::error::Error for UsageError {}
 
-/// What an error says, and what to do about it, in a line.
+/// An error and its hint, in one line.
 pub fn explain(error: &anyhow::Error) -> String {
     match hint(error) {
         Some(hint) => format!("{error:#}; {hint}"),
@@ -91,10 +91,10 @@ pub(super) const REFETCH_LIBTORCH: &str =
 
 fn torch(error: &torch::Error) -> Option<&'static str> {
     match error {
-        torch::Error::OutOfMemory(_) => Some("a smaller --batch-size takes less memory"),
-        torch::Error::CudaMask(_) => Some("take --device cuda, or --generator cpu"),
-        torch::Error::CudaDraws => Some("please report it, or take --generator cpu"),
-        torch::Error::CudaOffset(_) => Some("take an earlier checkpoint"),
+        torch::Error::OutOfMemory(_) => Some("use a smaller --batch-size"),
+        torch::Error::CudaMask(_) => Some("use --device cuda or --generator cpu"),
+        torch::Error::CudaDraws => Some("please report it; --generator cpu works around it"),
+        torch::Error::CudaOffset(_) => Some("use an earlier checkpoint"),
         _ => None,
     }
 }
@@ -108,8 +108,8 @@ fn notebook(error: &notebook::Error) -> Option<&'static str> {
 
 fn islp(error: &islp::Error) -> Option<&'static str> {
     match error {
-        islp::Error::NoValidation { .. } => Some("take a larger --validation"),
-        islp::Error::NoTraining { .. } => Some("take a smaller --validation"),
+        islp::Error::NoValidation { .. } => Some("use a larger --validation"),
+        islp::Error::NoTraining { .. } => Some("use a smaller --validation"),
         islp::Error::Torch(error) => torch(error),
         _ => None,
     }
@@ -122,10 +122,10 @@ fn lightning(error: &lightning::Error) -> Option<&'static str> {
             Some("put the file back, or start a new run")
         }
         lightning::Error::Checkpoint { reason: CheckpointError::Version(_), .. } => {
-            Some("go on with that version, or start a new run with --from and its run.json")
+            Some("resume with that version, or start a new run with --from and its run.json")
         }
         lightning::Error::Checkpoint { .. } => Some("start a new run with --from and its run.json"),
-        lightning::Error::Divergence(_) => Some("take a smaller --lr"),
+        lightning::Error::Divergence(_) => Some("use a smaller --lr"),
         lightning::Error::Islp(error) => islp(error),
         lightning::Error::Trace(trace::Error::Exists(_)) => Some("--trace names another"),
         _ => None,
@@ -155,7 +155,7 @@ fn weights(error: &weights::Error) -> Option<&'static str> {
             Some("name a .safetensors file or the folder of a run")
         }
         weights::Error::Content { reason: ContentError::Tensors(state_dict::Error::Pickle), .. } => {
-            Some("scripts/parity_checkpoint.py makes a safetensors file of one that you trust")
+            Some("scripts/parity_checkpoint.py converts one that you trust to safetensors")
         }
         _ => None,
     }
@@ -163,7 +163,7 @@ fn weights(error: &weights::Error) -> Option<&'static str> {
 
 fn comparison(error: &compare::Error) -> Option<&'static str> {
     match error {
-        compare::Error::TwoKinds(..) => Some("name two folders, or two files of one kind"),
+        compare::Error::TwoKinds(..) => Some("name two folders, or two files of the same type"),
         compare::Error::NoFiles(..) => Some("name two folders that `reproduce` or `train` wrote to"),
         compare::Error::TooDeep(_) => Some("name the output folder itself"),
         _ => None,
@@ -175,7 +175,7 @@ fn page(error: &report::Error) -> Option<&'static str> {
         report::Error::NoRun(_) => Some("name the version folder of a run, or one that holds some"),
         report::Error::ManyRuns { .. } => Some("name one of them"),
         report::Error::RunJson { .. } => Some("put the file back as it was, or move it elsewhere"),
-        report::Error::Outputs(_) => Some("take a run that did not diverge"),
+        report::Error::Outputs(_) => Some("use a run that did not diverge"),
         report::Error::Weights(error) => weights(error),
         report::Error::Compare(error) => comparison(error),
         report::Error::Study(error) => study(error),
@@ -186,7 +186,7 @@ fn page(error: &report::Error) -> Option<&'static str> {
 
 fn study(error: &study::Error) -> Option<&'static str> {
     matches!(error, study::Error::Csv { .. })
-        .then_some("move it elsewhere, and study --collect makes it anew of the runs")
+        .then_some("move it elsewhere, and study --collect writes a new one from the runs")
 }
 
 /// What to do next about two runs that were compared.
@@ -198,11 +198,11 @@ pub fn on_comparison(report: &Report) -> Vec<String> {
         ));
     }
     if report.lacks_only_weights() {
-        hints.push("note: --allow-no-weights takes what was compared for enough".into());
+        hints.push("note: --allow-no-weights accepts a comparison without weights".into());
     }
     if report.has_pickle() {
         hints.push(
-            "note: if you trust the .ckpt, scripts/parity_checkpoint.py RUN.ckpt model.safetensors makes weights of it".into(),
+            "note: if you trust the .ckpt, scripts/parity_checkpoint.py RUN.ckpt model.safetensors converts it".into(),
         );
     }
     hints
@@ -210,7 +210,7 @@ pub fn on_comparison(report: &Report) -> Vec<String> {
 
 fn picture(error: &digit::Error) -> Option<&'static str> {
     const NAME_ONE: &str = "name a picture of a digit: a PNG, JPEG, WebP, GIF, BMP or TIFF";
-    const SMALLER: &str = "take a smaller picture, a few hundred pixels will do";
+    const SMALLER: &str = "use a smaller picture; a few hundred pixels are enough";
     match error {
         digit::Error::File(file::Error::TooLarge { .. }) => Some(SMALLER),
         digit::Error::File(file::Error::NotRegular { .. }) => Some(NAME_ONE),
@@ -219,8 +219,8 @@ fn picture(error: &digit::Error) -> Option<&'static str> {
             PictureError::UnknownFormat => "convert it to one of them",
             PictureError::Unreadable { .. } => "save the picture again as a plain PNG or JPEG",
             PictureError::TooLarge { .. } => SMALLER,
-            PictureError::TooSmall { .. } => "take a larger one, of a few hundred pixels",
-            PictureError::NoDigit => "take a picture with more contrast",
+            PictureError::TooSmall { .. } => "use a larger one, of a few hundred pixels",
+            PictureError::NoDigit => "use a picture with more contrast",
         }),
     }
 }
@@ -247,7 +247,7 @@ fn run(error: &run::Error) -> Option<&'static str> {
         run::Error::Running(_) => Some("wait for its end, or stop it"),
         run::Error::Checkpoint(error) => lightning(error),
         run::Error::BatchWithoutGpu { .. } => Some(
-            "what a GPU draws for more depends on the GPU; take a smaller --batch-size, --device cuda or --generator cpu",
+            "a GPU's draws for larger ones depend on the GPU; use a smaller --batch-size, --device cuda or --generator cpu",
         ),
         _ => None,
     }
@@ -256,19 +256,17 @@ fn run(error: &run::Error) -> Option<&'static str> {
 fn device(error: &NoDevice) -> Option<&'static str> {
     match error {
         NoDevice::Cuda(missing) => cuda(missing),
-        NoDevice::Mps => Some("take --device cpu"),
+        NoDevice::Mps => Some("use --device cpu"),
     }
 }
 
 pub(super) fn cuda(missing: &NoCuda) -> Option<&'static str> {
     Some(match missing {
-        NoCuda::Driver(_) => "install one, or take --device cpu",
-        NoCuda::Hidden => "unset it, or take --device cpu",
-        NoCuda::CpuOnly(_) => "scripts/reproduce.sh --cuda fetches one with CUDA, or take --device cpu",
-        NoCuda::NotLoadable(_) => {
-            "scripts/reproduce.sh --cuda fetches all that it needs, or take --device cpu"
-        }
-        NoCuda::TooLate => "please report it, or take --device cpu",
-        NoCuda::Index { .. } => "check nvidia-smi and CUDA_VISIBLE_DEVICES, or take --device cpu",
+        NoCuda::Driver(_) => "install one, or use --device cpu",
+        NoCuda::Hidden => "unset it, or use --device cpu",
+        NoCuda::CpuOnly(_) => "scripts/reproduce.sh --cuda fetches one with CUDA; or use --device cpu",
+        NoCuda::NotLoadable(_) => "scripts/reproduce.sh --cuda fetches what it needs; or use --device cpu",
+        NoCuda::TooLate => "please report it; --device cpu works around it",
+        NoCuda::Index { .. } => "check nvidia-smi and CUDA_VISIBLE_DEVICES, or use --device cpu",
     })
 }

@@ -137,9 +137,9 @@ impl Cli {
 /// Where the data are.
 #[derive(Args, Debug)]
 struct DataDir {
-    /// Folder with MNIST's four files, with or without .gz: in MNIST/raw/, as torchvision lays them out, in raw/ or in
+    /// Folder with MNIST's four files, with or without .gz: in MNIST/raw/ (as torchvision lays them out), in raw/ or in
     /// the folder itself
-    /// [default: data, or where a run that goes on had them]
+    /// [default: data, or the folder that a resumed run used]
     #[arg(long, value_name = "DIR", env = "ISLP_MNIST_DATA_DIR")]
     data_dir: Option<PathBuf>,
 }
@@ -157,7 +157,7 @@ fn set_up(option: DeviceOption, threads: Option<i32>) -> Result<Device> {
         .map_err(|error| anyhow::Error::new(error).context(format!("--device {option}")))?;
     if let Some(missing) = missing {
         let missing = hints::explain(&missing.into());
-        say(&format!("note: training on the CPU in spite of an NVIDIA driver: {missing}"));
+        say(&format!("note: training on the CPU although there is an NVIDIA driver: {missing}"));
     }
     if let Some(threads) = threads {
         tch::set_num_threads(threads);
@@ -170,8 +170,8 @@ fn check_generator() -> Result<()> {
     if !Generator::agrees_with_libtorch()? {
         let torch = libtorch::EXPECTED_VERSION;
         say(&format!(
-            "warning: this libtorch draws random numbers otherwise than the one that Python's torch {torch} brings along; \
-             the results will not equal Python's"
+            "warning: this libtorch does not draw the random numbers of Python's torch {torch}; the results will differ from \
+             Python's"
         ));
     }
     Ok(())

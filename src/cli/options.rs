@@ -23,23 +23,23 @@ pub struct RunArgs {
     /// Fraction of the training images held back for validation, between 0 and 1 [default: 0.2]
     #[arg(long, value_parser = |text: &str| FRACTION.parse(text), allow_hyphen_values = true)]
     pub validation: Option<f64>,
-    /// Seed of everything random but the split; as in PyTorch only its low 32 bits count, but all for dropout on a GPU
+    /// Seed of everything random except the split; as in PyTorch its low 32 bits count, or all 64 for dropout on a GPU
     /// [default: 0]
     #[arg(long, value_parser = |text: &str| SEED.parse(text))]
     pub seed: Option<u64>,
-    /// Workers that Python's data loaders would have: changes which seeds are drawn when, nothing else [default: 4]
+    /// Workers of Python's data loaders; here they only change which random numbers are drawn when [default: 4]
     #[arg(long, value_parser = |text: &str| AT_LEAST_ZERO.parse(text))]
     pub num_workers: Option<usize>,
     /// Learning rate of RMSprop [default: 0.01]
     #[arg(long, value_parser = |text: &str| LEARNING_RATE.parse(text), allow_hyphen_values = true)]
     pub lr: Option<f64>,
-    /// Threads of libtorch [default: libtorch's, one a physical core]
+    /// Threads of libtorch [default: one per physical core]
     #[arg(long, value_parser = |text: &str| THREADS.parse(text))]
     pub threads: Option<i32>,
-    /// Where to train: auto, cpu, cuda, cuda:N or mps; auto takes a GPU where libtorch can use one [default: auto]
+    /// Device to train on: auto, cpu, cuda, cuda:N or mps; auto uses a GPU if libtorch can [default: auto]
     #[arg(long)]
     pub device: Option<DeviceOption>,
-    /// Which of PyTorch's generators dropout draws from; auto is that of the device, as in Python [default: auto]
+    /// Generator that dropout draws from; auto is the device's, as in Python [default: auto]
     #[arg(long, value_name = "auto|cpu|cuda")]
     pub generator: Option<GeneratorOption>,
 }
@@ -73,14 +73,14 @@ pub struct ModelArgs {
     pub model: Option<Model>,
     #[command(flatten)]
     pub run: RunArgs,
-    /// Training batches of an epoch: a number, or with a decimal point a fraction [default: all]
+    /// Training batches per epoch: a number, or a fraction with a decimal point [default: all]
     #[arg(long, value_name = "N|FRACTION")]
     pub limit_train_batches: Option<LimitTrainBatches>,
-    /// Has one source of randomness draw with a seed of its own: split, init, shuffle or dropout, such as init=7. All else
-    /// stays as --seed has it, which PyTorch can't do [default: none]
+    /// Give one source of randomness its own seed: split, init, shuffle or dropout, such as init=7; the others keep the
+    /// draws of --seed, which PyTorch cannot do [default: none]
     #[arg(long, value_name = "SOURCE=SEED")]
     pub vary: Option<Vary>,
-    /// Epochs from one checkpoint to the next; the best so far and the last are saved in any case [default: 1]
+    /// Save a checkpoint every EPOCHS epochs; the best one and the last are always saved [default: 1]
     #[arg(long, value_name = "EPOCHS", value_parser = |text: &str| AT_LEAST_ONE.parse(text))]
     pub checkpoint_every: Option<usize>,
     /// Name of the run's folder in OUTPUT_DIR [default: MNIST or MNIST_MLR, by the model]

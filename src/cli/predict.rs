@@ -42,7 +42,7 @@ pub struct PredictArgs {
     /// The weights: a .safetensors file or the folder of a run
     #[arg(long, value_name = "FILE_OR_VERSION_DIR")]
     checkpoint: PathBuf,
-    /// Read every figure in a picture, from left to right, and not the largest alone
+    /// Read every figure in a picture from left to right, not only the largest
     #[arg(long, conflicts_with = "index")]
     all: bool,
     /// Show the image as the model sees it
@@ -204,7 +204,7 @@ fn probabilities(module: &SimpleModule, input: &Tensor, checkpoint: &Path) -> Re
     let logits = module.forward(input, false)?;
     ensure!(
         bool::try_from(logits.f_isfinite()?.f_all()?)?,
-        "the outputs of the model in {} are not all finite; take another checkpoint",
+        "the outputs of the model in {} are not all finite; use another checkpoint",
         checkpoint.display()
     );
     let probabilities = logits.f_softmax(1, Kind::Float)?.f_flatten(0, -1)?.f_to_device(Device::Cpu)?;

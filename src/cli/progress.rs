@@ -1,21 +1,21 @@
-//! `--no-progress` and `--quiet`: what is said on stderr while a run goes on.
+//! `--no-progress` and `--quiet`: what a running command prints on stderr.
 
 use clap::Args;
 use log::LevelFilter;
 
-/// How much a command says that may take long.
+/// How much a long command prints.
 #[derive(Args, Clone, Debug)]
 pub struct ProgressOptions {
-    /// No progress bar where stderr is a terminal, but a line for each epoch, as elsewhere
+    /// Print a line per epoch instead of a progress bar, as when stderr is not a terminal
     #[arg(long)]
     no_progress: bool,
-    /// Say nothing but warnings and errors: no progress bar, no line for each epoch, no summary of the model
+    /// Print only warnings and errors: no progress bar, no line per epoch, no model summary
     #[arg(long)]
     quiet: bool,
 }
 
 impl ProgressOptions {
-    /// Has only warnings said from now on, if so asked for; whether there is to be a progress bar.
+    /// Applies `--quiet` to the log. Returns whether to show a progress bar.
     pub fn apply(&self) -> bool {
         if self.quiet {
             log::set_max_level(LevelFilter::Warn);

@@ -23,7 +23,7 @@ use islp_mnist::torchvision;
 use islp_mnist::util::file;
 use islp_mnist::util::path::shell_path;
 
-/// Run every cell of the notebook and print what it prints, on the CPU bit for bit as Python would.
+/// Run every cell of the notebook and print its output, on the CPU bit for bit as Python does.
 ///
 /// Metrics, weights, figures and run.json go to OUTPUT_DIR/MNIST/version_N and OUTPUT_DIR/MNIST_MLR/version_N.
 ///
@@ -34,12 +34,12 @@ pub struct ReproduceArgs {
     run: RunArgs,
     #[command(flatten)]
     data: DataDir,
-    /// Folder for what the run leaves behind
+    /// Folder for the run's files
     #[arg(long, value_name = "DIR", default_value = "output")]
     output_dir: PathBuf,
     #[command(flatten)]
     trace: TraceOptions,
-    /// Also make a page of both runs: report.html in the folder of the MLP's, see `report`
+    /// Also make a page of both runs, report.html in the MLP's folder (see `report`)
     #[arg(long, overrides_with = "report")]
     report: bool,
     #[command(flatten)]

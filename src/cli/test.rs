@@ -53,7 +53,7 @@ pub fn run(args: &TestArgs) -> Result<u8> {
     let predictions = evaluate_test(&module, &mnist, args.batch_size)?;
     ensure!(
         predictions.is_finite()?,
-        "the outputs of the model in {} are not all finite; take another checkpoint",
+        "the outputs of the model in {} are not all finite; use another checkpoint",
         args.checkpoint.display()
     );
     let metrics = predictions.compute(&module)?;

@@ -1,4 +1,4 @@
-//! The options of a trace, which `train` and `reproduce` write.
+//! The trace options of `train` and `reproduce`.
 
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -8,19 +8,19 @@ use clap::Args;
 use islp_mnist::lightning;
 use islp_mnist::trace::Trace;
 
-/// A trace of what every step comes to. It changes nothing of what a run computes.
+/// A trace of every step. It does not change the results.
 #[derive(Args, Clone, Debug)]
 pub struct TraceOptions {
-    /// Write down in this new file what every training step comes to, for `compare`
+    /// Record every training step in this new file, for `compare`
     #[arg(long, value_name = "FILE")]
     pub trace: Option<PathBuf>,
-    /// Keep the tensors themselves of these steps, such as 130..140; the first is 0, the last is included
+    /// Also record the tensors of these steps, such as 130..140; steps count from 0, and the last one is included
     #[arg(long, value_name = "FROM..TO", requires = "trace", value_parser = steps)]
     pub trace_steps: Option<RangeInclusive<usize>>,
 }
 
 impl TraceOptions {
-    /// The trace that is asked for, in a new file.
+    /// Creates the file, if a trace was asked for.
     pub fn create(&self) -> Result<Option<Trace>, lightning::Error> {
         Ok(self.trace.as_deref().map(|path| Trace::create(path, self.trace_steps.clone())).transpose()?)
     }

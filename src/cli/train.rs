@@ -28,17 +28,18 @@ use islp_mnist::torchvision;
 use islp_mnist::util::file;
 use islp_mnist::util::path::shell_path;
 
-/// Train one model; stop, and go on as if the run had never stopped.
+/// Train one model, with checkpoints; a stopped run resumes bit for bit.
 ///
-/// The run's folder OUTPUT_DIR/NAME/version_N gets metrics.csv, model.safetensors, accuracy.png and .svg, run.json, and
-/// in checkpoints/ the latest and the best state by validation loss. Its path is the last line printed.
+/// The run's folder is OUTPUT_DIR/NAME/version_N; its path is the last line printed. It holds metrics.csv,
+/// model.safetensors, accuracy.png and .svg, run.json, and in checkpoints/ the latest state and the one with the lowest
+/// validation loss.
 ///
-/// With one seed and the same options `train` and `reproduce` differ from the first weight on: the notebook looks at two
-/// batches before it makes a model, and draws random numbers for that, which `train` does not.
+/// With the same seed and options, `train` and `reproduce` differ from the first weight on: the notebook looks at two
+/// batches before it creates a model, which draws random numbers, and `train` does not.
 ///
-/// Ctrl-C, SIGTERM, SIGHUP or SIGUSR1 stops the run after the step under way; --resume then repeats the epoch it was in.
-/// Exit code: 0 at the end or when --max-time is over, 130, 143, 129 or 138 after these signals, 3 if the loss becomes NaN
-/// or infinite, 2 if an option is wrong, 1 for any other error.
+/// Ctrl-C, SIGTERM, SIGHUP and SIGUSR1 stop the run after the current step; --resume then repeats the current epoch.
+/// Exit code: 0 at the end or after --max-time, 130, 143, 129 or 138 after these signals, 3 if the loss becomes NaN or
+/// infinite, 2 if an option is wrong, 1 for any other error.
 ///
 /// Examples:
 ///   islp-mnist train --model mlr --epochs 5 --lr 0.001
@@ -46,23 +47,25 @@ use islp_mnist::util::path::shell_path;
 ///   islp-mnist train --resume output/MNIST/version_1 --epochs 60
 ///   islp-mnist train --from output/MNIST/version_1/run.json --seed 1
 #[derive(Args, Debug)]
-#[command(verbatim_doc_comment, about = "Train one model; stop, and go on as if the run had never stopped")]
+#[command(
+    verbatim_doc_comment,
+    about = "Train one model, with checkpoints; a stopped run resumes bit for bit"
+)]
 pub struct TrainArgs {
     #[command(flatten)]
     train: ModelArgs,
     #[command(flatten)]
     data: DataDir,
-    /// Folder for what the run leaves behind
+    /// Folder for the run's files
     #[arg(long, value_name = "DIR", default_value = "output")]
     output_dir: PathBuf,
-    /// Go on with the run in this folder, after its last checkpoint; of its options only --epochs and
-    /// --checkpoint-every may be changed
+    /// Resume the run in this folder after its last checkpoint; only --epochs and --checkpoint-every may change
     #[arg(long, value_name = "VERSION_DIR", conflicts_with_all = ["from", "output_dir", "name"])]
     resume: Option<PathBuf>,
-    /// Take the options that are not given here from a run.json
+    /// Take all options that are not given from this run.json
     #[arg(long, value_name = "RUN_JSON")]
     from: Option<PathBuf>,
-    /// End with the epoch in which this time is over, such as 90s, 10m or "1h 30m" [default: no limit]
+    /// Stop after the epoch in which TIME elapses, such as 90s, 10m or "1h 30m" [default: no limit]
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     max_time: Option<Duration>,
     #[command(flatten)]
@@ -145,7 +148,7 @@ fn by_flag(error: run::Error) -> anyhow::Error {
 fn locked(lock: Lock, log_dir: &Path) -> Lock {
     if let Lock::Unavailable(error) = &lock {
         say(&format!(
-            "warning: {}: it can't be locked here ({error}), so nothing keeps a second process from this run; start none",
+            "warning: {}: cannot be locked here ({error}), so do not start a second process on this run",
             log_dir.display()
         ));
     }
@@ -184,7 +187,7 @@ fn load(mnist: &Dataset, options: &TrainOptions, generator: &Generator) -> Resul
         && limit.of(batches) == 0
     {
         bail!(UsageError(format!(
-            "--limit-train-batches {limit} leaves no batch of the {batches} in an epoch; take more"
+            "--limit-train-batches {limit} leaves none of the {batches} batches per epoch; use a larger one"
         )));
     }
     Ok(data)
@@ -253,13 +256,13 @@ fn fit_and_save(
 /// Says where the run is and, if it did not come to its end, how it goes on.
 fn conclude(ended: Result<Ended>, trainer: &Trainer, interrupt: &Interrupt) -> Result<u8> {
     let log_dir = trainer.logger.log_dir();
-    let go_on = format!("islp-mnist train --resume {} goes on", shell_path(log_dir));
+    let resume = format!("resume with islp-mnist train --resume {}", shell_path(log_dir));
     match ended {
         Ok(ended) => {
             print_path(log_dir)?;
             let signal = interrupt.exit_code().filter(|_| ended == Ended::ShouldStop);
             Ok(signal.map_or(0, |exit_code| {
-                say(&format!("interrupted; {go_on}"));
+                say(&format!("interrupted; {resume}"));
                 exit_code
             }))
         }
@@ -267,7 +270,7 @@ fn conclude(ended: Result<Ended>, trainer: &Trainer, interrupt: &Interrupt) -> R
         Err(error) => {
             let error = explain(&error);
             Err(match trainer.checkpoint.as_ref().and_then(ModelCheckpoint::last) {
-                Some(last) => anyhow!("{error}; the last checkpoint is {}, {go_on}", shell_path(&last)),
+                Some(last) => anyhow!("{error}; the last checkpoint is {}; {resume}", shell_path(&last)),
                 None => anyhow!("{error}; there is no checkpoint"),
             })
         }

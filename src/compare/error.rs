@@ -13,7 +13,7 @@ use crate::util::file;
 pub enum Error {
     #[error(transparent)]
     File(#[from] file::Error),
-    #[error("{} and {} are of two kinds", .0.display(), .1.display())]
+    #[error("{} and {} are different file types", .0.display(), .1.display())]
     TwoKinds(PathBuf, PathBuf),
     #[error("{}: expected a .csv, a .safetensors, a .trace or a .txt file", .0.display())]
     UnknownKind(PathBuf),

@@ -17,7 +17,7 @@ pub enum Error {
     NoValidation { validation: f64, count: usize },
     #[error("a validation fraction of {validation} leaves none of the {count} images for training")]
     NoTraining { validation: f64, count: usize },
-    #[error("{} is no parameter of {model}", shown(name))]
+    #[error("{} is not a parameter of {model}", shown(name))]
     UnexpectedKey { name: String, model: &'static str },
     #[error("lacks {name} of {model}")]
     MissingKey { name: String, model: &'static str },

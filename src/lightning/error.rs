@@ -21,7 +21,7 @@ pub enum Error {
     File(#[from] file::Error),
     #[error("{}: not a metrics.csv: {reason}", path.display())]
     NotMetrics { path: PathBuf, reason: csv::Error },
-    #[error("{}: not as it was when the checkpoint was saved after epoch {epoch}", path.display())]
+    #[error("{}: changed since the checkpoint after epoch {epoch}", path.display())]
     MetricsChanged { path: PathBuf, epoch: usize },
     #[error("{}: {reason}", shown(&path.to_string_lossy()))]
     Checkpoint { path: PathBuf, reason: CheckpointError },
@@ -45,7 +45,7 @@ impl From<torch::Error> for Error {
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)] // the messages say what they are
 pub enum CheckpointError {
-    #[error("holds weights, but no checkpoint to go on from")]
+    #[error("holds weights, but no checkpoint to resume from")]
     OnlyWeights,
     #[error("written by islp-mnist {0}, whose checkpoints this version does not read")]
     Version(String),

@@ -45,9 +45,9 @@ pub enum Error {
     ManyRuns { folder: PathBuf, count: usize },
     #[error("{}: not the run.json of a run: {reason}", path.display())]
     RunJson { path: PathBuf, reason: serde_json::Error },
-    #[error("the outputs of the model in {} are not all finite", .0.display())]
+    #[error("the model in {} has outputs that are not finite", .0.display())]
     Outputs(PathBuf),
-    #[error("the outputs of the model are not all finite")]
+    #[error("the model has outputs that are not finite")]
     NotFinite,
     #[error("cannot make a picture: {0}")]
     Picture(String),

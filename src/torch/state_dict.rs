@@ -42,7 +42,7 @@ pub enum Error {
     Empty(String),
     #[error("{0} holds NaN")]
     Nan(String),
-    #[error("{left} and {right} are one name, {name}, without what wraps the model")]
+    #[error("{left} and {right} both become {name} without the wrapper's prefix")]
     OneName { left: String, right: String, name: String },
     #[error("{name} is of kind {kind:?}, which is not saved")]
     Kind { name: String, kind: Kind },

@@ -179,7 +179,7 @@ fn sealed_anew(
         tries.check(format!("{name:?} is surplus"), || is_refused(read, &sealed(&surplus), model, name));
     }
     let other = if model == Model::Mlr { Model::Mlp } else { Model::Mlr };
-    tries.check("for the other model", || is_refused(read, &sealed(entries), other, "is no parameter of"));
+    tries.check("for the other model", || is_refused(read, &sealed(entries), other, "is not a parameter of"));
 }
 
 fn is_generator(entry: &Entry) -> bool {

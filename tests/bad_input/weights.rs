@@ -53,11 +53,11 @@ fn load_as_they_are_or_refuse_by_tensor(tries: &mut Tries) {
         {
             let surplus = [&good[..], &[(name.into(), Dtype::F32, vec![1], vec![0; 4])]].concat();
             tries.check(format!("{name:?} is surplus"), || {
-                are_refused(&file_of(&surplus, None), "is no parameter of")
+                are_refused(&file_of(&surplus, None), "is not a parameter of")
             });
         }
         let both = [&good[..], &others].concat();
-        tries.check("both models", || are_refused(&file_of(&both, None), "is no parameter of MNISTModel"));
+        tries.check("both models", || are_refused(&file_of(&both, None), "is not a parameter of MNISTModel"));
         let mut others = others;
         for (entry, (name, ..)) in others.iter_mut().zip(&good) {
             entry.0.clone_from(name);

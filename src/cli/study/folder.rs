@@ -133,7 +133,7 @@ impl StudyFolder {
     pub fn warn_without_locks(&self) -> Result<()> {
         if let Err(TryLockError::Error(error)) = open_lock(&self.0.join(RUNS))?.try_lock() {
             say(&format!(
-                "warning: {}: nothing can be locked here ({error}), so two commands in this folder may train the same run; \
+                "warning: {}: cannot be locked here ({error}), so two commands may train the same run; \
                  start one at a time",
                 self.0.display()
             ));

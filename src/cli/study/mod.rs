@@ -36,18 +36,17 @@ use seeds::{Seeds, Shard};
 /// Width and height of the pictures, in pixels.
 const SIZE: (usize, usize) = (600, 450);
 
-/// Train with many seeds, and say what is the model and what is luck.
+/// Train with many seeds: how much is the model, and how much is luck?
 ///
-/// Every run is one of `train`, in a process of its own with one thread of libtorch, and equals it byte for byte. They lie
-/// in OUTPUT_DIR/runs, and what they came to in OUTPUT_DIR/study.csv. Stopped or killed, the same command goes on with what
-/// is missing; several of them in one folder share the seeds. A seed whose training diverges or fails is a row that says so.
+/// Each run equals one of `train` byte for byte; it has its own process, with one thread of libtorch. The runs are in
+/// OUTPUT_DIR/runs, their results in OUTPUT_DIR/study.csv. After a stop or a kill the same command trains what is missing;
+/// several commands in one folder share the seeds. A run that diverges or fails gets a row that says so.
 ///
-/// --vary takes the seeds for one source of randomness alone: the split, the initial parameters, the shuffles or dropout.
-/// All others keep the draws that --seed has them make, which PyTorch's single stream can't do. `seed` is what it is in
-/// Python.
+/// --vary uses the seeds for a single source of randomness: the split, the initial parameters, the shuffles or dropout.
+/// The others keep the draws of --seed, which PyTorch's single stream cannot do. `seed` varies all of them, as in Python.
 ///
-/// Exit code: 0, also if a training diverged; 1 if one failed, 2 if an option is wrong, 130, 143, 129 or
-/// 138 after Ctrl-C, SIGTERM, SIGHUP or SIGUSR1.
+/// Exit code: 0, even if a run diverged; 1 if one failed, 2 if an option is wrong, 130, 143, 129 or 138 after Ctrl-C,
+/// SIGTERM, SIGHUP or SIGUSR1.
 ///
 /// Examples:
 ///   islp-mnist study --seeds 0..99
@@ -55,37 +54,40 @@ const SIZE: (usize, usize) = (600, 450);
 ///   islp-mnist study --seeds 0..999 --shard 3/10
 ///   islp-mnist study --collect output/seeds
 #[derive(Args, Debug)]
-#[command(verbatim_doc_comment, about = "Train with many seeds, and say what is the model and what is luck")]
-#[command(mut_arg("threads", |arg| arg.help("Threads of libtorch for each run [default: 1]")))]
-#[command(mut_arg("seed", |arg| arg.help("With --vary, the seed of all that does not vary [default: 0]")))]
+#[command(
+    verbatim_doc_comment,
+    about = "Train with many seeds: how much is the model, and how much is luck?"
+)]
+#[command(mut_arg("threads", |arg| arg.help("Threads of libtorch per run [default: 1]")))]
+#[command(mut_arg("seed", |arg| arg.help("With --vary, the seed of everything else [default: 0]")))]
 pub struct StudyArgs {
     /// The models: mlp, mlr
     #[arg(long = "model", value_delimiter = ',', value_parser = model(), default_value = "mlp,mlr")]
     models: Vec<Model>,
-    /// The seeds: from 0 to 99 as 0..99, or some as 1,2,5..9
+    /// The seeds, such as 0..99 (99 included) or 1,2,5..9
     #[arg(long, default_value = "0..99")]
     seeds: Seeds,
-    /// What the seeds are of: seed, split, init, shuffle or dropout
+    /// What the seeds vary: seed (everything), split, init, shuffle or dropout
     #[arg(long, default_value = "seed", value_name = "SOURCE")]
     vary: Varied,
     #[command(flatten)]
     run: RunArgs,
-    /// Training batches of an epoch: a number, or with a decimal point a fraction [default: all]
+    /// Training batches per epoch: a number, or a fraction with a decimal point [default: all]
     #[arg(long, value_name = "N|FRACTION")]
     limit_train_batches: Option<LimitTrainBatches>,
-    /// Epochs from one checkpoint of a run to the next: what a kill can cost
+    /// Save a checkpoint of each run every EPOCHS epochs; a kill costs at most that many
     #[arg(long, value_name = "EPOCHS", default_value = "1", value_parser = |text: &str| AT_LEAST_ONE.parse(text))]
     checkpoint_every: usize,
-    /// Runs at a time [default: the cores divided by --threads; on a GPU one]
+    /// Runs at a time [default: cores divided by --threads; one on a GPU]
     #[arg(long, value_parser = |text: &str| AT_LEAST_ONE.parse(text))]
     jobs: Option<usize>,
-    /// Only every Nth seed, from the Ith on, counting from 0: a part for each machine, or for each task of an array job
+    /// Train only every Nth seed from the Ith on, counting from 0: one shard per machine or task of an array job
     #[arg(long, value_name = "I/N")]
     shard: Option<Shard>,
     /// Folder of the study
     #[arg(long, value_name = "DIR", default_value = "output/seeds")]
     output_dir: PathBuf,
-    /// Train nothing; put together what the runs in this folder came to
+    /// Train nothing; summarize the runs in this folder
     #[arg(long, value_name = "DIR", conflicts_with_all = ["output_dir", "shard", "seeds", "vary", "models", "jobs", "checkpoint_every"])]
     collect: Option<PathBuf>,
     #[command(flatten)]
@@ -111,7 +113,7 @@ pub fn run(args: &StudyArgs) -> Result<u8> {
     ensure!(
         !keys.is_empty(),
         UsageError(
-            "--vary dropout leaves no model: logistic regression has no dropout; take --model mlp".into()
+            "--vary dropout leaves no model: logistic regression has no dropout; use --model mlp".into()
         )
     );
     let data_dir = args.data.or(None);
@@ -144,7 +146,7 @@ pub fn run(args: &StudyArgs) -> Result<u8> {
     pool.run(&keys)?;
     if let Some(exit_code) = interrupt.exit_code() {
         let _ = folder.write_csv();
-        say("interrupted; the same command goes on with what is missing");
+        say("interrupted; rerun the same command to train what is missing");
         return Ok(exit_code);
     }
     conclude(&folder)
@@ -177,8 +179,8 @@ fn conclude(folder: &StudyFolder) -> Result<u8> {
     if let Some(Row { end: End::Failed(reason), .. }) = failed.first() {
         let run = folder.of(failed[0].key());
         say(&format!(
-            "{} of them failed, {}: {reason}; the command that trained them tries again, and anew once \
-             that folder is moved elsewhere",
+            "{} of them failed, {}: {reason}; rerun the command to retry, or move that folder elsewhere to \
+             start over",
             failed.len(),
             run.display()
         ));

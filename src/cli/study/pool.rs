@@ -179,7 +179,7 @@ impl Pool<'_> {
 
     fn row(&self, key: Key, version: &Path, outcome: &Outcome) -> Result<Row> {
         let Some(end @ (End::MaxEpochs | End::Diverged)) = outcome.end.clone() else {
-            anyhow::bail!("it did not come to its end");
+            anyhow::bail!("it did not end");
         };
         let metric = |name: &str| outcome.metrics.get(name).copied().flatten();
         let mut row = Row {
