@@ -185,14 +185,14 @@ fn what_does_not_go_with_cudas_generator_is_refused_by_name() {
         assert_refused(
             &mut lab.program(&options),
             2,
-            &["--generator cuda", "--batch-size of up to 256, not 257"],
+            &["at most 256 images, not 257", "--batch-size", "--generator cpu"],
         );
     }
     assert!(!lab.path().join("output").exists(), "nothing was begun");
     lab.train("--model mlr --generator cuda --device cpu --batch-size 257 --epochs 1");
     let run = lab.train("--generator cuda --batch-size 32 --epochs 1");
     let resume = format!("train --resume {run} --epochs 2 --generator cpu");
-    assert_refused(&mut lab.program(&resume), 2, &["--generator cpu", "has cuda"]);
+    assert_refused(&mut lab.program(&resume), 2, &["--generator cpu", "used cuda"]);
     // `auto` leaves it to the run.
     lab.program(&format!("train --resume {run} --epochs 2 --generator auto")).assert().success();
     assert_eq!(lab.run_json(&run)["options"]["generator"], "cuda");
