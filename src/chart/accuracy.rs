@@ -160,17 +160,11 @@ impl Figure {
     }
 
     /// The bytes of a PNG file, RGB.
-    ///
-    /// # Errors
-    /// None that is known of.
     pub fn to_png(&self) -> Result<Vec<u8>, Error> {
         page::png(self.size, |page| self.draw(page))
     }
 
     /// The text of an SVG file.
-    ///
-    /// # Errors
-    /// None that is known of.
     pub fn to_svg(&self) -> Result<String, Error> {
         page::svg(self.size, |page| self.draw(page))
     }

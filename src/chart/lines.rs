@@ -69,9 +69,6 @@ impl Lines {
     }
 
     /// The text of an SVG file.
-    ///
-    /// # Errors
-    /// None that is known of.
     pub fn to_svg(&self) -> Result<String, Error> {
         page::svg(self.size, |page| {
             let [x, y] = &self.names;

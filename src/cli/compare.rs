@@ -50,7 +50,6 @@ fn tolerance(text: &str) -> Result<f64, String> {
     number.ok_or_else(|| "must be a number, 0 or above".into())
 }
 
-/// Runs the command.
 pub fn run(args: &CompareArgs) -> Result<u8> {
     let CompareArgs { atol, rtol, allow_no_weights, .. } = *args;
     let tolerance =

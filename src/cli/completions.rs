@@ -16,7 +16,6 @@ pub struct CompletionsArgs {
     shell: Shell,
 }
 
-/// Runs the command.
 pub fn run(args: &CompletionsArgs) -> Result<u8> {
     let mut script = vec![];
     generate(args.shell, &mut Cli::command(), "islp-mnist", &mut script);

@@ -46,7 +46,6 @@ fn page_file(path: PathBuf) -> Result<PathBuf, &'static str> {
     if has_ending(&path, "html") { Ok(path) } else { Err("must end in .html") }
 }
 
-/// Runs the command.
 pub fn run(args: &ReportArgs) -> Result<u8> {
     let html = match &args.candidate {
         None if report::is_study(&args.run) => report::study(&args.run)?,

@@ -46,7 +46,6 @@ pub struct ReproduceArgs {
     progress: ProgressOptions,
 }
 
-/// Runs the command.
 pub fn run(args: &ReproduceArgs) -> Result<u8> {
     let given = args.run.over(&RunOptions::default());
     let device = set_up(given.device, given.threads)?;

@@ -26,7 +26,6 @@ pub struct SummaryArgs {
     batch_size: usize,
 }
 
-/// Runs the command.
 pub fn run(args: &SummaryArgs) -> Result<u8> {
     let vs = VarStore::new(Device::Cpu);
     let model = args.model.build(&vs.root(), &Generator::new(0))?;

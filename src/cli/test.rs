@@ -44,7 +44,6 @@ pub struct TestArgs {
     json: bool,
 }
 
-/// Runs the command.
 pub fn run(args: &TestArgs) -> Result<u8> {
     let device = set_up(args.device, None)?;
     let module = weights::load(&args.checkpoint, device)?;

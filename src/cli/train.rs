@@ -74,7 +74,6 @@ pub struct TrainArgs {
     progress: ProgressOptions,
 }
 
-/// Runs the command.
 pub fn run(args: &TrainArgs) -> Result<u8> {
     let began = Instant::now();
     let start = start(args)?;
@@ -155,7 +154,7 @@ fn locked(lock: Lock, log_dir: &Path) -> Lock {
     lock
 }
 
-/// The folder of a run, which goes if the run can't start and so nothing came into it.
+/// Removes the run's folder if the run fails to start and leaves it empty.
 struct RemovedIfEmpty(PathBuf);
 
 impl Drop for RemovedIfEmpty {
@@ -193,7 +192,7 @@ fn load(mnist: &Dataset, options: &TrainOptions, generator: &Generator) -> Resul
     Ok(data)
 }
 
-/// A folder of the run's own, or the metrics so far of the run that goes on.
+/// Opens a new run folder, or continues the metrics of a resumed run.
 fn open_logger(args: &TrainArgs, options: &TrainOptions, earlier: Option<&Earlier>) -> Result<CsvLogger> {
     let Some(Earlier { log_dir, checkpoint, .. }) = earlier else {
         let name = options.name.as_deref().unwrap_or(options.model.run_name());
@@ -219,7 +218,7 @@ fn build_trainer(
     trainer
 }
 
-/// Trains, and leaves everything in the run's folder.
+/// Trains, and writes all files to the run's folder.
 fn fit_and_save(
     trainer: &mut Trainer,
     module: &mut SimpleModule,
@@ -253,7 +252,7 @@ fn fit_and_save(
     ended
 }
 
-/// Says where the run is and, if it did not come to its end, how it goes on.
+/// Prints the run's folder and, if the run did not end, how to resume it.
 fn conclude(ended: Result<Ended>, trainer: &Trainer, interrupt: &Interrupt) -> Result<u8> {
     let log_dir = trainer.logger.log_dir();
     let resume = format!("resume with islp-mnist train --resume {}", shell_path(log_dir));

@@ -40,7 +40,7 @@ pub struct OptionDifference {
     candidate: Option<String>,
 }
 
-/// How two run.json differ. Nothing if one of them can't be read: what runs come to is compared all the same.
+/// The differences of two run.json. Empty if one of them can't be read: the results are compared anyway.
 pub fn differences(name: &Path, reference: &Path, candidate: &Path) -> Vec<OptionDifference> {
     let (Some(left), Some(right)) = (read(reference), read(candidate)) else { return vec![] };
     let mut differences = vec![];

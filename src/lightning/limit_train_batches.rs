@@ -18,7 +18,7 @@ use serde_json::Number;
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged, try_from = "Number")]
 pub enum LimitTrainBatches {
-    /// So many, or all if there are fewer.
+    /// This number, or all if there are fewer.
     Number(usize),
     /// This part of all, rounded down.
     Fraction(f64),

@@ -124,7 +124,7 @@ impl ModelCheckpoint {
         let name = name_of(&state);
         fs::create_dir_all(&self.folder).map_err(file::Error::io("make", &self.folder))?;
         file::write(&self.folder.join(&name), &bytes)?;
-        // The last one last: a run that dies in between goes on from the one before and comes to the same.
+        // `last` goes last: a run that dies in between resumes from the previous one, to the same bytes.
         if self.is_best(&state) {
             file::link(&self.folder.join(BEST), &name, &bytes)?;
             self.best = Some(name.clone().into());

@@ -63,7 +63,7 @@ impl ProgressBar {
         self.train_loss.set(Some(loss));
     }
 
-    /// So many epochs done, of which the last came to this.
+    /// Shows the number of finished epochs and the last one's metrics.
     pub fn epoch_end(&self, epochs: usize, train: Metrics, valid: Metrics) {
         self.valid_accuracy.set(Some(valid.accuracy));
         if self.bar.is_hidden() {
@@ -101,7 +101,7 @@ pub fn time(time: Duration) -> String {
     }
 }
 
-/// What an epoch came to, by the names that metrics.csv has for it.
+/// An epoch's metrics, under their names in metrics.csv.
 fn metrics(train: Metrics, valid: Metrics) -> String {
     let metrics = [
         ("train_loss", train.loss),

@@ -25,7 +25,7 @@ pub fn end(
     let state = State::of(&module.vs, &module.optimizer, generator, steps);
     let names = module.optimizer.square_avg().map(|(name, _)| name);
     let gradients: BTreeMap<&str, &Tensor> = names.zip(gradients).collect();
-    // In the order in which backward comes to them.
+    // In the order of the backward pass.
     for (name, _) in state.parameters.iter().rev() {
         trace.record(&format!("grad.{name}"), gradients[name.as_str()])?;
     }

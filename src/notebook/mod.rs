@@ -80,7 +80,7 @@ impl Default for Options {
     }
 }
 
-/// What one model's cells came to.
+/// The results of one model's cells.
 #[derive(Clone, Debug)]
 pub struct Fitted {
     /// The run's folder.

@@ -21,7 +21,7 @@ pub struct Fact {
     pub name: String,
     /// The reference's and the candidate's; one for both where they are the same.
     pub values: Vec<String>,
-    /// Whether they differ in it, and what the runs come to may depend on it.
+    /// Whether the two differ in a way that may change the results.
     pub differs: bool,
 }
 
@@ -70,7 +70,7 @@ pub fn facts_of_both(runs: &[Run; 2]) -> Vec<Fact> {
     let of_environment =
         |name: &str| of("environment", name).map(|value| value.filter(|value| value != NONE));
     let programs = jsons.map(|json| (!json.is_empty()).then(|| program(json)));
-    // With the same options the notebook and one model alone come to other weights.
+    // With the same options the notebook and one model alone end with different weights.
     let is_other = is_of_reproduce(jsons[0]) != is_of_reproduce(jsons[1]);
     let mut facts = vec![
         fact("program", programs.map(|program| program.map(String::from)), "unknown", is_other),

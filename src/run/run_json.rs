@@ -69,7 +69,7 @@ pub struct RunJson {
     pub data_dir: Option<String>,
     /// Which data set it is, `MNIST` or `other`; none if an older version wrote this.
     pub data_set: Option<String>,
-    /// What it came to when it last ended by itself; none if it never did.
+    /// The results when it last ended by itself; none if it never did.
     pub outcome: Option<Outcome>,
 }
 

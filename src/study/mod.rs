@@ -1,7 +1,7 @@
-//! A study: the same training with many seeds, and what can be said of a model and not of luck.
+//! A study: the same training with many seeds, to tell the model from luck.
 //!
-//! Its folder holds `study.json` with the options that all runs share, a folder of every run under `runs/`, and what they
-//! came to in `study.csv`.
+//! Its folder holds `study.json` with the options that all runs share, a folder of every run under `runs/`, and their
+//! results in `study.csv`.
 //!
 //! ```
 //! use islp_mnist::study::{Summary, rows_in};

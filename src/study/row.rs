@@ -1,4 +1,4 @@
-//! What a run of a study came to, and all of them as `study.csv`.
+//! The results of a study's runs, and all of them as `study.csv`.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use crate::util::file;
 /// Ten million runs have less.
 const MAX_BYTES: u64 = 1 << 30;
 
-/// What one run came to.
+/// The results of one run.
 ///
 /// ```
 /// use islp_mnist::run::End;
@@ -30,7 +30,7 @@ pub struct Row {
     pub varied: Varied,
     /// The seed.
     pub seed: u64,
-    /// On the test images, from 0 to 1; none if it did not come to its end.
+    /// On the test images, from 0 to 1; none if it did not end.
     pub test_accuracy: Option<f64>,
     /// On the test images, in nats.
     pub test_loss: Option<f64>,
@@ -90,9 +90,6 @@ pub fn rows_in(folder: &Path) -> Result<Vec<Row>, Error> {
 }
 
 /// Sorts the rows by what was varied, model and seed; the bytes of `study.csv`.
-///
-/// # Errors
-/// None that is known of.
 pub fn to_csv(rows: &mut [Row]) -> Result<Vec<u8>, Error> {
     rows.sort_by_key(|row| (row.varied, row.model.name(), row.seed));
     let mut writer = csv::Writer::from_writer(vec![]);

@@ -136,7 +136,7 @@ impl Distribution {
         binomial_error(self.mean.value, IMAGES)
     }
 
-    /// How many seeds come to a lower test accuracy than the notebook prints.
+    /// The number of seeds whose test accuracy is below the notebook's.
     pub fn below_printed(&self) -> usize {
         // As f32, which the accuracies are.
         self.accuracies.iter().filter(|&&accuracy| (accuracy as f32) < printed(self.model) as f32).count()

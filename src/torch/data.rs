@@ -76,7 +76,7 @@ impl Subset {
 /// `torch.utils.data.random_split(dataset, lengths, generator)`: two parts of these many images, which together are all.
 ///
 /// # Errors
-/// As [`Subset::new`], or lengths that don't come to the number of images.
+/// As [`Subset::new`], or lengths that don't add up to the number of images.
 pub fn random_split(
     images: &Tensor,
     labels: &Tensor,

@@ -4,7 +4,7 @@ use tch::{Device, Kind, TchError, Tensor};
 
 use super::optim::ALPHA;
 
-/// So many steps v is taken to be as it was. It takes thousands to get from an ordinary number to a denormal one.
+/// Steps between checks for denormals. An ordinary number takes thousands of steps to become one.
 const LOOK_EVERY: u32 = 256;
 /// So many denormal numbers take as long as going by way of f64. A few there are from the start, of pixels that are hardly
 /// ever lit.

@@ -57,7 +57,7 @@ pub struct Step {
     pub step: usize,
     /// What of the state was otherwise than the step before had left it.
     pub before: Vec<Quantity>,
-    /// What came about in the step, and the state in which it left the training; nothing at the end of a training.
+    /// The step's quantities, then the state after it; empty at the end of a training.
     pub quantities: Vec<Quantity>,
     /// Of the parameters, see `Signs`; in base64.
     pub sketch: String,

@@ -1,4 +1,4 @@
-//! A study's folder: what all its runs share, whose turn each run is, and what it came to.
+//! A study's folder: the options that its runs share, who trains each run, and its results.
 
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use islp_mnist::study::{Key, RUNS, Row, STUDY_CSV, STUDY_JSON, Varied, rows_in, 
 use islp_mnist::util::file;
 use islp_mnist::util::json;
 
-/// What a run came to, in its folder.
+/// The row of a run, in its folder.
 const RESULT: &str = "result.json";
 /// Whoever trains a run has this file of its folder locked.
 const LOCK: &str = "lock";
@@ -69,13 +69,13 @@ impl Settings {
 /// The folder of a study.
 pub struct StudyFolder(PathBuf);
 
-/// What there is of a run.
+/// The state of a run.
 pub enum State {
-    /// It is done.
+    /// Done.
     Done,
-    /// Somebody else trains it.
+    /// Another process trains it.
     Taken,
-    /// It is ours as long as the file is open, here or in a process that has inherited it.
+    /// Ours while the file is open, here or in a process that inherited it.
     Free(File),
 }
 
@@ -93,7 +93,7 @@ impl StudyFolder {
         Ok(Self(path.to_owned()))
     }
 
-    /// The folder of a study that begins or goes on.
+    /// Creates or reopens a study's folder.
     ///
     /// # Errors
     /// A study of other options.
@@ -150,7 +150,7 @@ impl StudyFolder {
         self.0.join(key.folder())
     }
 
-    /// Whose turn a run is.
+    /// Locks a run, unless it is done or taken.
     ///
     /// # Errors
     /// A folder that can't be written to.
@@ -180,7 +180,7 @@ impl StudyFolder {
         }
     }
 
-    /// Puts on disk what a run came to.
+    /// Writes a run's row to disk.
     ///
     /// # Errors
     /// A disk that is full.
@@ -189,7 +189,7 @@ impl StudyFolder {
         Ok(file::write(&self.of(row.key()).join(RESULT), text.as_bytes())?)
     }
 
-    /// Writes study.csv of all that the runs came to so far; the rows.
+    /// Writes study.csv with the rows so far, and returns them.
     ///
     /// # Errors
     /// Files that can't be read, a study.csv that is something else, or a disk that is full.

@@ -96,7 +96,6 @@ pub struct StudyArgs {
     progress: ProgressOptions,
 }
 
-/// Runs the command.
 pub fn run(args: &StudyArgs) -> Result<u8> {
     let is_shown = args.progress.apply();
     if let Some(folder) = &args.collect {

@@ -23,9 +23,9 @@ use islp_mnist::study::{Key, Row, newest_version};
 use islp_mnist::util::file;
 use islp_mnist::util::text::hex;
 
-/// How often a process is asked whether it has ended.
+/// Interval between checks for ended processes.
 const POLL: Duration = Duration::from_millis(20);
-/// How often a run that somebody else trains is looked at.
+/// Interval between checks of runs that other processes train.
 const WAIT: Duration = Duration::from_millis(500);
 /// A model's weights have less than a hundredth of it.
 const MAX_WEIGHTS: u64 = 1 << 30;
@@ -65,7 +65,7 @@ impl Drop for Running {
 }
 
 impl Pool<'_> {
-    /// Trains what is not there yet, until all is there or a signal comes.
+    /// Trains all runs that are missing, until they are done or a signal arrives.
     ///
     /// # Errors
     /// A folder that can't be written to. What goes wrong with a run is its row.
@@ -99,7 +99,7 @@ impl Pool<'_> {
                     State::Done => progress.skip(),
                     State::Taken => taken.push_back(key),
                     State::Free(lock) => match self.trained(key) {
-                        // Whoever trained it did not come to write it down.
+                        // Whoever trained it died before writing the row.
                         Some(row) => {
                             self.finish(&row)?;
                             progress.end(&row);
@@ -120,7 +120,7 @@ impl Pool<'_> {
         }
     }
 
-    /// Starts a run, or goes on with it.
+    /// Starts or resumes a run.
     fn start(&self, key: Key, lock: File) -> Result<Running> {
         let folder = self.folder.of(key);
         let log_path = folder.join(LOG);
@@ -148,7 +148,7 @@ impl Pool<'_> {
         Ok(Running { key, child: command.spawn().context("cannot start a run")?, _lock: lock })
     }
 
-    /// Puts on disk what a run came to, and only then removes what it would go on from.
+    /// Writes a run's row to disk, then removes the checkpoints it would resume from.
     fn finish(&self, row: &Row) -> Result<()> {
         self.folder.write_result(row)?;
         if !row.is_failed()
@@ -159,14 +159,14 @@ impl Pool<'_> {
         Ok(())
     }
 
-    /// What a run came to, if it came to its end.
+    /// The row of a run that ended.
     fn trained(&self, key: Key) -> Option<Row> {
         let version = newest_version(&self.folder.of(key))?;
         let outcome = RunJson::read(&version).ok()?.outcome?;
         self.row(key, &version, &outcome).ok()
     }
 
-    /// What a run came to whose process has ended.
+    /// The row of a run whose process has ended.
     fn result(&self, key: Key, ended: &str) -> Row {
         self.trained(key).unwrap_or_else(|| {
             let log = self.folder.of(key).join(LOG);

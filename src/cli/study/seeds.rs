@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-/// So many runs a machine won't do in years.
+/// More runs than a machine trains in years.
 const MAX_SEEDS: u64 = 1_000_000;
 
 /// What `--seeds` says, as text `0..99` or `1,2,5..9`.
