@@ -14,26 +14,12 @@ use super::metric::{Metric, Set};
 use super::names::{ROOM, Source, can_show, names, shortened};
 use super::page::{self, FINE, Page};
 use super::series::{self, CsvError, Points};
+use super::style::{MAX_RUNS, TAB10};
 use super::{Error, Name};
 use crate::util::file;
 
 /// Of training and validation.
 const MARKERS: [Marker; 2] = [Marker::Dot, Marker::Plus];
-
-/// The most runs a figure holds: as many as matplotlib has colors, `tab10`.
-pub(super) const MAX_RUNS: usize = 10;
-pub(super) const TAB10: [RGBColor; MAX_RUNS] = [
-    RGBColor(31, 119, 180),
-    RGBColor(255, 127, 14),
-    RGBColor(44, 160, 44),
-    RGBColor(214, 39, 40),
-    RGBColor(148, 103, 189),
-    RGBColor(140, 86, 75),
-    RGBColor(227, 119, 194),
-    RGBColor(127, 127, 127),
-    RGBColor(188, 189, 34),
-    RGBColor(23, 190, 207),
-];
 
 /// The most lines of a legend that names run and set in each; twice as many would cover the axes from top to bottom.
 const MAX_LINES: usize = 10;

@@ -3,12 +3,12 @@
 use plotters::prelude::*;
 
 use super::Error;
-use super::accuracy::TAB10;
 use super::axes::{SIZE, axes};
 use super::axis::Axis;
 use super::legend::{Line, legend};
 use super::lines::draw_path;
 use super::page::{self, FINE, Page};
+use super::style::TAB10;
 
 /// How much of its color a band has.
 const TINT: f64 = 0.25;

@@ -3,10 +3,10 @@
 use plotters::prelude::*;
 
 use super::Error;
-use super::accuracy::TAB10;
 use super::axes::{SIZE, axes};
 use super::axis::Axis;
 use super::page::{self, Page};
+use super::style::TAB10;
 
 /// Half the height of a bar, of the room that it has.
 const HALF: f64 = 0.3;

@@ -5,12 +5,12 @@ use std::collections::HashSet;
 use plotters::prelude::*;
 
 use super::Error;
-use super::accuracy::TAB10;
 use super::axes::{Chart, SIZE, axes};
 use super::axis::Axis;
 use super::legend::{Line, Mark, Marker, legend};
 use super::page::{self, FINE, Page};
 use super::series::Points;
+use super::style::TAB10;
 
 /// Pixels of the axes' width that a mark needs not to touch the next.
 const ROOM: usize = 8;

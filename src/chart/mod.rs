@@ -16,13 +16,13 @@ mod names;
 mod page;
 mod series;
 mod stack;
+mod style;
 
 use std::fmt::Display;
 use std::path::PathBuf;
 
 use plotters::drawing::DrawingAreaErrorKind;
 
-use accuracy::MAX_RUNS;
 pub use accuracy::{Figure, accuracy, share_limits};
 pub use band::Bands;
 pub use bars::Bars;
@@ -31,6 +31,7 @@ pub use metric::{Metric, MetricError, Set, valid_points};
 pub use names::{Name, Source};
 pub use series::CsvError;
 pub use stack::Stack;
+use style::MAX_RUNS;
 
 use crate::util::file;
 

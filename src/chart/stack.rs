@@ -3,12 +3,12 @@
 use plotters::prelude::*;
 
 use super::Error;
-use super::accuracy::TAB10;
 use super::axes::{SIZE, axes};
 use super::axis::Axis;
 use super::legend::{Line, Mark, Marker, legend};
 use super::lines::draw_path;
 use super::page::{self, FINE, Page};
+use super::style::TAB10;
 
 /// How many stacks there are at most.
 const STACKS: f64 = 48.0;

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use anyhow::{Error, Result};
 use clap::Args;
 
-use super::hints::{self, explain};
-use super::{UsageError, print, say};
+use super::hints::{self, UsageError, explain};
+use super::output::{print, say};
 use islp_mnist::compare::{Options, Tolerance, Verdict, compare};
 use islp_mnist::notebook::weights;
 

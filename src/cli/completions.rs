@@ -4,7 +4,8 @@ use anyhow::Result;
 use clap::{Args, CommandFactory};
 use clap_complete::{Shell, generate};
 
-use super::{Cli, print};
+use super::Cli;
+use super::output::print;
 
 /// Print the completions for a shell.
 ///

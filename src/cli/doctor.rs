@@ -8,7 +8,8 @@ use clap::Args;
 use tch::{Cuda, Device};
 
 use super::hints::{REFETCH_LIBTORCH, explain};
-use super::{DataDir, print};
+use super::output::print;
+use super::setup::DataDir;
 use islp_mnist::run::{DeviceOption, resolve};
 use islp_mnist::torch;
 use islp_mnist::torch::CudaGenerator;

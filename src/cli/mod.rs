@@ -13,6 +13,7 @@ mod predict;
 mod progress;
 mod report;
 mod reproduce;
+mod setup;
 mod study;
 mod summary;
 mod test;
@@ -24,19 +25,13 @@ use std::any::Any;
 use std::cell::RefCell;
 use std::io::{Write, stdout};
 use std::panic::{self, PanicHookInfo};
-use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use clap::{Args, Parser, Subcommand};
-use tch::Device;
+use clap::{Parser, Subcommand};
 
 use crate::cli::interrupt::survive_file_size_limit;
-use hints::UsageError;
 use islp_mnist::internals::panic_message;
-use islp_mnist::run::{self, DeviceOption};
-use islp_mnist::torch::Generator;
-use islp_mnist::torch::libtorch;
-use output::{print, print_path, say, say_error};
+use output::say_error;
 
 /// The MNIST notebook of ISLP in Rust: the same seed gives the same bits as Python.
 #[derive(Debug, Parser)]
@@ -132,54 +127,6 @@ impl Cli {
             Command::Completions(args) => completions::run(&args),
         }
     }
-}
-
-/// Where the data are.
-#[derive(Args, Debug)]
-struct DataDir {
-    /// Folder with MNIST's four files, with or without .gz: in MNIST/raw/ (as torchvision lays them out), in raw/ or in
-    /// the folder itself
-    /// [default: data, or the folder that a resumed run used]
-    #[arg(long, value_name = "DIR", env = "ISLP_MNIST_DATA_DIR")]
-    data_dir: Option<PathBuf>,
-}
-
-impl DataDir {
-    /// The folder asked for, or else the run's, or `data`.
-    fn or(&self, of_run: Option<PathBuf>) -> PathBuf {
-        self.data_dir.clone().or(of_run).unwrap_or_else(|| "data".into())
-    }
-}
-
-/// Settles device and number of threads, before anything else asks libtorch for something.
-fn set_up(option: DeviceOption, threads: Option<i32>) -> Result<Device> {
-    let (device, missing) = run::resolve(option)
-        .map_err(|error| anyhow::Error::new(error).context(format!("--device {option}")))?;
-    if let Some(missing) = missing {
-        let missing = hints::explain(&missing.into());
-        say(&format!("note: training on the CPU although there is an NVIDIA driver: {missing}"));
-    }
-    if let Some(threads) = threads {
-        tch::set_num_threads(threads);
-    }
-    Ok(device)
-}
-
-/// Warns if libtorch draws otherwise than [`Generator`].
-fn check_generator() -> Result<()> {
-    if !Generator::agrees_with_libtorch()? {
-        let torch = libtorch::EXPECTED_VERSION;
-        say(&format!(
-            "warning: this libtorch does not draw the random numbers of Python's torch {torch}; the results will differ from \
-             Python's"
-        ));
-    }
-    Ok(())
-}
-
-/// Whether a file's name ends so, in capitals or not.
-fn has_ending(path: &Path, ending: &str) -> bool {
-    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(ending))
 }
 
 #[cfg(test)]

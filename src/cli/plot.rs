@@ -9,10 +9,11 @@ use anyhow::{Context, Result, ensure};
 use clap::builder::{PathBufValueParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 
-use super::{UsageError, has_ending, print_path};
+use super::hints::UsageError;
+use super::output::print_path;
 use islp_mnist::chart::{self, Figure, Metric, Name, Set, Source};
 use islp_mnist::util::file;
-use islp_mnist::util::path::shown_path;
+use islp_mnist::util::path::{has_ending, shown_path};
 
 const METRICS_CSV: &str = "metrics.csv";
 

@@ -8,8 +8,10 @@ use clap::{ArgGroup, Args};
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
 
-use super::hints::explain;
-use super::{DataDir, UsageError, data_set, print, say_error, set_up};
+use super::data_set;
+use super::hints::{UsageError, explain};
+use super::output::{print, say_error};
+use super::setup::{DataDir, set_up};
 use islp_mnist::digit::{self, Digit, Figure};
 use islp_mnist::islp::SimpleModule;
 use islp_mnist::notebook::weights;

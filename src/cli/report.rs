@@ -6,11 +6,14 @@ use anyhow::Result;
 use clap::Args;
 use clap::builder::{PathBufValueParser, TypedValueParser};
 
-use super::{DataDir, data_set, has_ending, print_path, set_up};
+use super::data_set;
+use super::output::print_path;
+use super::setup::{DataDir, set_up};
 use islp_mnist::report;
 use islp_mnist::run::DeviceOption;
 use islp_mnist::torchvision;
 use islp_mnist::util::file;
+use islp_mnist::util::path::has_ending;
 
 /// Make a page of a run, or of two side by side: one HTML file that needs nothing else.
 ///

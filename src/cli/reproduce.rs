@@ -7,9 +7,10 @@ use anyhow::Result;
 use clap::Args;
 use log::info;
 
+use super::data_set;
 use super::hints::explain;
 use super::output::{print_line, say};
-use super::{DataDir, check_generator, data_set, set_up};
+use super::setup::{DataDir, check_generator, set_up};
 use crate::cli::options::RunArgs;
 use crate::cli::progress::ProgressOptions;
 use crate::cli::trace_options::TraceOptions;

@@ -5,7 +5,8 @@ use clap::Args;
 use tch::Device;
 use tch::nn::VarStore;
 
-use super::{UsageError, print};
+use super::hints::UsageError;
+use super::output::print;
 use crate::cli::options::model;
 use islp_mnist::notebook::models::Model;
 use islp_mnist::run::AT_LEAST_ONE;

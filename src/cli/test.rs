@@ -6,7 +6,9 @@ use anyhow::{Result, ensure};
 use clap::Args;
 use serde_json::json;
 
-use super::{DataDir, data_set, print, set_up};
+use super::data_set;
+use super::output::print;
+use super::setup::{DataDir, set_up};
 use islp_mnist::islp::Metrics;
 use islp_mnist::lightning::evaluate_test;
 use islp_mnist::lightning::{terminal_width, test_list, test_table};

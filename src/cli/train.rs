@@ -10,8 +10,10 @@ use log::info;
 use tch::nn::VarStore;
 use tch::vision::dataset::Dataset;
 
-use super::hints::{self, explain};
-use super::{DataDir, UsageError, check_generator, data_set, print_path, say, set_up};
+use super::data_set;
+use super::hints::{self, UsageError, explain};
+use super::output::{print_path, say};
+use super::setup::{DataDir, check_generator, set_up};
 use crate::cli::interrupt::Interrupt;
 use crate::cli::options::{ModelArgs, flag};
 use crate::cli::progress::ProgressOptions;

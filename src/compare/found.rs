@@ -7,10 +7,10 @@ use serde::Serialize;
 
 use super::files::Kind;
 use super::metrics::MetricsDifference;
-use super::report::Verdict;
 use super::tensors::{TensorDifference, TensorReport};
 use super::text::{Close, TextDifference};
 use super::trace::TraceReport;
+use super::verdict::Verdict;
 use super::{Error, Options, count, differ, metrics, tensors, text};
 use crate::util::file;
 use crate::util::text::shown;

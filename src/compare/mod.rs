@@ -36,20 +36,21 @@ mod options;
 mod report;
 mod tensors;
 mod text;
-mod tolerance;
 mod trace;
+mod verdict;
 mod weights;
 
 use std::path::Path;
 
+pub use differences::Tolerance;
 pub use error::Error;
 use files::{Kind, is_folder};
 use folders::compare_folders;
 pub(crate) use found::{FileReport, Found};
 pub(crate) use options::{GIT_COMMIT, OWN_VERSIONS};
-pub use report::{Report, Verdict};
-pub use tolerance::Tolerance;
+pub use report::Report;
 pub(crate) use trace::Growth;
+pub use verdict::Verdict;
 
 use crate::util::text::count;
 

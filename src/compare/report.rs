@@ -7,21 +7,8 @@ use serde::Serialize;
 use super::found::{FileReport, Found};
 use super::options::OptionDifference;
 use super::tensors::TensorReport;
+use super::verdict::Verdict;
 use super::{Options, Tolerance, count, numbers_differ};
-
-/// What a comparison says, from good to bad.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Verdict {
-    /// Bit for bit.
-    Identical,
-    /// Not bit for bit, but within the tolerance that was asked for.
-    Close,
-    /// In one place at least.
-    Different,
-    /// Something could not be read.
-    Incomparable,
-}
 
 /// What was found, by file; its `Display` is the text that the command prints.
 #[derive(Debug)]

@@ -5,6 +5,7 @@
 //! `templates/`; what comes from a run goes through them and is escaped there.
 
 mod facts;
+mod format;
 mod pair;
 mod parting;
 mod pictures;

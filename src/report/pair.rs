@@ -9,10 +9,11 @@ use tch::vision::dataset::Dataset;
 
 use super::Error;
 use super::facts::{Fact, facts_of_both};
+use super::format::{Chart, percent, thousands};
 use super::parting::{Parting, partings};
 use super::pictures::{self, Picture};
 use super::run::{Run, find};
-use super::section::{Chart, figures, percent, thousands};
+use super::section::figures;
 use super::statistics::mcnemar;
 use super::texts::{Texts, texts};
 use crate::chart::{Figure, share_limits};

@@ -4,8 +4,8 @@
 use tch::Kind;
 
 use super::Error;
+use super::format::{CHART, Chart};
 use super::run::Run;
-use super::section::{CHART, Chart};
 use crate::chart::Lines;
 use crate::compare::{FileReport, Found, Growth, Report, Verdict};
 

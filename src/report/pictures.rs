@@ -6,8 +6,8 @@ use tch::vision::dataset::Dataset;
 use tch::{Device, Kind, TchError, Tensor};
 
 use super::Error;
+use super::format::percent;
 use super::predictions::Predictions;
-use super::section::percent;
 use crate::islp;
 use crate::islp::module::SimpleModule;
 use crate::torchvision::SIDE;

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::Error;
 use super::facts::{Fields, fields};
-use super::section::{CHART, Chart, thousands};
+use super::format::{CHART, Chart, thousands};
 use crate::run::End;
 use crate::study::{
     ACCURACY, Difference, Distribution, Interval, Row, STUDY_JSON, Summary, Varied, newest_version, pictures,

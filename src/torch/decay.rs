@@ -1,44 +1,46 @@
-//! α·v of RMSprop, at the same speed whatever v has become.
+//! v ← α·v of RMSprop, as fast for denormal numbers as for others.
 
 use tch::{Device, Kind, TchError, Tensor};
 
-use super::optim::ALPHA;
-
 /// Steps between checks for denormals. An ordinary number takes thousands of steps to become one.
-const LOOK_EVERY: u32 = 256;
-/// So many denormal numbers take as long as going by way of f64. A few there are from the start, of pixels that are hardly
-/// ever lit.
-const MANY: i64 = 2000;
+const CHECK_EVERY: u32 = 256;
+/// With more denormals than this the detour through f64 is faster. Pixels that are hardly ever lit have a few from the start.
+const MAX_DENORMALS: i64 = 2000;
 
 /// Multiplies v by α in place.
 ///
-/// Of a unit that never fires any more v becomes a denormal number after some 30 epochs, with which a product takes many
-/// times as long, and it stays one: of 49 times the least and below, 0.99 rounds to the same. Once v has many of them the
-/// product goes by way of f64. That holds it exactly, so it is rounded once there too.
-#[derive(Debug, Default)]
+/// Once a unit stops firing, its v decays to a denormal within some 30 epochs. Products with denormals take many times as
+/// long, and v stays one: from 49 times the smallest denormal down, 0.99 times the value rounds to the value itself. Once v
+/// has many of them, the product is computed in f64, which is exact there, so the result is rounded once, as in f32.
+#[derive(Debug)]
 pub struct Decay {
+    alpha: f64,
     steps: u32,
-    /// v in f64, if it has many denormal numbers.
+    /// v in f64, if it has many denormals.
     wide: Option<Tensor>,
 }
 
 impl Decay {
+    pub fn new(alpha: f64) -> Self {
+        Self { alpha, steps: 0, wide: None }
+    }
+
     pub fn apply(&mut self, v: &mut Tensor) -> Result<(), TchError> {
-        self.steps = (self.steps + 1) % LOOK_EVERY;
+        self.steps = (self.steps + 1) % CHECK_EVERY;
         if self.steps == 0 && v.device() == Device::Cpu {
-            self.wide = if denormals(v)? > MANY { Some(v.f_to_kind(Kind::Double)?) } else { None };
+            self.wide = if denormals(v)? > MAX_DENORMALS { Some(v.f_to_kind(Kind::Double)?) } else { None };
         }
         match &mut self.wide {
             Some(wide) => {
                 wide.f_copy_(v)?;
-                v.f_copy_(&wide.f_mul_scalar_(f64::from(ALPHA as f32))?)
+                v.f_copy_(&wide.f_mul_scalar_(f64::from(self.alpha as f32))?)
             }
-            None => v.f_mul_scalar_(ALPHA).map(drop),
+            None => v.f_mul_scalar_(self.alpha).map(drop),
         }
     }
 }
 
-/// How many numbers there are between 0 and the least normal one.
+/// Counts the numbers between 0 and the smallest normal one.
 fn denormals(v: &Tensor) -> Result<i64, TchError> {
     let denormal = v.f_lt(f64::from(f32::MIN_POSITIVE))?.f_logical_and(&v.f_gt(0.0)?)?;
     i64::try_from(denormal.f_sum(Kind::Int64)?)
@@ -48,7 +50,9 @@ fn denormals(v: &Tensor) -> Result<i64, TchError> {
 mod tests {
     use tch::{Device, Kind, Tensor};
 
-    use super::{ALPHA, Decay, LOOK_EVERY, MANY, denormals};
+    use super::{CHECK_EVERY, Decay, MAX_DENORMALS, denormals};
+
+    const ALPHA: f64 = 0.99;
 
     /// As what they are, since NaN is not equal to itself.
     fn bits(v: &Tensor) -> Vec<i32> {
@@ -74,7 +78,7 @@ mod tests {
     #[test]
     fn by_way_of_f64_every_product_is_libtorchs() {
         let mut v = values();
-        let mut decay = Decay { steps: LOOK_EVERY - 1, wide: None };
+        let mut decay = Decay { steps: CHECK_EVERY - 1, ..Decay::new(ALPHA) };
         for _ in 0..3 {
             let expected = bits(&(&v * ALPHA));
             decay.apply(&mut v).unwrap();
@@ -84,15 +88,15 @@ mod tests {
     }
 
     #[test]
-    fn that_there_are_many_denormal_numbers_is_noticed_after_a_while_and_that_there_are_none_any_more() {
+    fn many_denormals_are_noticed_after_a_while_and_so_is_that_they_are_gone() {
         let (mut v, mut decay) =
-            (Tensor::full([MANY + 1], 1e-39, (Kind::Float, Device::Cpu)), Decay::default());
-        apply(&mut decay, &mut v, LOOK_EVERY - 1);
+            (Tensor::full([MAX_DENORMALS + 1], 1e-39, (Kind::Float, Device::Cpu)), Decay::new(ALPHA));
+        apply(&mut decay, &mut v, CHECK_EVERY - 1);
         assert!(decay.wide.is_none());
         apply(&mut decay, &mut v, 1);
         assert!(decay.wide.is_some());
         let _ = v.get(0).fill_(1.0);
-        apply(&mut decay, &mut v, LOOK_EVERY);
+        apply(&mut decay, &mut v, CHECK_EVERY);
         assert!(decay.wide.is_none());
     }
 

@@ -14,7 +14,7 @@ use tch::{Device, Kind, TchError, Tensor, no_grad};
 use super::decay::Decay;
 use crate::torch::Error;
 
-pub(super) const ALPHA: f64 = 0.99;
+const ALPHA: f64 = 0.99;
 const EPS: f64 = 1e-8;
 /// MKL's square root has a slow path, on some processors ten times as slow, for denormal numbers and for 0, which v is
 /// wherever a pixel is always black. What is below this has a root below 1e-18, and that plus ε rounds to ε in f32,
@@ -90,7 +90,7 @@ impl RmsProp {
         }
         let weight = Tensor::from((1.0 - ALPHA) as f32).f_to_device(device)?;
         let minus_lr = Tensor::from(-lr as f32).f_to_device(device)?;
-        Ok(Self { lr, parameters, square_avg, decay: Decay::default(), grad, avg, weight, minus_lr })
+        Ok(Self { lr, parameters, square_avg, decay: Decay::new(ALPHA), grad, avg, weight, minus_lr })
     }
 
     /// The learning rate.

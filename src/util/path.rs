@@ -89,6 +89,11 @@ fn spelt_byte(byte: u8) -> String {
     format!("\\x{byte:02x}")
 }
 
+/// Whether a file's name has this extension, in capitals or not.
+pub fn has_ending(path: &Path, ending: &str) -> bool {
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(ending))
+}
+
 #[cfg(test)]
 mod tests {
     use std::ffi::OsStr;

@@ -14,7 +14,10 @@ use clap::Args;
 use log::info;
 use tch::Device;
 
-use super::{DataDir, UsageError, check_generator, data_set, print, say, set_up};
+use super::data_set;
+use super::hints::UsageError;
+use super::output::{print, say};
+use super::setup::{DataDir, check_generator, set_up};
 use crate::cli::interrupt::Interrupt;
 use crate::cli::options::RunArgs;
 use crate::cli::options::model;

@@ -5,7 +5,7 @@ use std::fmt;
 use super::parting::{Numbers, Parting, What};
 use super::{Place, Side, Surplus, TraceReport};
 use crate::compare::count;
-use crate::compare::report::Verdict;
+use crate::compare::verdict::Verdict;
 
 impl fmt::Display for TraceReport {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {

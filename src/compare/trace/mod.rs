@@ -11,7 +11,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::Error;
-use super::report::Verdict;
+use super::verdict::Verdict;
 use crate::trace::{Reader, Step};
 use crate::util::text::shown;
 use growth::Curve;
