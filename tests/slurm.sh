@@ -151,8 +151,8 @@ grep -q '^interrupted; ' "$folder/asked" || {
 }
 scontrol update jobid="${job}_0" StartTime=now
 wait_for "the end of the task" is_over
-[[ -e $first/result.json && $(find "$first" -name run.json | wc -l) == 1 ]] || {
-  say "the requeued task did not go on with its run"
+[[ -e $first/result.json && $(find "$first" -path '*/version_*/run.json' | wc -l) == 1 ]] || {
+  say "the requeued task did not resume its run"
   exit 1
 }
-say "it went on with its run"
+say "it resumed its run"
