@@ -111,7 +111,11 @@ is_requeued() { [[ $(squeue --noheader --array --jobs="${job}_1" --format=%T) ==
 wait_for "the requeued task" is_requeued
 say "the second task was requeued"
 scontrol update jobid="${job}_1" StartTime=now
-is_over() { [[ ! $(squeue --noheader --jobs="$job" 2>/dev/null) ]]; }
+# A squeue that gets no answer prints nothing either.
+is_over() {
+  local left
+  left=$(squeue --noheader --jobs="$job" 2>/dev/null) && [[ ! $left ]]
+}
 wait_for "the end of the tasks" is_over
 "$program" study --collect "$folder/slurm"
 
@@ -152,7 +156,9 @@ grep -q '^interrupted; ' "$folder/asked" || {
 scontrol update jobid="${job}_0" StartTime=now
 wait_for "the end of the task" is_over
 [[ -e $first/result.json && $(find "$first" -path '*/version_*/run.json' | wc -l) == 1 ]] || {
-  say "the requeued task did not resume its run"
+  say "the requeued task did not resume its run:"
+  cat "$folder/asked" >&2
+  find "$first" >&2
   exit 1
 }
 say "it resumed its run"
