@@ -141,7 +141,7 @@ fn gpus_that_are_hidden_on_purpose_are_not_looked_for() {
         command.env("LD_LIBRARY_PATH", driver.path()).env("CUDA_VISIBLE_DEVICES", "");
         found(&report(&mut command, code), "CUDA").to_string()
     };
-    let reason = "CUDA_VISIBLE_DEVICES hides every GPU; unset it, or take --device cpu";
+    let reason = "CUDA_VISIBLE_DEVICES hides every GPU; unset it, or use --device cpu";
     assert_eq!(hidden("", 0), format!("not used: {reason}"));
     assert_eq!(hidden("--device cuda", 1), format!("PROBLEM: {reason}"));
 }

@@ -155,7 +155,7 @@ fn stop_and_resume(lab: &Lab, whole: &str, name: &str, until: &str) {
     wait_for(&version_dir.join(until));
     signal(&child, name);
     let last = last_words(child, exit_code);
-    assert!(last.contains(&format!("islp-mnist train --resume {run} ")), "{last}");
+    assert!(last.ends_with(&format!("resume with islp-mnist train --resume {run}")), "{last}");
     // The epochs that were finished are saved, also those in which no checkpoint was due.
     let outcome = &lab.run_json(&run)["outcome"];
     assert_eq!(outcome["end"], "interrupted");
@@ -228,8 +228,8 @@ fn failing(lab: &Lab, name: &str, harm: impl FnOnce(&Child, &Path)) -> String {
 fn assert_loses_nothing(lab: &Lab, name: &str, error: &str) {
     let run = format!("output/{name}/version_0");
     assert!(error.starts_with(&format!("error: cannot write {run}/")), "{error}");
-    assert!(error.contains(&format!("islp-mnist train --resume {run} ")), "{error}");
-    let last = error.split([' ', ',']).rfind(|word| word.contains("/epoch=")).expect(error);
+    assert!(error.ends_with(&format!("resume with islp-mnist train --resume {run}")), "{error}");
+    let last = error.split([' ', ';']).rfind(|word| word.contains("/epoch=")).expect(error);
     assert!(lab.path().join(last).is_file(), "{last} is not there");
     assert_no_temporaries(&lab.path().join(&run));
     let done: usize = last.split_once("epoch=").unwrap().1.split_once('-').unwrap().0.parse().unwrap();

@@ -359,12 +359,12 @@ fn the_numbers_of_the_readme_are_those_of_the_tracked_study_and_pages() {
     let said = |model: &Distribution| format!("{:.4} ± {:.4}", model.mean.value, model.standard_deviation);
     let range = |model: &Distribution| {
         let [low, high] = model.range();
-        format!("between {low:.4} and {high:.4}")
+        format!("from {low:.4} to {high:.4}")
     };
     let below = (mlp.below_printed(), mlr.below_printed());
     for part in [
-        format!("Of 100 seeds {} come to less with the MLP ({})", below.0, said(mlp)),
-        format!("{} with logistic regression ({})", below.1, said(mlr)),
+        format!("Of 100 seeds, {} give less with the MLP ({})", below.0, said(mlp)),
+        format!("and {} with logistic regression ({})", below.1, said(mlr)),
         range(mlp),
         range(mlr),
     ] {
@@ -385,7 +385,7 @@ fn the_numbers_of_the_readme_are_those_of_the_tracked_study_and_pages() {
     let parity = accuracies("output/parity.html", " test_accuracy ");
     let [mlp, again, mlr, mlr_again] = &parity[..] else { panic!("four tables expected: {parity:?}") };
     assert_eq!((mlp, mlr), (again, mlr_again));
-    assert!(readme.contains(&format!("both come to {} and {}", &mlp[..6], &mlr[..6])), "{parity:?}");
+    assert!(readme.contains(&format!("both sides reach {} and {}", &mlp[..6], &mlr[..6])), "{parity:?}");
 }
 
 #[test]
