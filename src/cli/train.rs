@@ -100,7 +100,8 @@ pub fn run(args: &TrainArgs) -> Result<u8> {
     let logger = open_logger(args, &options, start.resumed())?;
     let log_dir = logger.log_dir().to_path_buf();
     let _folder = RemovedIfEmpty(log_dir.clone());
-    let _lock = if start.resumed().is_none() { Some(locked(Lock::of(&log_dir)?, &log_dir)) } else { None };
+    let lock = if start.resumed().is_none() { Some(Lock::of(&log_dir)?) } else { None };
+    lock.iter().for_each(|lock| warn_without_lock(lock, &log_dir));
     let interrupt = Interrupt::catch().context("cannot catch signals")?;
     let mut trainer = build_trainer(args, &options, logger, &generator);
     trainer.trace = trace;
@@ -119,8 +120,8 @@ pub fn run(args: &TrainArgs) -> Result<u8> {
 /// Where the run starts, as --resume and --from say.
 fn start(args: &TrainArgs) -> Result<Start> {
     if let Some(log_dir) = &args.resume {
-        let mut earlier = Earlier::read(log_dir)?;
-        earlier.lock = locked(earlier.lock, log_dir);
+        let earlier = Earlier::read(log_dir)?;
+        warn_without_lock(&earlier.lock, log_dir);
         return Ok(Start::Resume(Box::new(earlier)));
     }
     let Some(path) = &args.from else { return Ok(Start::New) };
@@ -146,14 +147,13 @@ fn by_flag(error: run::Error) -> anyhow::Error {
 }
 
 /// Warns where nothing keeps a second process from the run.
-fn locked(lock: Lock, log_dir: &Path) -> Lock {
-    if let Lock::Unavailable(error) = &lock {
+fn warn_without_lock(lock: &Lock, log_dir: &Path) {
+    if let Lock::Unavailable(error) = lock {
         say(&format!(
             "warning: {}: cannot be locked here ({error}), so do not start a second process on this run",
             log_dir.display()
         ));
     }
-    lock
 }
 
 /// Removes the run's folder if the run fails to start and leaves it empty.

@@ -144,7 +144,7 @@ pub fn run(args: &StudyArgs) -> Result<u8> {
         interrupt: &interrupt,
         is_shown,
     };
-    data_set::say_if_other(&data_dir)?;
+    data_set::note(&data_dir, &run.data)?.iter().for_each(|note| info!("{note}"));
     pool.run(&keys)?;
     if let Some(exit_code) = interrupt.exit_code() {
         let _ = folder.write_csv();

@@ -37,7 +37,7 @@ const LOG: &str = "log.txt";
 pub struct Pool<'a> {
     pub folder: &'a StudyFolder,
     pub settings: &'a Settings,
-    /// One of the runs, whose options are another's.
+    /// Data, environment and start that the runs share; each has its own options.
     pub run: &'a Run,
     pub data_dir: &'a Path,
     pub mnist: &'a Dataset,
