@@ -12,7 +12,7 @@ use super::run::Run;
 use super::statistics::wilson;
 use crate::chart::{Figure, Lines, Metric};
 use crate::islp::module::SimpleModule;
-use crate::lightning::repr::repr;
+use crate::lightning::repr;
 
 /// How many mistakes a page shows.
 const MAX_MISTAKES: usize = 25;
