@@ -213,7 +213,7 @@ struct Metadata {
     islp_mnist: String,
     /// A [`TrainerState`], as written: the checksum covers its text, and Python formats numbers differently.
     progress: Box<RawValue>,
-    /// As written, too.
+    /// JSON as written, for the same reason.
     #[serde(alias = "run")]
     hyper_parameters: Box<RawValue>,
     /// The [`digest`] of the rest of the file.

@@ -1,6 +1,5 @@
 //! The progress of a run: a bar on stderr if that is a terminal, otherwise a line of the log for each epoch.
 
-use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressFinish, ProgressStyle};
@@ -19,8 +18,8 @@ pub struct ProgressBar {
     start: Instant,
     /// The first epoch.
     from: usize,
-    train_loss: Cell<Option<f32>>,
-    valid_accuracy: Cell<Option<f32>>,
+    train_loss: Option<f32>,
+    valid_accuracy: Option<f32>,
 }
 
 impl ProgressBar {
@@ -44,8 +43,8 @@ impl ProgressBar {
         let template = "{prefix} {wide_bar} step {pos}/{len}, {msg}{eta} left";
         bar.set_style(ProgressStyle::with_template(template).expect("the template is well-formed"));
         bar.set_position(steps(from));
-        let (train_loss, valid_accuracy) = Default::default();
-        Self { bar, max_epochs, deadline, start: Instant::now(), from, train_loss, valid_accuracy }
+        let start = Instant::now();
+        Self { bar, max_epochs, deadline, start, from, train_loss: None, valid_accuracy: None }
     }
 
     /// Counts a training step.
@@ -54,18 +53,18 @@ impl ProgressBar {
             return;
         }
         self.bar.set_prefix(format!("epoch {}/{}", epoch + 1, self.max_epochs));
-        self.bar.set_message(message(self.train_loss.get(), self.valid_accuracy.get()));
+        self.bar.set_message(message(self.train_loss, self.valid_accuracy));
         self.bar.inc(1);
     }
 
     /// Sets the training loss to show. It is not read at every step, because that would stall a GPU.
-    pub fn train_loss(&self, loss: f32) {
-        self.train_loss.set(Some(loss));
+    pub fn train_loss(&mut self, loss: f32) {
+        self.train_loss = Some(loss);
     }
 
     /// Shows the metrics of the last of `epochs` finished epochs.
-    pub fn epoch_end(&self, epochs: usize, train: Metrics, valid: Metrics) {
-        self.valid_accuracy.set(Some(valid.accuracy));
+    pub fn epoch_end(&mut self, epochs: usize, train: Metrics, valid: Metrics) {
+        self.valid_accuracy = Some(valid.accuracy);
         if self.bar.is_hidden() {
             let left = time_left(self.start.elapsed(), epochs - self.from, self.max_epochs - epochs);
             let left = match self.deadline {

@@ -207,9 +207,9 @@ pub enum Ended {
     ShouldStop,
 }
 
-/// What observes one `fit`, besides the trainer's trace and checkpoints.
+/// The observers that live for one `fit`; the trace and the checkpoints are the trainer's.
 struct Observers {
-    /// Those of the current epoch.
+    /// The metrics of the current epoch.
     metrics: EpochMetrics,
     losses: Losses,
     bar: ProgressBar,

@@ -101,8 +101,8 @@ impl Trace {
         self.fits += 1;
     }
 
-    /// Starts a step; it and the epoch count from 0. Records what has changed in the state since the last step: all of it
-    /// at the first step of a training, later what something other than a step has changed.
+    /// Starts a step; epoch and step count from 0. Records what has changed in the state since the last step ended: at
+    /// the first step of a training everything, later what something other than a step has changed.
     ///
     /// # Errors
     /// Fails if memory is short.
