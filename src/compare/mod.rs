@@ -25,34 +25,30 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod differences;
-mod element;
-mod error;
-mod files;
 mod folders;
-mod found;
 mod metrics;
+mod numbers;
 mod options;
 mod report;
+mod step;
 mod tensors;
 mod text;
 mod trace;
 mod verdict;
-mod weights;
 
+use std::fs;
 use std::path::Path;
 
-pub use differences::Tolerance;
-pub use error::Error;
-use files::{Kind, is_folder};
-use folders::compare_folders;
-pub(crate) use found::{FileReport, Found};
+pub use numbers::Tolerance;
 pub(crate) use options::{GIT_COMMIT, OWN_VERSIONS};
 pub use report::Report;
+pub(crate) use report::{FileReport, Found};
 pub(crate) use trace::Growth;
-pub use verdict::Verdict;
+pub use verdict::{Error, Verdict};
 
-use crate::util::text::count;
+use crate::util::file;
+use folders::compare_folders;
+use report::Kind;
 
 /// How to compare.
 ///
@@ -111,12 +107,6 @@ pub fn compare_contents(name: &Path, reference: &[u8], candidate: &[u8]) -> Resu
     Ok(Report::new(vec![file], &options))
 }
 
-/// `1 of 2 values differs`.
-fn differ(n: usize, of: usize, noun: &str) -> String {
-    format!("{n} of {} {}", count(of, noun), if n == 1 { "differs" } else { "differ" })
-}
-
-/// `1 number differs`.
-fn numbers_differ(n: usize) -> String {
-    format!("{} {}", count(n, "number"), if n == 1 { "differs" } else { "differ" })
+fn is_folder(path: &Path) -> Result<bool, Error> {
+    Ok(fs::metadata(path).map_err(file::Error::io("read", path))?.is_dir())
 }
