@@ -74,7 +74,7 @@ struct MetricsDifference {
     /// The number of values in the columns and rows that both have, without epoch and step.
     cells: usize,
     differing: usize,
-    /// How many differ by more than the tolerance.
+    /// The number of cells that differ by more than the tolerance.
     beyond_tolerance: usize,
     first: Option<Cell>,
     largest: Option<Cell>,
@@ -354,7 +354,7 @@ impl Column<'_> {
     }
 }
 
-/// What identifies a row: rows with the same key correspond.
+/// A row's key: rows of two tables with the same key correspond.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum Key<'a> {
     /// Epoch and step.

@@ -10,7 +10,7 @@ use serde::Serialize;
 /// Beyond this a relative difference is clearer than a number of ULPs.
 const MAX_ULPS: u64 = 9_999;
 
-/// What `torch.allclose` allows: |candidate - reference| ≤ atol + rtol · |reference|.
+/// The tolerance of `torch.allclose`: |candidate - reference| ≤ atol + rtol · |reference|.
 ///
 /// ```
 /// use islp_mnist::compare::Tolerance;
@@ -68,7 +68,7 @@ pub struct Differences<D> {
     tolerance: Option<Tolerance>,
     /// All of them, whatever the tolerance.
     pub size: Size,
-    /// How many exceed the tolerance; all if there is none.
+    /// The number of those that exceed the tolerance; all if there is none.
     pub beyond: usize,
     /// The first of those.
     pub first: Option<D>,

@@ -48,7 +48,7 @@ pub enum Side {
     Candidate,
 }
 
-/// How two records of a step differ.
+/// The difference between two records of a step.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mismatch {
@@ -64,7 +64,7 @@ pub enum Mismatch {
     },
 }
 
-/// What a trace has of every tensor.
+/// The numbers that a trace has for every tensor.
 #[derive(Debug, Serialize)]
 pub struct Numbers {
     xxh3: String,
@@ -98,54 +98,39 @@ impl StepDifference {
         let at = Place::of(reference);
         if reference.epoch != candidate.epoch {
             let what = Mismatch::OtherEpoch(candidate.epoch);
-            let (same, also) = (vec![], vec![]);
-            let (quantity, changed_in) = (None, None);
             return Some(Self {
                 at,
-                quantity,
+                quantity: None,
                 is_before: false,
                 is_end: false,
-                changed_in,
+                changed_in: None,
                 what,
-                same,
-                also,
+                same: vec![],
+                also: vec![],
             });
         }
         let (mut first, mut same, mut also) = (None, vec![], BTreeSet::new());
-        let mut take = |name: &str,
-                        is_before: bool,
-                        changed_in: Option<Side>,
-                        pair: [Option<&Quantity>; 2]| match pair {
-            [Some(left), Some(right)] => match Mismatch::between(left, right) {
-                None if !is_before => same.push(shown(name)),
-                None => {}
-                Some(what) if first.is_none() => first = Some((shown(name), is_before, changed_in, what)),
-                Some(_) => {
-                    also.insert(shown(name));
-                }
-            },
-            [left, _] => {
-                let names = &mut only[usize::from(left.is_none())];
-                if names.len() < MAX_NAMES {
-                    names.insert(shown(name));
+        let changes = pairs(&reference.before, &candidate.before).into_iter();
+        let changes = changes.map(|pair| (true, pair.changed_in(), pair.completed(before, reference.fit)));
+        let quantities = pairs(&reference.quantities, &candidate.quantities).into_iter();
+        for (is_before, changed_in, pair) in changes.chain(quantities.map(|pair| (false, None, pair))) {
+            let name = shown(pair.name);
+            match pair.sides {
+                [Some(left), Some(right)] => match Mismatch::between(left, right) {
+                    None if is_before => {}
+                    None => same.push(name),
+                    Some(what) if first.is_none() => first = Some((name, is_before, changed_in, what)),
+                    Some(_) => {
+                        also.insert(name);
+                    }
+                },
+                [left, _] => {
+                    let names = &mut only[usize::from(left.is_none())];
+                    if names.len() < MAX_NAMES {
+                        names.insert(name);
+                    }
                 }
             }
-        };
-        for (name, left, right) in pairs(&reference.before, &candidate.before) {
-            // On a side that has not changed the quantity, it is as the step before left it.
-            let was = |side: usize| {
-                let before = before[side].as_ref().filter(|before| before.fit == reference.fit)?;
-                before.quantities.iter().find(|quantity| quantity.name == name)
-            };
-            let changed_in = match (left, right) {
-                (Some(_), None) => Some(Side::Reference),
-                (None, Some(_)) => Some(Side::Candidate),
-                _ => None,
-            };
-            take(name, true, changed_in, [left.or_else(|| was(0)), right.or_else(|| was(1))]);
-        }
-        for (name, left, right) in pairs(&reference.quantities, &candidate.quantities) {
-            take(name, false, None, [left, right]);
         }
         let (name, is_before, changed_in, what) = first?;
         also.remove(&name);
@@ -155,10 +140,34 @@ impl StepDifference {
     }
 }
 
-type Pair<'a> = (&'a str, Option<&'a Quantity>, Option<&'a Quantity>);
+/// A quantity on both sides; none on one that lacks it.
+struct Pair<'a> {
+    name: &'a str,
+    sides: [Option<&'a Quantity>; 2],
+}
+
+impl<'a> Pair<'a> {
+    fn changed_in(&self) -> Option<Side> {
+        match self.sides {
+            [Some(_), None] => Some(Side::Reference),
+            [None, Some(_)] => Some(Side::Candidate),
+            _ => None,
+        }
+    }
+
+    /// On a side that has not changed the quantity, takes it as the step before left it.
+    fn completed(mut self, before: &'a [Option<Step>; 2], fit: usize) -> Self {
+        for (side, before) in self.sides.iter_mut().zip(before) {
+            let before = before.as_ref().filter(|before| before.fit == fit);
+            let mut quantities = before.iter().flat_map(|before| &before.quantities);
+            *side = side.or_else(|| quantities.find(|quantity| quantity.name == self.name));
+        }
+        self
+    }
+}
 
 /// Pairs quantities by name, in the reference's order; one that only the candidate has follows the pair that it follows
-/// there. Of several with one name, such as the losses of two networks, the n-th is paired with the n-th.
+/// there. Where several have one name, such as the losses of two networks, the n-th is paired with the n-th.
 fn pairs<'a>(reference: &'a [Quantity], candidate: &'a [Quantity]) -> Vec<Pair<'a>> {
     let mut places: BTreeMap<&str, VecDeque<usize>> = BTreeMap::new();
     for (i, quantity) in reference.iter().enumerate() {
@@ -178,14 +187,11 @@ fn pairs<'a>(reference: &'a [Quantity], candidate: &'a [Quantity]) -> Vec<Pair<'
     }
     let mut surplus = surplus.into_iter();
     let alone = |quantities: Vec<&'a Quantity>| {
-        quantities
-            .into_iter()
-            .map(|quantity| (quantity.name.as_str(), None, Some(quantity)))
-            .collect::<Vec<_>>()
+        quantities.into_iter().map(|quantity| Pair { name: &quantity.name, sides: [None, Some(quantity)] })
     };
-    let mut pairs = surplus.next().map(alone).unwrap_or_default();
+    let mut pairs: Vec<Pair> = surplus.next().into_iter().flat_map(alone).collect();
     for ((left, right), surplus) in reference.iter().zip(partners).zip(surplus) {
-        pairs.push((left.name.as_str(), Some(left), right));
+        pairs.push(Pair { name: &left.name, sides: [Some(left), right] });
         pairs.extend(alone(surplus));
     }
     pairs

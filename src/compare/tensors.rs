@@ -36,7 +36,7 @@ pub struct TensorReport {
     is_state: bool,
 }
 
-/// How a tensor differs.
+/// The difference between the two sides of a tensor.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TensorDifference {
@@ -60,7 +60,7 @@ pub enum TensorDifference {
 pub struct ValuesDifference {
     values: usize,
     differing: usize,
-    /// How many differ by more than the tolerance.
+    /// The number of values that differ by more than the tolerance.
     beyond_tolerance: usize,
     /// None if it is large, or a value is not finite.
     max_ulps: Option<u64>,

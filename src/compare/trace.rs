@@ -12,7 +12,7 @@ use super::verdict::{Error, Finding, Verdict};
 use crate::trace::{Reader, Step, distance};
 use crate::util::text::count;
 
-/// How many steps before and after the first difference are worth keeping with their tensors.
+/// Steps before and after the first difference that are worth keeping with their tensors.
 const AROUND: usize = 2;
 /// Two trainings have fewer pieces that only one side has; the last takes in what follows.
 const MAX_SURPLUS: usize = 20;
@@ -24,7 +24,7 @@ const MAX_POINTS: usize = 2000;
 pub struct Trace {
     /// The number of steps that both have.
     pub steps: usize,
-    /// How many of those come before the first difference.
+    /// The number of those before the first difference.
     identical_steps: usize,
     first_difference: Option<StepDifference>,
     /// From the first difference on, at steps further and further apart.
@@ -46,12 +46,12 @@ struct Surplus {
     side: Side,
     from: Place,
     to: Place,
-    /// How many steps that both have come before.
+    /// The number of steps that both have before these.
     #[serde(skip)]
     behind: usize,
 }
 
-/// How far the two are apart at a step.
+/// The distance between the two at a step.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Growth {
     pub epoch: usize,
@@ -126,7 +126,7 @@ impl Trace {
             return;
         }
         let growth = Growth::between(reference, candidate);
-        // Of the batches whose gradients are accumulated only the first counts.
+        // Only the first of the batches whose gradients are accumulated counts.
         let is_new = self.growth.last().is_none_or(|last| last.step != growth.step);
         self.curve.add(growth);
         if is_new && is_row(reference.step.saturating_sub(at.step)) {

@@ -1,4 +1,4 @@
-//! The verdict of a comparison, what every kind of finding says, and why there may be none.
+//! The verdict of a comparison, the trait of all findings, and the errors.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
