@@ -180,7 +180,7 @@ impl Newest {
         }
         let why = |i: usize| match (&models[i], ahead[i]) {
             (None, _) => Some(format!("the {} has no {MODEL}", sides[i].name)),
-            (_, true) => Some(format!("the {} has gone on since it wrote its {MODEL}", sides[i].name)),
+            (_, true) => Some(format!("the {} was resumed after it wrote its {MODEL}", sides[i].name)),
             _ => None,
         };
         let why = if models == [None, None] {

@@ -263,7 +263,7 @@ impl fmt::Display for MetricsDifference {
             }
         }
         if !self.written_otherwise.is_empty() {
-            write!(f, "\n    written otherwise: {}", self.written_otherwise.join("; "))?;
+            write!(f, "\n    written differently: {}", self.written_otherwise.join("; "))?;
         }
         Ok(())
     }
@@ -298,7 +298,7 @@ fn other_differences(bytes: [&[u8]; 2], tables: &[Table; 2], groups: &Groups) ->
     };
     let is_in_order = left.common(right).is_sorted_by_key(|column| column.at[1]);
     add(!is_in_order, "the columns are in another order");
-    add(left.has_keys() && groups.are_reordered(), "the rows are in another order, or split otherwise");
+    add(left.has_keys() && groups.are_reordered(), "the rows are in another order, or split differently");
     let differ = |of: fn(&[u8]) -> bool| of(bytes[0]) != of(bytes[1]);
     add(differ(|bytes| bytes.starts_with(b"\xef\xbb\xbf")), "a byte-order mark on one side only");
     let [a, b] = bytes.map(line_ends);
@@ -308,7 +308,7 @@ fn other_differences(bytes: [&[u8]; 2], tables: &[Table; 2], groups: &Groups) ->
     add(a != b, "quotation marks");
     add(differ(has_empty_line), "empty lines");
     if sentences.is_empty() && left.has_same_cells(right) {
-        sentences.push("bytes beside the cells".to_owned());
+        sentences.push("bytes outside the cells".to_owned());
     }
     sentences
 }

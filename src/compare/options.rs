@@ -25,8 +25,8 @@ const COMMAND: &str = "command";
 /// The command of a run.json without one.
 const TRAIN: &str = "train";
 /// Why runs of `train` and `reproduce` differ, whatever the options.
-const DRAWS: &str = "with one seed and the same options they differ from the first weight on, because the notebook looks at \
-    two batches before it makes a model, and draws random numbers for that";
+const DRAWS: &str = "with the same seed and options they differ from the first weight on, because the notebook looks at two \
+    batches before it creates a model, which draws random numbers";
 
 /// An option, or another fact in run.json, in which two runs differ.
 #[derive(Debug, Serialize)]

@@ -263,7 +263,7 @@ impl fmt::Display for Report {
         self.options.iter().try_for_each(|option| writeln!(f, "{option}"))?;
         let is_other_trace = |file: &FileReport| file.verdict != Verdict::Identical && file.trace().is_some();
         if self.tolerance.is_some() && self.files.iter().any(is_other_trace) {
-            writeln!(f, "the tolerance does not count in traces, which hold hashes")?;
+            writeln!(f, "the tolerance does not apply to traces, which contain hashes")?;
         }
         writeln!(f, "{}", self.sentence())
     }

@@ -230,14 +230,14 @@ impl fmt::Display for StepDifference {
         if let Some(side) = changed_in {
             write!(
                 f,
-                "\n    something else than a step changed it since the step before, in the {side} only"
+                "\n    something other than a step changed it after the previous step, in the {side} only"
             )?;
         }
         match what {
             Mismatch::OtherEpoch(epoch) => {
                 return write!(
                     f,
-                    ", which is in epoch {epoch} in the candidate: their epochs have not the same steps"
+                    ", which is in epoch {epoch} in the candidate: their epochs differ in length"
                 );
             }
             Mismatch::Layout { reference, candidate } => {
@@ -249,7 +249,7 @@ impl fmt::Display for StepDifference {
             }
         }
         write!(f, "\n    the same in this step: {}", listed(same))?;
-        write!(f, "\n    different besides: {}", listed(also))
+        write!(f, "\n    also different: {}", listed(also))
     }
 }
 

@@ -184,7 +184,7 @@ impl fmt::Display for TensorDifference {
             Self::Bytes { first, kind, is_tolerant } => {
                 write!(f, "the bytes differ, first at byte {first}")?;
                 if *is_tolerant {
-                    write!(f, "; the tolerance does not count: values of {kind} are not read as numbers")?;
+                    write!(f, "; the tolerance does not apply: values of {kind} are not read as numbers")?;
                 }
                 Ok(())
             }

@@ -238,16 +238,16 @@ impl fmt::Display for Trace {
         match (&self.first_difference, self.verdict()) {
             (Some(difference), _) => {
                 let same = count(self.identical_steps, "step");
-                write!(f, "{same} the same, then they part\n    {difference}")?;
+                write!(f, "{same} the same, then they differ\n    {difference}")?;
             }
             (None, Verdict::Identical) => write!(f, "identical ({steps})")?,
             (None, _) if self.steps == 0 => {
                 f.write_str("could not compare: there is no step that both have")?
             }
-            (None, Verdict::Incomparable) => {
-                write!(f, "could not compare to the end: the same in the {steps}")?
+            (None, Verdict::Incomparable) => write!(f, "could not compare to the end: the same in {steps}")?,
+            (None, _) if self.surplus.is_empty() => {
+                write!(f, "the same in the quantities that both have, in {steps}")?
             }
-            (None, _) if self.surplus.is_empty() => write!(f, "the same in what both have of {steps}")?,
             (None, _) => write!(f, "the same in the {steps} that both have")?,
         }
         let sides = [Side::Reference, Side::Candidate];
@@ -266,7 +266,7 @@ impl fmt::Display for Trace {
         }
         for (side, is_cut) in sides.into_iter().zip(self.is_cut) {
             if is_cut {
-                write!(f, "\n    the {side} ends within a step: the run was stopped while it wrote")?;
+                write!(f, "\n    the {side} ends within a step: the run was stopped while writing it")?;
             }
         }
         if self.growth.is_empty() { Ok(()) } else { write_table(f, &self.growth) }
