@@ -7,11 +7,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::Options;
-use super::options;
 use super::report::{FileReport, Found, Kind, Report};
 use super::tensors::{Named, named};
 use super::verdict::{Error, Incomparable, MAX_DEPTH};
+use super::{Options, options};
 use crate::torch::state_dict;
 use crate::util::file;
 use crate::util::text::shown;
