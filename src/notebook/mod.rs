@@ -14,7 +14,7 @@ use tch::nn::VarStore;
 use tch::vision::dataset::Dataset;
 use tch::{Device, TchError, Tensor};
 
-use crate::chart;
+use crate::chart::{self, Picture};
 use crate::islp;
 use crate::islp::data_module::SimpleDataModule;
 use crate::islp::module::SimpleModule;
