@@ -19,7 +19,7 @@ use crate::util::text::shown as printable;
 /// The markers of training and validation.
 const MARKERS: [Marker; 2] = [Marker::Dot, Marker::Plus];
 
-/// Most entries of a legend that names run and set in each; twice as many would cover the axes from top to bottom.
+/// Most entries that each name run and set; twice as many would cover the axes from top to bottom.
 const MAX_ENTRIES: usize = 10;
 
 /// Some 300,000 rows. Reading a file of only commas takes almost 60 times its size in memory.
@@ -109,7 +109,7 @@ pub fn share_limits(figures: &mut [Figure]) {
 impl Figure {
     /// Reads one run, drawn in the notebook's colors, or up to ten, in one color each.
     ///
-    /// Of accuracy or loss, a run may lack one of the two columns, such as one without validation.
+    /// For accuracy and loss a run may lack one of the two columns, such as one without validation.
     ///
     /// # Errors
     /// Too many runs, two with the same name in the legend, or a name that the font can't show. A file that can't be
@@ -148,7 +148,7 @@ impl Figure {
         &self.metric
     }
 
-    /// Keeps only this set's series. Returns false if no point is left.
+    /// Keeps only this set's series; returns false if no point is left.
     pub fn keep(&mut self, set: Set) -> bool {
         self.series.retain(|series| series.marker == MARKERS[set as usize]);
         self.series.iter().any(|series| !series.points.is_empty())

@@ -8,7 +8,7 @@ use csv::StringRecord;
 use super::Points;
 use crate::util::text::excerpt;
 
-/// What the y axis shows.
+/// The quantity on the y axis.
 ///
 /// Parses from `accuracy`, `loss`, or one or two column names, separated by a comma. A column with "train" in its name
 /// belongs to training, one with "val" to validation; if the names don't tell, the first belongs to training.

@@ -1,7 +1,7 @@
-//! A page to draw on, and the trait of everything that can be drawn: a PNG or an SVG of it.
+//! The page that charts draw on, and its two formats, PNG and SVG.
 //!
-//! plotters takes only whole coordinates, too coarse for matplotlib's line widths and round dots. So everything is drawn
-//! [`FINE`] times as large: the PNG averages that, which is its anti-aliasing; the SVG keeps it as its `viewBox`.
+//! plotters takes only whole coordinates, too coarse for matplotlib's line widths and round dots. Charts are therefore
+//! drawn [`FINE`] times as large: the PNG averages that, which is its anti-aliasing; the SVG keeps it as its `viewBox`.
 
 use std::ops::RangeInclusive;
 
@@ -15,7 +15,7 @@ use super::Error;
 use super::style::{Drawn, FINE};
 use crate::util::png;
 
-/// What every chart here becomes: a PNG or an SVG.
+/// A chart that can be written as PNG or SVG.
 ///
 /// ```
 /// use islp_mnist::chart::{Bars, Error, Picture};
@@ -32,7 +32,7 @@ pub trait Picture {
     /// Returns the bytes of a PNG file, RGB.
     ///
     /// # Errors
-    /// On a log axis no value above 0, or plotters fails.
+    /// No value above 0 on a log axis, or a failure of plotters.
     fn to_png(&self) -> Result<Vec<u8>, Error>;
 
     /// Returns the text of an SVG file.
@@ -42,7 +42,7 @@ pub trait Picture {
     fn to_svg(&self) -> Result<String, Error>;
 }
 
-/// How a chart draws itself; [`Picture`] without plotters' types.
+/// A chart that draws itself; private, so that [`Picture`] hides plotters' types.
 pub trait Draw {
     /// Width and height in pixels.
     fn size(&self) -> (usize, usize);
