@@ -172,7 +172,7 @@ fn a_file_that_cannot_be_drawn_has_exit_code_1_and_is_named() {
         (
             "resumed.csv",
             "figure.svg",
-            "resumed.csv: line 3: the header comes again, as in the log of a resumed run; split the file there, and plot the \
+            "resumed.csv: line 3: the header is repeated, as in the log of a resumed run; split the file there, and plot the \
              parts as two runs",
         ),
         (

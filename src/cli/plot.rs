@@ -11,7 +11,7 @@ use clap::{Args, ValueEnum};
 
 use super::hints::UsageError;
 use super::output::print_path;
-use islp_mnist::chart::{self, Figure, Metric, Name, Set, Source};
+use islp_mnist::chart::{self, Figure, Metric, Name, Picture, Set, Source};
 use islp_mnist::util::file;
 use islp_mnist::util::path::{has_ending, shown_path};
 

@@ -15,7 +15,7 @@ use tch::{Device, TchError, Tensor};
 
 use models::Model;
 
-use crate::chart;
+use crate::chart::{self, Picture};
 use crate::islp::{self, SimpleDataModule, SimpleModule};
 use crate::lightning::{self, CsvLogger, Trainer, test_list, test_table};
 use crate::torch::{self, DropoutGenerator, Generator, state_dict};

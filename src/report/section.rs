@@ -10,7 +10,7 @@ use super::pictures::{Picture, mistake, weight_pictures};
 use super::predictions::Predictions;
 use super::run::Run;
 use super::statistics::wilson;
-use crate::chart::{Figure, Lines, Metric};
+use crate::chart::{Figure, Lines, Metric, Picture as _};
 use crate::islp::module::SimpleModule;
 use crate::lightning::repr;
 
