@@ -174,7 +174,9 @@ fn page(error: &report::Error) -> Option<&'static str> {
     match error {
         report::Error::NoRun(_) => Some("name the version folder of a run, or one that holds some"),
         report::Error::ManyRuns { .. } => Some("name one of them"),
-        report::Error::RunJson { .. } => Some("put the file back as it was, or move it elsewhere"),
+        report::Error::Run(run::Error::NotRunJson { .. }) => {
+            Some("put the file back as it was, or move it elsewhere")
+        }
         report::Error::Outputs(_) => Some("use a run that did not diverge"),
         report::Error::Weights(error) => weights(error),
         report::Error::Compare(error) => comparison(error),
