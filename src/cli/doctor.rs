@@ -8,14 +8,10 @@ use clap::Args;
 use tch::{Cuda, Device};
 
 use super::hints::{REFETCH_LIBTORCH, explain};
+use super::options::DataDir;
 use super::output::print;
-use super::setup::DataDir;
 use islp_mnist::run::{DeviceOption, resolve};
-use islp_mnist::torch;
-use islp_mnist::torch::CudaGenerator;
-use islp_mnist::torch::Generator;
-use islp_mnist::torch::cuda;
-use islp_mnist::torch::libtorch;
+use islp_mnist::torch::{self, CudaGenerator, Generator, cuda, libtorch};
 use islp_mnist::torchvision;
 use islp_mnist::util::text::shown;
 

@@ -2,27 +2,15 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use islp_mnist::chart;
-use islp_mnist::chart::CsvError;
-use islp_mnist::compare;
-use islp_mnist::compare::Report;
-use islp_mnist::digit;
-use islp_mnist::digit::PictureError;
-use islp_mnist::islp;
-use islp_mnist::lightning;
-use islp_mnist::lightning::CheckpointError;
-use islp_mnist::notebook;
+use islp_mnist::chart::{self, CsvError};
+use islp_mnist::compare::{self, Report};
+use islp_mnist::digit::{self, PictureError};
+use islp_mnist::lightning::{self, CheckpointError};
 use islp_mnist::notebook::weights::{self, ContentError};
-use islp_mnist::report;
 use islp_mnist::run::{self, NoDevice};
-use islp_mnist::study;
-use islp_mnist::torch;
-use islp_mnist::torch::cuda::NoCuda;
-use islp_mnist::torch::libtorch;
-use islp_mnist::torch::state_dict;
-use islp_mnist::torchvision;
-use islp_mnist::trace;
+use islp_mnist::torch::{self, cuda::NoCuda, libtorch, state_dict};
 use islp_mnist::util::file;
+use islp_mnist::{islp, notebook, report, study, torchvision, trace};
 
 /// Marks an error that lies in the options given: exit code 2 instead of 1.
 #[derive(Debug)]

@@ -1,25 +1,18 @@
 //! The command line: one file a subcommand.
 
 mod compare;
-mod completions;
-mod data_set;
 mod doctor;
 mod hints;
-mod interrupt;
 mod options;
 mod output;
 mod plot;
 mod predict;
-mod progress;
 mod report;
 mod reproduce;
 mod setup;
 mod study;
-mod summary;
 mod test;
-mod trace_options;
 mod train;
-mod usage;
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -27,11 +20,17 @@ use std::io::{Write, stdout};
 use std::panic::{self, PanicHookInfo};
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap_complete::{Shell, generate};
+use tch::{Device, nn::VarStore};
 
-use crate::cli::interrupt::survive_file_size_limit;
+use hints::UsageError;
 use islp_mnist::internals::panic_message;
-use output::say_error;
+use islp_mnist::notebook::models::Model;
+use islp_mnist::run::AT_LEAST_ONE;
+use islp_mnist::torch::Generator;
+use islp_mnist::{torchinfo, torchvision::SIDE};
+use output::{print, say_clap_error, say_error};
 
 /// The MNIST notebook of ISLP in Rust: the same seed gives the same bits as Python.
 #[derive(Debug, Parser)]
@@ -48,12 +47,12 @@ enum Command {
     Study(study::StudyArgs),
     Test(test::TestArgs),
     Predict(predict::PredictArgs),
-    Summary(summary::SummaryArgs),
+    Summary(SummaryArgs),
     Plot(plot::PlotArgs),
     Report(report::ReportArgs),
     Compare(compare::CompareArgs),
     Doctor(doctor::DoctorArgs),
-    Completions(completions::CompletionsArgs),
+    Completions(CompletionsArgs),
 }
 
 /// The program: parses the command line, runs the command, says in a line what went wrong, and ends the process.
@@ -72,9 +71,9 @@ fn run() -> u8 {
     panic::set_hook(Box::new(remember_place));
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return usage::report(&error),
+        Err(error) => return say_clap_error(&error),
     };
-    if let Err(error) = survive_file_size_limit() {
+    if let Err(error) = setup::survive_file_size_limit() {
         say_error(&format!("cannot catch signals: {error}"));
         return 1;
     }
@@ -119,14 +118,55 @@ impl Cli {
             Command::Study(args) => study::run(&args),
             Command::Test(args) => test::run(&args),
             Command::Predict(args) => predict::run(&args),
-            Command::Summary(args) => summary::run(&args),
+            Command::Summary(args) => print_summary(&args),
             Command::Plot(args) => plot::run(&args),
             Command::Report(args) => report::run(&args),
             Command::Compare(args) => compare::run(&args),
             Command::Doctor(args) => doctor::run(&args),
-            Command::Completions(args) => completions::run(&args),
+            Command::Completions(args) => print_completions(&args),
         }
     }
+}
+
+/// Print a model's layers with their shapes and parameters, as torchinfo does.
+///
+/// Example: islp-mnist summary --model mlr
+#[derive(Args, Debug)]
+struct SummaryArgs {
+    /// The model
+    #[arg(long, value_parser = options::model(), default_value = "mlp")]
+    model: Model,
+    /// Images in the batch that the shapes are for
+    #[arg(long, default_value = "256", value_parser = |text: &str| AT_LEAST_ONE.parse(text))]
+    batch_size: usize,
+}
+
+fn print_summary(args: &SummaryArgs) -> Result<u8> {
+    let vs = VarStore::new(Device::Cpu);
+    let model = args.model.build(&vs.root(), &Generator::new(0))?;
+    let summary = torchinfo::summary(&*model, &[args.batch_size as i64, 1, SIDE, SIDE])
+        .map_err(|error| UsageError(format!("--batch-size {}: {error}", args.batch_size)))?;
+    print(&summary.to_string())?;
+    Ok(0)
+}
+
+/// Print the completions for a shell.
+///
+/// Example: islp-mnist completions bash > ~/.local/share/bash-completion/completions/islp-mnist
+#[derive(Args, Debug)]
+struct CompletionsArgs {
+    /// The shell
+    #[arg(value_name = "bash|elvish|fish|powershell|zsh", hide_possible_values = true)]
+    shell: Shell,
+}
+
+fn print_completions(args: &CompletionsArgs) -> Result<u8> {
+    let mut script = vec![];
+    generate(args.shell, &mut Cli::command(), "islp-mnist", &mut script);
+    // For bash it spells a hyphen in the program's name in two ways, and no option completes: clap-rs/clap#6421.
+    let script = String::from_utf8_lossy(&script).replace("islp__subcmd__mnist", "islp__mnist");
+    print(script.trim_end())?;
+    Ok(0)
 }
 
 #[cfg(test)]

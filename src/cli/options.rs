@@ -1,14 +1,19 @@
-//! The options of a run on the command line.
+//! The options that several commands share.
+
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
 
 use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use log::LevelFilter;
 
-use islp_mnist::lightning::LimitTrainBatches;
+use islp_mnist::lightning::{self, LimitTrainBatches};
 use islp_mnist::notebook::models::Model;
 use islp_mnist::run::{
     AT_LEAST_ONE, AT_LEAST_ZERO, DeviceOption, FRACTION, GeneratorOption, LEARNING_RATE, NAME, RunOptions,
     SEED, THREADS, TrainOptions, Vary,
 };
+use islp_mnist::trace::Trace;
 
 /// What every run has, where it is given.
 #[derive(Args, Clone, Debug)]
@@ -102,6 +107,62 @@ impl ModelArgs {
     }
 }
 
+/// The folder of the data.
+#[derive(Args, Debug)]
+pub struct DataDir {
+    /// Folder with MNIST's four files, with or without .gz: in MNIST/raw/ (as torchvision lays them out), in raw/ or in
+    /// the folder itself
+    /// [default: data, or the folder that a resumed run used]
+    #[arg(long, value_name = "DIR", env = "ISLP_MNIST_DATA_DIR")]
+    data_dir: Option<PathBuf>,
+}
+
+impl DataDir {
+    /// The folder asked for, or else the run's, or `data`.
+    pub fn or(&self, of_run: Option<PathBuf>) -> PathBuf {
+        self.data_dir.clone().or(of_run).unwrap_or_else(|| "data".into())
+    }
+}
+
+/// A trace of every step. It does not change the results.
+#[derive(Args, Clone, Debug)]
+pub struct TraceOptions {
+    /// Record every training step in this new file, for `compare`
+    #[arg(long, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
+    /// Also record the tensors of these steps, such as 130..140; steps count from 0, and the last one is included
+    #[arg(long, value_name = "FROM..TO", requires = "trace", value_parser = steps)]
+    pub trace_steps: Option<RangeInclusive<usize>>,
+}
+
+impl TraceOptions {
+    /// Creates the file, if a trace was asked for.
+    pub fn create(&self) -> Result<Option<Trace>, lightning::Error> {
+        Ok(self.trace.as_deref().map(|path| Trace::create(path, self.trace_steps.clone())).transpose()?)
+    }
+}
+
+/// How much a long command prints.
+#[derive(Args, Clone, Debug)]
+pub struct ProgressOptions {
+    /// Print a line per epoch instead of a progress bar, as when stderr is not a terminal
+    #[arg(long)]
+    no_progress: bool,
+    /// Print only warnings and errors: no progress bar, no line per epoch, no model summary
+    #[arg(long)]
+    quiet: bool,
+}
+
+impl ProgressOptions {
+    /// Applies `--quiet` to the log. Returns whether to show a progress bar.
+    pub fn apply(&self) -> bool {
+        if self.quiet {
+            log::set_max_level(LevelFilter::Warn);
+        }
+        !self.no_progress && !self.quiet
+    }
+}
+
 /// Parses the name of a model.
 pub fn model() -> impl TypedValueParser<Value = Model> {
     let value = |model: Model| {
@@ -120,12 +181,18 @@ pub fn flag(name: &str) -> String {
     format!("--{}", name.replace('_', "-"))
 }
 
+fn steps(text: &str) -> Result<RangeInclusive<usize>, String> {
+    let range = text.split_once("..").and_then(|(from, to)| Some((from.parse().ok()?, to.parse().ok()?)));
+    let range = range.filter(|(from, to)| from <= to);
+    range.map(|(from, to)| from..=to).ok_or_else(|| "must be two steps, such as 130..140".into())
+}
+
 #[cfg(test)]
 mod tests {
     use clap::{CommandFactory, Parser};
     use serde_json::Value;
 
-    use crate::cli::{Cli, usage};
+    use crate::cli::{Cli, output};
     use islp_mnist::run::TrainOptions;
 
     #[test]
@@ -188,7 +255,7 @@ mod tests {
         for value in values {
             let parsed = Cli::try_parse_from(["islp-mnist", "train", &format!("{option}={value}")]);
             let error = parsed.expect_err(&format!("{option}={value:?}"));
-            let message = usage::message(&error);
+            let message = output::clap_message(&error);
             assert_eq!(error.exit_code(), 2, "{message}");
             assert!(message.contains(option) && !message.contains(char::is_control), "{message:?}");
         }

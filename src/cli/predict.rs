@@ -8,10 +8,10 @@ use clap::{ArgGroup, Args};
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
 
-use super::data_set;
 use super::hints::{UsageError, explain};
+use super::options::DataDir;
 use super::output::{print, say_error};
-use super::setup::{DataDir, set_up};
+use super::setup::{note_other_data, set_up};
 use islp_mnist::digit::{self, Digit, Figure};
 use islp_mnist::islp::SimpleModule;
 use islp_mnist::notebook::weights;
@@ -226,6 +226,6 @@ fn test_image(args: &PredictArgs, index: usize) -> Result<(String, Digit)> {
     let values = image.f_mul_scalar(255)?.f_round()?.f_to_kind(Kind::Uint8)?.f_flatten(0, -1)?;
     let mut digit = [0; (SIDE * SIDE) as usize];
     values.f_copy_data(&mut digit, values.numel())?;
-    data_set::say_if_other(&data_dir)?;
+    note_other_data(&data_dir)?;
     Ok((format!("test image {index}, a {}", i64::try_from(label)?), digit))
 }

@@ -6,14 +6,12 @@ use anyhow::Result;
 use clap::Args;
 use clap::builder::{PathBufValueParser, TypedValueParser};
 
-use super::data_set;
+use super::options::DataDir;
 use super::output::print_path;
-use super::setup::{DataDir, set_up};
-use islp_mnist::report;
+use super::setup::{note_other_data, set_up};
 use islp_mnist::run::DeviceOption;
-use islp_mnist::torchvision;
-use islp_mnist::util::file;
-use islp_mnist::util::path::has_ending;
+use islp_mnist::util::{file, path::has_ending};
+use islp_mnist::{report, torchvision};
 
 /// Make a page of a run, or of two side by side: one HTML file that needs nothing else.
 ///
@@ -60,7 +58,7 @@ pub fn run(args: &ReportArgs) -> Result<u8> {
                 None => report::page(&[&args.run], &mnist, device)?,
                 Some(candidate) => report::comparison(&args.run, candidate, &mnist, device)?,
             };
-            data_set::say_if_other(&data_dir)?;
+            note_other_data(&data_dir)?;
             html
         }
     };

@@ -7,22 +7,15 @@ use anyhow::Result;
 use clap::Args;
 use log::info;
 
-use super::data_set;
 use super::hints::explain;
+use super::options::{DataDir, ProgressOptions, RunArgs, TraceOptions};
 use super::output::{print_line, say};
-use super::setup::{DataDir, check_generator, set_up};
-use crate::cli::options::RunArgs;
-use crate::cli::progress::ProgressOptions;
-use crate::cli::trace_options::TraceOptions;
+use super::setup::{check_generator, note_on, set_up};
 use islp_mnist::lightning::terminal_width;
-use islp_mnist::notebook;
-use islp_mnist::notebook::models::Model;
-use islp_mnist::notebook::weights;
-use islp_mnist::report;
+use islp_mnist::notebook::{self, models::Model, weights};
 use islp_mnist::run::{RunOptions, write_of_reproduce};
-use islp_mnist::torchvision;
-use islp_mnist::util::file;
-use islp_mnist::util::path::shell_path;
+use islp_mnist::util::{file, path::shell_path};
+use islp_mnist::{report, torchvision};
 
 /// Run every cell of the notebook and print its output, on the CPU bit for bit as Python does.
 ///
@@ -70,7 +63,7 @@ pub fn run(args: &ReproduceArgs) -> Result<u8> {
     };
     let (trace, checksums) = (args.trace.create()?, torchvision::checksums(&data_dir)?);
     // With the first line that is printed: then the folders are there, and next is the training.
-    let mut note = data_set::note(&data_dir, &checksums)?;
+    let mut note = note_on(&data_dir, &checksums)?;
     let mut print = |text: &str| {
         print_line(text)?;
         note.take().iter().for_each(|note| info!("{note}"));

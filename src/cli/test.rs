@@ -6,15 +6,13 @@ use anyhow::{Result, ensure};
 use clap::Args;
 use serde_json::json;
 
-use super::data_set;
+use super::options::DataDir;
 use super::output::print;
-use super::setup::{DataDir, set_up};
+use super::setup::{note_other_data, set_up};
 use islp_mnist::islp::Metrics;
-use islp_mnist::lightning::evaluate_test;
-use islp_mnist::lightning::{terminal_width, test_list, test_table};
+use islp_mnist::lightning::{evaluate_test, terminal_width, test_list, test_table};
 use islp_mnist::notebook::weights;
-use islp_mnist::run::AT_LEAST_ONE;
-use islp_mnist::run::DeviceOption;
+use islp_mnist::run::{AT_LEAST_ONE, DeviceOption};
 use islp_mnist::torchvision;
 
 /// Test a trained model: the notebook's table, accuracy by digit, the confusion matrix.
@@ -59,7 +57,7 @@ pub fn run(args: &TestArgs) -> Result<u8> {
     );
     let metrics = predictions.compute(&module)?;
     let matrix = predictions.confusion_matrix()?;
-    data_set::say_if_other(&data_dir)?;
+    note_other_data(&data_dir)?;
 
     if args.json {
         let Metrics { loss, accuracy } = metrics;

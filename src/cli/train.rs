@@ -10,25 +10,17 @@ use log::info;
 use tch::nn::VarStore;
 use tch::vision::dataset::Dataset;
 
-use super::data_set;
 use super::hints::{self, UsageError, explain};
+use super::options::{DataDir, ModelArgs, ProgressOptions, TraceOptions, flag};
 use super::output::{print_path, say};
-use super::setup::{DataDir, check_generator, set_up};
-use crate::cli::interrupt::Interrupt;
-use crate::cli::options::{ModelArgs, flag};
-use crate::cli::progress::ProgressOptions;
-use crate::cli::trace_options::TraceOptions;
-use islp_mnist::islp::SimpleDataModule;
-use islp_mnist::islp::SimpleModule;
-use islp_mnist::lightning::CsvLogger;
-use islp_mnist::lightning::ModelCheckpoint;
-use islp_mnist::lightning::{Ended, Trainer};
+use super::setup::{Interrupt, check_generator, note_on, set_up};
+use islp_mnist::islp::{SimpleDataModule, SimpleModule};
+use islp_mnist::lightning::{CsvLogger, Ended, ModelCheckpoint, Trainer};
 use islp_mnist::notebook::{save_figure, weights};
 use islp_mnist::run::{self, Earlier, End, Lock, Outcome, Run, RunJson, RunOptions, Start, TrainOptions};
 use islp_mnist::torch::Generator;
 use islp_mnist::torchvision;
-use islp_mnist::util::file;
-use islp_mnist::util::path::shell_path;
+use islp_mnist::util::{file, path::shell_path};
 
 /// Train one model, with checkpoints; a stopped run resumes bit for bit.
 ///
@@ -111,7 +103,7 @@ pub fn run(args: &TrainArgs) -> Result<u8> {
         trainer.resume(checkpoint, &mut module)?;
     }
     let outcome = start.resumed().and_then(|earlier| earlier.run_json.outcome.clone());
-    data_set::note(&data_dir, &run.data)?.iter().for_each(|note| info!("{note}"));
+    note_on(&data_dir, &run.data)?.iter().for_each(|note| info!("{note}"));
     let run_json = RunJson::new(run, &data_dir, outcome);
     let ended = fit_and_save(&mut trainer, &mut module, &data, run_json, began);
     conclude(ended, &trainer, &interrupt)
