@@ -1,4 +1,4 @@
-//! The command line: one file a subcommand.
+//! The command line: one file a subcommand, but for `summary` and `completions`, which are here.
 
 mod compare;
 mod doctor;
@@ -20,6 +20,7 @@ use std::io::{Write, stdout};
 use std::panic::{self, PanicHookInfo};
 
 use anyhow::Result;
+use clap::builder::StyledStr;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::{Shell, generate};
 use tch::{Device, nn::VarStore};
@@ -34,7 +35,7 @@ use output::{print, say_clap_error, say_error};
 
 /// The MNIST notebook of ISLP in Rust: the same seed gives the same bits as Python.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(version, mut_subcommands(with_defaults_in_line))]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -55,19 +56,18 @@ enum Command {
     Completions(CompletionsArgs),
 }
 
-/// The program: parses the command line, runs the command, says in a line what went wrong, and ends the process.
+/// The program: parses the command line, runs the command, prints an error in one line, and ends the process.
 pub fn main() -> ! {
     let exit_code = run();
     let _ = stdout().flush();
-    // Everything is written by now. Returning would have libtorch take itself apart first, which takes longer than some
-    // commands.
+    // All output is written. Returning would run libtorch's destructors first, which takes longer than some commands.
     signal_hook::low_level::exit(exit_code.into())
 }
 
-/// The exit code.
+/// Returns the exit code.
 fn run() -> u8 {
     output::log_to_stderr();
-    // What a panic says is said below, or by the error it was made into.
+    // The message of a panic is printed below, or by the error made of it.
     panic::set_hook(Box::new(remember_place));
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -77,7 +77,7 @@ fn run() -> u8 {
         say_error(&format!("cannot catch signals: {error}"));
         return 1;
     }
-    // Of `compare` 1 would say that something differs.
+    // From `compare` 1 would mean that something differs.
     let failure = if matches!(cli.command, Command::Compare(_)) { 2 } else { 1 };
     match panic::catch_unwind(|| cli.run()) {
         Ok(Ok(exit_code)) => exit_code,
@@ -92,8 +92,27 @@ fn run() -> u8 {
     }
 }
 
+/// Shows clap's defaults as our own, at the end of the first paragraph. clap's long help gives them a paragraph each.
+fn with_defaults_in_line(command: clap::Command) -> clap::Command {
+    command.mut_args(|arg| {
+        let defaults = arg.get_default_values().join(",".as_ref());
+        if defaults.is_empty() {
+            return arg;
+        }
+        let with_default = |help: &StyledStr| {
+            let help = help.to_string();
+            let (first, rest) = help.split_at(help.find("\n\n").unwrap_or(help.len()));
+            format!("{first} [default: {}]{rest}", defaults.display())
+        };
+        let (help, long_help) = (arg.get_help().map(with_default), arg.get_long_help().map(with_default));
+        let arg = arg.hide_default_value(true);
+        let arg = if let Some(help) = help { arg.help(help) } else { arg };
+        if let Some(help) = long_help { arg.long_help(help) } else { arg }
+    })
+}
+
 thread_local! {
-    /// Where this thread's last panic was, as file:line:column.
+    /// The place of this thread's last panic, as file:line:column.
     static PANIC_PLACE: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
@@ -103,14 +122,14 @@ fn remember_place(panic: &PanicHookInfo) {
     }
 }
 
-/// What to say of a panic that was caught in this thread.
+/// The message for a panic that was caught in this thread.
 fn internal_error(payload: &(dyn Any + Send)) -> String {
     let (place, message) = (PANIC_PLACE.take(), panic_message(payload));
     format!("internal error at {place}, please report it with the command line: {message}")
 }
 
 impl Cli {
-    /// Runs the command; the exit code of one that ran.
+    /// Runs the command and returns its exit code.
     fn run(self) -> Result<u8> {
         match self.command {
             Command::Reproduce(args) => reproduce::run(&args),
@@ -163,7 +182,7 @@ struct CompletionsArgs {
 fn print_completions(args: &CompletionsArgs) -> Result<u8> {
     let mut script = vec![];
     generate(args.shell, &mut Cli::command(), "islp-mnist", &mut script);
-    // For bash it spells a hyphen in the program's name in two ways, and no option completes: clap-rs/clap#6421.
+    // For bash clap spells a hyphen in the program's name in two ways, so no option completes: clap-rs/clap#6421.
     let script = String::from_utf8_lossy(&script).replace("islp__subcmd__mnist", "islp__mnist");
     print(script.trim_end())?;
     Ok(0)
@@ -176,7 +195,7 @@ mod tests {
     use super::{internal_error, remember_place};
 
     #[test]
-    fn an_internal_error_says_where_it_happened_and_what() {
+    fn an_internal_error_names_its_place_and_its_message() {
         let others = panic::take_hook();
         panic::set_hook(Box::new(move |panic| {
             remember_place(panic);

@@ -15,9 +15,9 @@ use islp_mnist::run::{
 };
 use islp_mnist::trace::Trace;
 
-/// What every run has, where it is given.
+/// The options of every run, where they are given.
 #[derive(Args, Clone, Debug)]
-#[command(allow_negative_numbers = true)] // so that the message on one names the option
+#[command(allow_negative_numbers = true)] // so that the error for one names the option
 pub struct RunArgs {
     /// Passes over the training images [default: 30]
     #[arg(long, value_parser = |text: &str| AT_LEAST_ONE.parse(text))]
@@ -50,7 +50,7 @@ pub struct RunArgs {
 }
 
 impl RunArgs {
-    /// The options given, and for the rest those of `base`.
+    /// The options given, with those of `base` for the others.
     pub fn over(&self, base: &RunOptions) -> RunOptions {
         RunOptions {
             epochs: self.epochs.unwrap_or(base.epochs),
@@ -60,7 +60,7 @@ impl RunArgs {
             num_workers: self.num_workers.unwrap_or(base.num_workers),
             lr: self.lr.unwrap_or(base.lr),
             threads: self.threads.or(base.threads),
-            // `auto` leaves it to the run.
+            // `auto` keeps the run's.
             device: self.device.filter(|device| *device != DeviceOption::Auto).unwrap_or(base.device),
             generator: self
                 .generator
@@ -70,7 +70,7 @@ impl RunArgs {
     }
 }
 
-/// What a single model's run has, where it is given.
+/// The options of a single model's run, where they are given.
 #[derive(Args, Clone, Debug)]
 pub struct ModelArgs {
     /// The model to train [default: mlp]
@@ -94,7 +94,7 @@ pub struct ModelArgs {
 }
 
 impl ModelArgs {
-    /// The options given, and for the rest those of `base`.
+    /// The options given, with those of `base` for the others.
     pub fn over(&self, base: &TrainOptions) -> TrainOptions {
         TrainOptions {
             model: self.model.unwrap_or(base.model),
@@ -118,13 +118,13 @@ pub struct DataDir {
 }
 
 impl DataDir {
-    /// The folder asked for, or else the run's, or `data`.
+    /// The folder given, else the run's, else `data`.
     pub fn or(&self, of_run: Option<PathBuf>) -> PathBuf {
         self.data_dir.clone().or(of_run).unwrap_or_else(|| "data".into())
     }
 }
 
-/// A trace of every step. It does not change the results.
+/// The trace of a run.
 #[derive(Args, Clone, Debug)]
 pub struct TraceOptions {
     /// Record every training step in this new file, for `compare`
@@ -136,13 +136,13 @@ pub struct TraceOptions {
 }
 
 impl TraceOptions {
-    /// Creates the file, if a trace was asked for.
+    /// Creates the file if --trace is given.
     pub fn create(&self) -> Result<Option<Trace>, lightning::Error> {
         Ok(self.trace.as_deref().map(|path| Trace::create(path, self.trace_steps.clone())).transpose()?)
     }
 }
 
-/// How much a long command prints.
+/// How much a long command prints to stderr.
 #[derive(Args, Clone, Debug)]
 pub struct ProgressOptions {
     /// Print a line per epoch instead of a progress bar, as when stderr is not a terminal
@@ -154,7 +154,7 @@ pub struct ProgressOptions {
 }
 
 impl ProgressOptions {
-    /// Applies `--quiet` to the log. Returns whether to show a progress bar.
+    /// Applies `--quiet` to the log. Returns true if a progress bar is wanted.
     pub fn apply(&self) -> bool {
         if self.quiet {
             log::set_max_level(LevelFilter::Warn);
@@ -176,7 +176,7 @@ pub fn model() -> impl TypedValueParser<Value = Model> {
     PossibleValuesParser::new(Model::ALL.map(value)).try_map(|name| name.parse::<Model>())
 }
 
-/// The option as one types it.
+/// The option as typed on the command line.
 pub fn flag(name: &str) -> String {
     format!("--{}", name.replace('_', "-"))
 }
@@ -196,7 +196,7 @@ mod tests {
     use islp_mnist::run::TrainOptions;
 
     #[test]
-    fn the_help_says_the_defaults_of_the_library() {
+    fn the_help_shows_the_defaults_of_the_library() {
         let defaults = serde_json::to_value(TrainOptions::default()).unwrap();
         let command = Cli::command();
         for argument in command.find_subcommand("train").unwrap().get_arguments() {
@@ -210,7 +210,7 @@ mod tests {
         }
     }
 
-    /// What no option takes that takes a number.
+    /// Values that no option for a number accepts.
     const NO_NUMBERS: [&str; 15] = [
         "",
         " ",
@@ -230,7 +230,7 @@ mod tests {
     ];
 
     #[test]
-    fn what_an_option_does_not_take_is_refused_in_a_line_that_names_it() {
+    fn an_invalid_value_is_refused_in_a_line_that_names_the_option() {
         for (option, beyond) in [
             ("--epochs", &["0", "9223372036854775808", "0.5"][..]),
             ("--batch-size", &["0", "9223372036854775808", "1e3"]),

@@ -43,7 +43,7 @@ pub struct ReproduceArgs {
 pub fn run(args: &ReproduceArgs) -> Result<u8> {
     let given = args.run.over(&RunOptions::default());
     let device = set_up(given.device, given.threads)?;
-    // Of the two models the one with dropout.
+    // The model with dropout limits the batch.
     let run_options = given.on(device, Model::Mlp)?;
     let RunOptions { epochs, batch_size, validation, seed, num_workers, lr, generator, .. } = run_options;
     check_generator()?;
@@ -62,7 +62,7 @@ pub fn run(args: &ReproduceArgs) -> Result<u8> {
         terminal_width: terminal_width(),
     };
     let (trace, checksums) = (args.trace.create()?, torchvision::checksums(&data_dir)?);
-    // With the first line that is printed: then the folders are there, and next is the training.
+    // Logged with the first line printed, when the folders exist and before the training starts.
     let mut note = note_on(&data_dir, &checksums)?;
     let mut print = |text: &str| {
         print_line(text)?;
@@ -76,7 +76,7 @@ pub fn run(args: &ReproduceArgs) -> Result<u8> {
         info!("{files} are in {}", shell_path(&run.log_dir));
     }
     if args.report {
-        // The runs are done and saved: that one of them can't be shown, such as one that diverged, does not undo them.
+        // Both runs are saved, so a page that can't be made, as of a run that diverged, is not an error.
         match report::page(&runs.each_ref().map(|run| run.log_dir.as_path()), &mnist, device) {
             Ok(html) => {
                 let page = runs[0].log_dir.join("report.html");

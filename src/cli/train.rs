@@ -1,4 +1,4 @@
-//! `islp-mnist train`: one model, with checkpoints, so that a run can stop and go on.
+//! `islp-mnist train`: one model, with checkpoints, so that a run can stop and resume.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ use islp_mnist::util::{file, path::shell_path};
 
 /// Train one model, with checkpoints; a stopped run resumes bit for bit.
 ///
-/// The run's folder is OUTPUT_DIR/NAME/version_N; its path is the last line printed. It holds metrics.csv,
+/// The run's folder is OUTPUT_DIR/NAME/version_N; its path is the last line printed. It contains metrics.csv,
 /// model.safetensors, accuracy.png and .svg, run.json, and in checkpoints/ the latest state and the one with the lowest
 /// validation loss.
 ///
@@ -109,7 +109,7 @@ pub fn run(args: &TrainArgs) -> Result<u8> {
     conclude(ended, &trainer, &interrupt)
 }
 
-/// Where the run starts, as --resume and --from say.
+/// Where the run starts, by --resume and --from.
 fn start(args: &TrainArgs) -> Result<Start> {
     if let Some(log_dir) = &args.resume {
         let earlier = Earlier::read(log_dir)?;
@@ -121,9 +121,9 @@ fn start(args: &TrainArgs) -> Result<Start> {
     Ok(Start::From(Box::new(run_json)))
 }
 
-/// Names the option at fault as one types it.
+/// Names the option at fault as typed on the command line.
 fn by_flag(error: run::Error) -> anyhow::Error {
-    let said = match error {
+    let message = match error {
         run::Error::Conflict { folder, name, now, then } => format!(
             "{} {now} conflicts with --resume {} (its run used {then}): leave it out, or start a new run with --from {}",
             flag(&name),
@@ -135,10 +135,10 @@ fn by_flag(error: run::Error) -> anyhow::Error {
         }
         error => return error.into(),
     };
-    anyhow!(UsageError(said))
+    anyhow!(UsageError(message))
 }
 
-/// Warns where nothing keeps a second process from the run.
+/// Warns if nothing keeps a second process from the run.
 fn warn_without_lock(lock: &Lock, log_dir: &Path) {
     if let Lock::Unavailable(error) = lock {
         say(&format!(
@@ -157,7 +157,7 @@ impl Drop for RemovedIfEmpty {
     }
 }
 
-/// What run.json says of the run. Warns of what has changed since the run that it resumes or repeats.
+/// Describes the run for run.json. Warns of changes since the run that it resumes or repeats.
 fn describe(options: &TrainOptions, data_dir: &Path, start: &Start) -> Result<Run> {
     let mut run = Run::new(options, data_dir)?;
     if let Some(base) = start.run_json() {

@@ -29,7 +29,7 @@ use runs::{Pool, Settings, StudyFolder};
 
 /// Width and height of the pictures, in pixels.
 const SIZE: (usize, usize) = (600, 450);
-/// More runs than a machine trains in years.
+/// A machine does not train that many runs in years.
 const MAX_SEEDS: u64 = 1_000_000;
 
 /// Train with many seeds: how much is the model, and how much is luck?
@@ -98,7 +98,7 @@ pub fn run(args: &StudyArgs) -> Result<u8> {
         return conclude(&StudyFolder::open(folder)?);
     }
     let mut options = args.run.over(&RunOptions::default());
-    // Where there are many runs, one thread for each is faster in all.
+    // For many runs, one thread each is fastest.
     options.threads = options.threads.or(Some(1));
     let device = set_up(options.device, options.threads)?;
     check_generator()?;
@@ -147,7 +147,7 @@ pub fn run(args: &StudyArgs) -> Result<u8> {
     conclude(&folder)
 }
 
-/// The runs that are asked for: model by model for each seed, so that what is there at any moment can be compared.
+/// The runs to train, all models for one seed before the next seed, so that the models can be compared at any moment.
 fn keys(args: &StudyArgs) -> Vec<Key> {
     let mut seen = HashSet::new();
     let has_source = |model: &Model| args.vary != Varied::Source(Source::Dropout) || model.has_dropout();
@@ -158,7 +158,7 @@ fn keys(args: &StudyArgs) -> Vec<Key> {
     seeds.flat_map(|seed| models.iter().map(move |&model| Key { model, varied: args.vary, seed })).collect()
 }
 
-/// Writes study.csv and the pictures, and prints what there is to say.
+/// Writes study.csv and the pictures, and prints the summary.
 fn conclude(folder: &StudyFolder) -> Result<u8> {
     let rows = folder.write_csv()?;
     let summary = Summary::new(&rows);
@@ -184,7 +184,7 @@ fn conclude(folder: &StudyFolder) -> Result<u8> {
     Ok(0)
 }
 
-/// What `--seeds` says, as text `0..99` or `1,2,5..9`.
+/// The value of `--seeds`; as text `0..99` or `1,2,5..9`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seeds(Vec<u64>);
 
@@ -219,7 +219,7 @@ impl FromStr for Seeds {
     }
 }
 
-/// What `--shard` says, as text `3/10`.
+/// The value of `--shard`; as text `3/10`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shard {
     pub index: usize,
@@ -234,7 +234,7 @@ impl FromStr for Shard {
             let [index, count] = [index.parse().ok()?, count.parse().ok()?];
             (index < count).then_some(Self { index, count })
         };
-        text.split_once('/').and_then(parse).ok_or("must be a part and their number, from 0/10 to 9/10")
+        text.split_once('/').and_then(parse).ok_or("must be an index and the number of shards, from 0/10 to 9/10")
     }
 }
 
@@ -243,7 +243,7 @@ mod tests {
     use super::{Seeds, Shard};
 
     #[test]
-    fn seeds_are_ranges_and_numbers_each_once() {
+    fn seeds_are_numbers_and_ranges_without_repeats() {
         let seeds = |text: &str| text.parse::<Seeds>().map(|seeds| seeds.iter().collect::<Vec<_>>());
         assert_eq!(seeds("0..3"), Ok(vec![0, 1, 2, 3]));
         assert_eq!(seeds("7,2..4,3,7"), Ok(vec![7, 2, 3, 4]));
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shard_is_one_of_so_many() {
+    fn a_shard_is_an_index_below_a_count() {
         assert_eq!("3/10".parse(), Ok(Shard { index: 3, count: 10 }));
         for text in ["", "3", "10/10", "0/0", "-1/2", "1/x"] {
             assert!(text.parse::<Shard>().is_err(), "{text}");

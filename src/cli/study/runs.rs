@@ -30,25 +30,25 @@ use islp_mnist::util::{file, json};
 
 /// The row of a run, in its folder.
 const RESULT: &str = "result.json";
-/// Whoever trains a run has this file of its folder locked.
+/// The process that trains a run locks this file in its folder.
 const LOCK: &str = "lock";
-/// Hundreds of times as much as there is to say of a run.
+/// A result.json or study.json has less than a hundredth of this.
 const MAX_BYTES: u64 = 1 << 20;
 /// Interval between checks for ended processes.
 const POLL: Duration = Duration::from_millis(20);
 /// Interval between checks of runs that other processes train.
 const WAIT: Duration = Duration::from_millis(500);
-/// A model's weights have less than a hundredth of it.
+/// A model's weights have less than a hundredth of this.
 const MAX_WEIGHTS: u64 = 1 << 30;
-/// A run's messages have less.
+/// A run's messages have less than this.
 const MAX_LOG: u64 = 1 << 20;
 const LOG: &str = "log.txt";
 
-/// What the runs of a study need.
+/// Trains the runs of a study.
 pub struct Pool<'a> {
     pub folder: &'a StudyFolder,
     pub settings: &'a Settings,
-    /// Data, environment and start that the runs share; each has its own options.
+    /// The data, environment and start that the runs share. Each has its own options.
     pub run: &'a Run,
     pub data_dir: &'a Path,
     pub mnist: &'a Dataset,
@@ -56,15 +56,15 @@ pub struct Pool<'a> {
     pub jobs: usize,
     pub checkpoint_every: usize,
     pub interrupt: &'a Interrupt,
-    /// Whether there is a progress bar on stderr, where that is a terminal.
+    /// Show a progress bar if stderr is a terminal.
     pub is_shown: bool,
 }
 
-/// A run under way. It ends with this, as the same command goes on with it.
+/// A running process. It is killed with this value; the same command resumes its run.
 struct Running {
     key: Key,
     child: Child,
-    /// Keeps others from it, also if this process dies before the child: the child's stdin is the same open file.
+    /// Keeps others from the run, even if this process dies before the child, whose stdin is the same open file.
     _lock: File,
 }
 
@@ -79,7 +79,7 @@ impl Pool<'_> {
     /// Trains all runs that are missing, until they are done or a signal arrives.
     ///
     /// # Errors
-    /// A folder that can't be written to. What goes wrong with a run is its row.
+    /// A folder that can't be written to. A failed run is a row.
     pub fn run(&self, keys: &[Key]) -> Result<()> {
         let mut progress = Progress::new(self.is_shown, keys.len());
         let (mut waiting, mut taken) = (VecDeque::from(keys.to_vec()), VecDeque::new());
@@ -110,7 +110,7 @@ impl Pool<'_> {
                     State::Done => progress.skip(),
                     State::Taken => taken.push_back(key),
                     State::Free(lock) => match self.trained(key) {
-                        // Whoever trained it died before writing the row.
+                        // The process that trained it died before writing the row.
                         Some(row) => {
                             self.finish(&row)?;
                             progress.end(&row);
@@ -122,7 +122,7 @@ impl Pool<'_> {
                 progress.finish();
                 return Ok(());
             } else if !taken.is_empty() && looked.elapsed() > WAIT {
-                // Somebody else has them. If that one dies, they are ours.
+                // Another process has them. If it dies, they are ours.
                 waiting.append(&mut taken);
                 looked = Instant::now();
             } else {
@@ -136,9 +136,9 @@ impl Pool<'_> {
         let folder = self.folder.of(key);
         let log_path = folder.join(LOG);
         let log = File::create(&log_path).map_err(file::Error::io("write", &log_path))?;
-        // The same file, also if another was built in its place meanwhile.
+        // The running file, even if it has been rebuilt meanwhile.
         let mut command = Command::new("/proc/self/exe");
-        // With "=", as a path may begin with "-".
+        // With "=", because a path may begin with "-".
         let option = |name: &str, path: &Path| [name.as_ref(), path.as_os_str()].join("=".as_ref());
         command.args(["train", "--quiet"]).arg(option("--data-dir", self.data_dir));
         match newest_version(&folder) {
@@ -146,13 +146,13 @@ impl Pool<'_> {
             None => {
                 let options = self.settings.of(key, self.checkpoint_every);
                 RunJson::new(Run { options, ..self.run.clone() }, self.data_dir, None).write(&folder)?;
-                // The run's folder is that of its name there.
+                // The run's folder there has its name.
                 let output_dir = option("--output-dir", folder.parent().unwrap_or(&folder));
                 command.arg(option("--from", &folder)).arg(output_dir)
             }
         };
         let threads = self.settings.run.threads.unwrap_or(1);
-        // libtorch would else start a thread for each core before it hears of --threads.
+        // Otherwise libtorch starts a thread per core before --threads is parsed.
         command.env("OMP_NUM_THREADS", threads.to_string());
         let stdin = lock.try_clone().context("cannot hand on a lock")?;
         command.stdin(stdin).stdout(Stdio::null()).stderr(log);
@@ -181,9 +181,9 @@ impl Pool<'_> {
     fn result(&self, key: Key, ended: &str) -> Row {
         self.trained(key).unwrap_or_else(|| {
             let log = self.folder.of(key).join(LOG);
-            let said = file::read(&log, MAX_LOG).unwrap_or_default();
-            let said = String::from_utf8_lossy(&said);
-            let reason = said.lines().rev().find_map(|line| line.strip_prefix("error: "));
+            let messages = file::read(&log, MAX_LOG).unwrap_or_default();
+            let messages = String::from_utf8_lossy(&messages);
+            let reason = messages.lines().rev().find_map(|line| line.strip_prefix("error: "));
             Row::failed(key, reason.map_or_else(|| format!("{ended}, see {}", log.display()), str::to_string))
         })
     }
@@ -223,7 +223,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The options of one of the runs.
+    /// The options of a run.
     pub fn of(&self, key: Key, checkpoint_every: usize) -> TrainOptions {
         let mut run = self.run.clone();
         let vary = match key.varied {
@@ -247,7 +247,7 @@ impl Settings {
         }
     }
 
-    /// The first option in which the two differ: name, our value, theirs.
+    /// The first option that differs: name, our value, theirs.
     fn difference(&self, other: &Self) -> Option<(String, String, String)> {
         let [ours, theirs] = [self, other].map(|settings| TrainOptions {
             run: settings.run.clone(),
@@ -272,14 +272,14 @@ pub enum State {
 }
 
 impl StudyFolder {
-    /// The folder of a study that is there, or of one whose runs are gone.
+    /// Opens the folder of a study, with or without its runs.
     ///
     /// # Errors
-    /// None of a study.
+    /// A folder that is not a study's.
     pub fn open(path: &Path) -> Result<Self> {
         ensure!(
             path.join(RUNS).is_dir() || path.join(STUDY_CSV).exists(),
-            "{}: not the folder of a study, it holds neither {RUNS}/ nor {STUDY_CSV}; name the --output-dir of one",
+            "{}: not the folder of a study, it contains neither {RUNS}/ nor {STUDY_CSV}; name the --output-dir of one",
             path.display()
         );
         Ok(Self(path.to_owned()))
@@ -288,7 +288,7 @@ impl StudyFolder {
     /// Creates or reopens a study's folder.
     ///
     /// # Errors
-    /// A study of other options.
+    /// A study with other options.
     pub fn create(path: &Path, settings: &Settings) -> Result<Self> {
         let cannot_make =
             || format!("cannot write to the folder {}; --output-dir names another", path.display());
@@ -297,7 +297,10 @@ impl StudyFolder {
         match file::read(&study_json, MAX_BYTES) {
             Ok(bytes) => {
                 let theirs: Settings = json::parse(&bytes).with_context(|| {
-                    format!("{}: not that of a study; name another --output-dir", study_json.display())
+                    format!(
+                        "{}: not the {STUDY_JSON} of a study; name another --output-dir",
+                        study_json.display()
+                    )
                 })?;
                 if let Some((name, now, then)) = settings.difference(&theirs) {
                     bail!(UsageError(format!(
@@ -318,7 +321,7 @@ impl StudyFolder {
         Ok(Self(path.to_owned()))
     }
 
-    /// Says which promise is lost where the file system has no locks, as Lustre and NFS may have none.
+    /// Warns if the file system has no locks, such as Lustre or NFS.
     ///
     /// # Errors
     /// A folder that can't be written to.
@@ -353,7 +356,7 @@ impl StudyFolder {
         match lock.try_lock() {
             Err(TryLockError::WouldBlock) => Ok(State::Taken),
             _ if self.is_done(key)? => Ok(State::Done),
-            // Also without locks, see `warn_without_locks`.
+            // Or there are no locks; see `warn_without_locks`.
             _ => Ok(State::Free(lock)),
         }
     }
@@ -365,7 +368,7 @@ impl StudyFolder {
     fn result(&self, folder: &Path) -> Result<Option<Row>> {
         let path = folder.join(RESULT);
         match file::read(&path, MAX_BYTES) {
-            // A damaged one is made anew.
+            // A damaged one is written again.
             Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error.into()),
@@ -375,7 +378,7 @@ impl StudyFolder {
     /// Writes a run's row to disk.
     ///
     /// # Errors
-    /// A disk that is full.
+    /// A full disk.
     pub fn write_result(&self, row: &Row) -> Result<()> {
         let text = format!("{}\n", serde_json::to_string_pretty(row)?);
         Ok(file::write(&self.of(row.key()).join(RESULT), text.as_bytes())?)
@@ -384,13 +387,13 @@ impl StudyFolder {
     /// Writes study.csv with the rows so far, and returns them.
     ///
     /// # Errors
-    /// Files that can't be read, a study.csv that is something else, or a disk that is full.
+    /// Files that can't be read, a study.csv that is something else, or a full disk.
     pub fn write_csv(&self) -> Result<Vec<Row>> {
         let runs = self.0.join(RUNS);
         if !runs.is_dir() {
             return Ok(rows_in(&self.0)?);
         }
-        // Another study in this folder may be at it.
+        // Another command may be writing it.
         let lock = open_lock(&runs)?;
         let _ = lock.lock();
         let mut rows = vec![];
@@ -399,7 +402,7 @@ impl StudyFolder {
                 rows.extend(self.result(&run)?);
             }
         }
-        // Of runs whose folders are gone the rows stay.
+        // Keeps the rows of runs whose folders are gone.
         if self.0.join(STUDY_CSV).exists() {
             let mut before = rows_in(&self.0)?;
             before.retain(|row| rows.iter().all(|newer| newer.key() != row.key()));
@@ -411,7 +414,7 @@ impl StudyFolder {
     }
 }
 
-/// The file of a folder that is to be locked, which is made if there is none.
+/// Opens or creates the file in a folder that is to be locked.
 fn open_lock(folder: &Path) -> Result<File> {
     let path = folder.join(LOCK);
     let lock = File::options().create(true).truncate(false).write(true).open(&path);
@@ -430,19 +433,19 @@ fn subfolders(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(folders)
 }
 
-/// A bar over all runs. Where none is drawn, each run that ends is a line of the log.
+/// The progress of a study: a bar if stderr is a terminal, otherwise a line of the log for each run that ends.
 pub struct Progress {
     bar: ProgressBar,
     start: Instant,
     count: usize,
-    /// Runs that are done, by whomever.
+    /// Runs that are done, here or elsewhere.
     done: usize,
-    /// Those of them that ended here.
+    /// Runs that ended here.
     ended: usize,
 }
 
 impl Progress {
-    /// Of a study of so many runs.
+    /// The progress of `count` runs.
     pub fn new(wanted: bool, count: usize) -> Self {
         let bar = if wanted { ProgressBar::new(count as u64) } else { ProgressBar::hidden() };
         let style = ProgressStyle::with_template("{wide_bar} run {pos}/{len}, {eta} left");
@@ -451,14 +454,14 @@ impl Progress {
         Self { bar, start: Instant::now(), count, done: 0, ended: 0 }
     }
 
-    /// A run is done, but not by us: it says nothing of how long the others take.
+    /// Counts a run that another process has done, which tells nothing about the time left.
     pub fn skip(&mut self) {
         self.done += 1;
         self.bar.inc(1);
         self.bar.reset_eta();
     }
 
-    /// A run has ended.
+    /// Counts a run that has ended here.
     pub fn end(&mut self, row: &Row) {
         self.done += 1;
         self.ended += 1;
@@ -466,17 +469,17 @@ impl Progress {
         if self.bar.is_hidden() {
             let Self { done, count, .. } = self;
             let left = time(time_left(self.start.elapsed(), self.ended, *count - *done));
-            info!("run {done}/{count}, {} {}: {}, {left} left", row.model, row.key().name(), came_to(row));
+            info!("run {done}/{count}, {} {}: {}, {left} left", row.model, row.key().name(), results(row));
         }
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub fn finish(&self) {
         self.bar.finish_and_clear();
     }
 }
 
-fn came_to(row: &Row) -> String {
+fn results(row: &Row) -> String {
     let accuracy = |name: &str, value: Option<f64>| {
         format!("{name} {}", value.map_or("none".into(), |value| short(value as f32)))
     };
