@@ -1,7 +1,7 @@
 """Runs scripts/train.py again and again, each time in a process that has torch and Lightning imported, which takes seconds.
 
 Each line of stdin is a JSON array, the folder to run it in and its options. Each line of stdout is one too: the exit
-code, stdout and stderr. tests/handover.rs asks for them.
+code, stdout and stderr. tests/program/handover.rs asks for them.
 """
 
 import json

@@ -1,0 +1,463 @@
+//! Runs that go back and forth between scripts/train.py and `islp-mnist train`: whoever goes on with the other's folder
+//! comes to the bytes of a run in one go, and refuses what the other refuses.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use crate::common::{Lab, checkout, data_dir, islp_mnist, python, stdout_of, train};
+use serde_json::{Value, json};
+
+/// scripts/train.py in processes that have torch and Lightning imported already.
+struct Trainings {
+    _child: Child,
+    asked: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+/// One run at a time: two would take far more than twice as long.
+static TRAININGS: Mutex<Option<Trainings>> = Mutex::new(None);
+
+impl Trainings {
+    fn start() -> Self {
+        let mut command = python("tests/trainings.py");
+        command.env("OMP_NUM_THREADS", "1").env_remove("ISLP_MNIST_DATA_DIR");
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let (asked, answers) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
+        Self { _child: child, asked, answers }
+    }
+
+    fn run(&mut self, folder: &Path, options: &str) -> (i32, String, String) {
+        let words: Vec<&str> =
+            [folder.to_str().unwrap()].into_iter().chain(options.split_whitespace()).collect();
+        writeln!(self.asked, "{}", json!(words)).unwrap();
+        let mut answer = String::new();
+        self.answers.read_line(&mut answer).unwrap();
+        serde_json::from_str(&answer).unwrap_or_else(|error| panic!("{error}: {answer:?}"))
+    }
+}
+
+/// Exit code, stdout and stderr of scripts/train.py.
+fn run_python(folder: &Path, options: &str) -> (i32, String, String) {
+    let mut trainings = TRAININGS.lock().unwrap_or_else(PoisonError::into_inner);
+    trainings.get_or_insert_with(Trainings::start).run(folder, options)
+}
+
+/// The same of `islp-mnist train`.
+fn run_rust(folder: &Path, options: &str) -> (i32, String, String) {
+    let output = train(folder, &options.split_whitespace().collect::<Vec<_>>()).output().unwrap();
+    let [stdout, stderr] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+    (output.status.code().unwrap(), stdout, stderr)
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Side {
+    Python,
+    Rust,
+}
+
+impl Side {
+    fn other(self) -> Self {
+        if self == Self::Rust { Self::Python } else { Self::Rust }
+    }
+
+    fn run(self, lab: &Lab, options: &str) -> (i32, String, String) {
+        if self == Self::Rust { run_rust(lab.path(), options) } else { run_python(lab.path(), options) }
+    }
+
+    /// A run to its end, without a warning. All that it prints is its folder.
+    fn train(self, lab: &Lab, options: &str) -> String {
+        let (code, stdout, stderr) = self.run(lab, options);
+        assert_eq!(code, 0, "{self:?}, {options}: {stderr}");
+        assert!(!stderr.contains("warning: "), "{self:?}, {options}: {stderr}");
+        assert_eq!(stdout.lines().count(), 1, "{stdout}");
+        stdout.trim_end().to_string()
+    }
+
+    /// The one error line of a run that must fail with this exit code.
+    fn error(self, lab: &Lab, options: &str, code: i32) -> String {
+        let (ended, stdout, stderr) = self.run(lab, options);
+        assert_eq!((ended, stdout.as_str()), (code, ""), "{self:?}, {options}: {stderr}");
+        let line = stderr.lines().last().unwrap_or_default();
+        assert!(line.starts_with("error: ") && !line.contains(char::is_control), "{self:?}: {stderr:?}");
+        assert!(!stderr.contains("Traceback"), "{stderr}");
+        line.to_string()
+    }
+}
+
+const BOTH: [Side; 2] = [Side::Python, Side::Rust];
+
+/// What is promised alike.
+fn assert_same(lab: &Lab, run: &str, other: &str, what: &str) {
+    for file in ["metrics.csv", "model.safetensors"] {
+        assert!(lab.read(run, file) == lab.read(other, file), "{what}: {file} differs");
+    }
+}
+
+/// A run whose first third one side does, the second the other, the last the first one again.
+fn back_and_forth(lab: &Lab, options: &str, first: Side, [one, two, three]: [usize; 3]) -> String {
+    let run = first.train(lab, &format!("{options} --epochs {one}"));
+    let go_on = |side: Side, epochs| {
+        assert_eq!(side.train(lab, &format!("--resume {run} --epochs {epochs}")), run);
+        assert_eq!(lab.run_json(&run)["outcome"]["epochs"], epochs);
+    };
+    go_on(first.other(), two);
+    go_on(first, three);
+    run
+}
+
+#[test]
+#[ignore = "needs the Python reference"]
+fn ten_epochs_here_ten_there_and_ten_here_are_thirty_without_a_stop() {
+    let lab = Lab::new();
+    for options in [
+        "--model mlp --num-workers 4",
+        "--model mlr --num-workers 4 --checkpoint-every 4",
+        "--model mlp --num-workers 0 --checkpoint-every 7 --seed 18446744073709551615",
+        "--model mlr --num-workers 0 --lr 0.3 --validation 0.5 --limit-train-batches 0.75",
+    ] {
+        // The 50th step is within an epoch, and logs a row.
+        let options = format!("{options} --batch-size 56");
+        let whole = Side::Rust.train(&lab, &format!("{options} --epochs 30"));
+        let wholly_python = Side::Python.train(&lab, &format!("{options} --epochs 30"));
+        assert_same(&lab, &wholly_python, &whole, &format!("{options}, without a stop"));
+        for first in BOTH {
+            let run = back_and_forth(&lab, &options, first, [10, 20, 30]);
+            assert_same(&lab, &run, &whole, &format!("{options}, begun by {first:?}"));
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs the Python reference"]
+fn both_sides_leave_the_same_trace_also_of_a_run_that_goes_on() {
+    let lab = Lab::new();
+    let options = "--batch-size 48 --num-workers 2";
+    for (i, first) in BOTH.into_iter().enumerate() {
+        let run =
+            first.train(&lab, &format!("{options} --epochs 1 --trace begun_{i}.trace --trace-steps 3..3"));
+        for (j, side) in BOTH.into_iter().enumerate() {
+            let copy = format!("output/copy/version_{i}{j}");
+            fs::create_dir_all(lab.path().join("output/copy")).unwrap();
+            let copied = Command::new("cp").arg("-a").args([&run, &copy]).current_dir(lab.path()).status();
+            assert!(copied.unwrap().success());
+            side.train(&lab, &format!("--resume {copy} --epochs 2 --trace rest_{i}{j}.trace"));
+        }
+    }
+    for (reference, candidate) in
+        [("begun_0", "begun_1"), ("rest_00", "rest_01"), ("rest_00", "rest_10"), ("rest_00", "rest_11")]
+    {
+        let [reference, candidate] = [reference, candidate].map(|name| format!("{name}.trace"));
+        let told = stdout_of(islp_mnist().current_dir(lab.path()).args(["compare", &reference, &candidate]));
+        assert!(told.contains("identical (7 steps)"), "{told}");
+    }
+    for side in BOTH {
+        let error = side.error(&lab, &format!("{options} --trace begun_0.trace"), 1);
+        assert!(error.contains("begun_0.trace") && error.contains("--trace"), "{error}");
+    }
+}
+
+#[test]
+#[ignore = "needs the Python reference"]
+fn an_epoch_of_mnist_here_one_there_and_one_here_are_three_without_a_stop() {
+    let lab = Lab::new();
+    fs::remove_dir_all(lab.path().join("data")).unwrap();
+    std::os::unix::fs::symlink(data_dir(), lab.path().join("data")).unwrap();
+    let whole = Side::Rust.train(&lab, "--epochs 3");
+    let run = back_and_forth(&lab, "", Side::Rust, [1, 2, 3]);
+    assert_same(&lab, &run, &whole, "MNIST");
+}
+
+/// The program itself, in a process of its own.
+fn start(side: Side, lab: &Lab, options: &str) -> Child {
+    let words: Vec<&str> = options.split_whitespace().collect();
+    if side == Side::Rust {
+        return train(lab.path(), &words).spawn().unwrap();
+    }
+    let mut command = python("scripts/train.py");
+    command.current_dir(lab.path()).args(words).env("OMP_NUM_THREADS", "1");
+    command.env_remove("ISLP_MNIST_DATA_DIR").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+fn signal(child: &Child, name: &str) {
+    assert!(Command::new("kill").args(["-s", name, &child.id().to_string()]).status().unwrap().success());
+}
+
+fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < Duration::from_secs(120), "{what}: not within two minutes");
+        sleep(Duration::from_millis(2));
+    }
+}
+
+/// A run without an end, once it is in an epoch after the one that was saved last.
+fn start_endless(side: Side, lab: &Lab, options: &str, run: &str) -> Child {
+    let child = start(side, lab, &format!("{options} --epochs 1000000"));
+    let path = lab.path().join(run);
+    wait_until("the first checkpoint", || path.join("checkpoints/last.safetensors").exists());
+    if side == Side::Python {
+        // Lightning flushes its logger in the middle of an epoch too.
+        wait_until("metrics of an epoch that is not finished", || unfinished_rows(&path) > 0);
+    }
+    child
+}
+
+fn unfinished_rows(run: &Path) -> usize {
+    let link = fs::read_link(run.join("checkpoints/last.safetensors")).unwrap();
+    let saved: usize =
+        link.to_str().unwrap().split(['=', '-']).nth(1).and_then(|epoch| epoch.parse().ok()).unwrap();
+    let csv = fs::read_to_string(run.join("metrics.csv")).unwrap();
+    let epochs = csv.lines().skip(1).map(|row| row.split(',').next().unwrap().parse::<usize>().unwrap());
+    epochs.filter(|&epoch| epoch > saved).count()
+}
+
+#[test]
+#[ignore = "needs the Python reference"]
+fn what_one_side_was_killed_in_the_other_goes_on_with() {
+    let lab = Lab::new();
+    // 320 steps an epoch.
+    let options = "--batch-size 1 --num-workers 2";
+    for (version, side) in BOTH.into_iter().enumerate() {
+        let run = format!("output/killed/version_{version}");
+        let mut child = start_endless(side, &lab, &format!("{options} --name killed"), &run);
+        for other in BOTH {
+            let error = other.error(&lab, &format!("--resume {run}"), 1);
+            assert!(error.contains(&run), "a run that is still going: {error}");
+        }
+        signal(&child, "KILL");
+        assert_eq!(child.wait().unwrap().signal(), Some(9));
+        let done = side.other().train(&lab, &format!("--resume {run} --epochs 1000000 --max-time 0s"));
+        assert_eq!(done, run);
+        let epochs = lab.run_json(&run)["outcome"]["epochs"].as_u64().unwrap();
+        assert_eq!(lab.run_json(&run)["outcome"]["end"], "max_time");
+        let whole = Side::Rust.train(&lab, &format!("{options} --epochs {epochs}"));
+        assert_same(&lab, &run, &whole, &format!("{side:?} was killed"));
+    }
+}
+
+#[test]
+#[ignore = "needs the Python reference"]
+fn a_signal_stops_python_as_it_stops_rust() {
+    let lab = Lab::new();
+    let options = "--model mlr --batch-size 1 --num-workers 0 --checkpoint-every 1000";
+    for (version, (name, exit_code)) in [("TERM", 143), ("USR1", 138)].into_iter().enumerate() {
+        let run = format!("output/stopped/version_{version}");
+        let mut child = start_endless(Side::Python, &lab, &format!("{options} --name stopped"), &run);
+        signal(&child, name);
+        assert_eq!(child.wait().unwrap().code(), Some(exit_code), "{name}");
+        let outcome = &lab.run_json(&run)["outcome"];
+        assert_eq!(outcome["end"], "interrupted");
+        // The epochs that were finished are saved, though no checkpoint was due.
+        let epochs = outcome["epochs"].as_u64().unwrap();
+        let last = fs::read_link(lab.path().join(&run).join("checkpoints/last.safetensors")).unwrap();
+        assert!(last.to_str().unwrap().starts_with(&format!("epoch={}-", epochs - 1)), "{last:?}: {outcome}");
+        Side::Rust.train(&lab, &format!("--resume {run} --max-time 0s"));
+        let whole = Side::Rust.train(&lab, &format!("{options} --epochs {}", epochs + 1));
+        assert_same(&lab, &run, &whole, name);
+    }
+}
+
+#[test]
+#[ignore = "needs the Python reference"]
+fn a_run_json_of_one_side_is_run_again_by_the_other() {
+    let lab = Lab::new();
+    let options = "--model mlr --epochs 2 --batch-size 50 --lr 1e-7 --num-workers 0 --limit-train-batches 3 --name mine";
+    let runs = BOTH.map(|side| side.train(&lab, options));
+    let json = |run: &str| {
+        let mut json = lab.run_json(run);
+        for volatile in ["/start", "/outcome/duration_seconds", "/environment/git_commit", "/environment/tch"]
+        {
+            *json.pointer_mut(volatile).unwrap() = Value::Null;
+        }
+        let environment = json["environment"].as_object_mut().unwrap();
+        environment.retain(|name, _| !["python", "pytorch_lightning", "islp"].contains(&name.as_str()));
+        json
+    };
+    assert_eq!(json(&runs[0]), json(&runs[1]));
+    assert!(lab.run_json(&runs[0])["environment"]["tch"].is_null());
+    for side in BOTH {
+        for run in &runs {
+            let again = side.train(&lab, &format!("--from {run}/run.json --epochs 2"));
+            assert_same(&lab, &again, run, &format!("{side:?} with {run}"));
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs the Python reference"]
+fn a_training_that_diverges_ends_alike() {
+    let lab = Lab::new();
+    for side in BOTH {
+        let error = side.error(&lab, "--lr 1e30 --batch-size 8 --num-workers 0", 3);
+        assert!(error.contains("--lr") && error.contains("1e+30"), "{error}");
+    }
+    for run in ["output/MNIST/version_0", "output/MNIST/version_1"] {
+        assert_eq!(lab.run_json(run)["outcome"]["end"], "diverged");
+        assert!(!lab.path().join(run).join("model.safetensors").exists());
+    }
+}
+
+#[test]
+#[ignore = "needs the Python reference"]
+fn what_one_side_refuses_the_other_refuses() {
+    let lab = Lab::new();
+    let refused = |options: &str, code: i32, names: &[&str]| {
+        for side in BOTH {
+            let error = side.error(&lab, options, code);
+            for name in names {
+                assert!(error.contains(name), "{side:?}, {options}: {name} is not in {error}");
+            }
+        }
+    };
+    for option in [
+        "--epochs 0",
+        "--seed 18446744073709551616",
+        "--lr NaN",
+        "--lr 1_0",
+        "--device gpu",
+        "--limit-train-batches 0.0",
+        "--name a/b",
+        "--max-time 10",
+        "--epoch 3",
+        "--resume a --from b",
+        "--limit-train-batches 0.001",
+        "--validation 0.001",
+    ] {
+        refused(option, 2, &[option.split(' ').next().unwrap()]);
+    }
+    refused("--trace-steps 3..4", 2, &["--trace"]);
+    refused("--resume nowhere", 1, &["nowhere"]);
+    refused("--from nowhere.json", 1, &["nowhere.json"]);
+    refused("--data-dir nowhere", 1, &["nowhere", "--data-dir"]);
+    assert!(!lab.path().join("output").exists());
+
+    // A run of the other side each.
+    for side in BOTH {
+        let run = side.train(&lab, "--epochs 2 --model mlr --num-workers 0");
+        for (option, then) in
+            [("--model mlp", "mlr"), ("--lr 0.02", "0.01"), ("--limit-train-batches 1.0", "none")]
+        {
+            refused(&format!("--resume {run} {option}"), 2, &[option, &run, then]);
+        }
+        refused(&format!("--resume {run} --epochs 1"), 2, &["--epochs 1", &run]);
+        let path = lab.path().join(&run);
+        let spoil = |file: &str, spoil: &dyn Fn(&mut Vec<u8>)| {
+            let (before, run_json) = (lab.read(&run, file), lab.read(&run, "run.json"));
+            let mut bytes = before.clone();
+            spoil(&mut bytes);
+            fs::write(path.join(file), bytes).unwrap();
+            refused(&format!("--resume {run} --epochs 3"), 1, &[&format!("{run}/{file}")]);
+            fs::write(path.join(file), before).unwrap();
+            assert!(lab.read(&run, "run.json") == run_json, "it stays as it is");
+        };
+        spoil("metrics.csv", &|bytes| *bytes.last_mut().unwrap() = b'x');
+        spoil("checkpoints/last.safetensors", &|bytes| *bytes.last_mut().unwrap() ^= 1);
+        // Both go on nevertheless.
+        side.other().train(&lab, &format!("--resume {run} --epochs 3"));
+    }
+}
+
+#[test]
+#[ignore = "needs the Python reference"]
+fn why_a_run_cannot_go_on_both_sides_say_alike() {
+    let lab = Lab::new();
+    let says = |options: &str, said: &[&str]| {
+        for side in BOTH {
+            let error = side.error(&lab, options, 1);
+            for said in said {
+                assert!(error.contains(said), "{side:?}, {options}: {said:?} is not in {error}");
+            }
+            assert!(!error.contains("[Errno"), "{error}");
+        }
+    };
+    lab.program("reproduce --epochs 1 --device cpu").assert().success();
+    let both_models = "of a run of `reproduce`, where both models draw from one generator; run that again, or start a new run";
+    says("--resume output/MNIST/version_0", &["output/MNIST/version_0/run.json: ", both_models]);
+    says(
+        "--from output/MNIST_MLR/version_0/run.json",
+        &["output/MNIST_MLR/version_0/run.json: ", both_models],
+    );
+    fs::create_dir(lab.path().join("empty")).unwrap();
+    says(
+        "--resume empty",
+        &["empty: no checkpoint of `train` to resume from: ", "empty/run.json", "No such file"],
+    );
+    says(
+        "--from empty",
+        &["--from takes the run.json of a run, or its folder: ", "empty/run.json", "No such file"],
+    );
+    fs::write(lab.path().join("empty/run.json"), "{").unwrap();
+    says(
+        "--from empty",
+        &["--from takes the run.json of a run, or its folder: empty/run.json: not the run.json of a run"],
+    );
+
+    let run = lab.train("--epochs 1 --model mlr");
+    let path = lab.path().join(&run);
+    let resume = format!("--resume {run} --epochs 2");
+    let csv = lab.read(&run, "metrics.csv");
+    for spoilt in [&b"x\r\n"[..], b"\"", b""] {
+        fs::write(path.join("metrics.csv"), spoilt).unwrap();
+        says(&resume, &[&format!("{run}/metrics.csv: "), "; put the file back, or start a new run"]);
+    }
+    fs::write(path.join("metrics.csv"), csv).unwrap();
+    // A checkpoint of a module of one's own, and of a version to come.
+    let last = fs::canonicalize(path.join("checkpoints/last.safetensors")).unwrap();
+    let bytes = fs::read(&last).unwrap();
+    let replaced = |from: &[u8], to: &[u8]| {
+        assert_eq!(from.len(), to.len());
+        let place = bytes.windows(from.len()).position(|window| window == from).unwrap();
+        [&bytes[..place], to, &bytes[place + from.len()..]].concat()
+    };
+    let version = format!("islp_mnist\\\":\\\"{}", env!("CARGO_PKG_VERSION"));
+    let other = version.replace(env!("CARGO_PKG_VERSION"), "9.9.9");
+    let broken = replaced(version.as_bytes(), other.as_bytes());
+    let place = broken.windows(8).position(|window| window == b"progress").unwrap();
+    fs::write(&last, [&broken[..place], b"advances", &broken[place + 8..]].concat()).unwrap();
+    says(
+        &resume,
+        &["written by islp-mnist 9.9.9", "; resume with that version, or start a new run with --from"],
+    );
+    fs::write(&last, replaced(b"sha256", b"sha257")).unwrap();
+    says(&resume, &["last.safetensors: damaged", "; start a new run with --from and its run.json"]);
+}
+
+#[test]
+#[ignore = "needs the Python reference"]
+fn python_reads_what_a_run_drew_from_cudas_generator_and_does_not_go_on_with_it_on_the_cpu() {
+    let lab = Lab::new();
+    let run = lab.train("--generator cuda --batch-size 32 --epochs 1 --seed 11");
+    let (_, _, stderr) = run_python(lab.path(), &format!("--resume {run} --epochs 2"));
+    assert!(stderr.contains("--generator cuda does not go with --device cpu"), "{stderr}");
+    let varied = lab.train("--vary init=2 --batch-size 32 --epochs 1 --name varied");
+    let (code, _, stderr) = run_python(lab.path(), &format!("--resume {varied} --epochs 2"));
+    assert!(code == 1 && stderr.contains("generator.varied.state is of a run with --vary"), "{stderr}");
+    let (code, _, stderr) = run_python(lab.path(), &format!("--from {varied}/run.json"));
+    assert!(code == 2 && stderr.contains("--vary init=2: PyTorch draws all from one stream"), "{stderr}");
+    let (code, _, stderr) = run_python(lab.path(), "--epochs 1 --device cuda");
+    assert!(code == 1 && stderr.contains("--device cuda: torch sees 0 GPUs"), "{stderr}");
+    let checkpoint = lab.path().join(&run).join("checkpoints/last.safetensors");
+    let said = stdout_of(python("tests/read_cuda_generator.py").arg(checkpoint));
+    let reason = "generator.cuda.state is of a run whose dropout draws from CUDA's generator";
+    assert_eq!(said, format!("11 80\n{reason}\ngenerator.cuda.state: its offset is 82\n"));
+}
+
+#[test]
+#[ignore = "needs the Python reference"]
+fn a_lightning_module_of_ones_own_goes_on_as_if_it_had_never_stopped() {
+    stdout_of(python("tests/own_module.py").env("OMP_NUM_THREADS", "1"));
+}
+
+#[test]
+fn the_module_for_python_says_this_version() {
+    let module = fs::read_to_string(checkout().join("scripts/parity_checkpoint.py")).unwrap();
+    let line = format!("VERSION = \"{}\"", env!("CARGO_PKG_VERSION"));
+    assert!(module.lines().any(|it| it == line), "{line}");
+    assert!(stdout_of(islp_mnist().arg("--version")).contains(env!("CARGO_PKG_VERSION")));
+}
