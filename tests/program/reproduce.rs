@@ -1,52 +1,39 @@
-//! `reproduce` from the outside, on a small data set that the test writes.
+//! `reproduce`: its files and output on a small data set, and whole runs against Python.
 
 use std::fs;
-use std::io::pipe;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::sync::OnceLock;
 
-use crate::common::{assert_refused, checkout, idx, islp_mnist, program, small_mnist, stdout_of};
-use assert_cmd::prelude::*;
-use predicates::prelude::*;
+use crate::common::processes::{start, wait_until};
+use crate::common::python::python_output;
+use crate::common::{
+    Lab, checkout, command, data_dir, idx, islp_mnist, names, program, stdout_of, write_small_mnist,
+};
 use predicates::str::contains;
-use tempfile::{TempDir, tempdir};
+use tempfile::tempdir;
 
 const MODELS: [&str; 2] = ["MNIST", "MNIST_MLR"];
 
-fn reproduce(folder: &TempDir, options: &str) -> assert_cmd::Command {
-    let mut command = program(folder, &format!("reproduce --device cpu {options}"));
+fn reproduce(lab: &Lab, options: &str) -> assert_cmd::Command {
+    let mut command = lab.program(&format!("reproduce --device cpu {options}"));
     command.env("COLUMNS", "40");
     command
 }
 
-/// The same, to be started and watched.
-fn start(folder: &TempDir, options: &str) -> Command {
-    let mut command = islp_mnist();
-    command.current_dir(folder).arg("reproduce").args(options.split_whitespace());
-    command.env("OMP_NUM_THREADS", "1").stdout(Stdio::null()).stderr(Stdio::null());
-    command
-}
-
-fn version_dir(folder: &TempDir, model: &str, version: usize) -> PathBuf {
-    folder.path().join(format!("output/{model}/version_{version}"))
-}
-
 #[test]
-fn stdout_is_the_notebooks_stderr_is_lightnings_and_says_where_the_files_are() {
-    let folder = small_mnist();
-    let assert = reproduce(&folder, "--epochs 3 --batch-size 64").assert().success();
+fn stdout_is_the_notebooks_and_stderr_is_lightnings_with_the_places_of_the_files() {
+    let lab = Lab::new();
+    let assert = reproduce(&lab, "--epochs 3 --batch-size 64").assert().success();
     let output = assert.get_output();
-    // tests/program/runs.rs holds the same run against Python's. How a metric's digits end depends on the processor.
+    // A metric's last digits depend on the processor.
     let without_metrics = |text: &[u8]| -> Vec<String> {
         let text = str::from_utf8(text).unwrap();
         text.lines().filter(|line| !line.contains("test_")).map(String::from).collect()
     };
     let golden = fs::read(checkout().join("tests/golden/small_run.txt")).unwrap();
     assert_eq!(without_metrics(&output.stdout), without_metrics(&golden));
-    // What an epoch came to and how long the others take is another matter, see tests/program/progress.rs.
+    // tests/program/train.rs tests the rest of an epoch's line.
     let stderr = str::from_utf8(&output.stderr).unwrap().lines();
     let stderr =
         stderr.map(|line| if line.starts_with("epoch ") { line.split(':').next().unwrap() } else { line });
@@ -93,19 +80,11 @@ fn stdout_is_the_notebooks_stderr_is_lightnings_and_says_where_the_files_are() {
     metrics.csv, model.safetensors, run.json, accuracy.png and accuracy.svg are in output/MNIST/version_0
     metrics.csv, model.safetensors, run.json, accuracy.png and accuracy.svg are in output/MNIST_MLR/version_0
     ");
-}
-
-#[test]
-fn metrics_weights_and_figures_are_left_in_a_folder_for_each_model() {
-    let folder = small_mnist();
-    reproduce(&folder, "--epochs 3 --batch-size 64").assert().success();
     for model in MODELS {
-        let version_dir = version_dir(&folder, model, 0);
-        let entries = fs::read_dir(&version_dir).unwrap();
-        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
-        names.sort();
-        assert_eq!(names, ["accuracy.png", "accuracy.svg", "metrics.csv", "model.safetensors", "run.json"]);
-        // 320 images make 5 steps an epoch, and the 15 steps of the run no row of their own.
+        let version_dir = lab.path().join(format!("output/{model}/version_0"));
+        let files = ["accuracy.png", "accuracy.svg", "metrics.csv", "model.safetensors", "run.json"];
+        assert_eq!(names(&version_dir), files);
+        // 320 images make 5 steps an epoch; the test has a row of its own.
         let csv = fs::read_to_string(version_dir.join("metrics.csv")).unwrap();
         let places: Vec<_> =
             csv.lines().map(|row| row.split(',').take(2).collect::<Vec<_>>().join(" ")).collect();
@@ -116,15 +95,14 @@ fn metrics_weights_and_figures_are_left_in_a_folder_for_each_model() {
 }
 
 #[test]
-fn the_same_seed_gives_the_same_bytes_and_another_seed_others() {
-    let folder = small_mnist();
-    let mut versions = 0..;
-    let mut run = |seed: &str| {
-        reproduce(&folder, &format!("--epochs 2 --seed {seed}")).assert().success();
-        let version = versions.next().unwrap();
+fn the_same_seed_gives_the_same_bytes_and_another_seed_gives_others() {
+    let lab = Lab::new();
+    let run = |seed: &str| {
+        let _ = fs::remove_dir_all(lab.path().join("output"));
+        reproduce(&lab, &format!("--epochs 2 --seed {seed}")).assert().success();
         MODELS.map(|model| {
-            let files = ["metrics.csv", "model.safetensors", "accuracy.png"];
-            files.map(|file| fs::read(version_dir(&folder, model, version).join(file)).unwrap())
+            ["metrics.csv", "model.safetensors", "accuracy.png"]
+                .map(|file| lab.read(&format!("output/{model}/version_0"), file))
         })
     };
     let first = run("1");
@@ -134,138 +112,151 @@ fn the_same_seed_gives_the_same_bytes_and_another_seed_others() {
     assert!(first == run("4294967297"));
 }
 
-/// MKL settles on a kernel for a function at its first call, and of two threads that call it at once one may get a
+/// MKL chooses a kernel for a function at its first call, and of two threads that call it at once one may get a
 /// coarser kernel: https://github.com/pytorch/pytorch/issues/188792. That spoilt one run in twenty.
 #[test]
 #[ignore = "slow"]
 fn run_after_run_gives_the_same_bytes_with_two_threads() {
-    let folder = small_mnist();
-    let weights =
-        |version| fs::read(version_dir(&folder, "MNIST", version).join("model.safetensors")).unwrap();
+    let lab = Lab::new();
+    let weights = |version| lab.read(&format!("output/MNIST/version_{version}"), "model.safetensors");
     for run in 0..60 {
-        reproduce(&folder, "--epochs 1 --threads 2").env_remove("OMP_NUM_THREADS").assert().success();
+        reproduce(&lab, "--epochs 1 --threads 2").env_remove("OMP_NUM_THREADS").assert().success();
         assert!(weights(run) == weights(0), "run {run} differs from run 0");
     }
 }
 
 #[test]
-fn runs_started_at_the_same_moment_get_a_version_each() {
-    let folder = small_mnist();
-    let runs: Vec<_> = (0..3).map(|_| start(&folder, "--epochs 1").spawn().unwrap()).collect();
-    for mut run in runs {
-        assert!(run.wait().unwrap().success());
-    }
-    for model in MODELS {
-        let metrics = |version| fs::read(version_dir(&folder, model, version).join("metrics.csv")).unwrap();
-        assert!(metrics(0) == metrics(1) && metrics(0) == metrics(2));
-    }
-}
-
-#[test]
 fn batches_of_any_size_train() {
-    let folder = small_mnist();
+    let lab = Lab::new();
     for batch_size in ["1", "320", "1000000"] {
-        reproduce(&folder, &format!("--epochs 1 --num-workers 0 --batch-size {batch_size}"))
-            .assert()
-            .success();
+        let options = format!("--epochs 1 --num-workers 0 --batch-size {batch_size}");
+        reproduce(&lab, &options).assert().success();
     }
 }
 
 #[test]
-fn missing_or_wrong_data_are_refused_by_the_files_name() {
-    assert_refused(&mut reproduce(&tempdir().unwrap(), ""), 1, &["data/MNIST/raw/train-images-idx3-ubyte"]);
+fn missing_or_wrong_data_are_refused_by_the_files_name_before_anything_is_created() {
     // tests/library/bad_input has many more.
     let (images, labels) = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte");
     for (name, bytes) in [
-        (images, vec![]),
-        (images, idx(&[400, 28, 28], &[0; 999])),
-        (images, idx(&[1, 2, 2], &[0; 4])),
-        (images, idx(&[400], &[0; 400])),
-        (labels, idx(&[2], &[1, 2])),
-        (labels, idx(&[400], &[10; 400])),
+        (images, None),
+        (images, Some(vec![])),
+        (images, Some(idx(&[400, 28, 28], &[0; 999]))),
+        (images, Some(idx(&[1, 2, 2], &[0; 4]))),
+        (images, Some(idx(&[400], &[0; 400]))),
+        (labels, Some(idx(&[2], &[1, 2]))),
+        (labels, Some(idx(&[400], &[10; 400]))),
     ] {
-        let folder = small_mnist();
-        fs::write(folder.path().join("data/MNIST/raw").join(name), bytes).unwrap();
-        assert_refused(&mut reproduce(&folder, ""), 1, &[&format!("data/MNIST/raw/{name}")]);
-        assert!(
-            !folder.path().join("output").exists(),
-            "nothing is created before the data are known to be right"
-        );
+        let lab = Lab::new();
+        let path = format!("data/MNIST/raw/{name}");
+        match bytes {
+            Some(bytes) => lab.write(&path, bytes),
+            None => fs::remove_dir_all(lab.path().join("data")).unwrap(),
+        }
+        lab.assert_refused("reproduce --device cpu", 1, &[&path]);
+        assert!(!lab.exists("output"));
     }
 }
 
 #[test]
 fn an_output_folder_that_cannot_be_written_is_refused_by_name_before_any_training() {
-    let folder = small_mnist();
-    fs::write(folder.path().join("taken"), "a file").unwrap();
-    assert_refused(&mut reproduce(&folder, "--output-dir taken"), 1, &["taken/MNIST", "--output-dir"]);
-    fs::create_dir(folder.path().join("half")).unwrap();
-    fs::write(folder.path().join("half/MNIST_MLR"), "a file").unwrap();
-    assert_refused(&mut reproduce(&folder, "--output-dir half"), 1, &["half/MNIST_MLR", "--output-dir"]);
-    let traces = fs::read_dir(folder.path().join("half/MNIST")).unwrap().count();
-    assert_eq!(traces, 0, "no trace of the run is left");
-}
-
-#[test]
-fn a_run_whose_output_nobody_reads_any_more_goes_on_to_its_end() {
-    let folder = small_mnist();
-    // As behind `| head -1`, but for the time at which the reader goes.
-    let (reader, writer) = pipe().unwrap();
-    drop(reader);
-    start(&folder, "--epochs 1")
-        .stdout(writer)
-        .stderr(Stdio::piped())
-        .assert()
-        .code(0)
-        .stderr(contains("error").not());
-    assert!(version_dir(&folder, "MNIST_MLR", 0).join("accuracy.svg").exists());
-}
-
-#[test]
-fn a_stdout_that_cannot_be_written_is_an_error() {
-    let folder = small_mnist();
-    let full = fs::File::create("/dev/full").unwrap();
-    let mut command = start(&folder, "--epochs 1");
-    command.stdout(full).stderr(Stdio::piped());
-    command.assert().code(1).stderr(predicate::str::is_match(r"\Aerror: [^\n]*stdout[^\n]*\n\z").unwrap());
-}
-
-#[test]
-fn the_metrics_are_on_disk_after_every_epoch_and_stay_there_when_the_run_is_killed() {
-    let folder = small_mnist();
-    let metrics = version_dir(&folder, "MNIST", 0).join("metrics.csv");
-    let mut run = start(&folder, "--epochs 1000000").spawn().unwrap();
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !fs::read_to_string(&metrics).is_ok_and(|csv| csv.contains("\r\n2,")) {
-        assert!(Instant::now() < deadline, "three epochs take no minute");
-        assert!(run.try_wait().unwrap().is_none(), "the run goes on");
-        sleep(Duration::from_millis(5));
+    let lab = Lab::new();
+    lab.write("taken", "a file");
+    lab.write("half/MNIST_MLR", "a file");
+    for (folder, model) in [("taken", "MNIST"), ("half", "MNIST_MLR")] {
+        let named = format!("{folder}/{model}");
+        lab.assert_refused(&format!("reproduce --output-dir {folder}"), 1, &[&named, "--output-dir"]);
     }
-    run.kill().unwrap();
-    run.wait().unwrap();
+    assert_eq!(names(lab.path().join("half/MNIST")), [""; 0], "no trace of the run is left");
+}
+
+#[test]
+fn a_killed_run_leaves_the_metrics_of_every_finished_epoch() {
+    let lab = Lab::new();
+    let run = start(&command(lab.path(), "reproduce --device cpu --epochs 1000000"));
+    let metrics = lab.path().join("output/MNIST/version_0/metrics.csv");
+    wait_until("the third epoch", || fs::read_to_string(&metrics).is_ok_and(|csv| csv.contains("\r\n2,")));
+    assert!(run.kill(), "it ended before it was killed");
     let csv = fs::read_to_string(&metrics).unwrap();
     assert!(csv.ends_with("\r\n"), "the last row is whole: {csv}");
 }
 
-/// What `train` draws on a terminal of 120 columns, which `script` makes.
-fn on_a_terminal(folder: &Path, options: &str) -> String {
-    let command = format!("'{}' {options} >/dev/null", env!("CARGO_BIN_EXE_islp-mnist"));
-    let mut script = Command::new("script");
-    script.args(["-qec", &format!("stty cols 120; {command}"), "/dev/null"]).current_dir(folder);
-    // Where TERM says nothing, indicatif draws nothing.
-    stdout_of(script.env("TERM", "xterm").env("OMP_NUM_THREADS", "1").env_remove("ISLP_MNIST_DATA_DIR"))
+/// Runs `reproduce` on the CPU; leaves its output and stdout in candidate/.
+fn run_candidate(data_dir: &Path, folder: &Path, options: &str) {
+    let folder = folder.join("candidate");
+    let mut reproduce = islp_mnist();
+    reproduce.args(["reproduce", "--device", "cpu"]).args(options.split_whitespace());
+    let stdout = stdout_of(reproduce.arg("--data-dir").arg(data_dir).arg("--output-dir").arg(&folder));
+    fs::write(folder.join("stdout.txt"), stdout).unwrap();
+}
+
+/// Runs the notebook with the same options; fails with the report of `compare` unless all is identical.
+fn assert_same_in_python(data_dir: &Path, folder: &Path, options: &str) {
+    let options = format!("--data-dir {} --output-dir reference {options}", data_dir.display());
+    let (stdout, _) = python_output(folder, "scripts/notebook.py", &options);
+    fs::write(folder.join("reference/stdout.txt"), stdout).unwrap();
+    let compare = program(folder, "compare reference candidate").assert();
+    compare.success().stdout(contains("\nidentical: 5 files, 8 tensors, 0 differences"));
+}
+
+/// The same after `reproduce` has run.
+fn assert_parity(data_dir: &Path, options: &str) {
+    let folder = tempdir().unwrap();
+    run_candidate(data_dir, folder.path(), options);
+    assert_same_in_python(data_dir, folder.path(), options);
+}
+
+/// A folder with a run of `reproduce` that has the notebook's options, which two tests share.
+fn notebook_run() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("notebook_run");
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).unwrap();
+        run_candidate(&data_dir(), &folder, "--threads 2");
+        folder
+    })
 }
 
 #[test]
-fn a_progress_bar_shows_on_a_terminal_unless_told_not_to() {
-    let folder = small_mnist();
-    // Its first loss is read after 50 steps.
-    let shown = on_a_terminal(folder.path(), "reproduce --epochs 10 --batch-size 8");
-    let drawn = |pattern: &str| predicate::str::is_match(pattern).unwrap().eval(&shown);
-    assert!(drawn(r"epoch 1/10 .* step \d+/400, \d+\w+ left"), "before the first loss: {shown:?}");
-    assert!(drawn(r"step \d+/400, loss \d+\.\d{4}, valid_accuracy 0\.\d{4}, \d+\w+ left"), "{shown:?}");
-    assert!(!shown.contains(", ,"), "{shown:?}");
-    assert!(!on_a_terminal(folder.path(), "reproduce --epochs 1 --no-progress").contains("step "));
-    let log = reproduce(&folder, "--epochs 1").assert().success();
-    assert!(!String::from_utf8_lossy(&log.get_output().stderr).contains("step "), "no bar in a file");
+#[ignore = "needs the Python reference"]
+fn a_run_with_the_notebooks_options_is_pythons_over_30_epochs() {
+    assert_same_in_python(&data_dir(), notebook_run(), "--threads 2");
+}
+
+/// With room for any seed and processor. The test accuracies of the 100 seeds of output/study are from 0.9306 to 0.9702
+/// for the MLP, and from 0.8843 to 0.9239 for logistic regression.
+#[test]
+#[ignore = "slow"]
+fn thirty_epochs_reach_the_accuracy_that_seeds_give() {
+    let stdout = fs::read_to_string(notebook_run().join("candidate/stdout.txt")).unwrap();
+    let lines = stdout.lines().filter_map(|line| line.trim().strip_prefix("test_accuracy"));
+    let accuracies: Vec<f64> = lines.map(|value| value.trim().parse().unwrap()).collect();
+    let [mlp, mlr] = accuracies[..] else { panic!("two test tables expected:\n{stdout}") };
+    assert!((0.9..=0.98).contains(&mlp), "the MLP's test accuracy is {mlp}");
+    assert!((0.87..=0.94).contains(&mlr), "the test accuracy of logistic regression is {mlr}");
+}
+
+#[test]
+#[ignore = "needs the Python reference"]
+fn a_short_run_with_large_batches_on_mnist_is_pythons() {
+    assert_parity(&data_dir(), "--epochs 2 --batch-size 13000 --num-workers 1 --seed 12 --threads 2");
+}
+
+#[test]
+#[ignore = "needs the Python reference"]
+fn runs_on_smaller_data_sets_are_pythons() {
+    let folder = tempdir().unwrap();
+    let [tiny, small] = ["tiny", "small"].map(|name| folder.path().join(name));
+    write_small_mnist(&tiny, 400, 100);
+    write_small_mnist(&small, 6_000, 1_000);
+    // The run of tests/golden/small_run.txt, one step an epoch, and as many steps as there are images.
+    assert_parity(&tiny, "--epochs 3 --batch-size 64");
+    assert_parity(&tiny, "--epochs 2 --batch-size 500 --num-workers 0");
+    assert_parity(&tiny, "--epochs 1 --batch-size 1 --num-workers 0 --validation 0.5");
+    // Without workers every iteration draws a base seed; 960 divides the 4,800 training images.
+    assert_parity(&small, "--epochs 2 --num-workers 0 --batch-size 960 --seed 4294967303 --threads 2");
+    assert_parity(&small, "--epochs 1 --validation 0.37 --lr 0.0005 --threads 1 --num-workers 2");
+    // The loss becomes NaN, and the predictions with it.
+    assert_parity(&small, "--epochs 1 --lr 1e30 --batch-size 600 --seed 18446744073709551615 --threads 2");
 }
