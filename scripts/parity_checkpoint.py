@@ -51,7 +51,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from parity_names import OneName, by_one_name, unwrapped, wrapper
 
-# That of Cargo.toml; tests/handover.rs holds the two against each other.
+# That of Cargo.toml; tests/program/handover.rs holds the two against each other.
 VERSION = "0.2.0"
 
 METADATA = "checkpoint"

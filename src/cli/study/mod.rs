@@ -234,7 +234,9 @@ impl FromStr for Shard {
             let [index, count] = [index.parse().ok()?, count.parse().ok()?];
             (index < count).then_some(Self { index, count })
         };
-        text.split_once('/').and_then(parse).ok_or("must be an index and the number of shards, from 0/10 to 9/10")
+        text.split_once('/')
+            .and_then(parse)
+            .ok_or("must be an index and the number of shards, from 0/10 to 9/10")
     }
 }
 
