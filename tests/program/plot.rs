@@ -175,7 +175,7 @@ fn a_file_that_cannot_be_drawn_has_exit_code_1_and_is_named() {
         ),
         ("no_validation.csv --y loss --set validation", &["validation", "--set"]),
         ("zero.csv --y loss --logy", &["above 0"]),
-        ("logs", &["logs: holds no metrics.csv"]),
+        ("logs", &["logs: contains no metrics.csv"]),
         ("bad.csv", &["bad.csv: line 2: valid_accuracy"]),
     ] {
         lab.assert_refused(&format!("plot {arguments} -o figure.svg"), 1, names);

@@ -247,7 +247,7 @@ fn a_picture_of_an_impossible_size_is_told_its_size() {
     GrayImage::new(1, 1).save(folder.path().join("1.png")).unwrap();
     GrayImage::new(9000, 9000).save(folder.path().join("9000.png")).unwrap();
     for (name, message) in [
-        ("1.png", "1x1 pixels, too few to show a digit; use a larger one, of a few hundred pixels"),
+        ("1.png", "1x1 pixels, too few to show a digit; use a larger one, a few hundred pixels wide"),
         (
             "9000.png",
             "9000x9000 pixels, more than 8192 on a side; use a smaller picture; a few hundred pixels are enough",
