@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use crate::common::{Lab, assert_refused, checkout, fashion_mnist, islp_mnist, program, python, stdout_of};
+use crate::common::{
+    Lab, assert_refused, checkout, fashion_mnist, islp_mnist, program, python, sha256, stdout_of,
+};
 use islp_mnist::islp::ErrorTracker;
 use islp_mnist::report::{calibration, mcnemar, wilson};
 use serde_json::Value;
@@ -118,12 +120,8 @@ fn identical_runs_have_a_page_that_says_what_was_compared() {
     assert!(html.contains("2 files and 2 tensors of 7,850 values"));
     assert!(html.contains("p = 1.0000"));
     assert!(!html.contains("Where they part"));
-    use sha2::Digest;
-    let sha256: String = sha2::Sha256::digest(lab.read(&left, "metrics.csv"))
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    assert_eq!(html.matches(&sha256).count(), 1, "the hash of metrics.csv once, as both have it");
+    let hash = sha256(&lab.read(&left, "metrics.csv"));
+    assert_eq!(html.matches(&hash).count(), 1, "the hash of metrics.csv once, as both have it");
 }
 
 #[test]

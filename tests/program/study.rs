@@ -3,17 +3,15 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
 
-use crate::common::{Lab, assert_refused, checkout, islp_mnist, python, stdout_of};
+use crate::common::processes::wait_until;
+use crate::common::{Lab, assert_refused, checkout, islp_mnist, python, sha256, stdout_of};
 use islp_mnist::study::{
     Distribution, Summary, binomial_error, bootstrap_mean, mean, outperforms, pictures, quantile, rows_in,
     standard_deviation,
 };
 use predicates::str::contains;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 /// Of 400 images 10 steps an epoch.
 const OPTIONS: &str = "--epochs 2 --batch-size 32 --device cpu";
@@ -22,10 +20,6 @@ const OPTIONS: &str = "--epochs 2 --batch-size 32 --device cpu";
 fn study(lab: &Lab, folder: &str, options: &str) -> String {
     let assert = lab.program(&format!("study {OPTIONS} --output-dir {folder} {options}")).assert().success();
     String::from_utf8(assert.get_output().stdout.clone()).unwrap()
-}
-
-fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// study.csv without the column of seconds, which is another every time.
@@ -117,14 +111,6 @@ fn done(folder: &Path) -> usize {
     };
     let models = list(&folder.join("runs"));
     models.iter().flat_map(|model| list(model)).filter(|run| run.join("result.json").exists()).count()
-}
-
-fn wait_until(what: &str, is_so: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !is_so() {
-        assert!(start.elapsed() < Duration::from_secs(120), "{what} did not come");
-        sleep(Duration::from_millis(5));
-    }
 }
 
 #[test]
