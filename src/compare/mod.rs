@@ -30,6 +30,7 @@ mod numbers;
 mod options;
 mod report;
 mod step;
+mod table;
 mod tensors;
 mod text;
 mod trace;
