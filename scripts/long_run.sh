@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Whether a long run takes more and more memory or files: 300 epochs on a tenth of the training batches, resident
-# memory and open files after epoch 10 and at the end.
+# Checks that a long run does not leak memory or open files: runs 300 epochs on a tenth of the training batches, and compares
+# resident memory and open files after epoch 10 and at the end.
 #
 #   scripts/long_run.sh [OPTIONS]
 #
-# OPTIONS are those of `islp-mnist train` that this script does not set itself. Exit code: 0 if memory grew by no more than 5 % and no file stayed open, 1
-# otherwise.
+# OPTIONS are those of `islp-mnist train` that this script does not set itself. Exit code: 0 if memory grew by no more than
+# 5 % and no file stayed open, 1 otherwise.
 
 source "$(dirname -- "${BASH_SOURCE[0]}")/setup.sh"
 read_options "$@"
@@ -21,7 +21,7 @@ trap 'kill "$pid" 2>/dev/null || true; rm -rf -- "$output"' EXIT
   --output-dir="$output" --name long "${options[@]}" >/dev/null 2>"$output/log" &
 pid=$!
 
-# sample sets `epoch` (of the newest row of metrics.csv), `kilobytes` and `files`, or fails when the run is over.
+# Sets `epoch` (of the newest row of metrics.csv), `kilobytes` and `files`; fails when the run is over.
 sample() {
   epoch=$(tail -n 1 -- "$output/long/version_0/metrics.csv" 2>/dev/null | cut -d, -f1)
   [[ $epoch =~ ^[0-9]+$ ]] || epoch=-1
@@ -30,8 +30,8 @@ sample() {
   [[ -n $kilobytes ]] && ((files > 0))
 }
 
-# Over ten epochs each, the last one left out, in which the run ends: the most memory, and the fewest open files, as an
-# epoch's files are written now and then.
+# The maximum memory over ten early and ten late epochs, without the last one, in which the run ends. Of open files it is the
+# minimum, because writing an epoch's files opens some for a moment.
 early_kilobytes=0 early_files=1000000 late_kilobytes=0 late_files=1000000
 while sample; do
   if ((epoch >= 10 && epoch < 20)); then

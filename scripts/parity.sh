@@ -6,19 +6,19 @@
 # Both run on the CPU, or with --device cuda on the first GPU, the first of CUDA_VISIBLE_DEVICES if that is set. --cuda
 # fetches libtorch with CUDA even where no NVIDIA driver is found.
 #
-# With --trace both sides write down what every training step comes to; where they part, both run once more and keep the
-# tensors around that step.
+# With --trace both sides record every training step. If they differ, both run again and keep the tensors around the first
+# step that does.
 #
-# It takes Python 3.11 or newer and, besides what scripts/reproduce.sh takes, 5.5 GB of disk for the Python reference in
-# .venv, which it fetches at the first time, some minutes long. The 30 epochs of both sides take some five minutes.
+# It needs Python 3.11 or newer and, beyond what scripts/reproduce.sh needs, 5.5 GB of disk for the Python reference in
+# .venv. Fetching that takes some minutes the first time. The 30 epochs of both sides take some five minutes.
 #
-# OPTIONS are those of `islp-mnist reproduce`, but for --generator: Python draws from the device's own. The results go to OUTPUT/reference and OUTPUT/candidate, with stdout as
-# stdout.txt in them, the trace as run.trace, and stderr beside them; OUTPUT/report.html is the page of both. OUTPUT is
-# --output-dir, which must hold no older results, or target/parity, which is emptied first. Exit code: 0 identical, 1
-# something differs, 2 could not compare.
+# OPTIONS are those of `islp-mnist reproduce` except --generator, because Python draws from the device's own. The results go
+# to OUTPUT/reference and OUTPUT/candidate, each with stdout as stdout.txt and the trace as run.trace; stderr is in a .log
+# beside each folder. OUTPUT/report.html is the page of both. OUTPUT is --output-dir, which must not contain older results,
+# or target/parity, which is emptied first. Exit code: 0 identical, 1 something differs, 2 could not compare.
 
 source "$(dirname -- "${BASH_SOURCE[0]}")/setup.sh"
-# Whatever ends the script before the comparison does, apart from --help and signals, is a "could not compare".
+# If anything but --help or a signal ends the script before the comparison, it could not compare: exit code 2.
 trap 'status=$?; stop || true; ((status == 0 || status > 128)) || status=2; exit "$status"' EXIT
 trace='' device=cpu arguments=()
 while (($#)); do
@@ -40,7 +40,7 @@ case $device in
 cpu) gpu='' ;;
 cuda)
   nvidia_driver_is_there || failure=2 die "--device cuda: no NVIDIA driver is found here; leave it out, for the CPU"
-  # Lightning would take all of them.
+  # Lightning would use all of them.
   gpu=${CUDA_VISIBLE_DEVICES:-0} gpu=${gpu%%,*}
   ;;
 *) failure=2 die "--device $device: must be cpu or cuda" ;;
@@ -73,7 +73,7 @@ if [[ ! -v output_dir ]]; then
   rm -rf -- "$output"/{reference,candidate}{,.log} "$output/first" "$output/report.html"
 fi
 
-# run_side NAME COMMAND... sets `tenths`, the time taken in tenths of a second.
+# run_side NAME COMMAND...: runs one side, and reports the time it took.
 run_side() {
   local folder=$output/$1 log=$output/$1.log start=${EPOCHREALTIME/[.,]/}
   mkdir -- "$folder"
@@ -87,18 +87,18 @@ run_side() {
   say "$1: $((tenths / 10)).$((tenths % 10)) s"
 }
 
-# The program first: it refuses wrong options at once. Lightning takes a GPU where it sees one, and else the CPU.
+# The program runs first because it refuses wrong options at once. Lightning uses a GPU if it sees one, and otherwise the CPU.
 run_both() {
   export CUDA_VISIBLE_DEVICES=$gpu
   run_side candidate "$program" reproduce --device "$device"
-  # Isolated (-I): no PYTHONPATH or other Python setting of the user's has a part in it.
+  # Isolated (-I), so that PYTHONPATH and other Python settings of the user have no effect.
   run_side reference "$venv/bin/python" -I -X utf8 "$root/scripts/notebook.py"
 }
 
 kept=()
 run_both
 if [[ $trace ]]; then
-  # FROM..TO around the first difference; nothing if there is none that tensors would explain.
+  # FROM..TO around the first difference; empty if tensors would not explain any.
   steps=$({ "$program" compare --json "$output/reference" "$output/candidate" 2>/dev/null || true; } | "$python" -c \
     'import json, sys; steps = json.load(sys.stdin)["steps_to_keep"]; print("{}..{}".format(*steps) if steps else "")')
   if [[ $steps ]]; then
@@ -114,7 +114,7 @@ if [[ $trace ]]; then
   fi
 fi
 
-# From there, so that the page calls the two by their names.
+# In $output, so that the page names the two sides by their folders.
 data=$(cd -- "${data_dir-$root/data}" && pwd)
 if (cd -- "$output" && "$program" report reference candidate -o report.html --data-dir="$data" --device "$device" >/dev/null)
 then

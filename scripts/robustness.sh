@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
-# Tries all that the tests know to break the program, which takes some minutes, and puts what came of it into
-# docs/robustness.md.
+# Runs the tests that try to break the program, which takes some minutes, and writes the results into docs/robustness.md.
 #
 #   scripts/robustness.sh
 
@@ -11,7 +10,7 @@ read_options "$@"
 set_up libtorch mnist
 say "building and running the tests, which takes some minutes"
 cd -- "$root"
-# Each kind of tries leaves its row there, see tests/common/mod.rs.
+# Each kind of try writes its row there, see tests/common/mod.rs.
 rows=$target/tmp/robustness page=docs/robustness.md
 rm -rf -- "$rows"
 run cargo test --release --test bad_input --test digit --test interruption -- --include-ignored --skip needs_root ||

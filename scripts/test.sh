@@ -1,14 +1,13 @@
 #!/usr/bin/env bash
-# All checks: fetches what is missing, then formatting, clippy, documentation and all tests.
+# Runs all checks: fetches what is missing, then checks formatting, clippy and documentation, then runs all tests.
 #
 #   scripts/test.sh [--quick] [--cuda]
 #
-# --quick runs only the tests that take less than two seconds each. It leaves the Python reference (about 3 GB) out.
-# --cuda fetches libtorch with CUDA even where no NVIDIA driver is found.
+# --quick runs only the tests that take less than two seconds each, without the Python reference (about 3 GB).
+# --cuda fetches libtorch with CUDA even without an NVIDIA driver.
 #
-# Tests of a GPU run where there is an NVIDIA driver, those that need root where they are root, those of file systems where
-# there is strace, those of HTML pages where there are Chromium, Java and Node.js 20. Elsewhere they are listed at the end
-# as ignored.
+# Tests of a GPU need an NVIDIA driver, tests that mount a disk need root, tests of file systems need strace, tests of HTML
+# pages need Chromium, Java and Node.js 20. Where these are missing, the tests are listed at the end as ignored.
 
 source "$(dirname -- "${BASH_SOURCE[0]}")/setup.sh"
 read_options "$@"
@@ -28,15 +27,15 @@ esac
 cd -- "$root"
 cargo fmt --check
 cargo clippy --release --all-targets -- -D warnings
-# The library alone, as other programs take it.
+# The library alone, as other programs use it.
 cargo clippy --release --lib --no-default-features -- -D warnings
 RUSTDOCFLAGS='-D warnings' cargo doc --release --no-deps
 [[ ! ${options[*]} ]] || exec cargo test --release
 
-# In a container root need not be allowed to mount.
+# In a container, root may not be allowed to mount.
 may_mount() { [[ $(id -u) == 0 ]] && unshare --mount true 2>/dev/null; }
 
-# run_where_possible PREDICATE TEST-FILE PART-OF-THE-NAMES: says which tests are ignored where they can't run.
+# run_where_possible PREDICATE TEST-FILE PART-OF-THE-NAMES: runs the tests, or lists them as ignored if PREDICATE fails.
 run_where_possible() {
   local ignored=()
   if "$1"; then ignored=(--ignored); fi

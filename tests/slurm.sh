@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# A study as an array job on a real Slurm: four tasks over eight seeds, one of them requeued midway, come to the study.csv
-# of a study without Slurm, but for the seconds; and a task that Slurm asks to stop requeues itself and goes on.
+# Tests a study as an array job on a real Slurm: four tasks over eight seeds, one of them requeued midway, give the same
+# study.csv as a study without Slurm, except for the seconds. A task that Slurm asks to stop requeues itself and resumes.
 #
 #   tests/slurm.sh
 #
-# Needs root, and Debian's slurm-wlm and munge; it sets up a Slurm of its own on this machine, in a temporary folder, and
-# takes it down again. Not part of scripts/test.sh. Exit code: 0 if all is as it should be, 1 if not, 2 where it can't run.
+# Needs root, and Debian's slurm-wlm and munge. It sets up its own Slurm on this machine, in a temporary folder, and stops it
+# at the end. Not part of scripts/test.sh. Exit code: 0 if the test passes, 1 if it fails, 2 if it cannot run.
 
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
@@ -29,14 +29,14 @@ build
 
 folder=$(mktemp -d)
 pids=()
-# The functions of setup.sh use this trap too.
+# Replaces the trap of setup.sh.
 finish() {
   local status=$?
   if ((status != 0)); then
     tail -n 5 -- "$folder"/log/* "$folder"/task-* 2>/dev/null >&2 || true
   fi
   ((${#pids[@]} == 0)) || kill "${pids[@]}" 2>/dev/null || true
-  # runuser does not pass a signal on.
+  # runuser does not forward signals.
   [[ ! ${munged-} ]] || pkill -x munged || true
   wait 2>/dev/null || true
   rm -rf -- "$folder"
@@ -97,7 +97,7 @@ options=(--seeds 0..7 --epochs 4 --device cpu --data-dir "$root/data")
 say "a study of eight seeds on Slurm, in four tasks"
 job=$(ISLP_MNIST=$program sbatch --parsable --array=0-3 --output="$folder/task-%a" scripts/study.sbatch \
   "${options[@]}" --output-dir "$folder/slurm")
-# The second task has the seeds 1 and 5. It is taken away in the middle of its first run.
+# The second task has the seeds 1 and 5. It is requeued in the middle of its first run.
 first=$folder/slurm/runs/mlp/seed=1
 has_checkpoint() { [[ -e $first/version_0/checkpoints/last.safetensors ]]; }
 wait_for "a checkpoint of the second task" has_checkpoint
@@ -105,7 +105,7 @@ wait_for "a checkpoint of the second task" has_checkpoint
   say "the second task was done with its first run before it could be taken away"
   exit 1
 }
-# It waits two minutes before it runs again, unless it is told to.
+# A requeued task waits two minutes before it runs again, unless its StartTime is changed.
 scontrol requeue "${job}_1"
 is_requeued() { [[ $(squeue --noheader --array --jobs="${job}_1" --format=%T) == PENDING ]]; }
 wait_for "the requeued task" is_requeued
@@ -131,7 +131,7 @@ diff <(without_seconds plain) <(without_seconds slurm) || {
   say "the two study.csv differ"
   exit 1
 }
-# None was trained twice: what was requeued went on in its folder.
+# No run was trained twice: the requeued one was resumed in its folder.
 begun=$(find "$folder/slurm/runs" -path '*/version_*/run.json' | wc -l)
 [[ $begun == 16 ]] || {
   say "$begun runs were begun, not 16"
@@ -140,7 +140,7 @@ begun=$(find "$folder/slurm/runs" -path '*/version_*/run.json' | wc -l)
 restarts=$(scontrol show job "${job}_1" 2>/dev/null | grep -o 'Restarts=[0-9]*' || true)
 say "the same study.csv, 16 runs (second task: ${restarts:-no longer known})"
 
-# As Slurm does two minutes before a task's time is over.
+# Slurm sends this signal two minutes before the time limit.
 say "a study that Slurm asks to stop"
 job=$(ISLP_MNIST=$program sbatch --parsable --array=0 --output="$folder/asked" scripts/study.sbatch \
   --seeds 0 --model mlp --epochs 30 --device cpu --data-dir "$root/data" --output-dir "$folder/asked-to-stop")
