@@ -15,7 +15,7 @@ import time
 import traceback
 from pathlib import Path
 
-# The isolated interpreter has not even the script's own folder.
+# In isolated mode Python does not search the script's own folder.
 sys.path.insert(0, str(Path(__file__).parent))
 from lab_times import Failed, lab_times
 from paths import shell_word
@@ -32,17 +32,17 @@ parser.add_argument("--runs", type=int, default=5)
 parser.add_argument("--rehearse", action="store_true")
 args = parser.parse_args()
 
-# One GPU, the same for both sides; Lightning would take all that it sees.
+# One GPU, the same for both sides; Lightning would use all that it sees.
 device = "cpu" if args.rehearse else "cuda"
 visible = "" if args.rehearse else (os.environ.get("CUDA_VISIBLE_DEVICES") or "0").split(",")[0]
 os.environ["CUDA_VISIBLE_DEVICES"] = visible
-# As nvidia-smi numbers them.
+# nvidia-smi's numbering.
 os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
 data_dir, output = args.data_dir.resolve(), args.output_dir.resolve()
 
 
 class DoesNotHold(Exception):
-    """What a check found otherwise than it should be."""
+    """A check failed; the message says what it found."""
 
 
 def say(text):
@@ -50,7 +50,7 @@ def say(text):
 
 
 def log(name, *command):
-    """Runs a command with its output in the file NAME.log; its exit code and its output."""
+    """Runs a command, appends its output to NAME.log, and returns its exit code and output."""
     done = subprocess.run(list(map(str, command)), cwd=CHECKOUT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, text=True, errors="surrogateescape")
     with open(output / f"{name}.log", "a", errors="surrogateescape") as file:
@@ -59,7 +59,7 @@ def log(name, *command):
 
 
 def must(name, *command):
-    """Runs a command that must succeed; its output."""
+    """Runs a command that must succeed, and returns its output."""
     code, text = log(name, *command)
     if code != 0:
         raise DoesNotHold("\n".join(text.strip().splitlines()[-12:] + [f"exit code {code}, see {name}.log"]))
@@ -67,18 +67,18 @@ def must(name, *command):
 
 
 def train(name, folder, *options, on=None):
-    """A run. What a GPU draws is drawn on the CPU too."""
+    """Runs `train` with CUDA's generator, so that a run on the CPU draws the same numbers as one on the GPU."""
     return must(name, args.program, "train", "--device", on or device, "--generator", "cuda", "--no-progress", "--data-dir",
                 data_dir, "--output-dir", output / folder, *options)
 
 
 def remove(*folders):
-    """Removes what a check that held has left."""
+    """Removes the folders of a check that passed."""
     for folder in folders:
         shutil.rmtree(output / folder, ignore_errors=True)
 
 
-# The checks: each gives what goes into the report, or raises DoesNotHold.
+# The checks: each returns its text for the report, or raises DoesNotHold.
 
 
 def doctor():
@@ -99,8 +99,8 @@ def parity(folder, epochs, *options):
 
 
 def cpu(model):
-    """Ten steps at a low rate: at RMSprop's usual one a last digit soon becomes a first. The batches are so small that any
-    GPU draws alike."""
+    """Compares ten steps with the CPU, at a low learning rate: at the usual one, rounding differences grow too fast. The
+    batches are so small that every GPU draws the same numbers."""
     name = f"against-cpu-{model}"
     for side, on in ("cpu", "cpu"), ("gpu", device):
         folder = f"{name}/{side}"
@@ -150,7 +150,7 @@ def kill_and_resume(model):
 
 
 class GpuMemory:
-    """MiB that are in use on the GPU at their most, beyond what was in use before; None where nvidia-smi can't say."""
+    """Peak memory in MiB on the GPU, less the memory in use before; None if nvidia-smi cannot tell."""
 
     def __enter__(self):
         self.before, self.done = self._used(), threading.Event()
@@ -177,13 +177,13 @@ class GpuMemory:
 
 
 def nvidia_smi(query):
-    """What it says of the GPU that the checks run on."""
+    """Returns nvidia-smi's answer to a query about the GPU that the checks use."""
     return subprocess.run(["nvidia-smi", f"--id={visible}", f"--query-gpu={query}", "--format=csv,noheader,nounits"],
                           check=True, capture_output=True, text=True).stdout.strip()
 
 
 def speed():
-    """Both sides in turn, so that whatever else the machine does falls on both alike."""
+    """Measures both sides alternately, so that other load on the machine affects both alike."""
     epochs = 3
     common = ["--data-dir", str(data_dir), "--epochs", str(epochs), "--output-dir"]
     sides = {
@@ -239,7 +239,7 @@ CHECKS = {
 
 
 def machine():
-    """What it ran on."""
+    """Returns a table of the machine's properties."""
     import torch
 
     try:
@@ -251,7 +251,7 @@ def machine():
         commit = git.stdout.strip()
     except OSError:
         commit = ""
-    # In a process of its own, which gives the GPU's memory back.
+    # Runs in its own process, so that the GPU's memory is released.
     properties = "import torch; print(torch.cuda.get_device_properties(0) if torch.cuda.is_available() else 'none')"
     gpu = subprocess.run([sys.executable, "-I", "-c", properties], capture_output=True, text=True).stdout.strip()
     cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
@@ -281,13 +281,13 @@ def main():
         except DoesNotHold as error:
             verdict, text = "DID NOT HOLD", str(error).strip()
         except Exception:
-            # The others may still say something.
+            # The other checks may still work.
             verdict, text = "COULD NOT BE CHECKED", traceback.format_exc().strip()
         all_held = all_held and verdict == "held"
         say(f"{title}: {verdict}")
         is_table = "| --- |" in text
         report.append(f"## {title}: {verdict}\n\n" + (text if is_table else f"```\n{text}\n```"))
-        # At once: whatever comes after may take the machine down.
+        # Written after each check, because a later one may crash the machine.
         (output / "report.md").write_text("\n\n".join(report) + "\n", errors="surrogateescape")
     say(f"{'all held' if all_held else 'not all held'}; the report is {shell_word(output / 'report.md')}")
     return 0 if all_held else 1

@@ -1,11 +1,11 @@
-"""The options of scripts/train.py, under the names and the rules of `islp-mnist train`."""
+"""The options of scripts/train.py, with the names and rules of `islp-mnist train`."""
 
 import argparse
 import json
 import re
 from typing import Any, Callable, Iterable, Optional
 
-# What decides a run's results, in run.json's order; the defaults are the notebook's values.
+# The options that determine a run's results, in run.json's order; the defaults are the notebook's values.
 DEFAULTS = {
     "model": "mlp",
     "epochs": 30,
@@ -22,13 +22,13 @@ DEFAULTS = {
     "checkpoint_every": 1,
     "name": None,
 }
-# What `--resume` may change: when the run ends and what it leaves behind, not what it computes.
+# The options that `--resume` may change: they affect when the run ends and which files it leaves, not its results.
 CHANGEABLE = ["--epochs", "--checkpoint-every"]
 
 
 class Failed(Exception):
-    """What ends the program in a line. Its exit code is 2 if the options are at fault, 3 for a loss that is no finite
-    number any more, 1 for anything else."""
+    """Ends the program with a one-line message. The exit code is 2 if the options are at fault, 3 if the loss becomes NaN or
+    infinite, and 1 for anything else."""
 
     def __init__(self, message: str, exit_code: int = 1):
         super().__init__(message)
@@ -88,7 +88,7 @@ def _max_time(text: str) -> float:
 
 
 def trace_steps(text: str) -> range:
-    """The steps of `--trace-steps FROM..TO`, both included."""
+    """Returns the steps of `--trace-steps FROM..TO`, including both ends."""
     found = re.fullmatch(r"([0-9]{1,18})\.\.([0-9]{1,18})", text)
     if not found or int(found[1]) > int(found[2]):
         raise argparse.ArgumentTypeError(f"{text!r} must be two steps, such as 130..140")
@@ -109,7 +109,7 @@ def _add_options(parser: argparse.ArgumentParser):
         help="seed of everything random but the split [default: 0]")
     add("--num-workers", type=_whole(0, 2**64 - 1, "must be a whole number, 0 or more"),
         help="workers of the data loaders [default: 4]")
-    # The parameters are f32, and RMSprop fails with a rate beyond their range.
+    # The parameters are f32, and RMSprop fails if the rate exceeds their range.
     rate = _number(lambda lr: 0 <= lr <= 3.4028234663852886e38, "must be a number from 0 to 3.4e38, such as 0.01")
     add("--lr", type=rate, help="learning rate of RMSprop [default: 0.01]")
     add("--threads", type=_whole(1, 1024, "must be a whole number from 1 to 1024"),
@@ -127,7 +127,7 @@ def _add_options(parser: argparse.ArgumentParser):
 
 
 def parse_args(words: Iterable[str], description: str) -> argparse.Namespace:
-    """The command line; of the options in DEFAULTS only those that are given. Raises Failed for a wrong one."""
+    """Parses the command line; options of DEFAULTS that are not given are absent. Raises Failed if one is wrong."""
     parser = _Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
                      argument_default=argparse.SUPPRESS)
     _add_options(parser)
@@ -151,7 +151,7 @@ def parse_args(words: Iterable[str], description: str) -> argparse.Namespace:
         help="say nothing but warnings and errors: no progress bar, no line for each epoch, no summary of the model")
     try:
         args = parser.parse_args(list(words))
-        # A run.json may have it.
+        # A run.json may contain it.
         if getattr(args, "device", "auto") == "mps":
             parser.error("argument --device: 'mps' must be auto, cpu, cuda or cuda:N")
         if args.trace_steps and args.trace is None:
@@ -166,27 +166,27 @@ def parse_args(words: Iterable[str], description: str) -> argparse.Namespace:
 
 
 def given(args: argparse.Namespace) -> dict[str, Any]:
-    """Those of the options in DEFAULTS that the command line gave."""
+    """Returns the options of DEFAULTS that were given on the command line."""
     return {name: value for name, value in vars(args).items() if name in DEFAULTS}
 
 
 def from_fields(fields: dict[str, Any]) -> dict[str, Any]:
-    """Options by their names, as run.json has them, held to the rules of the command line. Raises Failed."""
+    """Returns the options in run.json's format, checked by the rules of the command line. Raises Failed if one is wrong."""
     parser = _Parser(add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS)
     _add_options(parser)
-    # Before there was a choice all was drawn from the CPU's.
+    # Files without the option are older than it; those runs drew from the CPU's generator.
     fields = {"generator": "cpu"} | fields
     parsed = vars(parser.parse_args([f"{flag(name)}={value}" for name, value in fields.items() if value is not None]))
     for name, value in DEFAULTS.items():
-        # A default here would be another option than the run's.
+        # A default here could differ from the run's option.
         if value is not None and name not in parsed:
             raise Failed(f"lacks {flag(name)}")
     return DEFAULTS | parsed
 
 
 def differences(options: dict[str, Any], others: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """The options in which the two differ, as one types them: flag, our value, theirs."""
-    # As text: 1 batch is not 1.0 of them.
+    """Returns the differing options as typed on the command line: flag, our value, theirs."""
+    # Compared as text, because 1 batch differs from 1.0, all batches.
     texts = [(name, _text(options[name]), _text(others[name])) for name in DEFAULTS]
     return [(flag(name), ours, theirs) for name, ours, theirs in texts
             if _canonical(name, ours) != _canonical(name, theirs)]
@@ -197,12 +197,12 @@ def _canonical(name: str, text: str) -> str:
 
 
 def unchangeable(options: dict[str, Any], others: dict[str, Any]) -> Optional[tuple[str, str, str]]:
-    """The first option in which the two differ and must not: flag, our value, theirs."""
+    """Returns the first differing option that must not differ: flag, our value, theirs."""
     return next((found for found in differences(options, others) if found[0] not in CHANGEABLE), None)
 
 
 def flag(name: str) -> str:
-    """The option as one types it."""
+    """Returns the option's flag on the command line."""
     return "--" + name.replace("_", "-")
 
 
