@@ -51,7 +51,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from parity_names import OneName, by_one_name, unwrapped, wrapper
 
-# Equals the version in Cargo.toml; tests/handover.rs compares the two.
+# Equals the version in Cargo.toml; tests/program/handover.rs compares the two.
 VERSION = "0.2.0"
 
 METADATA = "checkpoint"
@@ -293,8 +293,10 @@ def _parse(path: Path, data: bytes) -> Checkpoint:
             weights[name] = tensor
     # Removes the prefix after the checksum, which covers the names as written.
     prefix = wrapper(weights)
+    # Sorted, because the order of a file's tensors varies and an error names the first two that clash.
+    names = sorted(square_avg)
     try:
-        square_avg = by_one_name((name.removeprefix(prefix), name, tensor) for name, tensor in square_avg.items())
+        square_avg = by_one_name((name.removeprefix(prefix), name, square_avg[name]) for name in names)
     except OneName as error:
         raise CheckpointError(f"{SQUARE_AVG}{shown(str(error))}") from error
     weights = unwrapped(weights)

@@ -1,7 +1,7 @@
 """The names of a model's tensors without a wrapper's prefix.
 
 torch.compile adds `_orig_mod.`, DistributedDataParallel `module.`, and a LightningModule with the network in `model`, such
-as ISLP's SimpleModule, `model.`. Wrappers can be nested. src/torch/state_dict/names.rs has the same rule.
+as ISLP's SimpleModule, `model.`. Wrappers can be nested. src/torch/state_dict.rs has the same rule.
 """
 
 from typing import Any, Iterable
