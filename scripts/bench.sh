@@ -20,7 +20,7 @@ parts=(libtorch reference)
 [[ " ${options[*]} " != *' --peers '* ]] || parts+=(peers)
 set_up "${parts[@]}"
 build
-say "measuring, which takes five to fifteen minutes, with --peers half an hour"
+say "measuring, which takes five to fifteen minutes, or half an hour with --peers"
 # Lightning would use a GPU.
 CUDA_VISIBLE_DEVICES='' run "$venv/bin/python" -I -X utf8 "$root/scripts/bench.py" --program "$program" --jax "$peers/bin/python" \
   --data-dir="${data_dir-$root/data}" --output-dir="${output_dir-$root/output/benchmark}" "${options[@]}"

@@ -9,7 +9,7 @@
 
 source "$(dirname -- "${BASH_SOURCE[0]}")/setup.sh"
 read_options "$@"
-[[ ! -v output_dir ]] || failure=2 die "--output-dir: not for this script, which keeps nothing"
+[[ ! -v output_dir ]] || failure=2 die "--output-dir: not accepted, because this script keeps no files"
 if [[ -v data_dir ]]; then set_up libtorch; else set_up libtorch mnist; fi
 build
 
@@ -30,8 +30,8 @@ sample() {
   [[ -n $kilobytes ]] && ((files > 0))
 }
 
-# The maximum memory over ten early and ten late epochs, without the last one, in which the run ends. Of open files it is the
-# minimum, because writing an epoch's files opens some for a moment.
+# Over ten early and ten late epochs: the maximum memory, and the minimum of open files, because writing an epoch's files
+# opens some for a moment. The last epoch is left out, because the run ends in it.
 early_kilobytes=0 early_files=1000000 late_kilobytes=0 late_files=1000000
 while sample; do
   if ((epoch >= 10 && epoch < 20)); then
@@ -44,9 +44,9 @@ while sample; do
   sleep 0.02
 done
 wait "$pid" || die "the run failed: $(tail -n 1 -- "$output/log")"
-((early_kilobytes > 0 && late_kilobytes > 0)) || die "the run was too fast to be watched"
+((early_kilobytes > 0 && late_kilobytes > 0)) || die "the run was too fast to be measured"
 
 echo "after epoch 10: $((early_kilobytes / 1024)) MiB resident, $early_files open files"
 echo "before the end, epoch $epochs: $((late_kilobytes / 1024)) MiB resident, $late_files open files"
-((late_kilobytes * 100 <= early_kilobytes * 105)) || die "the run takes more and more memory"
+((late_kilobytes * 100 <= early_kilobytes * 105)) || die "the run's memory keeps growing"
 ((late_files <= early_files)) || die "the run leaves files open"

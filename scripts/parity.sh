@@ -4,7 +4,7 @@
 #   scripts/parity.sh [--device cpu|cuda] [--cuda] [--trace] [OPTIONS]
 #
 # Both run on the CPU, or with --device cuda on the first GPU, the first of CUDA_VISIBLE_DEVICES if that is set. --cuda
-# fetches libtorch with CUDA even where no NVIDIA driver is found.
+# fetches libtorch with CUDA even without an NVIDIA driver.
 #
 # With --trace both sides record every training step. If they differ, both run again and keep the tensors around the first
 # step that does.
@@ -26,11 +26,11 @@ while (($#)); do
   --trace) trace=1 ;;
   --device=*) device=${1#*=} ;;
   --device)
-    (($# > 1)) || failure=2 die "--device: say cpu or cuda after it"
+    (($# > 1)) || failure=2 die "--device: needs cpu or cuda after it"
     device=$2
     shift
     ;;
-  --generator | --generator=*) failure=2 die "--generator: not here, as Python draws from the generator of its device" ;;
+  --generator | --generator=*) failure=2 die "--generator: not accepted here, because Python draws from its device's own generator" ;;
   *) arguments+=("$1") ;;
   esac
   shift
@@ -39,18 +39,18 @@ read_options "${arguments[@]}"
 case $device in
 cpu) gpu='' ;;
 cuda)
-  nvidia_driver_is_there || failure=2 die "--device cuda: no NVIDIA driver is found here; leave it out, for the CPU"
+  nvidia_driver_is_there || failure=2 die "--device cuda: no NVIDIA driver found; leave it out to use the CPU"
   # Lightning would use all of them.
   gpu=${CUDA_VISIBLE_DEVICES:-0} gpu=${gpu%%,*}
   ;;
 *) failure=2 die "--device $device: must be cpu or cuda" ;;
 esac
-[[ ${options[*]} != *--trace* ]] || failure=2 die "--trace takes no file here, and the steps to keep are found by itself"
+[[ ${options[*]} != *--trace* ]] || failure=2 die "--trace takes no file here, and the script finds the steps to keep itself"
 
 output=${output_dir-$target/parity}
 if [[ -v output_dir ]]; then
   for side in reference candidate first; do
-    [[ ! -e $output/$side ]] || die "$output/$side is there already: name another --output-dir, or move it elsewhere"
+    [[ ! -e $output/$side ]] || die "$output/$side already exists: name another --output-dir, or move it elsewhere"
   done
 fi
 
@@ -69,7 +69,7 @@ done
 mkdir -p -- "$output"
 if [[ ! -v output_dir ]]; then
   exec 8>"$output/lock"
-  try_lock 8 || die "another parity run is using $output: give this one an --output-dir"
+  try_lock 8 || die "another parity run is using $output: give this run an --output-dir"
   rm -rf -- "$output"/{reference,candidate}{,.log} "$output/first" "$output/report.html"
 fi
 
@@ -81,7 +81,7 @@ run_side() {
   run "${@:2}" ${trace:+--trace "$folder/run.trace" "${kept[@]}"} \
     --data-dir="${data_dir-$root/data}" --output-dir="$folder" "${options[@]}" >"$folder/stdout.txt" 2>"$log" || {
     tail -n 3 -- "$log" >&2
-    die "the $1 run failed, its log is $log"
+    die "the $1 run failed; its log is $log"
   }
   tenths=$(((${EPOCHREALTIME/[.,]/} - start) / 100000))
   say "$1: $((tenths / 10)).$((tenths % 10)) s"
@@ -102,13 +102,13 @@ if [[ $trace ]]; then
   steps=$({ "$program" compare --json "$output/reference" "$output/candidate" 2>/dev/null || true; } | "$python" -c \
     'import json, sys; steps = json.load(sys.stdin)["steps_to_keep"]; print("{}..{}".format(*steps) if steps else "")')
   if [[ $steps ]]; then
-    say "the traces part; once more, with the tensors of steps $steps (the first results are in $output/first)"
+    say "the traces differ; running both again to record the tensors of steps $steps (the first results are in $output/first)"
     mkdir -- "$output/first"
     mv -- "$output"/{reference,candidate}{,.log} "$output/first"
     kept=(--trace-steps "$steps")
     run_both
     if "$program" compare "$output/reference" "$output/candidate" >/dev/null 2>&1; then
-      say "the second time nothing differs: what differed in the first did not come again"
+      say "the second runs do not differ: the first difference did not recur"
       exec "$program" compare "$output/first/reference" "$output/first/candidate"
     fi
   fi
@@ -120,6 +120,6 @@ if (cd -- "$output" && "$program" report reference candidate -o report.html --da
 then
   say "the page of both is $(printf %q "$output/report.html")"
 else
-  say "there is no page of both, see above"
+  say "the page of both could not be made, see above"
 fi
 exec "$program" compare "$output/reference" "$output/candidate"

@@ -7,7 +7,7 @@
 #
 #   scripts/reproduce.sh [--cuda] [OPTIONS]
 #
-# --cuda fetches libtorch with CUDA even where no NVIDIA driver is found. The other options are the program's
+# --cuda fetches libtorch with CUDA even without an NVIDIA driver. The other options are the program's
 # (`islp-mnist reproduce --help`). --data-dir and --output-dir are relative to the current directory; their defaults are the
 # checkout's data/ and output/. Only the program prints to stdout.
 

@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2034 # (what is unused here the callers use)
+# shellcheck shell=bash disable=SC2034 # (the callers use the variables that are unused here)
 # Fetches what a fresh machine lacks. The scripts in this folder source it:
 #
 #   .libtorch/        libtorch, from torch's wheel; not if LIBTORCH or LIBTORCH_USE_PYTORCH is set
@@ -37,7 +37,7 @@ unset CARGO_BUILD_TARGET
 [[ ${LIBTORCH-} ]] || unset LIBTORCH
 
 say() { echo "${0##*/}: $*" >&2; }
-# Exits with $failure (default: 1), which is 2 for wrong usage.
+# Exits with $failure (default: 1); callers set it to 2 for wrong usage.
 die() {
   say "$@"
   exit "${failure:-1}"
@@ -60,7 +60,7 @@ read_options() {
     --data-dir=*) data_dir=${1#*=} ;;
     --output-dir=*) output_dir=${1#*=} ;;
     --data-dir | --output-dir)
-      (($# > 1)) || failure=2 die "$1: give the folder after it"
+      (($# > 1)) || failure=2 die "$1: needs a folder after it"
       if [[ $1 == --data-dir ]]; then data_dir=$2; else output_dir=$2; fi
       shift
       ;;
@@ -99,7 +99,7 @@ try_lock() {
   local status=0
   flock --nonblock "$1" 2>/dev/null || status=$?
   ((status > 1)) || return "$status"
-  say "nothing can be locked here, so start this only once at a time"
+  say "locks do not work here, so start only one of these at a time"
 }
 
 # set_up PART...: fetches those of reference, libtorch, mnist, peers and pages that are missing. Takes no lock if none is.
@@ -117,7 +117,7 @@ set_up() {
   # A process that survives a killed set-up still has the lock, so with the lock taken nobody uses the leftovers.
   exec 9>"$root/.setup.lock"
   if ! try_lock 9; then
-    say "another set-up is under way here, waiting for it"
+    say "another set-up is running here, waiting for it"
     run flock 9
   fi
   setting_up=1
@@ -143,7 +143,7 @@ put_in_place() {
 }
 
 # require_command COMMAND WHAT-FOR HOW-TO-GET-IT
-require_command() { command -v "$1" >/dev/null || die "$2 needs $1, which is not here: $3"; }
+require_command() { command -v "$1" >/dev/null || die "$2 needs $1, which is missing: $3"; }
 
 # require_python MINOR WHAT
 require_python() {
@@ -195,7 +195,7 @@ libtorch_is_there() {
   if [[ -v LIBTORCH ]]; then
     local lib=${LIBTORCH_LIB:-$LIBTORCH}/lib
     [[ -e $lib/libtorch_cpu.so || -e $lib/libtorch_cpu.a ]] ||
-      die "LIBTORCH=$LIBTORCH: no lib/libtorch_cpu.so there; name an unpacked libtorch $torch, or unset it to have one fetched"
+      die "LIBTORCH=$LIBTORCH: has no lib/libtorch_cpu.so; set it to an unpacked libtorch $torch, or unset it to have one fetched"
     return 0
   fi
   local version='' kind='' wheel=''
@@ -226,7 +226,7 @@ fetch_libtorch() {
     [[ ! $toolkit ]] || pip_install "$new/tmp" "${install[@]}" "$toolkit"
   fi
   missing=$(ldd "$new/torch/lib/libtorch_cpu.so" | awk '/not found/ { print $1 }' | xargs)
-  [[ ! $missing ]] || die "libtorch_cpu.so does not find $missing: install that, or set LIBTORCH to another libtorch $torch"
+  [[ ! $missing ]] || die "libtorch_cpu.so needs $missing, which is missing: install it, or set LIBTORCH to another libtorch $torch"
   rm -rf "$new/tmp"
   echo "$torch $kind $wheel" >"$new/set-up"
   put_in_place "$libtorch"
@@ -244,7 +244,7 @@ mnist_is_there() {
       there=1
     else
       is_whole "$sum" "$raw/$name" ||
-        die "$raw/$name: not MNIST's file (its SHA-256 differs); move it elsewhere and run again, or name your data with --data-dir"
+        die "$raw/$name: not MNIST's file (its SHA-256 differs); move it elsewhere and run again, or pass your own data with --data-dir"
     fi
   done <<<"$mnist_sums"
   return "$there"
@@ -297,7 +297,7 @@ from_data() {
     done
     [[ $found ]] || return 1
   done <<<"$mnist_sums"
-  say "taking MNIST from its other names in data/"
+  say "using MNIST's files under other names in data/"
 }
 
 # from_mirror URL FOLDER
@@ -375,12 +375,12 @@ pages_lack() {
 
 pages_is_there() { [[ -f $pages/set-up && $(<"$pages/set-up") == "$pages_packages" ]]; }
 
-pages_needs() { require_command npm "what checks HTML pages" "install Node.js 20 or newer"; }
+pages_needs() { require_command npm "the check of HTML pages" "install Node.js 20 or newer"; }
 
 fetch_pages() {
   local new=$pages.new packages
   read -ra packages <<<"$pages_packages"
-  say "fetching what checks HTML pages into .pages (about 50 MB)"
+  say "fetching the tools that check HTML pages into .pages (about 50 MB)"
   mkdir -p "$new"
   # Runs in the folder because --prefix would hide npm's global configuration, such as a company's certificates.
   echo '{}' >"$new/package.json"
@@ -397,7 +397,7 @@ program=$target/release/islp-mnist
 # Builds in $root because cargo looks for .cargo/config.toml from the current directory upwards.
 build() {
   require_compilers
-  [[ -x $program ]] || say "building the program, which takes some minutes at the first time"
+  [[ -x $program ]] || say "building the program, which takes some minutes the first time"
   cd -- "$root"
   run cargo build --release || die "the build failed, see cargo's message above"
   cd - >/dev/null

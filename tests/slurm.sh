@@ -18,9 +18,9 @@ cannot() {
 }
 [[ $(id -u) == 0 ]] || cannot "needs root, to run slurmctld and slurmd"
 for needed in sbatch slurmctld slurmd munged; do
-  command -v "$needed" >/dev/null || cannot "no $needed here: apt-get install slurm-wlm munge"
+  command -v "$needed" >/dev/null || cannot "needs $needed: apt-get install slurm-wlm munge"
 done
-! pgrep -x slurmctld >/dev/null && ! pgrep -x slurmd >/dev/null || cannot "a Slurm is running here already"
+! pgrep -x slurmctld >/dev/null && ! pgrep -x slurmd >/dev/null || cannot "Slurm is already running on this machine"
 
 source scripts/setup.sh
 read_options "$@"
@@ -78,13 +78,13 @@ pids+=($!)
 setsid slurmd -D -N "$host" >"$folder/log/slurmd.out" 2>&1 &
 pids+=($!)
 
-# wait_for WHAT COMMAND...: until the command succeeds.
+# wait_for WHAT COMMAND...: waits until the command succeeds, at most two minutes.
 wait_for() {
   local what=$1 tries=0
   shift
   until "$@" >/dev/null 2>&1; do
     ((++tries < 600)) || {
-      say "$what did not come"
+      say "timed out waiting for $what"
       exit 1
     }
     sleep 0.2
@@ -102,7 +102,7 @@ first=$folder/slurm/runs/mlp/seed=1
 has_checkpoint() { [[ -e $first/version_0/checkpoints/last.safetensors ]]; }
 wait_for "a checkpoint of the second task" has_checkpoint
 [[ $(squeue --noheader --array --jobs="${job}_1" --format=%T) == RUNNING && ! -e $first/result.json ]] || {
-  say "the second task was done with its first run before it could be taken away"
+  say "the second task finished its first run before it could be requeued"
   exit 1
 }
 # A requeued task waits two minutes before it runs again, unless its StartTime is changed.
@@ -111,7 +111,7 @@ is_requeued() { [[ $(squeue --noheader --array --jobs="${job}_1" --format=%T) ==
 wait_for "the requeued task" is_requeued
 say "the second task was requeued"
 scontrol update jobid="${job}_1" StartTime=now
-# A squeue that gets no answer prints nothing either.
+# A squeue that gets no answer prints nothing either, but fails.
 is_over() {
   local left
   left=$(squeue --noheader --jobs="$job" 2>/dev/null) && [[ ! $left ]]
@@ -124,7 +124,7 @@ say "the same without Slurm"
 column=$(head -n 1 "$folder/plain/study.csv" | tr , '\n' | grep -n -x seconds | cut -d: -f1)
 without_seconds() { cut -d, --complement -f"$column" "$folder/$1/study.csv"; }
 [[ $(wc -l <"$folder/plain/study.csv") == 17 ]] || {
-  say "not sixteen runs"
+  say "study.csv does not have 16 rows"
   exit 1
 }
 diff <(without_seconds plain) <(without_seconds slurm) || {
@@ -134,11 +134,11 @@ diff <(without_seconds plain) <(without_seconds slurm) || {
 # No run was trained twice: the requeued one was resumed in its folder.
 begun=$(find "$folder/slurm/runs" -path '*/version_*/run.json' | wc -l)
 [[ $begun == 16 ]] || {
-  say "$begun runs were begun, not 16"
+  say "$begun runs were started, not 16"
   exit 1
 }
 restarts=$(scontrol show job "${job}_1" 2>/dev/null | grep -o 'Restarts=[0-9]*' || true)
-say "the same study.csv, 16 runs (second task: ${restarts:-no longer known})"
+say "the same study.csv, 16 runs (second task: ${restarts:-unknown})"
 
 # Slurm sends this signal two minutes before the time limit.
 say "a study that Slurm asks to stop"
