@@ -1,4 +1,4 @@
-"""The measurements of scripts/bench.sh, which sets up what they need."""
+"""The measurements of scripts/bench.sh, which fetches and builds everything first."""
 
 import argparse
 import atexit
@@ -34,7 +34,7 @@ parser.add_argument("--epochs", type=int, default=2)
 parser.add_argument("--peers", action="store_true")
 args = parser.parse_args()
 if args.runs < 1 or args.epochs < 1:
-    parser.error("--runs and --epochs: take 1 or more")
+    parser.error("--runs and --epochs must be 1 or more")
 # The measured programs need torchvision's layout of the files.
 laid_out = contextlib.ExitStack()
 atexit.register(laid_out.close)
@@ -185,7 +185,7 @@ def peers():
                 seconds = statistics.fmean(epoch[0] for epoch in epochs)
                 record(f"{name}, fit", peer, "s/epoch", seconds)
                 record(f"{name}, first epoch, with compiling", peer, "s", first)
-                say(f"round {number} of {args.runs}, {model}, {peer}: {seconds:.3f} s/epoch, the first {first:.1f} s")
+                say(f"round {number} of {args.runs}, {model}, {peer}: {seconds:.3f} s/epoch, first epoch {first:.1f} s")
 
 
 def jobs():

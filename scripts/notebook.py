@@ -1,4 +1,4 @@
-"""The MNIST notebook of ISLP, cell by cell, with ISLP and Lightning themselves.
+"""The MNIST notebook of ISLP, cell by cell, run by ISLP and Lightning.
 
 This is the reference for `islp-mnist reproduce`, compared byte for byte. A cell that only shows a value prints it here.
 Unlike the notebook, this script takes options, passes MNIST_MLR's Trainer the logger that the notebook creates but does not
@@ -27,10 +27,10 @@ parser.add_argument("--data-dir", default="data")
 parser.add_argument("--output-dir", default="output")
 parser.add_argument("--threads", type=int, help="default: libtorch's")
 parser.add_argument("--no-progress", action="store_true", help="accepted and ignored: the notebook has no progress bar")
-parser.add_argument("--quiet", action="store_true", help="accepted and ignored: stderr is Lightning's")
-parser.add_argument("--trace", help="write down in this new file what every training step comes to")
+parser.add_argument("--quiet", action="store_true", help="accepted and ignored: only Lightning prints to stderr")
+parser.add_argument("--trace", help="record every training step in this new file")
 parser.add_argument("--trace-steps", type=trace_steps, default=range(0),
-                    help="keep the tensors themselves of these steps, such as 130..140")
+                    help="also record the tensors of these steps, such as 130..140")
 args = parser.parse_args()
 if args.trace_steps and not args.trace:
     parser.error("--trace-steps needs --trace")
@@ -210,7 +210,7 @@ print(mlr_trainer.test(mlr_module, datamodule=mnist_dataModule))
 
 # %%
 plot_accuracy(mlr_logger)
-# named_parameters() is state_dict() with a shared tensor once, under its first name, because safetensors refuses aliases.
+# named_parameters() lists a shared tensor once, under its first name; safetensors refuses state_dict()'s aliases.
 for model, logger in (mnist_model, mnist_logger), (mlr_model, mlr_logger):
     save_file({name: p.detach() for name, p in model.named_parameters()},
               os.path.join(logger.log_dir, 'model.safetensors'))

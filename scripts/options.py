@@ -106,23 +106,23 @@ def _add_options(parser: argparse.ArgumentParser):
     add("--validation", type=fraction,
         help="fraction of the training images held back for validation [default: 0.2]")
     add("--seed", type=_whole(0, 2**64 - 1, f"must be a whole number from 0 to {2**64 - 1}"),
-        help="seed of everything random but the split [default: 0]")
+        help="seed of everything random except the split [default: 0]")
     add("--num-workers", type=_whole(0, 2**64 - 1, "must be a whole number, 0 or more"),
         help="workers of the data loaders [default: 4]")
     # The parameters are f32, and RMSprop fails if the rate exceeds their range.
     rate = _number(lambda lr: 0 <= lr <= 3.4028234663852886e38, "must be a number from 0 to 3.4e38, such as 0.01")
     add("--lr", type=rate, help="learning rate of RMSprop [default: 0.01]")
     add("--threads", type=_whole(1, 1024, "must be a whole number from 1 to 1024"),
-        help="threads of libtorch [default: libtorch's, one a physical core]")
-    add("--device", type=_device, help="where to train: auto, cpu, cuda or cuda:N; auto takes a GPU where torch can use "
-        "one [default: auto]")
-    add("--generator", choices=["auto", "cpu", "cuda"], help="which of PyTorch's generators dropout draws from: here that "
-        "of the device alone, which is auto [default: auto]")
+        help="threads of libtorch [default: one per physical core]")
+    add("--device", type=_device, help="device to train on: auto, cpu, cuda or cuda:N; auto uses a GPU if torch can "
+        "[default: auto]")
+    add("--generator", choices=["auto", "cpu", "cuda"], help="generator that dropout draws from; here only the "
+        "device's, which is auto [default: auto]")
     add("--limit-train-batches", metavar="N|FRACTION", type=_limit_train_batches,
-        help="training batches of an epoch: a number, or with a decimal point a fraction [default: all]")
-    add("--vary", metavar="SOURCE=SEED", help="of islp-mnist train alone: PyTorch draws all from one stream")
+        help="training batches per epoch: a number, or a fraction with a decimal point [default: all]")
+    add("--vary", metavar="SOURCE=SEED", help="only for islp-mnist train, because PyTorch draws everything from one stream")
     add("--checkpoint-every", metavar="EPOCHS", type=at_least_one,
-        help="epochs from one checkpoint to the next; the best so far and the last are saved in any case [default: 1]")
+        help="save a checkpoint every EPOCHS epochs; the best one and the last are always saved [default: 1]")
     add("--name", type=_name, help="name of the run's folder in OUTPUT_DIR [default: MNIST or MNIST_MLR, by the model]")
 
 
@@ -134,21 +134,21 @@ def parse_args(words: Iterable[str], description: str) -> argparse.Namespace:
     add = parser.add_argument
     add("--data-dir", metavar="DIR", default=None,
         help="folder with MNIST's four files: in MNIST/raw/, as torchvision lays them out, in raw/ or in the folder "
-        "itself [default: ISLP_MNIST_DATA_DIR, or where a run that goes on had them, or data]")
-    add("--output-dir", metavar="DIR", help="folder for what the run leaves behind [default: output]")
-    add("--resume", metavar="VERSION_DIR", default=None, help="go on with the run in this folder, whichever side left "
-        "it; of its options only --epochs and --checkpoint-every may be changed")
-    add("--from", metavar="RUN_JSON", default=None, help="take the options that are not given here from a run.json")
+        "itself [default: ISLP_MNIST_DATA_DIR, or the folder that a resumed run used, or data]")
+    add("--output-dir", metavar="DIR", help="folder for the run's files [default: output]")
+    add("--resume", metavar="VERSION_DIR", default=None, help="resume the run in this folder, from either side, "
+        "after its last checkpoint; only --epochs and --checkpoint-every may change")
+    add("--from", metavar="RUN_JSON", default=None, help="take all options that are not given from this run.json")
     add("--max-time", metavar="TIME", type=_max_time, default=None,
-        help="end with the epoch in which this time is over, such as 90s, 10m or '1h 30m' [default: no limit]")
+        help="stop after the epoch in which TIME elapses, such as 90s, 10m or '1h 30m' [default: no limit]")
     add("--trace", metavar="FILE", default=None,
-        help="write down in this new file what every training step comes to, for `islp-mnist compare`")
-    add("--trace-steps", metavar="FROM..TO", type=trace_steps, default=range(0), help="keep the tensors themselves of "
-        "these steps, such as 130..140; the first is 0, the last is included")
+        help="record every training step in this new file, for `islp-mnist compare`")
+    add("--trace-steps", metavar="FROM..TO", type=trace_steps, default=range(0), help="also record the tensors of "
+        "these steps, such as 130..140; steps count from 0, and the last one is included")
     add("--no-progress", action="store_true", default=False,
-        help="no progress bar where stderr is a terminal, but a line for each epoch, as elsewhere")
+        help="print a line per epoch instead of a progress bar, as when stderr is not a terminal")
     add("--quiet", action="store_true", default=False,
-        help="say nothing but warnings and errors: no progress bar, no line for each epoch, no summary of the model")
+        help="print only warnings and errors: no progress bar, no line per epoch, no model summary")
     try:
         args = parser.parse_args(list(words))
         # A run.json may contain it.

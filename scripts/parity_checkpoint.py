@@ -173,11 +173,11 @@ class TrainerState:
     epoch: int
     """The epoch just finished, from 0."""
     global_step: int
-    """Training steps taken in all."""
+    """Training steps taken so far."""
     valid_loss: Optional[float]
-    """Validation loss after that epoch; None if it was not finite, or there was none."""
+    """Validation loss after that epoch; None if it was not finite or missing."""
     metrics_sha256: str
-    """SHA-256 of metrics.csv as it was then, in hexadecimal."""
+    """SHA-256 of metrics.csv at that time, in hexadecimal."""
 
 
 @dataclass(frozen=True)
@@ -187,13 +187,13 @@ class Checkpoint:
     path: Path
     state: TrainerState
     hyper_parameters: Any
-    """What the run was started with, from JSON."""
+    """The run's options, from JSON."""
     weights: dict[str, torch.Tensor]
     square_avg: dict[str, torch.Tensor]
     generator: torch.Tensor
-    """What torch.set_rng_state takes."""
+    """The argument for torch.set_rng_state."""
     cuda_generator: Optional[torch.Tensor] = None
-    """What torch.cuda.set_rng_state takes; None if dropout did not draw from it."""
+    """The argument for torch.cuda.set_rng_state; None if dropout did not draw from CUDA's generator."""
 
     def restore(self, module: torch.nn.Module, optimizer: Optimizer):
         """Restores a network or a LightningModule, its optimizer and torch's global generator, on a GPU also the GPU's.
@@ -225,7 +225,7 @@ class Checkpoint:
             if device.type == "cuda" and self.cuda_generator is None:
                 raise CheckpointError(f"lacks {CUDA_GENERATOR}")
             if device.type != "cuda" and self.cuda_generator is not None:
-                raise CheckpointError(f"{CUDA_GENERATOR} is of a run whose dropout draws from CUDA's generator")
+                raise CheckpointError(f"{CUDA_GENERATOR} belongs to a run whose dropout draws from CUDA's generator")
         except CheckpointError as error:
             raise CheckpointError(f"{self.path}: {error}") from None
         with torch.no_grad():
@@ -272,7 +272,7 @@ def _parse(path: Path, data: bytes) -> Checkpoint:
     generator = _bytes_of(GENERATOR, entries)
     _check_generator(generator)
     if VARIED in entries:
-        raise CheckpointError(f"{VARIED} is of a run with --vary, and PyTorch draws all from one stream")
+        raise CheckpointError(f"{VARIED} belongs to a run with --vary, and PyTorch draws everything from one stream")
     cuda_generator = None
     if CUDA_GENERATOR in entries:
         cuda_generator = _bytes_of(CUDA_GENERATOR, entries)
@@ -447,7 +447,7 @@ def named_tensors(module: torch.nn.Module) -> dict[str, torch.Tensor]:
         if not isinstance(tensor, torch.Tensor) or tensor.dtype != torch.float32:
             kind = tensor.dtype if isinstance(tensor, torch.Tensor) else type(tensor).__name__
             raise MisconfigurationException(
-                f"{name} of {type(module).__name__} is of {kind}: a checkpoint holds torch.float32 alone")
+                f"{name} of {type(module).__name__} is of {kind}: a checkpoint contains only torch.float32")
         if tensor not in seen:
             seen.add(tensor)
             tensors[name] = tensor
@@ -459,7 +459,7 @@ def named_parameters(tensors: dict[str, torch.Tensor], optimizer: Optimizer) -> 
     if type(optimizer) is not RMSprop or any(
             group[option] for group in optimizer.param_groups for option in ("momentum", "centered", "capturable")):
         raise MisconfigurationException(
-            f"the optimizer is {type(optimizer).__name__}: a checkpoint holds the state of RMSprop alone, without "
+            f"the optimizer is {type(optimizer).__name__}: a checkpoint contains only RMSprop's state, without "
             "momentum, centered and capturable")
     names = {tensor: name for name, tensor in tensors.items()}
     moved = [parameter for group in optimizer.param_groups for parameter in group["params"]]
@@ -570,7 +570,7 @@ def _rows(path: Path, last_epoch: int) -> list[dict[str, str]]:
     try:
         for row in csv.DictReader(io.StringIO(read_file(path, MAX_METRICS).decode(), newline=""), strict=True):
             if None in row or None in row.values():
-                raise ValueError("a row of another length")
+                raise ValueError("a row has another length")
             row = {name: value for name, value in row.items() if value}
             epoch = row.get("epoch", "")
             if re.fullmatch(r"[0-9]{1,19}", epoch) and int(epoch) <= last_epoch:
@@ -606,7 +606,7 @@ class ModelCheckpoint(callbacks.Checkpoint):
 
     Args:
         hyper_parameters: The options of the run, stored in each checkpoint as JSON.
-        every_n_epochs: Epochs between two checkpoints. The best so far and the last are saved in any case.
+        every_n_epochs: Epochs between two checkpoints. The best one and the last are always saved.
         monitor: The logged metric that determines the best checkpoint; lower is better.
         resume: The checkpoint to resume from.
     """
@@ -646,7 +646,7 @@ class ModelCheckpoint(callbacks.Checkpoint):
         if stage != "fit":
             return
         if not isinstance(trainer.logger, CSVLogger):
-            raise MisconfigurationException("ModelCheckpoint takes a Trainer whose logger is a CSVLogger of its module")
+            raise MisconfigurationException("ModelCheckpoint needs a Trainer whose logger is this module's CSVLogger")
         self._folder = Path(trainer.logger.log_dir, FOLDER)
         self._folder.mkdir(parents=True, exist_ok=True)
         remove_temporaries(self._folder)
@@ -657,14 +657,14 @@ class ModelCheckpoint(callbacks.Checkpoint):
         # Refuses, before the first step, what a checkpoint cannot contain.
         faults = {
             "more than one device": trainer.world_size > 1,
-            "not one optimizer": len(trainer.optimizers) != 1,
-            "optimization by hand": not pl_module.automatic_optimization,
+            "several optimizers or none": len(trainer.optimizers) != 1,
+            "manual optimization": not pl_module.automatic_optimization,
             "a learning-rate scheduler": bool(trainer.lr_scheduler_configs),
             "reload_dataloaders_every_n_epochs": bool(trainer.reload_dataloaders_every_n_epochs),
         }
         for fault, is_so in faults.items():
             if is_so:
-                raise MisconfigurationException(f"ModelCheckpoint does not go with {fault}")
+                raise MisconfigurationException(f"ModelCheckpoint does not support {fault}")
         named_parameters(named_tensors(pl_module), trainer.optimizers[0])
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule):
@@ -770,7 +770,7 @@ def to_safetensors(weights: PathLike, out: PathLike):
         state_dict = state_dict["state_dict"]
     if not isinstance(state_dict, dict) or not all(
             isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in state_dict.items()):
-        _fail(f"{weights}: holds something else than tensors by name; save model.state_dict()")
+        _fail(f"{weights}: contains something other than tensors by name; save model.state_dict()")
 
     # safetensors refuses shared tensors. If a tensor has two names, as in MNISTModel, the first stays.
     tensors, seen = {}, set()
@@ -785,8 +785,8 @@ def to_safetensors(weights: PathLike, out: PathLike):
 
 def main():
     parser = argparse.ArgumentParser(
-        description="Turns weights that PyTorch or Lightning saved into a safetensors file. Such files are pickles: "
-        "take only those that you trust.")
+        description="Converts weights that PyTorch or Lightning saved to a safetensors file. Such files are pickles: "
+        "convert only those that you trust.")
     parser.add_argument("weights", metavar="WEIGHTS.pt|RUN.ckpt")
     parser.add_argument("out", metavar="OUT.safetensors")
     args = parser.parse_args()

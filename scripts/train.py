@@ -109,12 +109,12 @@ def check_run(run: Any) -> dict[str, Any]:
     try:
         environment = run["environment"]
         if not all(isinstance(run[name], dict) for name in ("options", "data", "environment")):
-            raise Failed("its options, data or environment are no object")
+            raise Failed("its options, data or environment are not objects")
         if not isinstance(environment["cpu_capability"], str) or not isinstance(run["start"], str):
-            raise Failed("its start or cpu_capability is no text")
+            raise Failed("its start or cpu_capability is not a string")
         data_dir = run.get("data_dir") or ""
         if not isinstance(data_dir, str) or "\0" in from_text(data_dir):
-            raise Failed("its data_dir is no path")
+            raise Failed("its data_dir is not a path")
         return run | {"options": options.from_fields(run["options"])}
     except (KeyError, TypeError) as error:
         raise Failed(f"it lacks {error}") from error
@@ -388,7 +388,7 @@ def load(chosen: dict[str, Any], data_dir: str) -> SimpleDataModule:
     batches = math.ceil(len(data.train_dataset) / chosen["batch_size"])
     limit = chosen["limit_train_batches"]
     if isinstance(limit, float) and int(limit * batches) == 0:
-        raise Failed(f"--limit-train-batches {limit} leaves no batch of the {batches} in an epoch; take more", 2)
+        raise Failed(f"--limit-train-batches {limit} leaves none of the {batches} batches per epoch; use a larger one", 2)
     return data
 
 
@@ -403,7 +403,7 @@ def device_of(option: str) -> str:
         return option
     if int(index or 0) >= torch.cuda.device_count():
         raise Failed(f"--device {option}: torch sees {torch.cuda.device_count()} GPUs; check nvidia-smi and "
-                     "CUDA_VISIBLE_DEVICES, or take --device cpu")
+                     "CUDA_VISIBLE_DEVICES, or use --device cpu")
     return f"cuda:{index or 0}"
 
 
@@ -411,8 +411,8 @@ def generator_of(option: str, device: str) -> str:
     """Returns the generator that dropout draws from on this device. Raises Failed if the option asks for the other."""
     own = "cuda" if device.startswith("cuda") else "cpu"
     if option not in ("auto", own):
-        raise Failed(f"--generator {option} does not go with --device {device}: in Python dropout draws from the generator "
-                     f"of its device; say --generator {own}, or take islp-mnist train", 2)
+        raise Failed(f"--generator {option} conflicts with --device {device}: in Python dropout draws from its device's "
+                     f"generator; use --generator {own}, or islp-mnist train", 2)
     return own
 
 
@@ -431,7 +431,7 @@ def make_trainer(chosen: dict[str, Any], logger: CSVLogger, callbacks: list[Call
             callbacks=callbacks,
         )
     except MisconfigurationException as error:
-        raise Failed(f"--device {chosen['device']}: {error}; take --device cpu") from error
+        raise Failed(f"--device {chosen['device']}: {error}; use --device cpu") from error
 
 
 def has_progress_bar() -> bool:
@@ -503,7 +503,7 @@ def main() -> int:
         earlier.check(chosen)
 
     if chosen["vary"] is not None:
-        raise Failed(f"--vary {chosen['vary']}: PyTorch draws all from one stream; take islp-mnist train", 2)
+        raise Failed(f"--vary {chosen['vary']}: PyTorch draws everything from one stream; use islp-mnist train", 2)
     chosen["device"] = device_of(chosen["device"])
     chosen["generator"] = generator_of(chosen["generator"], chosen["device"])
     # The same as in scripts/notebook.py.
@@ -532,7 +532,7 @@ def main() -> int:
         try:
             log_dir = new_folder(getattr(args, "output_dir", "output"), chosen["name"] or name)
         except Failed:
-            # An empty trace would make the next try fail.
+            # An empty trace would make the next attempt fail.
             if traces:
                 os.unlink(args.trace)
             raise
