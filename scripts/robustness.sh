@@ -17,7 +17,7 @@ run cargo test --release --test library --test program -- --include-ignored --sk
   die "a test failed, see above; $page is unchanged"
 
 table() {
-  printf '\n| what | tried | as it should be |\n|---|---|---|\n'
+  printf '\n| what | tried | as expected |\n|---|---|---|\n'
   LC_ALL=C sort -- "$rows"/*.md
   echo
 }
