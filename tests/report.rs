@@ -119,7 +119,7 @@ fn identical_runs_have_a_page_that_says_what_was_compared() {
     assert!(html.contains("<strong>identical: 2 files, 2 tensors, 0 differences</strong>"), "{html}");
     assert!(html.contains("2 files and 2 tensors of 7,850 values"));
     assert!(html.contains("p = 1.0000"));
-    assert!(!html.contains("Where they part"));
+    assert!(!html.contains("Where they differ"));
     use sha2::Digest;
     let sha256: String = sha2::Sha256::digest(lab.read(&left, "metrics.csv"))
         .iter()
@@ -140,10 +140,10 @@ fn two_runs_that_differ_have_a_page_that_says_where_and_which_answers_flip() {
     for part in [
         "different: 2 of 2 files",
         "--seed: reference 0, candidate 1",
-        "Where they part",
+        "Where they differ",
         "first in row 1",
-        "Difference of the losses in metrics.csv against step, on a log axis",
-        "Test images whose answer flips",
+        "Difference between the losses in metrics.csv against step, on a log axis",
+        "Test images with different predictions",
     ] {
         assert!(html.contains(part), "no {part:?}");
     }
@@ -230,7 +230,7 @@ fn what_an_older_run_does_not_say_of_itself_is_unknown_and_no_difference() {
         fs::copy(lab.path().join(&run).join(file), lab.path().join("older").join(file)).unwrap();
     }
     let html = page(&lab, "older older");
-    assert!(html.contains("No run.json says on which machine and with which options"), "{html}");
+    assert!(html.contains("There is no run.json, so machine and options are unknown"), "{html}");
     for (older, unknown) in [("{}".to_string(), true), (json.to_string(), false)] {
         fs::write(lab.path().join("older/run.json"), older).unwrap();
         let html = page(&lab, &format!("older {run}"));
@@ -296,7 +296,7 @@ fn traces_say_where_two_runs_part_and_draw_how_far_they_are_apart() {
     }
     let html = page(&lab, "a b");
     for part in
-        ["first difference in fit 0 (MNISTModel)", "Euclidean distance of all parameters against step"]
+        ["first difference in fit 0 (MNISTModel)", "Euclidean distance between the parameters against step"]
     {
         assert!(html.contains(part), "no {part:?}");
     }
@@ -338,7 +338,7 @@ fn a_log_folder_of_lightning_without_weights_has_a_page_of_its_metrics() {
     .unwrap();
     let html = page(&lab, "logs/version_0");
     assert!(
-        html.contains("holds no safetensors file")
+        html.contains("contains no safetensors file")
             && html.contains("<svg role=\"img\" aria-label=\"Accuracy of")
     );
 }

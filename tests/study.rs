@@ -202,7 +202,7 @@ fn shards_that_are_put_together_are_the_study() {
     assert_eq!(csv(&lab, "parts"), csv(&lab, "whole"));
     let said = String::from_utf8(collected.get_output().stdout.clone()).unwrap();
     assert_eq!(said, study(&lab, "whole", "--seeds 0..4"), "with nothing left to train it says the same");
-    assert!(said.contains("MNISTModel and MNIST_MLR, by the 5 seeds of both\n"), "{said}");
+    assert!(said.contains("MNISTModel and MNIST_MLR, on the 5 seeds of both\n"), "{said}");
     for picture in ["accuracy", "test_accuracy_mlp", "test_accuracy_mlr"] {
         assert!(lab.read("parts", &format!("{picture}.png")).starts_with(b"\x89PNG"));
     }
@@ -212,7 +212,7 @@ fn shards_that_are_put_together_are_the_study() {
 fn a_training_that_diverges_or_fails_is_a_row_that_says_so() {
     let lab = Lab::new();
     let said = study(&lab, "diverged", "--seeds 0..1 --model mlp --lr 1e30");
-    assert!(said.contains("\n  2 more did not come to their end"), "{said}");
+    assert!(said.contains("\n  2 more did not finish"), "{said}");
     for row in rows_in(&lab.path().join("diverged")).unwrap() {
         assert_eq!((String::from(row.end.clone()).as_str(), row.test_accuracy), ("diverged", None));
     }
