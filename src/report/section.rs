@@ -169,7 +169,9 @@ fn reliability(predictions: &Predictions) -> Result<Chart, Error> {
     lines.add("This model", points);
     lines.add("Perfect calibration", vec![(0.0, 0.0), (1.0, 1.0)]);
     let error = percent(predictions.calibration.error.into());
-    let caption =
-        format!("Accuracy against confidence in {} bins; expected calibration error {error}", bins.len());
+    let caption = format!(
+        "Accuracy against confidence in {} non-empty bins; expected calibration error {error}",
+        bins.len()
+    );
     Ok(Chart::new(&lines.to_svg()?, caption))
 }

@@ -45,7 +45,7 @@ pub struct Picture {
 }
 
 /// Draws the pictures of a study from its rows and from the `metrics.csv` of its runs in `folder`. Runs without a
-/// `metrics.csv` are left out.
+/// `metrics.csv` are left out; if none has one, so is the picture of the validation accuracy.
 ///
 /// # Errors
 /// A file exists and can't be read.
