@@ -13,7 +13,7 @@ use super::pictures::{self, CHART, Chart, Picture, percent, thousands};
 use super::predictions::mcnemar;
 use super::run::{Fact, Run, facts_of_both, find};
 use super::section::figures;
-use crate::chart::{Figure, Lines, share_limits};
+use crate::chart::{Figure, Lines, Picture as _, share_limits};
 use crate::compare::{FileReport, Found, Growth, Report, Verdict};
 use crate::torch::state_dict;
 use crate::util::file;

@@ -13,14 +13,13 @@ use super::predictions::Predictions;
 use crate::compare::{GIT_COMMIT, OWN_VERSIONS};
 use crate::islp::SimpleModule;
 use crate::notebook::{self, weights};
+use crate::run::RunJson;
+use crate::util::file;
 use crate::util::path::{shell_word, shown_path};
 use crate::util::text::shown;
-use crate::util::{file, json};
 
 /// A hundred thousand epochs are smaller.
 const MAX_CSV: u64 = 16 << 20;
-/// A run.json is hundreds of times smaller.
-const MAX_JSON: u64 = 1 << 20;
 /// More runs would make a page too long.
 const MAX_RUNS: usize = 6;
 /// Version folders are two levels below an output folder.
@@ -41,17 +40,11 @@ pub struct Run {
 impl Run {
     /// Reads a version folder and evaluates its model on the test images.
     pub fn read(folder: &Path, name: String, mnist: &Dataset, device: Device) -> Result<Self, Error> {
-        let optional = |file: &str, limit| match file::read(&folder.join(file), limit) {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(error) if error.is_not_found() => Ok(None),
-            Err(error) => Err(Error::File(error)),
+        let metrics_csv = match file::read(&folder.join("metrics.csv"), MAX_CSV) {
+            Err(error) if error.is_not_found() => None,
+            bytes => Some(bytes?),
         };
-        let metrics_csv = optional("metrics.csv", MAX_CSV)?;
-        let run_json = match optional("run.json", MAX_JSON)? {
-            Some(bytes) => json::parse(&bytes)
-                .map_err(|reason| Error::RunJson { path: folder.join("run.json"), reason })?,
-            None => Map::new(),
-        };
+        let run_json = RunJson::fields(folder)?.unwrap_or_default();
         let module = weights_in(folder).map(|path| weights::load(&path, device)).transpose()?;
         let batch_size = run_json.get("options").and_then(|options| options["batch_size"].as_u64());
         let batch_size =

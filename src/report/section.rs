@@ -7,9 +7,9 @@ use super::Error;
 use super::pictures::{CHART, Chart, Picture, mistake, percent, thousands, weight_pictures};
 use super::predictions::{Predictions, wilson};
 use super::run::{Fields, Run, command, facts};
-use crate::chart::{Figure, Lines, Metric};
+use crate::chart::{Figure, Lines, Metric, Picture as _};
 use crate::islp::SimpleModule;
-use crate::lightning::repr::repr;
+use crate::lightning::repr;
 
 /// Mistakes that a page shows.
 const MAX_MISTAKES: usize = 25;

@@ -7,7 +7,7 @@ use super::run::{Row, Varied, newest_version};
 use super::summary::{
     Distribution, IMAGES, Summary, binomial_error, mean, printed, printed_in_labs, quantile,
 };
-use crate::chart::{Bands, Bars, Metric, Stack, valid_points};
+use crate::chart::{Bands, Bars, Metric, Picture as _, Stack, valid_points};
 use crate::notebook::models::Model;
 use crate::run::End;
 use crate::util::file;
