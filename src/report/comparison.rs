@@ -265,8 +265,8 @@ struct Difference {
     charts: Vec<Chart>,
 }
 
-/// Describes each file that differs. Without traces, also describes how far each pair of runs is apart, from their metrics
-/// and weights.
+/// Describes each file that differs. Without traces, also describes how far each pair of runs is apart, from their
+/// metrics and weights.
 fn differences(report: &Report, runs: &[(String, [Run; 2])]) -> Result<Vec<Difference>, Error> {
     let differs = |file: &&FileReport| file.verdict != Verdict::Identical;
     let mut differences = vec![];

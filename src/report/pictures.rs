@@ -87,8 +87,8 @@ pub fn mistake(predictions: &Predictions, mnist: &Dataset, image: usize) -> Resu
     })
 }
 
-/// Draws the weights of each digit (logistic regression) or of the first layer's units with the largest norms (perceptron).
-/// Also returns a sentence that says which.
+/// Draws the weights of each digit (logistic regression) or of the first layer's units with the largest norms
+/// (perceptron). Also returns a description of the weights.
 pub fn weight_pictures(module: &SimpleModule) -> Result<(Vec<Picture>, &'static str), Error> {
     let state = module.state_dict();
     let (name, what, sentence) = match state.contains_key("linear.1.weight") {

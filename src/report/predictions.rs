@@ -154,9 +154,9 @@ pub fn wilson(right: u64, count: u64) -> Option<[f64; 3]> {
     Some([fraction, (center - distance).clamp(0.0, 1.0), (center + distance).clamp(0.0, 1.0)])
 }
 
-/// Returns the p-value of McNemar's exact test: the probability, if both models were equally good, of a split at least this
-/// uneven among the images that only one of them classifies correctly. The arguments are the two off-diagonal cells of
-/// the table in `statsmodels.stats.contingency_tables.mcnemar(table, exact=True).pvalue`.
+/// Returns the p-value of McNemar's exact test: the probability, if both models were equally good, of a split at least
+/// this uneven among the images that only one of them classifies correctly. The arguments are the two off-diagonal
+/// cells of the table in `statsmodels.stats.contingency_tables.mcnemar(table, exact=True).pvalue`.
 ///
 /// ```
 /// assert_eq!(islp_mnist::report::mcnemar(0, 0), 1.0);

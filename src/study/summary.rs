@@ -1,5 +1,5 @@
-//! Statistics of a study and their summary as text. They follow NumPy, SciPy and Bouthillier et al. 2021, "Accounting for
-//! variance in machine learning benchmarks".
+//! Statistics of a study and their summary as text. They follow NumPy, SciPy and Bouthillier et al. 2021, "Accounting
+//! for variance in machine learning benchmarks".
 
 use std::fmt::{self, Display, Formatter};
 
