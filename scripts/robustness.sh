@@ -14,7 +14,7 @@ cd -- "$root"
 # Each kind of tries leaves its row there, see tests/common/mod.rs.
 rows=$target/tmp/robustness page=docs/robustness.md
 rm -rf -- "$rows"
-run cargo test --release --test bad_input --test digit --test interruption -- --include-ignored --skip needs_root ||
+run cargo test --release --test library --test program -- --include-ignored --skip needs_root bad_input:: digit:: stops:: resume:: ||
   die "something did break, see above; $page stays as it was"
 
 table() {

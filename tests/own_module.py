@@ -1,6 +1,6 @@
 """A LightningModule of one's own with parity_checkpoint: what is stopped comes to the bytes of a fit in one go.
 
-python tests/own_module.py; tests/handover.rs runs it.
+python tests/own_module.py; tests/program/handover.rs runs it.
 """
 
 import hashlib

@@ -1,7 +1,7 @@
 """Trainings of the notebook's MLP that part from the Rust program's: python tests/partings.py DATA_DIR OUT_DIR.
 
 Writes OUT_DIR/NAME.trace for each, two epochs at seed 3 with batches of 48 images, the tensors of all steps kept: `same`,
-which is not to part, and trainings with one change each, for tests/trace.rs to find.
+which is not to part, and trainings with one change each, for tests/library/trace.rs to find.
 """
 
 import sys

@@ -1,7 +1,7 @@
 """Reads c.safetensors in the working folder, again and again, as a run that goes on would: python tests/read_checkpoints.py.
 
 Each line of stdin is a model, mlp or mlr. Each line of stdout says what the file holds for it, {"Ok": ...}, or why it is
-refused, {"Err": ...}. tests/bad_input/checkpoints.rs asks for them.
+refused, {"Err": ...}. tests/library/bad_input/checkpoints.rs asks for them.
 """
 
 import hashlib

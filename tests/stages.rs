@@ -1,5 +1,7 @@
 //! The stages of a training run, each against what comes before it in Python or libtorch, so that a failure
 //! says which stage broke first.
+//!
+//! A program of its own, because other tests set the number of threads, which changes the last bits of the products.
 
 mod common;
 

@@ -1,4 +1,4 @@
-"""python tests/study.py: what NumPy and SciPy say of samples, for tests/study.rs to hold its own against.
+"""python tests/study.py: what NumPy and SciPy say of samples, for tests/program/study.rs to hold its own against.
 
 The bootstrap is there twice: with the samples that torch's generator with seed 0 draws, and as SciPy draws them.
 """

@@ -1,7 +1,7 @@
-"""Runs scripts/train.py again and again, each time in a process that has torch and Lightning imported, which takes seconds.
+"""Runs scripts again and again, each time in a process that has torch and Lightning imported, which takes seconds.
 
-Each line of stdin is a JSON array, the folder to run it in and its options. Each line of stdout is one too: the exit
-code, stdout and stderr. tests/handover.rs asks for them.
+Each line of stdin is a JSON array: a script of the checkout, the folder to run it in, and its options. Each line of
+stdout is one too: the exit code, stdout and stderr. tests/common/python.rs asks for them.
 """
 
 import json
@@ -19,22 +19,24 @@ import pandas
 import pytorch_lightning
 import torchvision
 
-SCRIPT = str(Path(__file__).parents[1] / "scripts" / "train.py")
+CHECKOUT = Path(__file__).parents[1]
 
 for line in sys.stdin:
-    folder, *options = json.loads(line)
+    script, folder, *options = json.loads(line)
+    script = str(CHECKOUT / script)
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         child = os.fork()
         if child == 0:
             os.chdir(folder)
             os.dup2(out.fileno(), 1)
             os.dup2(err.fileno(), 2)
-            sys.argv = [SCRIPT, *options]
+            sys.argv = [script, *options]
             exit_code = 1
             try:
-                runpy.run_path(SCRIPT, run_name="__main__")
+                runpy.run_path(script, run_name="__main__")
+                exit_code = 0
             except SystemExit as end:
-                exit_code = end.code
+                exit_code = end.code or 0
             except BaseException:
                 traceback.print_exc()
             for worker in multiprocessing.active_children():

@@ -36,10 +36,9 @@ use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use image::metadata::Orientation;
-use image::{DynamicImage, GrayImage, Luma, Rgb, RgbImage, RgbaImage};
-use image::{ImageDecoder, ImageFormat, ImageReader, Limits};
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, Rgb, RgbImage, RgbaImage};
 
-use crate::util::file;
+use crate::util::{file, png};
 pub use normalize::Digit;
 use normalize::{SIDE, mnists_own, normalize};
 use thresholds::{BOX, FAINT, MAX_BYTES, MAX_DECODED, MAX_SIDE, MIN_SIDE, SMALL, WORKING_SIDE};
@@ -149,14 +148,9 @@ pub fn largest(figures: &[Figure]) -> Option<&Figure> {
 
 /// A PNG of the images side by side, light ink on black, as in MNIST.
 pub fn png(digits: &[Digit]) -> Vec<u8> {
-    let width = (digits.len() * SIDE) as u32;
-    let image = GrayImage::from_fn(width, SIDE as u32, |x, y| {
-        let (x, y) = (x as usize, y as usize);
-        Luma([digits[x / SIDE][y * SIDE + x % SIDE]])
-    });
-    let mut bytes = Cursor::new(vec![]);
-    image.write_to(&mut bytes, ImageFormat::Png).expect("writing to a Vec does not fail");
-    bytes.into_inner()
+    let rows = (0..SIDE).flat_map(|y| digits.iter().map(move |digit| &digit[y * SIDE..][..SIDE]));
+    let pixels: Vec<u8> = rows.flatten().copied().collect();
+    png::encode(png::Color::Grayscale, digits.len() * SIDE, &pixels).expect("there are digits")
 }
 
 /// The image as text for a terminal: 28 lines, two characters per pixel, denser for more ink, without trailing spaces.

@@ -2,6 +2,8 @@
 #![allow(dead_code)] // each test file is a program of its own and uses a part
 
 pub mod pair;
+pub mod processes;
+pub mod python;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,6 +11,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use predicates::prelude::predicate;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
 use tch::{Kind, Tensor};
 use tempfile::{TempDir, tempdir};
 
@@ -31,15 +35,49 @@ pub fn islp_mnist() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_islp-mnist"));
     // Whoever runs the tests may have set the one, and have a GPU, which `auto` would take.
     command.env_remove("ISLP_MNIST_DATA_DIR").env("CUDA_VISIBLE_DEVICES", "");
+    // Threads that wait for a core that others use would keep it busy, which takes twenty times as long.
+    command.env("OMP_WAIT_POLICY", "passive");
     command
 }
 
-/// The program in a folder, with its arguments as one types them, but for quotes. One thread, as the tests run at the
-/// same time.
+/// The words of a command line; text between single quotes is one word.
+pub fn words(line: &str) -> Vec<&str> {
+    let parts = line.split('\'').enumerate();
+    parts
+        .flat_map(|(i, part)| if i % 2 == 1 { vec![part] } else { part.split_whitespace().collect() })
+        .collect()
+}
+
+/// The program in a folder, with its arguments as one types them. One thread, as the tests run at the same time.
 pub fn program(folder: impl AsRef<Path>, arguments: &str) -> assert_cmd::Command {
+    assert_cmd::Command::from_std(command(folder, arguments))
+}
+
+/// The same, to be wrapped or started.
+pub fn command(folder: impl AsRef<Path>, arguments: &str) -> Command {
     let mut command = islp_mnist();
-    command.current_dir(folder).args(arguments.split_whitespace()).env("OMP_NUM_THREADS", "1");
-    assert_cmd::Command::from_std(command)
+    command.current_dir(folder).args(words(arguments)).env("OMP_NUM_THREADS", "1");
+    command
+}
+
+/// What a command prints that must succeed: stdout and stderr.
+pub fn output(command: &mut assert_cmd::Command) -> (String, String) {
+    let assert = command.assert().success();
+    let [stdout, stderr] = [&assert.get_output().stdout, &assert.get_output().stderr]
+        .map(|bytes| String::from_utf8(bytes.clone()).unwrap());
+    (stdout, stderr)
+}
+
+/// The sorted names of a folder's entries.
+pub fn names(folder: impl AsRef<Path>) -> Vec<String> {
+    let entries = fs::read_dir(folder).unwrap();
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+pub fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Fails unless the program ends with this exit code, prints nothing, and says in one error line something that
@@ -59,9 +97,8 @@ pub fn fashion_mnist() -> PathBuf {
 
 /// `train` in a folder, with one thread, as the tests run at the same time.
 pub fn train(folder: impl AsRef<Path>, options: &[&str]) -> Command {
-    let mut command = islp_mnist();
-    command.current_dir(folder).arg("train").args(options).env("OMP_NUM_THREADS", "1");
-    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut command = command(folder, "train");
+    command.args(options).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
 
@@ -76,6 +113,7 @@ pub fn python(script: &str) -> Command {
     let mut command = Command::new(python);
     // Isolated, and without a GPU, as scripts/parity.sh runs it.
     command.args(["-I", "-X", "utf8"]).arg(checkout().join(script)).env("CUDA_VISIBLE_DEVICES", "");
+    command.env("OMP_WAIT_POLICY", "passive");
     command
 }
 
@@ -165,10 +203,23 @@ impl Lab {
         program(&self.0, arguments)
     }
 
+    /// What a command prints that must succeed.
+    pub fn stdout(&self, arguments: &str) -> String {
+        output(&mut self.program(arguments)).0
+    }
+
+    pub fn json(&self, arguments: &str) -> Value {
+        serde_json::from_str(&self.stdout(arguments)).unwrap()
+    }
+
+    /// Fails unless the command is refused, see [`assert_refused`].
+    pub fn assert_refused(&self, arguments: &str, code: i32, names: &[&str]) {
+        assert_refused(&mut self.program(arguments), code, names);
+    }
+
     /// A run to its end. All that it prints is its folder.
     pub fn train(&self, options: &str) -> String {
-        let assert = self.program(&format!("train {options}")).assert().success();
-        String::from_utf8(assert.get_output().stdout.clone()).unwrap().trim_end().to_string()
+        self.stdout(&format!("train {options}")).trim_end().to_string()
     }
 
     pub fn read(&self, run: &str, file: &str) -> Vec<u8> {
@@ -176,13 +227,36 @@ impl Lab {
         fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     }
 
-    pub fn run_json(&self, run: &str) -> serde_json::Value {
+    pub fn text(&self, file: &str) -> String {
+        String::from_utf8(self.read("", file)).unwrap()
+    }
+
+    /// Writes a file, and creates the folders above it.
+    pub fn write(&self, file: &str, content: impl AsRef<[u8]>) {
+        let path = self.path().join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+
+    pub fn exists(&self, file: &str) -> bool {
+        self.path().join(file).exists()
+    }
+
+    pub fn run_json(&self, run: &str) -> Value {
         serde_json::from_slice(&self.read(run, "run.json")).unwrap()
     }
 
     /// Fails unless two runs have left the same bytes.
     pub fn assert_same(&self, run: &str, other: &str, what: &str) {
-        for file in ["metrics.csv", "model.safetensors", "accuracy.png", "accuracy.svg"] {
+        self.assert_same_numbers(run, other, what);
+        for file in ["accuracy.png", "accuracy.svg"] {
+            assert!(self.read(run, file) == self.read(other, file), "{what}: {file} differs");
+        }
+    }
+
+    /// The same for runs in Python, which draw no figure.
+    pub fn assert_same_numbers(&self, run: &str, other: &str, what: &str) {
+        for file in ["metrics.csv", "model.safetensors"] {
             assert!(self.read(run, file) == self.read(other, file), "{what}: {file} differs");
         }
     }
@@ -211,20 +285,8 @@ pub fn tally(kind: &str, tried: usize, held: usize) {
 
 /// The command, with the system refusing what is named, as strace's `inject=` has it.
 pub fn strace(refused: &str, command: Command) -> Command {
-    let mut strace = Command::new("strace");
     // Only these calls are looked at, so that the command is as fast as without.
     let calls = refused.split(':').next().unwrap_or_default();
-    strace.args(["-f", "--seccomp-bpf", "-qq", "-o", "/dev/null"]);
-    strace.args(["-e", &format!("trace={calls}"), "-e", &format!("inject={refused}")]);
-    strace.arg(command.get_program()).args(command.get_args());
-    if let Some(folder) = command.get_current_dir() {
-        strace.current_dir(folder);
-    }
-    for (name, value) in command.get_envs() {
-        match value {
-            Some(value) => strace.env(name, value),
-            None => strace.env_remove(name),
-        };
-    }
-    strace
+    let strace = format!("strace -f --seccomp-bpf -qq -o /dev/null -e trace={calls} -e inject={refused}");
+    processes::wrapped(&strace, &command)
 }

@@ -1,0 +1,16 @@
+//! The library, in one process with libtorch.
+
+mod bad_input;
+mod chart;
+#[path = "../common/mod.rs"]
+mod common;
+mod compare;
+mod cuda_generator;
+mod digit;
+mod errors;
+mod fixtures;
+mod golden;
+mod metrics_csv;
+mod trace;
+mod verdicts;
+mod weights;
