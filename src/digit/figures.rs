@@ -1,4 +1,4 @@
-//! Finds figures: connected pieces of ink form groups, some of which are figures, and cuts each out.
+//! Finds figures: connected components of ink form groups, some of which are figures, and cuts each out.
 
 use std::cell::RefCell;
 use std::cmp::Reverse;
@@ -13,12 +13,12 @@ use imageproc::morphology::dilate;
 use imageproc::region_labelling::{Connectivity, connected_components};
 
 use super::ink::{Ink, broad_strokes, quantile, stroke_width, strokes};
-use super::lines::wipe_lines;
+use super::lines::erase_lines;
 use super::thresholds::{
-    ABOVE, CUT_MARGIN, DARKNESS_QUANTILE, LEVELS, MARGIN_BREADTH, MAX_FRAME_INK, MAX_GROWTH, MAX_HEIGHT,
-    MAX_NARROW, MAX_OTHER_STROKE, MAX_PIECES, MAX_SOFT_EDGE, MAX_STRAIGHT_VARIANCE, MAX_STROKE, MAX_WIDTH,
-    MIN_CUT_INK, MIN_FRAMED, MIN_GROUP, MIN_KEPT, MIN_LIKENESS, MIN_MARGIN, MIN_MARGIN_INK, MIN_OTHER,
-    MIN_PIECE, NEAR, Ratio, SHEET_QUANTILE, SOFTER_LEVELS, scaled,
+    ABOVE, CUT_MARGIN, DARKNESS_QUANTILE, LEVELS, MARGIN_BREADTH, MAX_COMPONENTS, MAX_FRAME_INK, MAX_GROWTH,
+    MAX_HEIGHT, MAX_NARROW, MAX_OTHER_STROKE, MAX_SOFT_EDGE, MAX_STRAIGHT_VARIANCE, MAX_STROKE, MAX_WIDTH,
+    MIN_COMPONENT, MIN_CUT_INK, MIN_FRAMED, MIN_GROUP, MIN_KEPT, MIN_LIKENESS, MIN_MARGIN, MIN_MARGIN_INK,
+    MIN_OTHER, NEAR, Ratio, SHEET_QUANTILE, SOFTER_LEVELS, scaled,
 };
 
 /// A figure, cut out.
@@ -176,7 +176,7 @@ impl Search<'_> {
     }
 }
 
-/// A connected piece of ink, or several that form a figure.
+/// A connected component of ink, or several that form a figure.
 #[derive(Clone, Debug)]
 struct Group {
     bounds: Bounds,
@@ -260,7 +260,7 @@ impl<'a> Levels<'a> {
 /// The groups that may be figures at a level of darkness.
 struct Groups {
     groups: Vec<Group>,
-    /// The number of each pixel's piece, 0 for paper.
+    /// The number of each pixel's component, 0 for paper.
     labels: ImageBuffer<Luma<u32>, Vec<u32>>,
     /// The lines that were removed from the ink.
     lines: GrayImage,
@@ -271,23 +271,27 @@ impl Groups {
         let mut lines = threshold(&ink.darkness, level.saturating_sub(1), ThresholdType::Binary);
         let mut mask = lines.clone();
         if !at_border {
-            wipe_lines(&mut mask);
+            erase_lines(&mut mask);
         }
         lines.iter_mut().zip(mask.iter()).for_each(|(line, mask)| *line -= mask);
         let labels = connected_components(&mask, Connectivity::Eight, Luma([0]));
 
-        let mut pieces = pieces(&labels);
-        pieces.retain(|piece| at_border || !piece.touches_border);
-        pieces.sort_by_key(|piece| Reverse(piece.area));
-        let largest = pieces.first().map_or(0, |piece| piece.area);
-        pieces.retain(|piece| Ratio::new(piece.area, largest) >= MIN_PIECE);
-        pieces.truncate(MAX_PIECES);
+        let mut components = components(&labels);
+        components.retain(|component| at_border || !component.touches_border);
+        components.sort_by_key(|component| Reverse(component.area));
+        let largest = components.first().map_or(0, |component| component.area);
+        components.retain(|component| Ratio::new(component.area, largest) >= MIN_COMPONENT);
+        components.truncate(MAX_COMPONENTS);
         let min_size = scaled(MIN_GROUP, ink.darkness.width().max(ink.darkness.height()));
-        let is_frame =
-            |piece: &Group| is_around_another(piece, &pieces, min_size) || is_margin(piece, &labels);
-        let is_frame: Vec<bool> = pieces.iter().map(is_frame).collect();
-        let inner =
-            pieces.into_iter().zip(is_frame).filter(|(_, is_frame)| !is_frame).map(|(piece, _)| piece);
+        let is_frame = |component: &Group| {
+            is_around_another(component, &components, min_size) || is_margin(component, &labels)
+        };
+        let is_frame: Vec<bool> = components.iter().map(is_frame).collect();
+        let inner = components
+            .into_iter()
+            .zip(is_frame)
+            .filter(|(_, is_frame)| !is_frame)
+            .map(|(component, _)| component);
         let mut groups = merged(inner.collect());
         groups.retain(|group| group.may_be_a_figure(min_size));
         Self { groups, labels, lines }
@@ -330,31 +334,32 @@ impl Groups {
     }
 }
 
-/// The connected pieces of ink.
-fn pieces(labels: &ImageBuffer<Luma<u32>, Vec<u32>>) -> Vec<Group> {
+/// The connected components of ink.
+fn components(labels: &ImageBuffer<Luma<u32>, Vec<u32>>) -> Vec<Group> {
     let count = labels.iter().copied().max().unwrap_or(0);
-    let mut pieces: Vec<Group> = (1..=count).map(Group::empty).collect();
+    let mut components: Vec<Group> = (1..=count).map(Group::empty).collect();
     for (x, y, label) in labels.enumerate_pixels().filter(|(_, _, label)| label.0[0] > 0) {
-        pieces[label.0[0] as usize - 1].add(x, y);
+        components[label.0[0] as usize - 1].add(x, y);
     }
-    for piece in &mut pieces {
-        let Bounds { left, top, right, bottom } = piece.bounds;
-        piece.touches_border = left == 0 || top == 0 || right == labels.width() || bottom == labels.height();
+    for component in &mut components {
+        let Bounds { left, top, right, bottom } = component.bounds;
+        component.touches_border =
+            left == 0 || top == 0 || right == labels.width() || bottom == labels.height();
     }
-    pieces
+    components
 }
 
-/// True for a scan's dark margin or a frame: the piece runs along the sides of its large box, from corner to corner.
-fn is_margin(piece: &Group, labels: &ImageBuffer<Luma<u32>, Vec<u32>>) -> bool {
-    let Bounds { left, top, right, bottom } = piece.bounds;
-    let (width, height) = (piece.bounds.width(), piece.bounds.height());
-    let size = Ratio::new(piece.bounds.size(), labels.width().max(labels.height()));
+/// True for a scan's dark margin or a frame: the component runs along the sides of its large box, from corner to corner.
+fn is_margin(component: &Group, labels: &ImageBuffer<Luma<u32>, Vec<u32>>) -> bool {
+    let Bounds { left, top, right, bottom } = component.bounds;
+    let (width, height) = (component.bounds.width(), component.bounds.height());
+    let size = Ratio::new(component.bounds.size(), labels.width().max(labels.height()));
     if size < MIN_MARGIN || Ratio::new(width, height) < MIN_MARGIN {
         return false;
     }
     let (mut at_side, mut at_corner) = (0, [false; 4]);
     for y in top..bottom {
-        for x in (left..right).filter(|x| piece.labels.contains(&labels.get_pixel(*x, y).0[0])) {
+        for x in (left..right).filter(|x| component.labels.contains(&labels.get_pixel(*x, y).0[0])) {
             let is_beside = Ratio::new((x - left).min(right - 1 - x), width) < MARGIN_BREADTH;
             let is_above = Ratio::new((y - top).min(bottom - 1 - y), height) < MARGIN_BREADTH;
             at_side += u32::from(is_beside || is_above);
@@ -364,20 +369,20 @@ fn is_margin(piece: &Group, labels: &ImageBuffer<Luma<u32>, Vec<u32>>) -> bool {
             }
         }
     }
-    at_corner == [true; 4] && Ratio::new(at_side, piece.area) >= MIN_MARGIN_INK
+    at_corner == [true; 4] && Ratio::new(at_side, component.area) >= MIN_MARGIN_INK
 }
 
 /// True if it is little ink around something that may be a figure.
-fn is_around_another(piece: &Group, pieces: &[Group], min_size: u32) -> bool {
+fn is_around_another(component: &Group, components: &[Group], min_size: u32) -> bool {
     let is_in_it = |other: &Group| {
-        other.bounds.size() >= min_size.max(MIN_FRAMED.of(piece.bounds.size()))
-            && other.bounds.is_within(&piece.bounds)
+        other.bounds.size() >= min_size.max(MIN_FRAMED.of(component.bounds.size()))
+            && other.bounds.is_within(&component.bounds)
     };
-    let box_area = piece.bounds.width() * piece.bounds.height();
-    Ratio::new(piece.area, box_area) < MAX_FRAME_INK && pieces.iter().any(is_in_it)
+    let box_area = component.bounds.width() * component.bounds.height();
+    Ratio::new(component.area, box_area) < MAX_FRAME_INK && components.iter().any(is_in_it)
 }
 
-/// Merges the pieces that form a figure.
+/// Merges the components that form a figure.
 fn merged(mut groups: Vec<Group>) -> Vec<Group> {
     let pair = |groups: &[Group]| {
         let other = |a: usize| (a + 1..groups.len()).find(|&b| groups[a].goes_with(&groups[b]));

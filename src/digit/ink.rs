@@ -9,7 +9,7 @@ use imageproc::filter::median_filter;
 
 use super::thresholds::{
     BROAD_RADIUS, DESK_SIDE, FILLED_LIGHTNESS, MIDDLE_LIGHTNESS, MIN_INK, MIN_LIGHT, MIN_RADIUS,
-    MIN_SIDE_CONTRAST, MIN_UNFILLED_SIDE, NOISE_STEPS, PAPER_PART, Ratio, STROKE_RADIUS,
+    MIN_SIDE_CONTRAST, MIN_UNFILLED_SIDE, NOISE_STEPS, PAPER_FRACTION, Ratio, STROKE_RADIUS,
 };
 
 /// A picture's ink and paper.
@@ -132,7 +132,7 @@ fn noise(ink: &GrayImage) -> u8 {
         quantile(pairs.map(|(a, b)| a.abs_diff(*b)).collect(), 0.5)
     };
     let step = steps(1).min(steps(ink.width() as usize));
-    quantile(ink.to_vec(), PAPER_PART).saturating_add(step.saturating_mul(NOISE_STEPS)).max(MIN_INK)
+    quantile(ink.to_vec(), PAPER_FRACTION).saturating_add(step.saturating_mul(NOISE_STEPS)).max(MIN_INK)
 }
 
 /// The average width of the strokes in a mask: twice their area divided by the length of their edge.

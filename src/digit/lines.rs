@@ -6,8 +6,8 @@
 use image::{GrayImage, Luma, imageops};
 
 use super::thresholds::{
-    BORDER, LINE_TOLERANCE, MAX_FAILED, MAX_LINE_GAP, MAX_LINE_THICKNESS, MAX_RUNS_PER_COLUMN, MAX_SLOPE,
-    MAX_STROKE_LENGTH, MAX_WIPED, MIN_LIKE_LENGTH, MIN_LINE_INK, MIN_LINE_LENGTH, PARALLEL, Ratio, scaled,
+    BORDER, LINE_TOLERANCE, MAX_ERASED, MAX_FAILED, MAX_LINE_GAP, MAX_LINE_THICKNESS, MAX_RUNS_PER_COLUMN,
+    MAX_SLOPE, MAX_STROKE_LENGTH, MIN_LIKE_LENGTH, MIN_LINE_INK, MIN_LINE_LENGTH, PARALLEL, Ratio, scaled,
 };
 
 /// A line from left to right, at height y = `offset` + `slope`·x.
@@ -55,7 +55,7 @@ impl Line {
 }
 
 /// Removes lines from the mask.
-pub(super) fn wipe_lines(mask: &mut GrayImage) {
+pub(super) fn erase_lines(mask: &mut GrayImage) {
     let turned = imageops::rotate90(mask);
     let (level, upright) = (lines(mask), lines(&turned));
     let (level_kind, upright_kind) = (most_alike(&level), most_alike(&upright));
@@ -63,7 +63,7 @@ pub(super) fn wipe_lines(mask: &mut GrayImage) {
         let is_ruled = level_kind > 2 || level_kind.min(upright_kind) > 1;
         if line.leaves(mask, &level) || line.is_wide(mask) || (is_ruled && alike(line, &level) == level_kind)
         {
-            wipe(mask, line);
+            erase(mask, line);
         }
     }
     let mut turned_back = imageops::rotate90(mask);
@@ -71,7 +71,7 @@ pub(super) fn wipe_lines(mask: &mut GrayImage) {
         // Three upright strokes may be three digits, so only a grid or a frame counts.
         let is_ruled = level_kind.min(upright_kind) > 1;
         if line.leaves(&turned, &upright) || (is_ruled && alike(line, &upright) == upright_kind) {
-            wipe(&mut turned_back, line);
+            erase(&mut turned_back, line);
         }
     }
     *mask = imageops::rotate270(&turned_back);
@@ -151,8 +151,8 @@ fn fitted(runs: &[Run]) -> Line {
 }
 
 /// Removes the line from border to border, except where it is thicker than elsewhere.
-fn wipe(mask: &mut GrayImage, line: &Line) {
-    let limit = MAX_WIPED.of(line.thickness) + 1;
+fn erase(mask: &mut GrayImage, line: &Line) {
+    let limit = MAX_ERASED.of(line.thickness) + 1;
     for run in runs(mask) {
         let reach = run.length as f32 / 2.0 + 1.5;
         if run.length <= limit && (run.middle() - line.at(run.x)).abs() <= reach {

@@ -1,9 +1,9 @@
 //! Turns a picture file into images in MNIST's format, one for each figure in it.
 //!
-//! PNG, JPEG, WebP, GIF, BMP and TIFF are decoded, and turned by their EXIF data. Whatever is darker than the paper around
-//! it is ink (`ink`), except printed lines (`lines`); its connected pieces form figures (`figures`). `normalize` processes
-//! each as MNIST's makers did their digits. All thresholds are in `thresholds`. Pictures may come from anywhere: any bytes
-//! give digits or an error, in less than 1 GB.
+//! PNG, JPEG, WebP, GIF, BMP and TIFF are decoded, and turned by their EXIF data. Ink is darker than the paper around it
+//! (`ink`) and not a printed line (`lines`). Its connected components form figures (`figures`), which `normalize` processes
+//! as MNIST's makers did their digits. All thresholds are in `thresholds`. Pictures may come from anywhere: any bytes give
+//! digits or an error, in less than 1 GB.
 //!
 //! ```
 //! use image::{GrayImage, Luma};
