@@ -12,7 +12,7 @@ use tch::{Device, Kind, Reduction, Tensor, no_grad};
 
 const LR: f64 = 0.01;
 const WIDTHS: [i64; 4] = [784, 256, 128, 10];
-/// The part of each hidden layer's output that dropout keeps.
+/// The fraction of each hidden layer's output that dropout keeps.
 const KEEP: [f64; 2] = [1.0 - 0.4, 1.0 - 0.3];
 /// The parameters, in the order of the layers.
 const NAMES: [&str; 6] = [

@@ -76,7 +76,7 @@ impl Search<'_> {
             if let Some(whole) = self.whole(found) {
                 return Some(self.all(&whole));
             }
-            // That was a piece of a line, which is recognized at fainter levels.
+            // The figure was a piece of a line, which is recognized at fainter levels.
             below = &below[next..];
         }
     }

@@ -148,10 +148,10 @@ pub(super) fn stroke_width(mask: &GrayImage) -> f32 {
     2.0 * area as f32 / edge.max(1) as f32
 }
 
-/// The value that this part of the values is below; 0 if there are none.
-pub(super) fn quantile(mut values: Vec<u8>, part: f32) -> u8 {
+/// The value at this quantile, from 0 to 1; 0 if there are no values.
+pub(super) fn quantile(mut values: Vec<u8>, quantile: f32) -> u8 {
     let Some(last) = values.len().checked_sub(1) else { return 0 };
-    let index = (part * last as f32) as usize;
+    let index = (quantile * last as f32) as usize;
     *values.select_nth_unstable(index).1
 }
 
@@ -174,19 +174,19 @@ fn smallest_within(image: &GrayImage, radius: usize) -> GrayImage {
     image
 }
 
-/// Van Herk's and Gil and Werman's algorithm: the line is divided into pieces as long as the window, so each window
-/// consists of the end of one piece and the beginning of the next.
+/// Van Herk's and Gil and Werman's algorithm: the line is divided into blocks as long as the window, so each window
+/// consists of the end of one block and the beginning of the next.
 fn largest_in_line(line: &mut [u8], radius: usize) {
     let window = 2 * radius + 1;
     let mut ahead = vec![0; radius];
     ahead.extend_from_slice(line);
     ahead.resize((line.len() + 2 * radius).next_multiple_of(window), 0);
     let mut back = ahead.clone();
-    for piece in ahead.chunks_mut(window) {
-        (1..window).for_each(|i| piece[i] = piece[i].max(piece[i - 1]));
+    for block in ahead.chunks_mut(window) {
+        (1..window).for_each(|i| block[i] = block[i].max(block[i - 1]));
     }
-    for piece in back.chunks_mut(window) {
-        (0..window - 1).rev().for_each(|i| piece[i] = piece[i].max(piece[i + 1]));
+    for block in back.chunks_mut(window) {
+        (0..window - 1).rev().for_each(|i| block[i] = block[i].max(block[i + 1]));
     }
     for (i, value) in line.iter_mut().enumerate() {
         *value = back[i].max(ahead[i + window - 1]);

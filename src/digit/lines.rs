@@ -124,7 +124,7 @@ fn lines(mask: &GrayImage) -> Vec<Line> {
     found
 }
 
-/// The longest piece of a line without a larger gap.
+/// The longest chain of runs without a larger gap.
 fn longest_chain(runs: Vec<Run>, max_gap: u32) -> Vec<Run> {
     runs.chunk_by(|a, b| b.x - a.x <= max_gap)
         .max_by_key(|chain| chain.last().map_or(0, |last| last.x - chain[0].x))
@@ -161,7 +161,7 @@ fn erase(mask: &mut GrayImage, line: &Line) {
     }
 }
 
-/// A piece of a column that is ink.
+/// Consecutive pixels of a column that are ink.
 #[derive(Clone, Copy)]
 struct Run {
     x: u32,

@@ -66,7 +66,8 @@ pub(super) const MIN_LINE_INK: Ratio = Ratio(6, 10);
 pub(super) const MAX_LINE_GAP: (Ratio, u32) = (Ratio(1, 16), 3);
 /// Ink this near to a line, in pixels, belongs to it: neither paper nor print is quite even.
 pub(super) const LINE_TOLERANCE: f32 = 1.6;
-/// An end before the first or after the second of these fractions of the picture is at its border.
+/// An end before the first or after the second of these fractions of the picture is at its border: a blurred line ends a
+/// little short of it.
 pub(super) const BORDER: [f32; 2] = [0.03, 0.97];
 /// Ruled lines are about equally long: each is at least this fraction of the longest.
 pub(super) const MIN_LIKE_LENGTH: Ratio = Ratio(7, 10);
@@ -114,9 +115,9 @@ pub(super) const MIN_MARGIN_INK: Ratio = Ratio(9, 10);
 pub(super) const DARKNESS_QUANTILE: f32 = 0.75;
 /// A sheet is at least half as light as the paper at this quantile; a desk is darker.
 pub(super) const SHEET_QUANTILE: f32 = 0.9;
-/// The first level of darkness, near black, and the ratio of each level to the one before.
+/// The first level of darkness, near black, and the ratio of each level to the one before; finer steps would be slower.
 pub(super) const LEVELS: (u8, Ratio) = (230, Ratio(5, 6));
-/// The levels at which a figure's softer ink is added, relative to its darkness.
+/// The levels at which a figure's softer ink, such as its edges, is added, relative to its darkness.
 pub(super) const SOFTER_LEVELS: [f32; 4] = [0.72, 0.6, 0.5, 0.4];
 /// A figure that grows by a larger factor in a step, and by more than this many pixels besides, has merged with a line or a
 /// shadow.
@@ -125,7 +126,7 @@ pub(super) const MAX_GROWTH: (Ratio, u32) = (Ratio(4, 3), 4);
 pub(super) const MIN_KEPT: Ratio = Ratio(9, 10);
 /// Figures in one picture are written with one pen on one sheet: their darkness and paper are at least this alike.
 pub(super) const MIN_LIKENESS: Ratio = Ratio(2, 3);
-/// Smaller ones beside the main figure, relative to it, are not digits.
+/// Smaller figures beside the main one, relative to it, are not digits.
 pub(super) const MIN_OTHER: Ratio = Ratio(2, 5);
 /// A longer straight stroke, relative to the main figure, belongs to a line.
 pub(super) const MAX_OTHER_STROKE: Ratio = Ratio(3, 2);
@@ -137,12 +138,12 @@ pub(super) const MAX_NARROW: Ratio = Ratio(1, 2);
 pub(super) const CUT_MARGIN: Ratio = Ratio(1, 4);
 /// Fainter ink, relative to the figure's darkness, is the paper's texture.
 pub(super) const MIN_CUT_INK: Ratio = Ratio(1, 4);
-/// Softer ink is within this distance of a stroke, in pixels.
+/// Softer ink is within half a stroke's width of the stroke, but at most this many pixels: half of the broadest stroke.
 pub(super) const MAX_SOFT_EDGE: f32 = 60.0;
-/// Ink that is less than this darker than the paper, out of 255 (18 %), is reported as faint.
+/// A figure whose ink is less dark than this against the paper, out of 255 (18 %), is reported as faint.
 pub(super) const FAINT: u8 = 45;
-/// A figure that is neither as high nor as wide, in the file's pixels, is reported as small: MNIST's digits
-/// have more pixels.
+/// A figure that is neither as high nor as wide, in the file's pixels, is reported as small: MNIST's digits have more
+/// pixels.
 pub(super) const SMALL: u32 = 12;
 
 // MNIST's images, measured on all 70,000.

@@ -85,7 +85,7 @@ pub fn remove_temporaries(folder: &Path) -> Result<(), Error> {
 /// A full disk, a folder that is missing or not writable, or a device or a FIFO, which a file would replace.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     if path.metadata().is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir()) {
-        let reason = io::Error::other("it is no regular file, name another one");
+        let reason = io::Error::other("not a regular file; name another one");
         return Err(Error::io("write", path)(reason));
     }
     replace(path, |folder, temporary| {

@@ -48,7 +48,7 @@ fn length(json: &[u8]) -> usize {
     json.len().min(place + 1)
 }
 
-/// Rewrites a string with lone surrogates; none if it has none.
+/// Rewrites a string with lone surrogates; `None` if it has none.
 fn as_text(string: &[u8]) -> Option<Vec<u8>> {
     if serde_json::from_slice::<String>(string).is_ok() {
         return None;

@@ -143,9 +143,9 @@ mod tests {
                 let mut bash = Command::new("bash");
                 let output =
                     bash.args(["-c", &format!("printf %s {word}")]).env("LC_ALL", "C").output().unwrap();
-                let said = output.stdout.strip_prefix(b"./").unwrap_or(&output.stdout);
+                let printed = output.stdout.strip_prefix(b"./").unwrap_or(&output.stdout);
                 // printf takes a word that begins with a hyphen for an option.
-                assert!(said == name || word.starts_with('-'), "{word}: {output:?}");
+                assert!(printed == name || word.starts_with('-'), "{word}: {output:?}");
             }
         }
         assert_eq!(shell_path(path(b"-o")), "./-o");
