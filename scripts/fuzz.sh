@@ -19,7 +19,7 @@ cd -- "$root"
 version=0.13.2 cargo_fuzz=$root/.cargo-fuzz/bin/cargo-fuzz
 if [[ $("$cargo_fuzz" --version 2>/dev/null) != "cargo-fuzz $version" ]]; then
   say "fetching cargo-fuzz $version into .cargo-fuzz"
-  run cargo install --quiet --locked --root "$root/.cargo-fuzz" --target-dir "$target/cargo-fuzz" --version "$version" cargo-fuzz
+  run cargo install --quiet --locked --debug --root "$root/.cargo-fuzz" --target-dir "$target/cargo-fuzz" --version "$version" cargo-fuzz
 fi
 
 # Prints a number as four big-endian bytes.

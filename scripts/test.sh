@@ -16,6 +16,9 @@ read_options "$@"
 
 [[ ! -v data_dir && ! -v output_dir ]] || options+=(--data-dir/--output-dir)
 
+# The tests run at the same time. An OpenMP thread that spins while it waits would take a core from another test.
+export OMP_WAIT_POLICY=passive
+
 lint() {
   git ls-files -z -- '*.sh' '*.sbatch' .ci/run | xargs -0 -n 1 bash -n
   cargo fmt --check
