@@ -248,14 +248,21 @@ fn no_error_says_its_reason_twice() {
     }
     let data = format!("--data-dir {}", fashion_mnist().display());
     let weights = checkout().join("output/MNIST/version_0");
-    for arguments in [
+    let paths = [
+        "train --resume PATH DATA",
+        "train --from PATH DATA",
+        "study --collect PATH",
+        "test --checkpoint PATH DATA",
+        "report PATH -o a.html DATA",
+        "plot PATH -o a.png",
+        "compare PATH nowhere",
+        "compare text PATH",
+        "predict --checkpoint WEIGHTS PATH",
+    ];
+    let others = [
         "train --device cuda DATA",
         "train --device mps DATA",
-        "train --resume version_0 DATA",
-        "train --resume nowhere DATA",
         "train --resume WEIGHTS",
-        "train --from version_0 DATA",
-        "train --from nowhere DATA",
         "train --from WEIGHTS",
         "train --output-dir text DATA",
         "train --trace text DATA",
@@ -263,22 +270,13 @@ fn no_error_says_its_reason_twice() {
         "reproduce --output-dir text DATA",
         "study --device cuda DATA",
         "study --output-dir text DATA",
-        "study --collect version_0 DATA",
         "test --device cuda --checkpoint version_0 DATA",
-        "test --checkpoint version_0 DATA",
-        "test --checkpoint text DATA",
         "test --checkpoint WEIGHTS --data-dir nowhere",
-        "report version_0 -o a.html DATA",
-        "report nowhere -o a.html DATA",
-        "plot version_0 -o a.png",
-        "plot nowhere -o a.png",
-        "compare version_0 nowhere",
-        "compare text text",
-        "predict --checkpoint WEIGHTS text",
-        "predict --checkpoint WEIGHTS nowhere.png",
         "predict --checkpoint WEIGHTS --device cuda text",
-    ] {
-        let arguments = arguments.replace("DATA", &data).replace("WEIGHTS", weights.to_str().unwrap());
+    ];
+    let of_paths = ["version_0", "nowhere", "text"].map(|path| paths.map(|line| line.replace("PATH", path)));
+    for line in of_paths.as_flattened().iter().map(String::as_str).chain(others) {
+        let arguments = line.replace("DATA", &data).replace("WEIGHTS", weights.to_str().unwrap());
         let assert = lab.program(&arguments).assert().failure();
         assert_said_once(&arguments, str::from_utf8(&assert.get_output().stderr).unwrap());
     }
