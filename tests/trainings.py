@@ -34,8 +34,9 @@ for line in sys.stdin:
             exit_code = 1
             try:
                 runpy.run_path(script, run_name="__main__")
+                exit_code = 0
             except SystemExit as end:
-                exit_code = end.code
+                exit_code = end.code or 0
             except BaseException:
                 traceback.print_exc()
             for worker in multiprocessing.active_children():

@@ -7,9 +7,7 @@ use std::sync::OnceLock;
 
 use crate::common::processes::{start, wait_until};
 use crate::common::python::python_output;
-use crate::common::{
-    Lab, checkout, command, data_dir, idx, islp_mnist, names, program, stdout_of, write_small_mnist,
-};
+use crate::common::{Lab, checkout, command, data_dir, idx, names, program, stdout_of, write_small_mnist};
 use predicates::str::contains;
 use tempfile::tempdir;
 
@@ -171,11 +169,10 @@ fn a_killed_run_leaves_the_metrics_of_every_finished_epoch() {
 
 /// Runs `reproduce` on the CPU; leaves its output and stdout in candidate/.
 fn run_candidate(data_dir: &Path, folder: &Path, options: &str) {
-    let folder = folder.join("candidate");
-    let mut reproduce = islp_mnist();
-    reproduce.args(["reproduce", "--device", "cpu"]).args(options.split_whitespace());
-    let stdout = stdout_of(reproduce.arg("--data-dir").arg(data_dir).arg("--output-dir").arg(&folder));
-    fs::write(folder.join("stdout.txt"), stdout).unwrap();
+    let data_dir = data_dir.display();
+    let options = format!("--device cpu --output-dir candidate --data-dir {data_dir} {options}");
+    let stdout = stdout_of(&mut command(folder, &format!("reproduce {options}")));
+    fs::write(folder.join("candidate/stdout.txt"), stdout).unwrap();
 }
 
 /// Runs the notebook with the same options; fails with the report of `compare` unless all is identical.
