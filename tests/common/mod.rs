@@ -1,4 +1,4 @@
-//! What several test files share.
+//! Helpers of all test programs.
 #![allow(dead_code)] // each test file is a program of its own and uses a part
 
 pub mod pair;
@@ -60,7 +60,7 @@ pub fn command(folder: impl AsRef<Path>, arguments: &str) -> Command {
     command
 }
 
-/// What a command prints that must succeed: stdout and stderr.
+/// Stdout and stderr of a command that must succeed.
 pub fn output(command: &mut assert_cmd::Command) -> (String, String) {
     let assert = command.assert().success();
     let [stdout, stderr] = [&assert.get_output().stdout, &assert.get_output().stderr]
@@ -204,7 +204,7 @@ impl Lab {
         program(&self.0, arguments)
     }
 
-    /// What a command prints that must succeed.
+    /// Stdout of a command that must succeed.
     pub fn stdout(&self, arguments: &str) -> String {
         output(&mut self.program(arguments)).0
     }

@@ -1,4 +1,4 @@
-//! What every command does with its arguments and its output; `test`, `summary` and `completions`.
+//! Arguments and output of every command; `test`, `summary` and `completions`.
 //! src/cli/options.rs tests which values an option takes.
 
 use std::collections::BTreeSet;
@@ -229,7 +229,7 @@ fn a_file_size_limit_is_an_error_of_every_command() {
 }
 
 /// Fails if an error says something twice.
-fn assert_said_once(arguments: &str, stderr: &str) {
+fn assert_nothing_twice(arguments: &str, stderr: &str) {
     assert_eq!(stderr.lines().count(), 1, "{arguments}: {stderr}");
     // The separators that errors are put together with.
     let mut said = BTreeSet::new();
@@ -240,7 +240,7 @@ fn assert_said_once(arguments: &str, stderr: &str) {
 
 #[test]
 #[ignore = "slow"]
-fn no_error_says_its_reason_twice() {
+fn no_error_gives_its_reason_twice() {
     let lab = Lab::new();
     lab.write("text", "no such thing");
     for name in ["weights.safetensors", "metrics.csv", "run.trace", "stdout.txt", "run.json"] {
@@ -278,7 +278,7 @@ fn no_error_says_its_reason_twice() {
     for line in of_paths.as_flattened().iter().map(String::as_str).chain(others) {
         let arguments = line.replace("DATA", &data).replace("WEIGHTS", weights.to_str().unwrap());
         let assert = lab.program(&arguments).assert().failure();
-        assert_said_once(&arguments, str::from_utf8(&assert.get_output().stderr).unwrap());
+        assert_nothing_twice(&arguments, str::from_utf8(&assert.get_output().stderr).unwrap());
     }
     let doctor = lab.program(&format!("doctor --device cuda {data}")).output().unwrap();
     let stdout = String::from_utf8(doctor.stdout).unwrap();
