@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Result;
-use islp_mnist::chart;
+use islp_mnist::chart::{self, Picture};
 use islp_mnist::islp::{SimpleDataModule, SimpleModule};
 use islp_mnist::lightning::{CsvLogger, Trainer};
 use islp_mnist::notebook::models::{MnistMlr, MnistModel};

@@ -294,8 +294,10 @@ def _parse(path: Path, data: bytes) -> Checkpoint:
             weights[name] = tensor
     # Only now: the checksum is over the names as they are written.
     prefix = wrapper(weights)
+    # Sorted, because the order of a file's tensors varies and an error names the first two that clash.
+    names = sorted(square_avg)
     try:
-        square_avg = by_one_name((name.removeprefix(prefix), name, tensor) for name, tensor in square_avg.items())
+        square_avg = by_one_name((name.removeprefix(prefix), name, square_avg[name]) for name in names)
     except OneName as error:
         raise CheckpointError(f"{SQUARE_AVG}{shown(str(error))}") from error
     weights = unwrapped(weights)

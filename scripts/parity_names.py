@@ -1,7 +1,7 @@
 """The names of a model's tensors without what wraps the model.
 
 `_orig_mod.` is torch.compile's, `module.` DistributedDataParallel's, and `model.` that of a LightningModule with the
-network in `model`, as ISLP's SimpleModule has it. One may wrap the other. src/torch/state_dict/names.rs has the same rule.
+network in `model`, as ISLP's SimpleModule has it. One may wrap the other. src/torch/state_dict.rs has the same rule.
 """
 
 from typing import Any, Iterable

@@ -14,11 +14,11 @@
 //! | `matplotlib` | [`chart`] |
 //! | the notebook itself | [`notebook`] |
 //!
-//! Besides there are [`trace`], which writes down what every step of a training comes to, [`compare`], which holds two runs
-//! or two traces against each other, [`report`], which makes pages of them, and [`digit`], which makes one of MNIST's images
-//! of a picture.
+//! Other modules have no Python counterpart: [`trace`] records every step of a training, [`compare`] compares two runs or
+//! two traces, [`study`] evaluates trainings with many seeds, [`report`] makes pages of runs, [`digit`] turns a picture into
+//! an image like MNIST's, and [`run`] reads and writes a run's options and results.
 //!
-//! A training run, as the notebook has it, on the 200 images that the tests bring along:
+//! A training run like the notebook's, on 200 images from the tests:
 //!
 //! ```
 //! use islp_mnist::islp::{SimpleDataModule, SimpleModule};
@@ -43,13 +43,13 @@
 //! # Ok::<(), anyhow::Error>(())
 //! ```
 //!
-//! Functions that can fail return the error of their module, an enum with the facts in it. Nothing is printed but the
-//! progress bar, where it is asked for; what Lightning says around a run, and a line for each epoch where there is no
-//! bar, goes to the [`log`] crate.
+//! A function that can fail returns its module's error, an enum that carries the facts. The library prints nothing except the
+//! progress bar, if that is enabled. Lightning's lines before and after a training, and a line per epoch if there is no
+//! bar, go to the [`log`] crate.
 //!
-//! `docs/library.md` says what a project of its own needs to find libtorch.
+//! `docs/library.md` describes how another project finds libtorch.
 #![warn(missing_docs)]
-// Pages read more of a comparison and of a study than their own reports do.
+// Without pages, parts of a comparison and a study are unused.
 #![cfg_attr(not(feature = "report"), allow(dead_code, unused_imports))]
 
 pub mod chart;
@@ -72,14 +72,13 @@ pub mod util;
 
 pub use util::file::Error as FileError;
 
-/// For the program, the tests, the fuzz targets and the benchmarks of this package; it may change without notice.
+/// For this package's program, tests, fuzz targets and benchmarks; may change without notice.
 #[doc(hidden)]
 pub mod internals {
     pub use crate::compare::compare_contents;
-    pub use crate::lightning::epoch_metrics::EpochMetrics;
+    pub use crate::lightning::metrics::{EpochMetrics, repr, short};
     pub use crate::lightning::progress_bar::{time, time_left};
-    pub use crate::lightning::repr::{repr, short};
-    pub use crate::notebook::print::{tensor_of_digits, torch_size};
+    pub use crate::notebook::{tensor_of_digits, torch_size};
     pub use crate::torch::error::panic_message;
     pub use crate::torchvision::dimensions;
 }

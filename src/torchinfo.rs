@@ -10,8 +10,7 @@ const NAME_WIDTH: usize = 40;
 const COLUMN_WIDTH: usize = 25;
 const BYTES_PER_VALUE: i64 = 4;
 
-/// A model's layers with the shapes an input takes on its way through them. Displays as torchinfo's table,
-/// without a final line end.
+/// A model's layers with their input and output shapes. Displays as torchinfo's table, without a final line end.
 ///
 /// ```
 /// use islp_mnist::{notebook::models::MnistMlr, torch::Generator, torchinfo::summary};
@@ -33,19 +32,19 @@ pub struct Summary {
 struct Row {
     class_name: &'static str,
     depth: usize,
-    /// Its number among the layers of this depth, from 1.
+    /// The layer's number among those of its depth, from 1.
     depth_index: usize,
     input_size: Vec<i64>,
     output_size: Vec<i64>,
     num_params: i64,
 }
 
-/// Summarizes `model` for an input of the given shape, batch first. Nothing is run.
+/// Summarizes `model` for an input of the given shape, batch first, without running it.
 ///
 /// # Errors
-/// A shape that the model does not take.
+/// Fails if the model does not take the shape.
 pub fn summary(model: &dyn Layer, input_size: &[i64]) -> Result<Summary, Error> {
-    // Sizes and sums below are of i64.
+    // Below this limit no size or sum overflows an i64.
     let values = input_size.iter().try_fold(1i64, |product, &length| product.checked_mul(length));
     if input_size.is_empty() || !values.is_some_and(|values| (0..1 << 40).contains(&values)) {
         return Err(Error::InputSize(input_size.to_vec()));
@@ -55,7 +54,7 @@ pub fn summary(model: &dyn Layer, input_size: &[i64]) -> Result<Summary, Error> 
     Ok(Summary { input_size: input_size.to_vec(), rows })
 }
 
-/// Adds the rows of a layer and of the layers inside it; the shape that comes out.
+/// Adds the rows of a layer and the layers inside it, and returns the output shape.
 fn add_rows(
     rows: &mut Vec<Row>,
     info: &LayerInfo,
@@ -79,17 +78,17 @@ fn add_rows(
 }
 
 impl Summary {
-    /// The number of parameters, all of which are trained.
+    /// The number of parameters, all of them trainable.
     pub fn total_params(&self) -> i64 {
         self.rows.iter().map(|row| row.num_params).sum()
     }
 
-    /// A layer's parameters count once for each image of the batch.
+    /// Counts a layer's parameters once for each image of the batch.
     fn total_mult_adds(&self) -> i64 {
         self.rows.iter().map(|row| row.output_size[0] * row.num_params).sum()
     }
 
-    /// Of the layers with parameters; twice, for the gradients.
+    /// The size of the outputs of layers with parameters, twice because of the gradients.
     fn forward_backward_bytes(&self) -> i64 {
         let with_params = self.rows.iter().filter(|row| row.num_params > 0);
         with_params.map(|row| 2 * BYTES_PER_VALUE * numel(&row.output_size)).sum()
@@ -148,7 +147,7 @@ fn numel(size: &[i64]) -> i64 {
     size.iter().product()
 }
 
-/// `ModelStatistics.format_output_num`: in the largest fitting unit, without decimals where there are none.
+/// `ModelStatistics.format_output_num`: in the largest fitting unit, without decimals if they are 0.
 fn mult_adds(count: i64) -> String {
     let (unit, size) = match count {
         1_000_000_000_000.. => ("TERABYTES", 1e12),
@@ -156,13 +155,13 @@ fn mult_adds(count: i64) -> String {
         _ => ("MEGABYTES", 1e6),
     };
     let value = count as f64 / size;
-    // Rounding can lift the whole part (999.996 prints as 1,000.00), so it is grouped after it.
+    // Grouping follows rounding, which can add a digit: 999.996 prints as 1,000.00.
     let printed = if value.fract() == 0.0 { format!("{value}") } else { format!("{value:.2}") };
     let (whole, decimals) = printed.split_at(printed.find('.').unwrap_or(printed.len()));
     format!("(Units.{unit}): {}{decimals}", thousands(whole))
 }
 
-/// Commas between the thousands, as `f"{value:,}"` sets them.
+/// Inserts commas between the thousands, like `f"{value:,}"`.
 fn thousands(digits: &str) -> String {
     let mut grouped = String::new();
     for (i, digit) in digits.chars().enumerate() {

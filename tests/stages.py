@@ -1,7 +1,7 @@
 """What each stage of a training run comes to in Python: python tests/stages.py DATA_DIR FILE.safetensors.
 
 Split, init, first batch, logits, loss, gradients and RMSprop steps of the notebook's MLP at seed 1, with
-ISLP's data module, for tests/library/stages.rs to hold its own against.
+ISLP's data module, for tests/stages.rs to hold its own against.
 """
 
 import sys

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use islp_mnist::chart::{Figure, Metric};
+use islp_mnist::chart::{Figure, Metric, Picture};
 use islp_mnist::compare::Verdict;
 use islp_mnist::internals::compare_contents;
 use libfuzzer_sys::fuzz_target;

@@ -1,45 +1,34 @@
 //! Accuracy, loss or another metric against epoch: the notebook's matplotlib cell, from `metrics.csv` alone.
 //!
 //! Mirrors `mnist_results.plot(x='epoch', y=…, marker=…, color=…)` on `plt.subplots(figsize=(6, 6))`. No line joins the
-//! marks: `metrics.csv` has empty cells between them, and pandas breaks its lines there. Only the legend shows the line.
+//! marks: `metrics.csv` has empty cells between them, where pandas breaks its lines. Only the legend shows the line.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use plotters::prelude::*;
 
-use super::axes::SIZE;
-use super::legend::{Line, Marker};
+use super::axis::Entry;
 use super::lines::{Plot, Series};
-use super::metric::{Metric, Set};
-use super::names::{ROOM, Source, can_show, names, shortened};
-use super::page::{self, FINE, Page};
-use super::series::{self, CsvError, Points};
-use super::style::{MAX_RUNS, TAB10};
-use super::{Error, Name};
+use super::metric::{CsvError, Metric, Set, points};
+use super::page::{Draw, Page, text_width, unset};
+use super::style::{FINE, MAX_RUNS, Marker, SIZE, TAB10};
+use super::{Error, Points};
 use crate::util::file;
+use crate::util::text::shown as printable;
 
-/// Of training and validation.
+/// The markers of training and validation.
 const MARKERS: [Marker; 2] = [Marker::Dot, Marker::Plus];
 
-/// The most lines of a legend that names run and set in each; twice as many would cover the axes from top to bottom.
-const MAX_LINES: usize = 10;
+/// Most entries that each name run and set; twice as many would cover the axes from top to bottom.
+const MAX_ENTRIES: usize = 10;
 
-/// Some 300,000 rows. To read a file of nothing but commas takes almost 60 times its size in memory.
+/// Some 300,000 rows. Reading a file of only commas takes almost 60 times its size in memory.
 const MAX_CSV: u64 = 16 << 20;
 
-/// The series of a run from the points and colors of training and validation.
-fn of_run(run: &str, colors: [RGBColor; 2], points: [Option<Points>; 2]) -> impl Iterator<Item = Series> {
-    let sets = points.into_iter().zip(colors).enumerate();
-    sets.filter_map(move |(set, (points, color))| {
-        Some(Series { name: run.to_owned(), marker: MARKERS[set], color, points: points? })
-    })
-}
-
-/// A metric against epoch: training as dots, validation as plus signs; of many epochs lines, training thick,
-/// validation thin.
+/// A metric against epoch: training as dots, validation as plus signs, or, for many epochs, as a thick and a thin line.
 ///
 /// ```
-/// use islp_mnist::chart::{Figure, Metric, Name, Source};
+/// use islp_mnist::chart::{Figure, Metric, Name, Picture, Source};
 ///
 /// let source = |name: &str| Source {
 ///     name: Name::Path(name.into()),
@@ -52,29 +41,52 @@ fn of_run(run: &str, colors: [RGBColor; 2], points: [Option<Points>; 2]) -> impl
 /// ```
 #[derive(Clone, Debug)]
 pub struct Figure {
-    /// Width and height in pixels; 600×600 if nothing else is said.
+    /// Width and height in pixels; 600×600 by default.
     pub size: (usize, usize),
-    /// Whether the y axis is logarithmic; points at 0 or below are not drawn then.
+    /// Makes the y axis logarithmic, without points at 0 or below.
     pub log_y: bool,
     metric: Metric,
     series: Vec<Series>,
-    /// Points of other figures that the axes show too.
+    /// Points of other figures that the axes have room for.
     shared: Points,
 }
 
-/// Has figures that stand side by side show the same part of their axes.
-pub fn share_limits(figures: &mut [Figure]) {
-    let points: Points =
-        figures.iter().flat_map(|figure| &figure.series).flat_map(|series| &series.points).copied().collect();
-    figures.iter_mut().for_each(|figure| figure.shared.clone_from(&points));
+/// A run's name in the legend, which shortens long ones.
+///
+/// ```
+/// use islp_mnist::chart::{Figure, Metric, Name, Picture, Source};
+///
+/// let name = Name::Given("the first of many runs, with RMSprop".into());
+/// let source = Source { name, metrics_csv: "output/MNIST/version_0/metrics.csv".into() };
+/// let svg = Figure::new(Metric::Loss, &[source])?.to_svg()?;
+/// assert!(svg.contains("the first of many runs… Training"));
+/// # Ok::<(), islp_mnist::chart::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub enum Name {
+    /// A name that a person gave; shortening keeps its beginning: "long na…". May be empty.
+    Given(String),
+    /// A path; shortening keeps its end: "…/version_0".
+    Path(String),
+}
+
+/// A run to draw; [`Figure`] and [`Name`] have examples.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// Its name in the legend.
+    pub name: Name,
+    /// The file that Lightning's `CSVLogger` writes, at most 16 MiB.
+    pub metrics_csv: PathBuf,
 }
 
 /// The notebook's figure: training accuracy as black dots, validation accuracy as red plus signs.
 ///
-/// Reads what Lightning's `CSVLogger` writes, also as R or pandas wrote it again. A cell that is empty, `NA`, `null`,
-/// `None` or not finite gives no point.
+/// Reads what Lightning's `CSVLogger` writes, and the same table written by R or pandas. A cell that is empty, `NA`,
+/// `null`, `None` or not finite gives no point.
 ///
 /// ```
+/// use islp_mnist::chart::Picture;
+///
 /// let figure = islp_mnist::chart::accuracy("output/MNIST/version_0/metrics.csv".as_ref())?;
 /// assert!(figure.to_svg()?.contains("Accuracy"));
 /// # Ok::<(), islp_mnist::chart::Error>(())
@@ -87,15 +99,22 @@ pub fn accuracy(metrics_csv: &Path) -> Result<Figure, Error> {
     Figure::read(Metric::Accuracy, &[source], true)
 }
 
+/// Gives figures that are shown side by side the same axes.
+pub fn share_limits(figures: &mut [Figure]) {
+    let points: Points =
+        figures.iter().flat_map(|figure| &figure.series).flat_map(|series| &series.points).copied().collect();
+    figures.iter_mut().for_each(|figure| figure.shared.clone_from(&points));
+}
+
 impl Figure {
-    /// A metric of one run in the notebook's colors, of several in a color each, ten at most.
+    /// Reads one run, drawn in the notebook's colors, or up to ten, in one color each.
     ///
-    /// A run without one of the two columns of accuracy or loss, such as one without validation, is drawn without it.
+    /// For accuracy and loss a run may lack one of the two columns, such as one without validation.
     ///
     /// # Errors
-    /// Too many runs, two that the legend can't tell apart, or a name that the font can't show. A file can't be read,
-    /// lacks both columns or one that was named, holds a cell that is no number or its header twice, or not a single
-    /// point.
+    /// Too many runs, two with the same name in the legend, or a name that the font can't show. A file that can't be
+    /// read, lacks both columns or one that the metric names, contains a cell that is no number or its header twice, or
+    /// has no point.
     pub fn new(metric: Metric, sources: &[Source]) -> Result<Self, Error> {
         let must_have_all = metric.is_strict();
         Self::read(metric, sources, must_have_all)
@@ -113,7 +132,7 @@ impl Figure {
         for ((Source { metrics_csv, .. }, name), color) in sources.iter().zip(names).zip(TAB10) {
             let colors = if sources.len() == 1 { [BLACK, RED] } else { [color; 2] };
             let csv = file::read(metrics_csv, MAX_CSV)?;
-            let points = series::points(&csv, metric.columns(), must_have_all);
+            let points = points(&csv, metric.columns(), must_have_all);
             let points = points.map_err(|reason| Error::Csv { path: metrics_csv.clone(), reason })?;
             series.extend(of_run(&name, colors, points));
         }
@@ -124,40 +143,60 @@ impl Figure {
         Self { size: SIZE, log_y: false, metric, series, shared: vec![] }
     }
 
-    /// What it shows.
+    /// The metric on the y axis.
     pub fn metric(&self) -> &Metric {
         &self.metric
     }
 
-    /// Leaves the other series out; whether anything is left.
+    /// Keeps only this set's series; returns false if no point is left.
     pub fn keep(&mut self, set: Set) -> bool {
         self.series.retain(|series| series.marker == MARKERS[set as usize]);
         self.series.iter().any(|series| !series.points.is_empty())
     }
 
-    /// As [`Figure::new`] of one run without a name, from the bytes of its `metrics.csv`.
+    /// Creates the figure of one run without a name, from the bytes of its `metrics.csv`.
     ///
     /// # Errors
-    /// The table lacks both columns or one that was named, holds a cell that is no number or its header twice, or not a
-    /// single point.
+    /// A table that lacks both columns or one that the metric names, contains a cell that is no number or its header
+    /// twice, or has no point.
     pub fn from_csv(metric: Metric, csv: &[u8]) -> Result<Self, CsvError> {
-        let points = series::points(csv, metric.columns(), metric.is_strict())?;
+        let points = points(csv, metric.columns(), metric.is_strict())?;
         Ok(Self::of(metric, of_run("", [BLACK, RED], points).collect()))
     }
 
-    /// The bytes of a PNG file, RGB.
-    pub fn to_png(&self) -> Result<Vec<u8>, Error> {
-        page::png(self.size, |page| self.draw(page))
+    fn of_set(&self, marker: Marker) -> impl Iterator<Item = &Series> + Clone {
+        self.series.iter().filter(move |series| series.marker == marker)
     }
 
-    /// The text of an SVG file.
-    pub fn to_svg(&self) -> Result<String, Error> {
-        page::svg(self.size, |page| self.draw(page))
+    /// "MNIST/version_0 Training", "MNIST/version_0 Validation", …, or, with many runs, "Training", "Validation",
+    /// "MNIST/version_0", …
+    fn legend(&self) -> Vec<Entry> {
+        let (_, sets) = self.metric.names();
+        let sets = sets.map(|set| shortened(&Name::Given(set), ROOM));
+        let entry = |run: &str, marker: Marker, color| {
+            let name = &sets[usize::from(marker == Marker::Plus)];
+            Entry::new(format!("{run} {name}").trim_start(), color, Some(marker))
+        };
+        if self.series.len() <= MAX_ENTRIES {
+            let entries = self.series.iter().map(|series| entry(&series.name, series.marker, series.color));
+            return entries.collect();
+        }
+        let drawn = |marker: &Marker| self.of_set(*marker).next().is_some();
+        let sets = MARKERS.into_iter().filter(drawn).map(|marker| entry("", marker, BLACK));
+        let runs = self.series.chunk_by(|a, b| a.color == b.color);
+        let runs = runs.map(|run| Entry::new(&run[0].name, run[0].color, None));
+        sets.chain(runs).collect()
+    }
+}
+
+impl Draw for Figure {
+    fn size(&self) -> (usize, usize) {
+        self.size
     }
 
     fn draw<'a, DB: DrawingBackend + 'a>(&self, page: &Page<DB>) -> Result<(), Error> {
         let (y_name, _) = self.metric.names();
-        // Some of the height is the x axis' ticks and name.
+        // The x axis' ticks and name take some of the height.
         let y_name = shortened(&Name::Given(y_name), self.size.1 as i32 * FINE * 3 / 4);
         let plot = Plot {
             size: self.size,
@@ -166,39 +205,61 @@ impl Figure {
             is_joined: false,
             shared: &self.shared,
         };
-        // All dots first, for a plus sign would vanish below a dot.
-        let series = MARKERS.into_iter().flat_map(|marker| self.of_set(marker));
-        plot.draw(page, series, |is_line| {
-            let lines = self.legend().into_iter();
-            // Of lines a thick one is training.
-            lines.map(|line| if is_line { line.without_marker() } else { line }).collect()
-        })
+        // All dots first, since a dot would cover a plus sign.
+        plot.draw(page, MARKERS.into_iter().flat_map(|marker| self.of_set(marker)), self.legend())
     }
+}
 
-    fn of_set(&self, marker: Marker) -> impl Iterator<Item = &Series> + Clone {
-        self.series.iter().filter(move |series| series.marker == marker)
+/// A run's series, from the colors and points of training and validation.
+fn of_run(run: &str, colors: [RGBColor; 2], points: [Option<Points>; 2]) -> impl Iterator<Item = Series> {
+    let sets = points.into_iter().zip(colors).enumerate();
+    sets.filter_map(move |(set, (points, color))| {
+        Some(Series { name: run.to_owned(), marker: MARKERS[set], color, points: points? })
+    })
+}
+
+/// Most units of a run's name, over a third of the axes' width.
+const ROOM: i32 = 170 * FINE;
+
+/// Returns the runs' names as the legend shows them.
+fn names(sources: &[Source]) -> Result<Vec<String>, Error> {
+    for source in sources {
+        let (Name::Given(label) | Name::Path(label)) = &source.name;
+        can_show(label)?;
     }
-
-    /// "MNIST/version_0 Training", "MNIST/version_0 Validation", … or, for many runs, "Training", "Validation",
-    /// "MNIST/version_0", …
-    fn legend(&self) -> Vec<Line> {
-        let (_, sets) = self.metric.names();
-        let sets = sets.map(|set| shortened(&Name::Given(set), ROOM));
-        let line = |run: &str, marker: Marker, color| {
-            let name = &sets[usize::from(marker == Marker::Plus)];
-            Line { text: format!("{run} {name}").trim_start().to_owned(), color, marker: Some(marker) }
-        };
-        if self.series.len() <= MAX_LINES {
-            return self
-                .series
-                .iter()
-                .map(|series| line(&series.name, series.marker, series.color))
-                .collect();
+    let shown: Vec<String> = sources.iter().map(|source| shortened(&source.name, ROOM)).collect();
+    for (i, name) in shown.iter().enumerate() {
+        if let Some(other) = shown[..i].iter().position(|other| other == name) {
+            let names = [other, i].map(|i| match &sources[i].name {
+                Name::Given(name) | Name::Path(name) => printable(name),
+            });
+            return Err(Error::SameName { names, shown: name.clone() });
         }
-        let drawn = |marker: &Marker| self.of_set(*marker).next().is_some();
-        let sets = MARKERS.into_iter().filter(drawn).map(|marker| line("", marker, BLACK));
-        let runs = self.series.chunk_by(|a, b| a.color == b.color);
-        let runs = runs.map(|run| Line { text: run[0].name.clone(), color: run[0].color, marker: None });
-        sets.chain(runs).collect()
     }
+    Ok(shown)
+}
+
+/// Fails if the figure's font can't show a name, apart from control characters, which are never shown.
+fn can_show(name: &str) -> Result<(), Error> {
+    let label: String = name.chars().filter(|c| !c.is_control()).collect();
+    match unset(&label) {
+        Some(character) => Err(Error::Glyph { label, character }),
+        None => Ok(()),
+    }
+}
+
+/// Shortens a name to this many units.
+fn shortened(name: &Name, room: i32) -> String {
+    let fits = |text: &String| text_width(text).is_ok_and(|width| width <= room);
+    let (Name::Given(text) | Name::Path(text)) = name;
+    let text = text.replace(char::is_control, "\u{fffd}");
+    if fits(&text) {
+        return text;
+    }
+    let places = text.char_indices().map(|(place, _)| place);
+    let longest = match name {
+        Name::Given(_) => places.map(|end| format!("{}…", text[..end].trim_end())).take_while(fits).last(),
+        Name::Path(_) => places.rev().map(|start| format!("…{}", &text[start..])).take_while(fits).last(),
+    };
+    longest.unwrap_or_default()
 }

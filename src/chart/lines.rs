@@ -1,24 +1,21 @@
-//! Points against points: as marks, or where there are too many for marks as lines. What every figure here draws with.
+//! Points against points: as marks, or as lines where there are too many for marks.
 
 use std::collections::HashSet;
 
 use plotters::prelude::*;
 
-use super::Error;
-use super::axes::{Chart, SIZE, axes};
-use super::axis::Axis;
-use super::legend::{Line, Mark, Marker, legend};
-use super::page::{self, FINE, Page};
-use super::series::Points;
-use super::style::TAB10;
+use super::axis::{Axis, Chart, Entry, axes, legend};
+use super::page::{Draw, Page};
+use super::style::{FINE, Mark, Marker, SIZE, TAB10};
+use super::{Error, Points};
 
-/// Pixels of the axes' width that a mark needs not to touch the next.
+/// Pixels of width that a mark needs to stay clear of the next.
 const ROOM: usize = 8;
 
 /// Named series of points in one pair of axes.
 ///
 /// ```
-/// use islp_mnist::chart::Lines;
+/// use islp_mnist::chart::{Lines, Picture};
 ///
 /// let mut lines = Lines::new("step", "difference");
 /// lines.log_y = true;
@@ -30,7 +27,7 @@ const ROOM: usize = 8;
 pub struct Lines {
     /// Width and height in pixels.
     pub size: (usize, usize),
-    /// Whether the y axis is logarithmic; points at 0 or below are not drawn then.
+    /// Makes the y axis logarithmic, without points at 0 or below.
     pub log_y: bool,
     names: [String; 2],
     series: Vec<Series>,
@@ -50,55 +47,52 @@ pub struct Plot<'a> {
     pub size: (usize, usize),
     pub names: [&'a str; 2],
     pub log_y: bool,
-    /// Whether a line joins the marks.
+    /// Joins the marks by a line.
     pub is_joined: bool,
-    /// The axes show these too.
+    /// Further points that the axes have room for.
     pub shared: &'a [(f64, f64)],
 }
 
 impl Lines {
-    /// Without a series yet; the axes' names.
+    /// Creates a chart without series, with these names of the axes.
     pub fn new(x_name: &str, y_name: &str) -> Self {
         Self { size: SIZE, log_y: false, names: [x_name.to_owned(), y_name.to_owned()], series: vec![] }
     }
 
-    /// Adds finite points, in the order in which a line is to join them.
+    /// Adds finite points, in the order in which a line joins them.
     pub fn add(&mut self, name: &str, points: Vec<(f64, f64)>) {
         let color = TAB10[self.series.len() % TAB10.len()];
         self.series.push(Series { name: name.to_owned(), color, marker: Marker::Dot, points });
     }
+}
 
-    /// The text of an SVG file.
-    pub fn to_svg(&self) -> Result<String, Error> {
-        page::svg(self.size, |page| {
-            let [x, y] = &self.names;
-            let plot =
-                Plot { size: self.size, names: [x, y], log_y: self.log_y, is_joined: true, shared: &[] };
-            let lines =
-                if self.series.len() > 1 { self.series.iter().map(Series::legend).collect() } else { vec![] };
-            plot.draw(page, self.series.iter(), |is_line| {
-                lines
-                    .into_iter()
-                    .map(|line: Line| if is_line { line.without_marker() } else { line })
-                    .collect()
-            })
-        })
+impl Draw for Lines {
+    fn size(&self) -> (usize, usize) {
+        self.size
+    }
+
+    fn draw<'a, DB: DrawingBackend + 'a>(&self, page: &Page<DB>) -> Result<(), Error> {
+        let [x, y] = &self.names;
+        let plot = Plot { size: self.size, names: [x, y], log_y: self.log_y, is_joined: true, shared: &[] };
+        let named = if self.series.len() > 1 { &self.series[..] } else { &[] };
+        plot.draw(page, self.series.iter(), named.iter().map(Series::entry).collect())
     }
 }
 
 impl Series {
-    fn legend(&self) -> Line {
-        Line { text: self.name.clone(), color: self.color, marker: Some(self.marker) }
+    /// The series in the legend.
+    pub fn entry(&self) -> Entry {
+        Entry::new(&self.name, self.color, Some(self.marker))
     }
 }
 
 impl Plot<'_> {
-    /// Draws the series, the first at the bottom, and the legend, which may depend on whether they are lines.
+    /// Draws the series, the first at the bottom, and the legend, without markers where the series are lines.
     pub fn draw<'a, 's, DB: DrawingBackend + 'a>(
         &self,
         page: &Page<DB>,
         series: impl Iterator<Item = &'s Series> + Clone,
-        lines: impl FnOnce(bool) -> Vec<Line>,
+        entries: Vec<Entry>,
     ) -> Result<(), Error> {
         let is_shown = |point: &&(f64, f64)| !self.log_y || point.1 > 0.0;
         let points = || series.clone().flat_map(|series| &series.points).chain(self.shared).filter(is_shown);
@@ -121,23 +115,23 @@ impl Plot<'_> {
             if self.is_joined {
                 draw_line(&mut chart, series, points.clone(), &mut marks)?;
             }
-            // Many epochs have many marks on a pixel.
+            // With many epochs marks share a pixel.
             let mut taken = HashSet::new();
             let points = points.iter().filter(|point| taken.insert(chart.backend_coord(point)));
-            let mark = |&at| Mark { at, color: series.color, marker: Some(series.marker), line: (0, 0) };
+            let mark = |&at| Mark::new(at, series.color, series.marker);
             let drawn: Vec<_> = points.map(mark).collect();
             chart.draw_series(drawn)?;
             marks.extend(taken);
         }
-        let lines = lines(is_line);
-        if lines.is_empty() {
+        if entries.is_empty() {
             return Ok(());
         }
-        legend(&mut chart, page, lines, &marks)
+        let shown = |entry| if is_line { Entry { marker: None, ..entry } } else { entry };
+        legend(&mut chart, page, entries.into_iter().map(shown).collect(), &marks)
     }
 }
 
-/// A line through the points: thin for validation, so that it shows on the other one.
+/// Draws a line through the points, thin for validation, so that it is visible on top of training's.
 fn draw_line<DB: DrawingBackend>(
     chart: &mut Chart<DB>,
     series: &Series,
@@ -150,7 +144,7 @@ fn draw_line<DB: DrawingBackend>(
     draw_path(chart, &kept, series.color, width)
 }
 
-/// A line through the points, of this width in the page's units.
+/// Draws a line through the points; its width is in the page's units.
 pub fn draw_path<DB: DrawingBackend>(
     chart: &mut Chart<DB>,
     points: &[(f64, f64)],
@@ -158,12 +152,12 @@ pub fn draw_path<DB: DrawingBackend>(
     width: i32,
 ) -> Result<(), Error> {
     let style = color.stroke_width(width as u32);
-    // One by one, as plotters' bitmap has long spikes where a thick line turns sharply.
+    // One piece at a time, since plotters' bitmap has long spikes where a thick line turns sharply.
     chart.draw_series(points.windows(2).map(|ends| PathElement::new(ends.to_vec(), style)))?;
     Ok(())
 }
 
-/// Of the points in a row in one column of pixels the lowest and the highest: more don't show.
+/// Keeps the lowest and the highest of successive points in one column of pixels; the others would not show.
 fn thinned(points: Points, place: impl Fn(&(f64, f64)) -> (i32, i32)) -> Points {
     let column = |point: &(f64, f64)| place(point).0.div_euclid(FINE);
     let by_height = |a: &&(f64, f64), b: &&(f64, f64)| a.1.total_cmp(&b.1);

@@ -1,18 +1,20 @@
-//! What a figure of a run shows.
+//! The metrics that a figure can show, and their points in a `metrics.csv`.
 
 use std::fmt::{self, Display, Formatter};
 use std::str::FromStr;
 
-use super::series::{CsvError, Points, points};
+use csv::StringRecord;
 
-/// What the y axis shows.
+use super::Points;
+use crate::util::text::excerpt;
+
+/// The quantity on the y axis.
 ///
-/// It is parsed from `accuracy`, `loss`, or the names of one or two columns, separated by a comma. A column with
-/// "train" in its name is of training, one with "val" of validation; where the names don't say it, the first is of
-/// training.
+/// Parses from `accuracy`, `loss`, or one or two column names, separated by a comma. A column with "train" in its name
+/// belongs to training, one with "val" to validation; if the names don't tell, the first belongs to training.
 ///
 /// ```
-/// use islp_mnist::chart::{Figure, Metric};
+/// use islp_mnist::chart::{Figure, Metric, Picture};
 ///
 /// let figure = Figure::from_csv(Metric::Loss, b"epoch,train_loss\n0,1.5\n").unwrap();
 /// assert!(figure.to_svg().unwrap().contains("Loss"));
@@ -22,20 +24,46 @@ use super::series::{CsvError, Points, points};
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Metric {
-    /// `train_accuracy_epoch` and `valid_accuracy`, or what else Lightning's users often call them.
+    /// `train_accuracy_epoch` and `valid_accuracy`, or other names that Lightning's users often give them.
     Accuracy,
-    /// `train_loss` and `valid_loss`, or what else Lightning's users often call them.
+    /// `train_loss` and `valid_loss`, or other names that Lightning's users often give them.
     Loss,
     /// The columns of these names.
     Columns {
-        /// What is drawn as dots.
+        /// Drawn as dots.
         training: Option<String>,
-        /// What is drawn as plus signs.
+        /// Drawn as plus signs.
         validation: Option<String>,
     },
 }
 
-/// Why a text names no [`Metric`].
+/// One of a run's two series.
+///
+/// ```
+/// use islp_mnist::chart::{Figure, Metric, Picture, Set};
+///
+/// let mut figure = Figure::from_csv(Metric::Loss, b"epoch,train_loss,valid_loss\n0,1.5,\n0,,1.2\n").unwrap();
+/// assert!(figure.keep(Set::Validation));
+/// assert!(!figure.to_svg().unwrap().contains("Training"));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Set {
+    /// The training images.
+    Training,
+    /// The held-out images.
+    Validation,
+}
+
+impl Display for Set {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        f.write_str(match self {
+            Self::Training => "training",
+            Self::Validation => "validation",
+        })
+    }
+}
+
+/// The reason why a text names no [`Metric`].
 ///
 /// ```
 /// use islp_mnist::chart::{Metric, MetricError};
@@ -43,13 +71,13 @@ pub enum Metric {
 /// assert_eq!("mae,rmse,loss".parse::<Metric>(), Err(MetricError::TooMany(3)));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[allow(missing_docs)] // the messages say what they are
+#[allow(missing_docs)] // the messages explain them
 pub enum MetricError {
     #[error("a column's name is empty")]
     Empty,
     #[error("{0} is named twice")]
     Twice(String),
-    #[error("{0} columns, and a figure shows one or two")]
+    #[error("{0} columns; a figure shows one or two")]
     TooMany(usize),
 }
 
@@ -82,7 +110,7 @@ impl FromStr for Metric {
     }
 }
 
-/// Which of the two a column's name says.
+/// The set that a column's name contains.
 fn set_in(column: &str) -> Option<Set> {
     let column = column.to_lowercase();
     if column.contains("train") {
@@ -92,7 +120,7 @@ fn set_in(column: &str) -> Option<Set> {
     }
 }
 
-/// The set that a column's name begins with, and what else it says: `train_mae_epoch` is of training, and is `mae`.
+/// Splits a column's name into its set and the rest: `train_mae_epoch` into training and `mae`.
 fn parts(column: &str) -> (Option<Set>, &str) {
     let prefixes = [
         ("train_", Set::Training),
@@ -111,8 +139,8 @@ fn parts(column: &str) -> (Option<Set>, &str) {
 }
 
 impl Metric {
-    /// The columns of training and validation, of each the first that a table has. ISLP's names are the first, Keras's and
-    /// those with a slash the last.
+    /// The possible columns of training and validation; the first that a table has counts. ISLP's names come first,
+    /// Keras's and those with a slash last.
     pub(super) fn columns(&self) -> [Vec<&str>; 2] {
         match self {
             Self::Accuracy => [
@@ -157,12 +185,12 @@ impl Metric {
         }
     }
 
-    /// Whether a table must have all of [`Self::columns`]: those that a person named.
+    /// True if a table must have all of [`Self::columns`], since a person named them.
     pub(super) fn is_strict(&self) -> bool {
         matches!(self, Self::Columns { .. })
     }
 
-    /// What the y axis is called, and what the legend calls training and validation.
+    /// The name of the y axis, and the legend's names of training and validation.
     pub(super) fn names(&self) -> (String, [String; 2]) {
         let sets = ["Training", "Validation"].map(str::to_owned);
         match self {
@@ -185,8 +213,8 @@ impl Metric {
     }
 }
 
-/// A run's validation values of a metric against epoch, from the bytes of its `metrics.csv`; none of a metric without a
-/// column of validation.
+/// Returns a run's validation values against epoch, from the bytes of its `metrics.csv`; none for a metric without a
+/// validation column.
 ///
 /// ```
 /// use islp_mnist::chart::{Metric, valid_points};
@@ -206,28 +234,121 @@ pub fn valid_points(metric: Metric, csv: &[u8]) -> Result<Points, CsvError> {
     Ok(points.unwrap_or_default())
 }
 
-/// Which of a run's two series.
+/// The reason why a `metrics.csv` gives no points.
 ///
 /// ```
-/// use islp_mnist::chart::{Figure, Metric, Set};
+/// use islp_mnist::chart::{CsvError, Figure, Metric};
 ///
-/// let mut figure = Figure::from_csv(Metric::Loss, b"epoch,train_loss,valid_loss\n0,1.5,\n0,,1.2\n").unwrap();
-/// assert!(figure.keep(Set::Validation));
-/// assert!(!figure.to_svg().unwrap().contains("Training"));
+/// let csv = b"epoch,train_loss,valid_loss\n0,1.5,\n0,,x\n";
+/// let error = Figure::from_csv(Metric::Loss, csv).unwrap_err();
+/// assert!(matches!(error, CsvError::NotANumber { line: 3, .. }));
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Set {
-    /// The training images.
-    Training,
-    /// The images held back.
-    Validation,
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)] // the messages explain them
+pub enum CsvError {
+    #[error(transparent)]
+    Malformed(#[from] csv::Error),
+    #[error("no column {names}; its columns are {columns}")]
+    NoColumn { names: String, columns: String },
+    #[error("line {line}: the header is repeated, as in the log of a resumed run")]
+    HeaderAgain { line: u64 },
+    #[error("line {line}: {column} is \"{cell}\", not a number")]
+    NotANumber { line: u64, column: String, cell: String },
+    #[error("no row has both an epoch and {names}")]
+    NoPoint { names: String },
 }
 
-impl Display for Set {
-    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
-        f.write_str(match self {
-            Self::Training => "training",
-            Self::Validation => "validation",
-        })
+/// Cells without a value, as R, pandas, SQL or Python write them. `nan` is a number.
+const MISSING: [&str; 5] = ["NA", "N/A", "<NA>", "null", "None"];
+
+/// For each list of names, returns the values against `epoch` of the first column that the table has. A list without a
+/// column gives none, an error under `must_have_all`. A cell that is missing or not finite gives no point.
+pub fn points<const N: usize>(
+    csv: &[u8],
+    wanted: [Vec<&str>; N],
+    must_have_all: bool,
+) -> Result<[Option<Points>; N], CsvError> {
+    let mut reader = csv::Reader::from_reader(csv);
+    let header = reader.headers()?.clone();
+    let index = |name: &&str| header.iter().position(|column| column == *name);
+    let no_column =
+        |names: &[&str]| CsvError::NoColumn { names: names.join(" or "), columns: listed(&header) };
+    let epoch = index(&"epoch").ok_or_else(|| no_column(&["epoch"]))?;
+    let indices = wanted.each_ref().map(|names| names.iter().find_map(index));
+    let missing = wanted.iter().zip(indices).filter(|(_, index)| index.is_none());
+    let missing: Vec<&str> = missing.filter_map(|(names, _)| names.first().copied()).collect();
+    if indices.iter().all(Option::is_none) || must_have_all && !missing.is_empty() {
+        return Err(no_column(&missing));
+    }
+
+    let mut points = indices.map(|column| column.map(|_| vec![]));
+    let mut record = StringRecord::new();
+    loop {
+        let read = reader.read_record(&mut record);
+        // Before `read?`, since the csv crate refuses a header with more columns than the first.
+        if is_header(&record) {
+            return Err(CsvError::HeaderAgain { line: line(csv, &record) });
+        }
+        if !read? {
+            break;
+        }
+        let x = number(csv, &header, &record, epoch)?;
+        for (points, column) in points.iter_mut().zip(indices) {
+            if let (Some(points), Some(column)) = (points, column) {
+                let y = number(csv, &header, &record, column)?;
+                if x.is_finite() && y.is_finite() {
+                    points.push((x, y));
+                }
+            }
+        }
+    }
+    if points.iter().flatten().all(Vec::is_empty) {
+        let names: Vec<_> = indices.iter().flatten().map(|&column| &header[column]).collect();
+        return Err(CsvError::NoPoint { names: names.join(" or ") });
+    }
+    Ok(points)
+}
+
+/// True if a row is a header: one cell is `epoch` and none is a number.
+fn is_header(record: &StringRecord) -> bool {
+    let mut cells = record.iter().map(|cell| cell.trim_start_matches('\u{feff}').trim());
+    cells.clone().any(|cell| cell == "epoch") && cells.all(|cell| cell.parse::<f64>().is_err())
+}
+
+/// A row's line, counted from 1.
+fn line(csv: &[u8], record: &StringRecord) -> u64 {
+    let Some(position) = record.position() else { return 0 };
+    // The csv crate counts blank lines, and the LF of a CRLF, as part of the next row.
+    let rest = csv.get(position.byte() as usize..).unwrap_or_default();
+    let before = rest.iter().take_while(|byte| matches!(byte, b'\r' | b'\n'));
+    position.line() + before.filter(|&&byte| byte == b'\n').count() as u64
+}
+
+/// Returns a cell's number, NaN if it is missing.
+fn number(csv: &[u8], header: &StringRecord, record: &StringRecord, column: usize) -> Result<f64, CsvError> {
+    let cell = record[column].trim();
+    if cell.is_empty() || MISSING.iter().any(|missing| missing.eq_ignore_ascii_case(cell)) {
+        return Ok(f64::NAN);
+    }
+    cell.parse().map_err(|_| CsvError::NotANumber {
+        line: line(csv, record),
+        column: header[column].to_owned(),
+        cell: excerpt(cell.as_bytes(), 0),
+    })
+}
+
+/// Most columns that an error lists.
+const MAX_LISTED: usize = 20;
+
+/// "epoch, step, loss", safe to print on a terminal.
+fn listed(header: &StringRecord) -> String {
+    let shown = header.iter().take(MAX_LISTED).map(|column| match excerpt(column.as_bytes(), 0) {
+        column if column.trim().is_empty() => format!("\"{column}\""),
+        column => column,
+    });
+    let shown = shown.collect::<Vec<_>>().join(", ");
+    match header.len().saturating_sub(MAX_LISTED) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
     }
 }

@@ -1,21 +1,14 @@
-//! Pictures out of numbers, as matplotlib draws them, on plotters' `ChartBuilder`.
+//! Pictures of numbers, as matplotlib draws them, on plotters' `ChartBuilder`.
 //!
-//! [`Figure`] is the notebook's: accuracy, or another metric, against epoch. What any other chart needs as well is
-//! apart from it: a page that becomes a PNG or an SVG, matplotlib's limits and ticks of an axis, a pair of such axes,
-//! and a legend.
+//! [`Figure`] is the notebook's: accuracy, or another metric, against epoch. [`Lines`], [`Bands`], [`Bars`] and [`Stack`]
+//! draw any numbers. Each is a [`Picture`], which becomes a PNG or an SVG.
 
 mod accuracy;
-mod axes;
 mod axis;
-mod band;
-mod bars;
-mod legend;
 mod lines;
 mod metric;
-mod names;
 mod page;
-mod series;
-mod stack;
+mod spread;
 mod style;
 
 use std::fmt::Display;
@@ -23,19 +16,19 @@ use std::path::PathBuf;
 
 use plotters::drawing::DrawingAreaErrorKind;
 
-pub use accuracy::{Figure, accuracy, share_limits};
-pub use band::Bands;
-pub use bars::Bars;
+pub use accuracy::{Figure, Name, Source, accuracy, share_limits};
 pub use lines::Lines;
-pub use metric::{Metric, MetricError, Set, valid_points};
-pub use names::{Name, Source};
-pub use series::CsvError;
-pub use stack::Stack;
+pub use metric::{CsvError, Metric, MetricError, Set, valid_points};
+pub use page::Picture;
+pub use spread::{Bands, Bars, Stack};
 use style::MAX_RUNS;
 
 use crate::util::file;
 
-/// Why there is no figure.
+/// Finite (x, y), in the order of the rows.
+type Points = Vec<(f64, f64)>;
+
+/// The reason why there is no figure.
 ///
 /// ```
 /// use islp_mnist::chart::{self, Error};
@@ -44,26 +37,26 @@ use crate::util::file;
 /// assert!(matches!(error, Error::File(error) if error.is_not_found()));
 /// ```
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)] // the messages say what they are
+#[allow(missing_docs)] // the messages explain them
 pub enum Error {
     #[error(transparent)]
     File(#[from] file::Error),
     #[error("{}: {reason}", path.display())]
     Csv { path: PathBuf, reason: CsvError },
-    #[error("{count} runs; a figure has colors for {MAX_RUNS} at most")]
+    #[error("{count} runs; a figure has only {MAX_RUNS} colors")]
     TooManyRuns { count: usize },
     #[error("{} and {} would both be {shown} in the legend", names[0], names[1])]
     SameName { names: [String; 2], shown: String },
-    #[error("no value is above 0, and a log axis shows only those")]
+    #[error("no value is above 0, and a log axis shows no others")]
     NothingAbove0,
-    #[error("{label}: the figure's font has no {character}, or could not set it right")]
+    #[error("{label}: the figure's font cannot show {character}")]
     Glyph { label: String, character: char },
     #[error("cannot draw the figure: {0}")]
     Drawing(String),
 }
 
 impl Error {
-    /// For `map_err`: plotters' errors carry the type of what they draw on, and some borrow from it.
+    /// Keeps only the message, since plotters' errors carry the backend's type, and some borrow from it.
     fn drawing(error: impl Display) -> Self {
         Self::Drawing(error.to_string())
     }

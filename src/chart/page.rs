@@ -1,8 +1,7 @@
-//! A page to draw on → PNG or SVG.
+//! The page that charts draw on, and its two formats, PNG and SVG.
 //!
-//! plotters takes whole coordinates only, too coarse for matplotlib's line widths and round dots. So everything is drawn
-//! [`FINE`] times as large: the PNG is the average of that (which is its anti-aliasing), the SVG keeps it as its
-//! `viewBox`.
+//! plotters takes only whole coordinates, too coarse for matplotlib's line widths and round dots. Charts are therefore
+//! drawn [`FINE`] times as large: the PNG averages that, which is its anti-aliasing; the SVG keeps it as its `viewBox`.
 
 use std::ops::RangeInclusive;
 
@@ -10,28 +9,88 @@ use ab_glyph::{Font, FontRef};
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::register_font;
-use plotters_backend::{BackendColor, BackendCoord, BackendTextStyle, DrawingErrorKind};
+use plotters_backend::{BackendColor, BackendCoord, BackendTextStyle};
 
 use super::Error;
+use super::style::{Drawn, FINE};
+use crate::util::png;
 
-/// Units of a page per pixel; odd, so that a pixel has a middle unit.
-pub const FINE: i32 = 5;
+/// A chart that can be written as PNG or SVG.
+///
+/// ```
+/// use islp_mnist::chart::{Bars, Error, Picture};
+///
+/// fn sizes(picture: &impl Picture) -> Result<[usize; 2], Error> {
+///     Ok([picture.to_png()?.len(), picture.to_svg()?.len()])
+/// }
+///
+/// let bars = Bars::new("standard deviation", vec![("init".into(), 0.003), ("shuffle".into(), 0.004)]);
+/// assert!(sizes(&bars)?.iter().all(|&bytes| bytes > 1000));
+/// # Ok::<(), Error>(())
+/// ```
+pub trait Picture {
+    /// Returns the bytes of a PNG file, RGB.
+    ///
+    /// # Errors
+    /// No value above 0 on a log axis, or a failure of plotters.
+    fn to_png(&self) -> Result<Vec<u8>, Error>;
 
-/// The middle of the pixel that a unit belongs to; matplotlib snaps marks and ticks to pixels.
-pub fn whole_pixel(unit: i32) -> i32 {
-    unit.div_euclid(FINE) * FINE + FINE / 2
+    /// Returns the text of an SVG file.
+    ///
+    /// # Errors
+    /// As [`Self::to_png`].
+    fn to_svg(&self) -> Result<String, Error>;
 }
 
-/// SVG reads this name as a list, so a viewer without DejaVu has something to fall back on.
+/// A chart that draws itself; private, so that [`Picture`] hides plotters' types.
+pub trait Draw {
+    /// Width and height in pixels.
+    fn size(&self) -> (usize, usize);
+
+    fn draw<'a, DB: DrawingBackend + 'a>(&self, page: &Page<DB>) -> Result<(), Error>;
+}
+
+impl<T: Draw> Picture for T {
+    fn to_png(&self) -> Result<Vec<u8>, Error> {
+        let (width, height) = self.size();
+        let fine = FINE as usize;
+        let mut large = vec![0; width * fine * height * fine * 3];
+        let backend = BitMapBackend::with_buffer(&mut large, ((width * fine) as u32, (height * fine) as u32));
+        // The bitmap draws both edges of a line wider than one unit.
+        self.draw(&Page::new(Bitmap(backend), PNG_TEXT, FINE - 1)?)?;
+        let mut pixels = vec![0; width * height * 3];
+        for (i, value) in pixels.iter_mut().enumerate() {
+            let (row, column, channel) = (i / 3 / width, i / 3 % width, i % 3);
+            let units = (row * fine..(row + 1) * fine)
+                .flat_map(|y| (column * fine..(column + 1) * fine).map(move |x| (x, y)));
+            let sum: usize =
+                units.map(|(x, y)| usize::from(large[(y * width * fine + x) * 3 + channel])).sum();
+            *value = (sum / (fine * fine)) as u8;
+        }
+        png::encode(png::Color::Rgb, width, &pixels).map_err(Error::drawing)
+    }
+
+    fn to_svg(&self) -> Result<String, Error> {
+        let (width, height) = self.size();
+        let (fine_width, fine_height) = (width * FINE as usize, height * FINE as usize);
+        let mut svg = String::new();
+        let backend = SVGBackend::with_string(&mut svg, (fine_width as u32, fine_height as u32));
+        self.draw(&Page::new(backend, SVG_TEXT, FINE)?)?;
+        let dimensions = |width, height| format!(r#"width="{width}" height="{height}""#);
+        Ok(svg.replacen(&dimensions(fine_width, fine_height), &dimensions(width, height), 1))
+    }
+}
+
+/// SVG reads this name as a list, so a viewer without DejaVu falls back on the next font.
 const FONT: &str = "DejaVu Sans, Verdana, sans-serif";
 const FONT_FILE: &[u8] = include_bytes!("../fonts/DejaVuSans.ttf");
 
-/// What the backends must be told for matplotlib's 10 pt text, an em of 13.9 pixels. `ab_glyph` counts from ascent to
+/// The backends' font sizes for matplotlib's 10 pt text, an em of 13.9 pixels. `ab_glyph` measures from ascent to
 /// descent, 1.164 em (a little more here, since matplotlib's hinting widens letters); the SVG backend divides by 1.24.
 const PNG_TEXT: f64 = 16.4;
 const SVG_TEXT: f64 = 17.2;
 
-/// White, to be drawn on in units of a fifth of a pixel.
+/// A white area, in units of a fifth of a pixel.
 pub struct Page<DB: DrawingBackend> {
     pub area: DrawingArea<DB, Shift>,
     /// Black, 10 pt.
@@ -48,52 +107,13 @@ impl<DB: DrawingBackend> Page<DB> {
     }
 }
 
-/// The bytes of a PNG file, RGB, of so many pixels in width and height.
-pub fn png(
-    (width, height): (usize, usize),
-    draw: impl FnOnce(&Page<Bitmap>) -> Result<(), Error>,
-) -> Result<Vec<u8>, Error> {
-    let fine = FINE as usize;
-    let mut large = vec![0; width * fine * height * fine * 3];
-    let backend = BitMapBackend::with_buffer(&mut large, ((width * fine) as u32, (height * fine) as u32));
-    // Of a line wider than one unit the bitmap has both edges.
-    draw(&Page::new(Bitmap(backend), PNG_TEXT, FINE - 1)?)?;
-    let mut pixels = vec![0; width * height * 3];
-    for (i, value) in pixels.iter_mut().enumerate() {
-        let (row, column, channel) = (i / 3 / width, i / 3 % width, i % 3);
-        let units = (row * fine..(row + 1) * fine)
-            .flat_map(|y| (column * fine..(column + 1) * fine).map(move |x| (x, y)));
-        let sum: usize = units.map(|(x, y)| usize::from(large[(y * width * fine + x) * 3 + channel])).sum();
-        *value = (sum / (fine * fine)) as u8;
-    }
-    let mut bytes = vec![];
-    let mut encoder = png::Encoder::new(&mut bytes, width as u32, height as u32);
-    encoder.set_color(png::ColorType::Rgb);
-    let written = encoder.write_header().and_then(|mut writer| writer.write_image_data(&pixels));
-    written.map_err(Error::drawing)?;
-    Ok(bytes)
-}
-
-/// The text of an SVG file of so many pixels in width and height.
-pub fn svg(
-    (width, height): (usize, usize),
-    draw: impl FnOnce(&Page<SVGBackend>) -> Result<(), Error>,
-) -> Result<String, Error> {
-    let (fine_width, fine_height) = (width * FINE as usize, height * FINE as usize);
-    let mut svg = String::new();
-    let backend = SVGBackend::with_string(&mut svg, (fine_width as u32, fine_height as u32));
-    draw(&Page::new(backend, SVG_TEXT, FINE)?)?;
-    let dimensions = |width, height| format!(r#"width="{width}" height="{height}""#);
-    Ok(svg.replacen(&dimensions(fine_width, fine_height), &dimensions(width, height), 1))
-}
-
-/// The width in units, the same for both formats, so that they are laid out the same.
+/// A text's width in units, the same for both formats, so that their layouts agree.
 pub fn text_width(text: &str) -> Result<i32, Error> {
     Ok(font(PNG_TEXT)?.box_size(text).map_err(Error::drawing)?.0 as i32)
 }
 
-/// The first character of a text that a figure can't show: the font has none, or it stands in a script that is written
-/// from the right or joined, which plotters does not do.
+/// Returns the first character that a figure can't show: the font lacks it, or its script runs from right to left or
+/// joins its letters, which plotters does not support.
 pub fn unset(text: &str) -> Option<char> {
     const LEFT_OUT: [RangeInclusive<char>; 5] = [
         '\u{300}'..='\u{36f}',
@@ -112,11 +132,8 @@ fn font(size: f64) -> Result<FontDesc<'static>, Error> {
     Ok((FONT, size * f64::from(FINE)).into_font())
 }
 
-/// plotters' bitmap, with text as far below its anchor as the SVG backend has it.
+/// plotters' bitmap, with text as far below its anchor as the SVG backend draws it.
 pub struct Bitmap<'a>(BitMapBackend<'a>);
-
-/// What a method of a backend returns.
-pub type Drawn<DB> = Result<(), DrawingErrorKind<<DB as DrawingBackend>::ErrorType>>;
 
 impl<'a> DrawingBackend for Bitmap<'a> {
     type ErrorType = <BitMapBackend<'a> as DrawingBackend>::ErrorType;

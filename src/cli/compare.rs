@@ -1,4 +1,4 @@
-//! `islp-mnist compare`: prints what [`islp_mnist::compare`] finds, and says it by the exit code.
+//! `islp-mnist compare`: prints the findings of [`islp_mnist::compare`] and sets the exit code.
 
 use std::path::PathBuf;
 
@@ -14,8 +14,8 @@ use islp_mnist::notebook::weights;
 ///
 /// Compares the metrics, weights, printed output and traces of two runs; the weights in model.safetensors, or in the last
 /// checkpoint where that is newer or all there is. Exits with 0 only if everything is identical, or close where --atol or
-/// --rtol allow for it (not in traces), with 1 if something differs, with 2 if it could not compare. It could not if a run
-/// has no weights, unless --allow-no-weights says that this is no fault.
+/// --rtol allow for it (not in traces), with 1 if something differs, with 2 if it could not compare, as when a run has no
+/// weights and --allow-no-weights is not given.
 ///
 /// Examples:
 ///   islp-mnist compare output/MNIST/version_0 output/MNIST/version_1
@@ -27,9 +27,9 @@ use islp_mnist::notebook::weights;
     about = "Compare two runs or two traces: where do they first differ, and by how much?"
 )]
 pub struct CompareArgs {
-    /// Output folder of the run to be compared with, or a single file of it
+    /// The reference: the output folder of a run, or a single file in it
     reference: PathBuf,
-    /// Output folder of the run that should equal it, or the same file of it
+    /// The run that should equal it: its output folder, or the same file in it
     candidate: PathBuf,
     /// Absolute tolerance, for ports that do not promise the same bits [default: none]
     #[arg(long, value_parser = tolerance, allow_hyphen_values = true)]
@@ -55,7 +55,7 @@ pub fn run(args: &CompareArgs) -> Result<u8> {
     let tolerance =
         atol.or(rtol).map(|_| Tolerance { atol: atol.unwrap_or_default(), rtol: rtol.unwrap_or_default() });
     let options = Options { tolerance, rename: weights::canonical_name, allow_no_weights };
-    // Exit code 1 would say that something differs.
+    // Exit code 1 would mean that something differs.
     let cannot_compare = |error: Error| UsageError(format!("cannot compare: {}", explain(&error)));
     let report =
         compare(&args.reference, &args.candidate, &options).map_err(|error| cannot_compare(error.into()))?;

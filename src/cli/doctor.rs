@@ -1,4 +1,4 @@
-//! `islp-mnist doctor`: whether this machine has what the same results as Python's take, a line for each check.
+//! `islp-mnist doctor`: checks that this machine can reproduce Python's results, in a line for each check.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,21 +8,16 @@ use clap::Args;
 use tch::{Cuda, Device};
 
 use super::hints::{REFETCH_LIBTORCH, explain};
+use super::options::DataDir;
 use super::output::print;
-use super::setup::DataDir;
 use islp_mnist::run::{DeviceOption, resolve};
-use islp_mnist::torch;
-use islp_mnist::torch::CudaGenerator;
-use islp_mnist::torch::Generator;
-use islp_mnist::torch::cuda;
-use islp_mnist::torch::libtorch;
+use islp_mnist::torch::{self, CudaGenerator, Generator, cuda, libtorch};
 use islp_mnist::torchvision;
 use islp_mnist::util::text::shown;
 
 /// Check what a run depends on: libtorch, processor, GPU, data, random numbers.
 ///
-/// Exits with 0 only if all is well, otherwise with 1. That there is no GPU is a problem only with --device cuda or
-/// mps.
+/// Exits with 0 if all is well, otherwise with 1. A missing GPU is a problem only with --device cuda or mps.
 ///
 /// Example: islp-mnist doctor --device cuda
 #[derive(Args, Debug)]
@@ -35,7 +30,7 @@ pub struct DoctorArgs {
 }
 
 pub fn run(args: &DoctorArgs) -> Result<u8> {
-    // Before anything else uses libtorch, and before the list of what is loaded.
+    // Before anything else uses libtorch, and before the loaded files are listed.
     let found = device(args.device);
     let gpu = found.as_ref().ok().and_then(|(_, device)| *device);
     let checks = [
@@ -70,14 +65,14 @@ fn version() -> Result<String> {
     let version = libtorch::version()?;
     let expected = libtorch::EXPECTED_VERSION;
     ensure!(
-        // What follows the plus sign is the build.
+        // The build follows the plus sign.
         version.split('+').next() == Some(expected),
         "{version}, but {expected} is expected; {REFETCH_LIBTORCH}"
     );
     Ok(format!("{version}, as expected"))
 }
 
-/// Folder by folder.
+/// The loaded files of libtorch, by folder.
 fn files() -> Result<String> {
     let mut folders: BTreeMap<PathBuf, Vec<String>> = BTreeMap::new();
     for path in libtorch::files()? {
@@ -107,7 +102,7 @@ fn libraries() -> String {
     )
 }
 
-/// What there is to say of the device, and the NVIDIA GPU that was found.
+/// The line on the device, and the NVIDIA GPU that was found.
 fn device(option: DeviceOption) -> Result<(String, Option<Device>)> {
     let index = match option {
         DeviceOption::Cpu => return Ok(("not looked for, with --device cpu".into(), None)),
@@ -154,7 +149,7 @@ fn data(data_dir: &Path) -> Result<String> {
 fn generator(gpu: Option<Device>) -> Result<String> {
     ensure!(
         Generator::agrees_with_libtorch()?,
-        "other random numbers than those of Python's torch {}, so no result will equal Python's; {REFETCH_LIBTORCH}",
+        "the random numbers differ from those of Python's torch {}, so no result will equal Python's; {REFETCH_LIBTORCH}",
         libtorch::EXPECTED_VERSION
     );
     let Some(gpu) = gpu else { return Ok("draws what libtorch draws".into()) };

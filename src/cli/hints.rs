@@ -1,30 +1,18 @@
-//! Hints: the one place that knows which flag, script or file solves an error.
+//! Hints: the only place that knows which flag, script or file solves an error.
 
 use std::fmt::{self, Display, Formatter};
 
-use islp_mnist::chart;
-use islp_mnist::chart::CsvError;
-use islp_mnist::compare;
-use islp_mnist::compare::Report;
-use islp_mnist::digit;
-use islp_mnist::digit::PictureError;
-use islp_mnist::islp;
-use islp_mnist::lightning;
-use islp_mnist::lightning::CheckpointError;
-use islp_mnist::notebook;
+use islp_mnist::chart::{self, CsvError};
+use islp_mnist::compare::{self, Report};
+use islp_mnist::digit::{self, PictureError};
+use islp_mnist::lightning::{self, CheckpointError};
 use islp_mnist::notebook::weights::{self, ContentError};
-use islp_mnist::report;
 use islp_mnist::run::{self, NoDevice};
-use islp_mnist::study;
-use islp_mnist::torch;
-use islp_mnist::torch::cuda::NoCuda;
-use islp_mnist::torch::libtorch;
-use islp_mnist::torch::state_dict;
-use islp_mnist::torchvision;
-use islp_mnist::trace;
+use islp_mnist::torch::{self, cuda::NoCuda, libtorch, state_dict};
 use islp_mnist::util::file;
+use islp_mnist::{islp, notebook, report, study, torchvision, trace};
 
-/// Marks an error that lies in the options given: exit code 2 instead of 1.
+/// An error in the options given: exit code 2 instead of 1.
 #[derive(Debug)]
 pub struct UsageError(pub String);
 
@@ -63,7 +51,7 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
     }
 }
 
-/// Whether a training diverged.
+/// True if the training diverged.
 pub fn is_divergence(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref(), Some(lightning::Error::Divergence(_)))
 }
@@ -172,9 +160,11 @@ fn comparison(error: &compare::Error) -> Option<&'static str> {
 
 fn page(error: &report::Error) -> Option<&'static str> {
     match error {
-        report::Error::NoRun(_) => Some("name the version folder of a run, or one that holds some"),
+        report::Error::NoRun(_) => Some("name the version folder of a run, or a folder that contains some"),
         report::Error::ManyRuns { .. } => Some("name one of them"),
-        report::Error::RunJson { .. } => Some("put the file back as it was, or move it elsewhere"),
+        report::Error::Run(run::Error::NotRunJson { .. }) => {
+            Some("put the file back as it was, or move it elsewhere")
+        }
         report::Error::Outputs(_) => Some("use a run that did not diverge"),
         report::Error::Weights(error) => weights(error),
         report::Error::Compare(error) => comparison(error),
@@ -189,7 +179,7 @@ fn study(error: &study::Error) -> Option<&'static str> {
         .then_some("move it elsewhere, and study --collect writes a new one from the runs")
 }
 
-/// What to do next about two runs that were compared.
+/// Hints on what to do after a comparison.
 pub fn on_comparison(report: &Report) -> Vec<String> {
     let mut hints = vec![];
     if let Some((from, to)) = report.steps_to_keep() {
@@ -219,7 +209,7 @@ fn picture(error: &digit::Error) -> Option<&'static str> {
             PictureError::UnknownFormat => "convert it to one of them",
             PictureError::Unreadable { .. } => "save the picture again as a plain PNG or JPEG",
             PictureError::TooLarge { .. } => SMALLER,
-            PictureError::TooSmall { .. } => "use a larger one, of a few hundred pixels",
+            PictureError::TooSmall { .. } => "use a larger one, a few hundred pixels wide",
             PictureError::NoDigit => "use a picture with more contrast",
         }),
     }

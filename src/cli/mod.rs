@@ -1,25 +1,18 @@
-//! The command line: one file a subcommand.
+//! The command line: one file a subcommand, but for `summary` and `completions`, which are here.
 
 mod compare;
-mod completions;
-mod data_set;
 mod doctor;
 mod hints;
-mod interrupt;
 mod options;
 mod output;
 mod plot;
 mod predict;
-mod progress;
 mod report;
 mod reproduce;
 mod setup;
 mod study;
-mod summary;
 mod test;
-mod trace_options;
 mod train;
-mod usage;
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -27,15 +20,22 @@ use std::io::{Write, stdout};
 use std::panic::{self, PanicHookInfo};
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::builder::StyledStr;
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap_complete::{Shell, generate};
+use tch::{Device, nn::VarStore};
 
-use crate::cli::interrupt::survive_file_size_limit;
+use hints::UsageError;
 use islp_mnist::internals::panic_message;
-use output::say_error;
+use islp_mnist::notebook::models::Model;
+use islp_mnist::run::AT_LEAST_ONE;
+use islp_mnist::torch::Generator;
+use islp_mnist::{torchinfo, torchvision::SIDE};
+use output::{print, say_clap_error, say_error};
 
 /// The MNIST notebook of ISLP in Rust: the same seed gives the same bits as Python.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(version, mut_subcommands(with_defaults_in_line))]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -48,37 +48,36 @@ enum Command {
     Study(study::StudyArgs),
     Test(test::TestArgs),
     Predict(predict::PredictArgs),
-    Summary(summary::SummaryArgs),
+    Summary(SummaryArgs),
     Plot(plot::PlotArgs),
     Report(report::ReportArgs),
     Compare(compare::CompareArgs),
     Doctor(doctor::DoctorArgs),
-    Completions(completions::CompletionsArgs),
+    Completions(CompletionsArgs),
 }
 
-/// The program: parses the command line, runs the command, says in a line what went wrong, and ends the process.
+/// The program: parses the command line, runs the command, prints an error in one line, and ends the process.
 pub fn main() -> ! {
     let exit_code = run();
     let _ = stdout().flush();
-    // Everything is written by now. Returning would have libtorch take itself apart first, which takes longer than some
-    // commands.
+    // All output is written. Returning would run libtorch's destructors first, which takes longer than some commands.
     signal_hook::low_level::exit(exit_code.into())
 }
 
-/// The exit code.
+/// Returns the exit code.
 fn run() -> u8 {
     output::log_to_stderr();
-    // What a panic says is said below, or by the error it was made into.
+    // The message of a panic is printed below, or by the error made of it.
     panic::set_hook(Box::new(remember_place));
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return usage::report(&error),
+        Err(error) => return say_clap_error(&error),
     };
-    if let Err(error) = survive_file_size_limit() {
+    if let Err(error) = setup::survive_file_size_limit() {
         say_error(&format!("cannot catch signals: {error}"));
         return 1;
     }
-    // Of `compare` 1 would say that something differs.
+    // From `compare` 1 would mean that something differs.
     let failure = if matches!(cli.command, Command::Compare(_)) { 2 } else { 1 };
     match panic::catch_unwind(|| cli.run()) {
         Ok(Ok(exit_code)) => exit_code,
@@ -93,8 +92,27 @@ fn run() -> u8 {
     }
 }
 
+/// Shows clap's defaults as our own, at the end of the first paragraph. clap's long help gives them a paragraph each.
+fn with_defaults_in_line(command: clap::Command) -> clap::Command {
+    command.mut_args(|arg| {
+        let defaults = arg.get_default_values().join(",".as_ref());
+        if defaults.is_empty() {
+            return arg;
+        }
+        let with_default = |help: &StyledStr| {
+            let help = help.to_string();
+            let (first, rest) = help.split_at(help.find("\n\n").unwrap_or(help.len()));
+            format!("{first} [default: {}]{rest}", defaults.display())
+        };
+        let (help, long_help) = (arg.get_help().map(with_default), arg.get_long_help().map(with_default));
+        let arg = arg.hide_default_value(true);
+        let arg = if let Some(help) = help { arg.help(help) } else { arg };
+        if let Some(help) = long_help { arg.long_help(help) } else { arg }
+    })
+}
+
 thread_local! {
-    /// Where this thread's last panic was, as file:line:column.
+    /// The place of this thread's last panic, as file:line:column.
     static PANIC_PLACE: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
@@ -104,14 +122,14 @@ fn remember_place(panic: &PanicHookInfo) {
     }
 }
 
-/// What to say of a panic that was caught in this thread.
+/// The message for a panic that was caught in this thread.
 fn internal_error(payload: &(dyn Any + Send)) -> String {
     let (place, message) = (PANIC_PLACE.take(), panic_message(payload));
     format!("internal error at {place}, please report it with the command line: {message}")
 }
 
 impl Cli {
-    /// Runs the command; the exit code of one that ran.
+    /// Runs the command and returns its exit code.
     fn run(self) -> Result<u8> {
         match self.command {
             Command::Reproduce(args) => reproduce::run(&args),
@@ -119,14 +137,55 @@ impl Cli {
             Command::Study(args) => study::run(&args),
             Command::Test(args) => test::run(&args),
             Command::Predict(args) => predict::run(&args),
-            Command::Summary(args) => summary::run(&args),
+            Command::Summary(args) => print_summary(&args),
             Command::Plot(args) => plot::run(&args),
             Command::Report(args) => report::run(&args),
             Command::Compare(args) => compare::run(&args),
             Command::Doctor(args) => doctor::run(&args),
-            Command::Completions(args) => completions::run(&args),
+            Command::Completions(args) => print_completions(&args),
         }
     }
+}
+
+/// Print a model's layers with their shapes and parameters, as torchinfo does.
+///
+/// Example: islp-mnist summary --model mlr
+#[derive(Args, Debug)]
+struct SummaryArgs {
+    /// The model
+    #[arg(long, value_parser = options::model(), default_value = "mlp")]
+    model: Model,
+    /// Images in the batch that the shapes are for
+    #[arg(long, default_value = "256", value_parser = |text: &str| AT_LEAST_ONE.parse(text))]
+    batch_size: usize,
+}
+
+fn print_summary(args: &SummaryArgs) -> Result<u8> {
+    let vs = VarStore::new(Device::Cpu);
+    let model = args.model.build(&vs.root(), &Generator::new(0))?;
+    let summary = torchinfo::summary(&*model, &[args.batch_size as i64, 1, SIDE, SIDE])
+        .map_err(|error| UsageError(format!("--batch-size {}: {error}", args.batch_size)))?;
+    print(&summary.to_string())?;
+    Ok(0)
+}
+
+/// Print the completions for a shell.
+///
+/// Example: islp-mnist completions bash > ~/.local/share/bash-completion/completions/islp-mnist
+#[derive(Args, Debug)]
+struct CompletionsArgs {
+    /// The shell
+    #[arg(value_name = "bash|elvish|fish|powershell|zsh", hide_possible_values = true)]
+    shell: Shell,
+}
+
+fn print_completions(args: &CompletionsArgs) -> Result<u8> {
+    let mut script = vec![];
+    generate(args.shell, &mut Cli::command(), "islp-mnist", &mut script);
+    // For bash clap spells a hyphen in the program's name in two ways, so no option completes: clap-rs/clap#6421.
+    let script = String::from_utf8_lossy(&script).replace("islp__subcmd__mnist", "islp__mnist");
+    print(script.trim_end())?;
+    Ok(0)
 }
 
 #[cfg(test)]
@@ -136,7 +195,7 @@ mod tests {
     use super::{internal_error, remember_place};
 
     #[test]
-    fn an_internal_error_says_where_it_happened_and_what() {
+    fn an_internal_error_names_its_place_and_its_message() {
         let others = panic::take_hook();
         panic::set_hook(Box::new(move |panic| {
             remember_place(panic);

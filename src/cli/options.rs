@@ -1,18 +1,23 @@
-//! The options of a run on the command line.
+//! The options that several commands share.
+
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
 
 use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use log::LevelFilter;
 
-use islp_mnist::lightning::LimitTrainBatches;
+use islp_mnist::lightning::{self, LimitTrainBatches};
 use islp_mnist::notebook::models::Model;
 use islp_mnist::run::{
     AT_LEAST_ONE, AT_LEAST_ZERO, DeviceOption, FRACTION, GeneratorOption, LEARNING_RATE, NAME, RunOptions,
     SEED, THREADS, TrainOptions, Vary,
 };
+use islp_mnist::trace::Trace;
 
-/// What every run has, where it is given.
+/// The options of every run, where they are given.
 #[derive(Args, Clone, Debug)]
-#[command(allow_negative_numbers = true)] // so that the message on one names the option
+#[command(allow_negative_numbers = true)] // so that the error for one names the option
 pub struct RunArgs {
     /// Passes over the training images [default: 30]
     #[arg(long, value_parser = |text: &str| AT_LEAST_ONE.parse(text))]
@@ -45,7 +50,7 @@ pub struct RunArgs {
 }
 
 impl RunArgs {
-    /// The options given, and for the rest those of `base`.
+    /// The options given, with those of `base` for the others.
     pub fn over(&self, base: &RunOptions) -> RunOptions {
         RunOptions {
             epochs: self.epochs.unwrap_or(base.epochs),
@@ -55,7 +60,7 @@ impl RunArgs {
             num_workers: self.num_workers.unwrap_or(base.num_workers),
             lr: self.lr.unwrap_or(base.lr),
             threads: self.threads.or(base.threads),
-            // `auto` leaves it to the run.
+            // `auto` keeps the run's.
             device: self.device.filter(|device| *device != DeviceOption::Auto).unwrap_or(base.device),
             generator: self
                 .generator
@@ -65,7 +70,7 @@ impl RunArgs {
     }
 }
 
-/// What a single model's run has, where it is given.
+/// The options of a single model's run, where they are given.
 #[derive(Args, Clone, Debug)]
 pub struct ModelArgs {
     /// The model to train [default: mlp]
@@ -89,7 +94,7 @@ pub struct ModelArgs {
 }
 
 impl ModelArgs {
-    /// The options given, and for the rest those of `base`.
+    /// The options given, with those of `base` for the others.
     pub fn over(&self, base: &TrainOptions) -> TrainOptions {
         TrainOptions {
             model: self.model.unwrap_or(base.model),
@@ -99,6 +104,62 @@ impl ModelArgs {
             checkpoint_every: self.checkpoint_every.unwrap_or(base.checkpoint_every),
             name: self.name.clone().or_else(|| base.name.clone()),
         }
+    }
+}
+
+/// The folder of the data.
+#[derive(Args, Debug)]
+pub struct DataDir {
+    /// Folder with MNIST's four files, with or without .gz: in MNIST/raw/ (as torchvision lays them out), in raw/ or in
+    /// the folder itself
+    /// [default: data, or the folder that a resumed run used]
+    #[arg(long, value_name = "DIR", env = "ISLP_MNIST_DATA_DIR")]
+    data_dir: Option<PathBuf>,
+}
+
+impl DataDir {
+    /// The folder given, else the run's, else `data`.
+    pub fn or(&self, of_run: Option<PathBuf>) -> PathBuf {
+        self.data_dir.clone().or(of_run).unwrap_or_else(|| "data".into())
+    }
+}
+
+/// The trace of a run.
+#[derive(Args, Clone, Debug)]
+pub struct TraceOptions {
+    /// Record every training step in this new file, for `compare`
+    #[arg(long, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
+    /// Also record the tensors of these steps, such as 130..140; steps count from 0, and the last one is included
+    #[arg(long, value_name = "FROM..TO", requires = "trace", value_parser = steps)]
+    pub trace_steps: Option<RangeInclusive<usize>>,
+}
+
+impl TraceOptions {
+    /// Creates the file if --trace is given.
+    pub fn create(&self) -> Result<Option<Trace>, lightning::Error> {
+        Ok(self.trace.as_deref().map(|path| Trace::create(path, self.trace_steps.clone())).transpose()?)
+    }
+}
+
+/// How much a long command prints to stderr.
+#[derive(Args, Clone, Debug)]
+pub struct ProgressOptions {
+    /// Print a line per epoch instead of a progress bar, as when stderr is not a terminal
+    #[arg(long)]
+    no_progress: bool,
+    /// Print only warnings and errors: no progress bar, no line per epoch, no model summary
+    #[arg(long)]
+    quiet: bool,
+}
+
+impl ProgressOptions {
+    /// Applies `--quiet` to the log. Returns true if a progress bar is wanted.
+    pub fn apply(&self) -> bool {
+        if self.quiet {
+            log::set_max_level(LevelFilter::Warn);
+        }
+        !self.no_progress && !self.quiet
     }
 }
 
@@ -115,9 +176,15 @@ pub fn model() -> impl TypedValueParser<Value = Model> {
     PossibleValuesParser::new(Model::ALL.map(value)).try_map(|name| name.parse::<Model>())
 }
 
-/// The option as one types it.
+/// The option as typed on the command line.
 pub fn flag(name: &str) -> String {
     format!("--{}", name.replace('_', "-"))
+}
+
+fn steps(text: &str) -> Result<RangeInclusive<usize>, String> {
+    let range = text.split_once("..").and_then(|(from, to)| Some((from.parse().ok()?, to.parse().ok()?)));
+    let range = range.filter(|(from, to)| from <= to);
+    range.map(|(from, to)| from..=to).ok_or_else(|| "must be two steps, such as 130..140".into())
 }
 
 #[cfg(test)]
@@ -125,11 +192,11 @@ mod tests {
     use clap::{CommandFactory, Parser};
     use serde_json::Value;
 
-    use crate::cli::{Cli, usage};
+    use crate::cli::{Cli, output};
     use islp_mnist::run::TrainOptions;
 
     #[test]
-    fn the_help_says_the_defaults_of_the_library() {
+    fn the_help_shows_the_defaults_of_the_library() {
         let defaults = serde_json::to_value(TrainOptions::default()).unwrap();
         let command = Cli::command();
         for argument in command.find_subcommand("train").unwrap().get_arguments() {
@@ -143,7 +210,7 @@ mod tests {
         }
     }
 
-    /// What no option takes that takes a number.
+    /// Values that no option for a number accepts.
     const NO_NUMBERS: [&str; 15] = [
         "",
         " ",
@@ -163,7 +230,7 @@ mod tests {
     ];
 
     #[test]
-    fn what_an_option_does_not_take_is_refused_in_a_line_that_names_it() {
+    fn an_invalid_value_is_refused_in_a_line_that_names_the_option() {
         for (option, beyond) in [
             ("--epochs", &["0", "9223372036854775808", "0.5"][..]),
             ("--batch-size", &["0", "9223372036854775808", "1e3"]),
@@ -188,7 +255,7 @@ mod tests {
         for value in values {
             let parsed = Cli::try_parse_from(["islp-mnist", "train", &format!("{option}={value}")]);
             let error = parsed.expect_err(&format!("{option}={value:?}"));
-            let message = usage::message(&error);
+            let message = output::clap_message(&error);
             assert_eq!(error.exit_code(), 2, "{message}");
             assert!(message.contains(option) && !message.contains(char::is_control), "{message:?}");
         }

@@ -1,26 +1,26 @@
-//! What the program says: results on stdout, everything else on stderr.
+//! Output: results on stdout, everything else on stderr.
 
 use std::io::{self, ErrorKind, Write, stderr, stdout};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use clap::error::{ContextKind, ContextValue, ErrorKind as ClapErrorKind};
 use log::{LevelFilter, Log, Metadata, Record};
 
 use islp_mnist::util::text::shown;
 
-/// Prints a line or several to stdout. That nobody reads them any more, as behind `| head`, is no error, and no reason
-/// to end a run.
+/// Prints one or several lines to stdout. A closed pipe, as behind `| head`, is not an error and does not end a run.
 pub fn print_line(text: &str) -> io::Result<()> {
     print_bytes(text.as_bytes())
 }
 
-/// As [`print_line`], for commands.
+/// [`print_line`] for commands.
 pub fn print(text: &str) -> Result<()> {
     print_line(text).context("cannot write to stdout")
 }
 
-/// Prints a path, byte for byte, so that `$(islp-mnist …)` in a script is that path whatever its name.
+/// Prints the bytes of a path, so that `$(islp-mnist …)` in a script is that path whatever its name.
 pub fn print_path(path: &Path) -> Result<()> {
     print_bytes(path.as_os_str().as_bytes()).context("cannot write to stdout")
 }
@@ -32,12 +32,12 @@ fn print_bytes(bytes: &[u8]) -> io::Result<()> {
     }
 }
 
-/// Says something on stderr, where nobody need be listening: a line, whatever stands in a path or a file that it names.
+/// Prints to stderr, even if it is closed: a single line, whatever a path or file named in it contains.
 pub fn say(line: &str) {
     write_to_stderr(&shown(line));
 }
 
-/// Says what went wrong.
+/// Prints an error to stderr.
 pub fn say_error(text: &str) {
     say(&format!("error: {text}"));
 }
@@ -46,7 +46,43 @@ fn write_to_stderr(lines: &str) {
     let _ = writeln!(stderr(), "{lines}");
 }
 
-/// Has what the library logs, which is what Lightning says around a run, said on stderr.
+/// Prints help to stdout, or an error in one line to stderr. Returns the exit code.
+pub fn say_clap_error(error: &clap::Error) -> u8 {
+    let text = match error.kind() {
+        ClapErrorKind::DisplayHelp | ClapErrorKind::DisplayVersion => {
+            // The pipe may be closed, as behind `| head`.
+            let _ = error.print();
+            return 0;
+        }
+        ClapErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => "no command given".to_string(),
+        _ => clap_message(error),
+    };
+    say_error(&format!("{text}; try '--help'"));
+    2
+}
+
+/// A clap error without its "error: " and the usage below it, but with its suggestion.
+pub fn clap_message(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    // Lists, such as that of missing arguments, are indented on lines of their own.
+    let first = text.split("\n\n").next().unwrap_or_default();
+    let first = first.trim_start_matches("error: ").split_whitespace().collect::<Vec<_>>().join(" ");
+    match suggestion(error) {
+        Some(meant) => format!("{first}; did you mean '{meant}'?"),
+        None => first,
+    }
+}
+
+fn suggestion(error: &clap::Error) -> Option<String> {
+    let kinds = [ContextKind::SuggestedArg, ContextKind::SuggestedSubcommand, ContextKind::SuggestedValue];
+    kinds.into_iter().find_map(|kind| match error.get(kind)? {
+        ContextValue::String(meant) => Some(meant.clone()),
+        ContextValue::Strings(meant) => meant.first().cloned(),
+        _ => None,
+    })
+}
+
+/// Prints to stderr what the library logs, such as Lightning's lines around a run.
 pub fn log_to_stderr() {
     static STDERR: Stderr = Stderr;
     if log::set_logger(&STDERR).is_ok() {

@@ -1,4 +1,4 @@
-//! `islp-mnist plot`: the notebook's figure of any run, or of several, from their `metrics.csv`.
+//! `islp-mnist plot`: the notebook's figure for one or several runs, from their `metrics.csv`.
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -11,41 +11,41 @@ use clap::{Args, ValueEnum};
 
 use super::hints::UsageError;
 use super::output::print_path;
-use islp_mnist::chart::{self, Figure, Metric, Name, Set, Source};
+use islp_mnist::chart::{self, Figure, Metric, Name, Picture, Set, Source};
 use islp_mnist::util::file;
 use islp_mnist::util::path::{has_ending, shown_path};
 
 const METRICS_CSV: &str = "metrics.csv";
 
-/// Plot accuracy, loss or other columns against epoch, of one run or of several in one figure.
+/// Plot accuracy, loss or other columns against epoch, for one run or for several in one figure.
 ///
-/// Reads what Lightning's CSVLogger writes, of ISLP or of a LightningModule of your own. A cell that is empty, NA,
-/// null, None or nan gives no point. Training is drawn as dots, validation as plus signs; of many epochs a thick line
-/// is training and a thin one validation.
+/// Reads what Lightning's CSVLogger writes, for ISLP or a LightningModule of your own. A cell that is empty, NA, null,
+/// None or nan gives no point. Training is drawn as dots and validation as plus signs, or with many epochs as a thick
+/// and a thin line.
 ///
 /// Example: islp-mnist plot output/MNIST/version_0 output/MNIST_MLR/version_0 --y loss -o loss.png
 #[derive(Args, Debug)]
 pub struct PlotArgs {
-    /// metrics.csv of a run, or the version folder it is in; up to 10
+    /// metrics.csv of a run, or its version folder; up to 10
     #[arg(required = true)]
     metrics_csv: Vec<PathBuf>,
-    /// The figure, by its ending a PNG or an SVG; replaces the file there is
+    /// The figure, a PNG or an SVG by its ending; replaces an existing file
     #[arg(short, long, value_name = "FILE", value_parser = PathBufValueParser::new().try_map(figure_file))]
     output: PathBuf,
-    /// What to draw: accuracy, loss, or one or two columns by name, such as train_mae_epoch,valid_mae
+    /// Columns to draw: accuracy, loss, or one or two by name, such as train_mae_epoch,valid_mae
     ///
-    /// A column with "train" in its name is drawn as training, one with "val" as validation, else the first as training
-    /// and the second as validation. accuracy is the first that there is of train_accuracy_epoch, train_accuracy,
+    /// A column with "train" in its name is drawn as training, one with "val" as validation; otherwise the first is training
+    /// and the second validation. accuracy is the first that exists of train_accuracy_epoch, train_accuracy,
     /// train_acc_epoch, train_acc, train/accuracy, train/acc, accuracy and acc, with the first of valid_accuracy,
     /// val_accuracy, valid_acc, val_acc, validation_accuracy, val/accuracy and val/acc; loss is train_loss,
     /// train_loss_epoch, train/loss or loss, with valid_loss, val_loss, validation_loss or val/loss. Names with valid_ or
     /// val_ may also end in _epoch.
     #[arg(long, default_value = "accuracy", value_name = "METRIC", value_parser = Metric::from_str)]
     y: Metric,
-    /// A logarithmic y axis, since the first training loss makes the others look flat
+    /// Use a logarithmic y axis, since the first training loss makes the others look flat
     #[arg(long)]
     logy: bool,
-    /// Only this of the two [default: both]
+    /// Draw only this one of the two [default: both]
     #[arg(long)]
     set: Option<OneSet>,
     /// Width in pixels, 300 to 2000
@@ -90,7 +90,7 @@ pub fn run(args: &PlotArgs) -> Result<u8> {
     );
     let unfit = |label: &&String| label.trim().is_empty() || label.contains(char::is_control);
     if let Some(label) = args.labels.iter().find(unfit) {
-        return Err(UsageError(format!("--label {label:?} is blank or holds control characters")).into());
+        return Err(UsageError(format!("--label {label:?} is blank or contains control characters")).into());
     }
     let files = args.metrics_csv.iter().map(|path| metrics_csv(path)).collect::<Result<Vec<_>>>()?;
     let names = match labels {
@@ -115,7 +115,7 @@ pub fn run(args: &PlotArgs) -> Result<u8> {
                 UsageError(format!("--y {error}; give the column another name")).into()
             }
             chart::Error::Glyph { .. } => {
-                UsageError(format!("{error}; name the run otherwise with --label")).into()
+                UsageError(format!("{error}; name the run differently with --label")).into()
             }
             error => anyhow::Error::from(error),
         })?;
@@ -126,7 +126,7 @@ pub fn run(args: &PlotArgs) -> Result<u8> {
             OneSet::Training => Set::Training,
             OneSet::Validation => Set::Validation,
         };
-        ensure!(figure.keep(set), "there is nothing of {set} in what is to be drawn; leave --set out");
+        ensure!(figure.keep(set), "there is nothing to draw for {set}; leave out --set");
     }
     let output = &args.output;
     let bytes = if has_ending(output, "svg") { figure.to_svg()?.into_bytes() } else { figure.to_png()? };
@@ -135,7 +135,7 @@ pub fn run(args: &PlotArgs) -> Result<u8> {
     Ok(0)
 }
 
-/// The file itself, or that in a version folder.
+/// The file itself, or the one in a version folder.
 fn metrics_csv(path: &Path) -> Result<PathBuf> {
     if !path.is_dir() {
         return Ok(path.to_owned());
@@ -143,13 +143,13 @@ fn metrics_csv(path: &Path) -> Result<PathBuf> {
     let file = path.join(METRICS_CSV);
     ensure!(
         file.exists(),
-        "{}: holds no {METRICS_CSV}; a version folder such as version_0 does",
+        "{}: contains no {METRICS_CSV}; name a version folder such as version_0",
         path.display()
     );
     Ok(file)
 }
 
-/// The shortest ends of the paths, as many parts of each, that tell the runs apart: `MNIST/version_0` and
+/// The shortest ends of the paths, with the same number of parts, that differ: `MNIST/version_0` and
 /// `MNIST_MLR/version_0`, or `version_0` and `version_1`.
 fn names(files: &[PathBuf]) -> Result<Vec<String>> {
     let paths = files.iter().map(|file| parts(file)).collect::<Result<Vec<_>>>()?;
@@ -167,7 +167,7 @@ fn names(files: &[PathBuf]) -> Result<Vec<String>> {
     Err(UsageError(format!("{twice} is given twice; leave one out, or name both with --label")).into())
 }
 
-/// The folders of a path and its file name, unless that is the one all runs have.
+/// The folders of a path, and its file name unless it is metrics.csv.
 fn parts(file: &Path) -> Result<Vec<String>> {
     let path = absolute(file).with_context(|| file.display().to_string())?;
     let path = if path.file_name() == Some(OsStr::new(METRICS_CSV)) {

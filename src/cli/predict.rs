@@ -1,4 +1,4 @@
-//! `islp-mnist predict`: which digit a picture shows.
+//! `islp-mnist predict`: reads the digit in a picture.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,10 +8,10 @@ use clap::{ArgGroup, Args};
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
 
-use super::data_set;
 use super::hints::{UsageError, explain};
+use super::options::DataDir;
 use super::output::{print, say_error};
-use super::setup::{DataDir, set_up};
+use super::setup::{note_other_data, set_up};
 use islp_mnist::digit::{self, Digit, Figure};
 use islp_mnist::islp::SimpleModule;
 use islp_mnist::notebook::weights;
@@ -25,11 +25,11 @@ use islp_mnist::util::text::shown;
 ///
 /// A picture is a PNG, JPEG, WebP, GIF (its first frame), BMP or TIFF of up to 8192x8192 pixels with a digit on
 /// paper, dark on light or light on dark. The digit is found, cut out, scaled and centred as MNIST's are; printed
-/// lines, the sheet's edge and shadows are not ink. Of several figures the largest is read, or with --all each. Of
-/// --checkpoint, `islp-mnist test --help` says more.
+/// lines, the sheet's edge and shadows are not ink. Of several figures the largest is read, or with --all each.
+/// `islp-mnist test --help` tells more about --checkpoint.
 ///
-/// What speaks against an answer is said behind it, after "unsure:". A picture that can't be read is an error line, the
-/// rest goes on, and the exit code is 1.
+/// Reasons for doubt follow the answer, after "unsure:". A picture that can't be read gives an error line and exit code
+/// 1; the others are read all the same.
 ///
 /// Example: islp-mnist predict --checkpoint output/MNIST/version_0 --show docs/four.png
 #[derive(Args, Debug)]
@@ -38,7 +38,7 @@ pub struct PredictArgs {
     /// Pictures of digits
     #[arg(value_name = "IMAGE")]
     images: Vec<PathBuf>,
-    /// A test image instead, by its number from 0
+    /// Read this test image instead, counting from 0
     #[arg(long, value_name = "N")]
     index: Option<usize>,
     /// The weights: a .safetensors file or the folder of a run
@@ -52,14 +52,14 @@ pub struct PredictArgs {
     show: bool,
     /// Write the image as the model sees it, as a PNG of 28x28 pixels
     ///
-    /// Several are side by side, without those that could not be read. If none could, nothing is written.
+    /// Several are placed side by side, without those that could not be read. If none could, nothing is written.
     #[arg(long, value_name = "FILE")]
     save_digit: Option<PathBuf>,
     /// Print a JSON array instead, an object for each digit that is read
     ///
-    /// Its fields: image, the file's path, or its URL if it is not UTF-8; digit, the most probable one; probabilities, ten
-    /// numbers, of the digits 0 to 9 in this order; warnings, what speaks against the answer. If the image can't be read:
-    /// image and error, the message.
+    /// Its fields: image, the file's path, or its URL if it is not UTF-8; digit, the most probable one; probabilities, of
+    /// the digits 0 to 9 in this order; warnings, the reasons for doubt. If the image can't be read: image, and error with
+    /// the message.
     #[arg(long, conflicts_with = "show")]
     json: bool,
     #[command(flatten)]
@@ -69,7 +69,7 @@ pub struct PredictArgs {
     device: DeviceOption,
 }
 
-/// Runs the command. A picture that fails keeps none of the others from being read.
+/// Runs the command. If a picture fails, the others are still read.
 pub fn run(args: &PredictArgs) -> Result<u8> {
     if let Some(path) = &args.save_digit {
         check_free(path, &args.images)?;
@@ -84,7 +84,7 @@ pub fn run(args: &PredictArgs) -> Result<u8> {
 
     let mut exit_code = 0;
     let (mut json, mut seen) = (vec![], vec![]);
-    // What a line calls it, and what JSON does.
+    // Each image with its names in a line and in JSON.
     for ((name, text), digits) in images {
         let predict = |(digit, warnings)| {
             Prediction::new(&module, digit, warnings, &args.checkpoint).with_context(|| name.clone())
@@ -120,7 +120,7 @@ pub fn run(args: &PredictArgs) -> Result<u8> {
     Ok(exit_code)
 }
 
-/// Refuses to write over a picture that is read, or over what is no file.
+/// Refuses to overwrite one of the pictures, or something other than a regular file.
 fn check_free(path: &Path, images: &[PathBuf]) -> Result<()> {
     let is_same = |image: &PathBuf| {
         fs::canonicalize(image).is_ok_and(|image| fs::canonicalize(path).ok() == Some(image))
@@ -136,7 +136,7 @@ fn check_free(path: &Path, images: &[PathBuf]) -> Result<()> {
     Ok(())
 }
 
-/// The digits in a picture, the largest or all, each with what speaks against it.
+/// The digits in a picture, the largest or all, each with its warnings.
 fn read(path: &Path, all: bool) -> Result<Vec<(Digit, Vec<String>)>> {
     let figures = digit::read(path)?;
     let several = (!all && figures.len() > 1)
@@ -149,21 +149,21 @@ fn read(path: &Path, all: bool) -> Result<Vec<(Digit, Vec<String>)>> {
     Ok(taken.into_iter().map(with_warnings).collect())
 }
 
-/// What the model says of an image.
+/// The model's output for an image.
 struct Prediction {
     image: Digit,
-    /// Of the digits 0 to 9.
+    /// Those of the digits 0 to 9.
     probabilities: Vec<f32>,
     warnings: Vec<String>,
 }
 
-/// By how much the best probability leads where the model is sure.
+/// The lead of the best probability over the second from which the model counts as sure.
 const LEAD: f32 = 0.6;
 
 impl Prediction {
     fn new(module: &SimpleModule, image: Digit, warnings: Vec<String>, checkpoint: &Path) -> Result<Self> {
         let input = Tensor::f_from_slice(&image)?.f_view([1, 1, SIDE, SIDE])?.f_to_kind(Kind::Float)?;
-        // As ToTensor.
+        // Like ToTensor.
         let input = input.f_div_scalar(255)?.f_to_device(module.vs.device())?;
         let probabilities = probabilities(module, &input, checkpoint)?;
         let mut prediction = Self { image, probabilities, warnings };
@@ -187,7 +187,7 @@ impl Prediction {
         digits
     }
 
-    /// The image's digit, with the three most probable ones, and what speaks against it.
+    /// The line for the image: its digit, the three most probable ones, and the warnings.
     fn line(&self, name: &str) -> String {
         let digits = self.by_probability();
         let best = digits.iter().take(3).map(|&digit| format!("{digit} {:.4}", self.probabilities[digit]));
@@ -226,6 +226,6 @@ fn test_image(args: &PredictArgs, index: usize) -> Result<(String, Digit)> {
     let values = image.f_mul_scalar(255)?.f_round()?.f_to_kind(Kind::Uint8)?.f_flatten(0, -1)?;
     let mut digit = [0; (SIDE * SIDE) as usize];
     values.f_copy_data(&mut digit, values.numel())?;
-    data_set::say_if_other(&data_dir)?;
+    note_other_data(&data_dir)?;
     Ok((format!("test image {index}, a {}", i64::try_from(label)?), digit))
 }

@@ -1,4 +1,4 @@
-//! `islp-mnist report`: a page for a run, or for two side by side.
+//! `islp-mnist report`: a page on a run, or on two side by side.
 
 use std::path::PathBuf;
 
@@ -6,23 +6,21 @@ use anyhow::Result;
 use clap::Args;
 use clap::builder::{PathBufValueParser, TypedValueParser};
 
-use super::data_set;
+use super::options::DataDir;
 use super::output::print_path;
-use super::setup::{DataDir, set_up};
-use islp_mnist::report;
+use super::setup::{note_other_data, set_up};
 use islp_mnist::run::DeviceOption;
-use islp_mnist::torchvision;
-use islp_mnist::util::file;
-use islp_mnist::util::path::has_ending;
+use islp_mnist::util::{file, path::has_ending};
+use islp_mnist::{report, torchvision};
 
 /// Make a page of a run, or of two side by side: one HTML file that needs nothing else.
 ///
-/// Of one run: accuracy and loss, the test, each digit, the confusion matrix, how sure the model is, its worst mistakes,
-/// its weights, and how it was run. Of two, the reference first: are they identical, where do they part, and which of them
-/// is right where the other is wrong.
+/// For one run: accuracy and loss, the test, each digit, the confusion matrix, how sure the model is, its worst mistakes,
+/// its weights, and how it was run. For two, the reference first: are they identical, where do they first differ, and
+/// which is right where the other is wrong.
 ///
-/// A run is its version folder, here or from Lightning with the weights as model.safetensors in it; or a folder of them,
-/// such as the one of `reproduce` with both models. A study's folder becomes a page of all its seeds.
+/// A run is its version folder, written here or by Lightning with the weights as model.safetensors in it; or a folder of
+/// such folders, such as that of `reproduce` with both models. A study's folder becomes a page of all its seeds.
 ///
 /// Examples:
 ///   islp-mnist report output/MNIST/version_0 -o mlp.html
@@ -31,11 +29,11 @@ use islp_mnist::util::path::has_ending;
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment, about = "Make a page of a run, or of two side by side")]
 pub struct ReportArgs {
-    /// The run, or the one to be compared with
+    /// The run, or the reference
     run: PathBuf,
     /// The run to compare with it
     candidate: Option<PathBuf>,
-    /// The page; replaces the file there is
+    /// The page; replaces an existing file
     #[arg(short, long, value_name = "FILE.html", value_parser = PathBufValueParser::new().try_map(page_file))]
     output: PathBuf,
     #[command(flatten)]
@@ -60,7 +58,7 @@ pub fn run(args: &ReportArgs) -> Result<u8> {
                 None => report::page(&[&args.run], &mnist, device)?,
                 Some(candidate) => report::comparison(&args.run, candidate, &mnist, device)?,
             };
-            data_set::say_if_other(&data_dir)?;
+            note_other_data(&data_dir)?;
             html
         }
     };

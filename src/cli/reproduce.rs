@@ -7,22 +7,15 @@ use anyhow::Result;
 use clap::Args;
 use log::info;
 
-use super::data_set;
 use super::hints::explain;
+use super::options::{DataDir, ProgressOptions, RunArgs, TraceOptions};
 use super::output::{print_line, say};
-use super::setup::{DataDir, check_generator, set_up};
-use crate::cli::options::RunArgs;
-use crate::cli::progress::ProgressOptions;
-use crate::cli::trace_options::TraceOptions;
+use super::setup::{check_generator, note_on, set_up};
 use islp_mnist::lightning::terminal_width;
-use islp_mnist::notebook;
-use islp_mnist::notebook::models::Model;
-use islp_mnist::notebook::weights;
-use islp_mnist::report;
+use islp_mnist::notebook::{self, models::Model, weights};
 use islp_mnist::run::{RunOptions, write_of_reproduce};
-use islp_mnist::torchvision;
-use islp_mnist::util::file;
-use islp_mnist::util::path::shell_path;
+use islp_mnist::util::{file, path::shell_path};
+use islp_mnist::{report, torchvision};
 
 /// Run every cell of the notebook and print its output, on the CPU bit for bit as Python does.
 ///
@@ -50,7 +43,7 @@ pub struct ReproduceArgs {
 pub fn run(args: &ReproduceArgs) -> Result<u8> {
     let given = args.run.over(&RunOptions::default());
     let device = set_up(given.device, given.threads)?;
-    // Of the two models the one with dropout.
+    // The model with dropout limits the batch.
     let run_options = given.on(device, Model::Mlp)?;
     let RunOptions { epochs, batch_size, validation, seed, num_workers, lr, generator, .. } = run_options;
     check_generator()?;
@@ -69,8 +62,8 @@ pub fn run(args: &ReproduceArgs) -> Result<u8> {
         terminal_width: terminal_width(),
     };
     let (trace, checksums) = (args.trace.create()?, torchvision::checksums(&data_dir)?);
-    // With the first line that is printed: then the folders are there, and next is the training.
-    let mut note = data_set::note(&data_dir, &checksums)?;
+    // Logged with the first line printed, when the folders exist and before the training starts.
+    let mut note = note_on(&data_dir, &checksums)?;
     let mut print = |text: &str| {
         print_line(text)?;
         note.take().iter().for_each(|note| info!("{note}"));
@@ -83,7 +76,7 @@ pub fn run(args: &ReproduceArgs) -> Result<u8> {
         info!("{files} are in {}", shell_path(&run.log_dir));
     }
     if args.report {
-        // The runs are done and saved: that one of them can't be shown, such as one that diverged, does not undo them.
+        // Both runs are saved, so a page that can't be made, as of a run that diverged, is not an error.
         match report::page(&runs.each_ref().map(|run| run.log_dir.as_path()), &mnist, device) {
             Ok(html) => {
                 let page = runs[0].log_dir.join("report.html");

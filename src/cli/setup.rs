@@ -1,34 +1,25 @@
-//! What most commands start with: data folder, device and threads.
+//! The first steps of most commands: device and threads, a check of the random numbers, a note on the data, signals.
 
-use std::path::PathBuf;
+use std::borrow::Borrow;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::{fs, io};
 
 use anyhow::Result;
-use clap::Args;
+use log::info;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGXFSZ};
+use signal_hook::flag;
 use tch::Device;
 
 use super::hints;
 use super::output::say;
 use islp_mnist::run::{self, DeviceOption};
 use islp_mnist::torch::{Generator, libtorch};
+use islp_mnist::torchvision;
 
-/// The folder of the data.
-#[derive(Args, Debug)]
-pub struct DataDir {
-    /// Folder with MNIST's four files, with or without .gz: in MNIST/raw/ (as torchvision lays them out), in raw/ or in
-    /// the folder itself
-    /// [default: data, or the folder that a resumed run used]
-    #[arg(long, value_name = "DIR", env = "ISLP_MNIST_DATA_DIR")]
-    data_dir: Option<PathBuf>,
-}
-
-impl DataDir {
-    /// The folder asked for, or else the run's, or `data`.
-    pub fn or(&self, of_run: Option<PathBuf>) -> PathBuf {
-        self.data_dir.clone().or(of_run).unwrap_or_else(|| "data".into())
-    }
-}
-
-/// Settles device and threads, before anything else calls libtorch.
+/// Chooses device and threads. Call this before anything else calls libtorch.
 pub fn set_up(option: DeviceOption, threads: Option<i32>) -> Result<Device> {
     let (device, missing) = run::resolve(option)
         .map_err(|error| anyhow::Error::new(error).context(format!("--device {option}")))?;
@@ -52,4 +43,99 @@ pub fn check_generator() -> Result<()> {
         ));
     }
     Ok(())
+}
+
+/// Logs a note if the data are in MNIST's form, but not MNIST's.
+///
+/// # Errors
+/// A file that can't be read.
+pub fn note_other_data(data_dir: &Path) -> Result<()> {
+    note_on(data_dir, &torchvision::checksums(data_dir)?)?.iter().for_each(|note| info!("{note}"));
+    Ok(())
+}
+
+/// The note on data with these checksums, if they are in MNIST's form, but not MNIST's.
+///
+/// # Errors
+/// A file that has disappeared.
+pub fn note_on<Name: Borrow<str> + Ord>(
+    data_dir: &Path,
+    checksums: &BTreeMap<Name, String>,
+) -> Result<Option<String>> {
+    let differing = torchvision::differing(checksums);
+    if differing.is_empty() {
+        return Ok(None);
+    }
+    let what = if differing.len() == checksums.len() {
+        format!("{}: the data are", torchvision::folder(data_dir).display())
+    } else {
+        let paths = differing.into_iter().map(|name| torchvision::find(data_dir, name));
+        let paths = paths.collect::<Result<Vec<PathBuf>, _>>()?;
+        paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ") + ":"
+    };
+    Ok(Some(format!("note: {what} in MNIST's form, but not MNIST's by SHA-256")))
+}
+
+/// The signal received, if any: Ctrl-C, SIGTERM, SIGHUP, of a terminal that is closed, or SIGUSR1, which Slurm sends before
+/// a job's time is over. The first one asks a run to stop; a second Ctrl-C or SIGTERM ends the process.
+#[derive(Clone, Debug, Default)]
+pub struct Interrupt {
+    signal: Arc<AtomicUsize>,
+    /// For [`Trainer::should_stop`](islp_mnist::lightning::Trainer::should_stop).
+    pub should_stop: Arc<AtomicBool>,
+}
+
+impl Interrupt {
+    /// From now on records the first SIGINT, SIGTERM, SIGHUP or SIGUSR1 instead of ending the process.
+    ///
+    /// # Errors
+    /// The system's, if it refuses to let a signal be caught.
+    pub fn catch() -> io::Result<Self> {
+        let interrupt = Self::default();
+        let Self { signal: received, should_stop } = &interrupt;
+        for signal in [SIGINT, SIGTERM, SIGHUP, SIGUSR1] {
+            // A closing terminal can send SIGHUP twice, and Slurm SIGUSR1.
+            let may_repeat = [SIGHUP, SIGUSR1].contains(&signal);
+            // As under `nohup`.
+            if may_repeat && is_ignored(signal) {
+                continue;
+            }
+            // In this order, so that the first signal does not count as the second.
+            if !may_repeat {
+                flag::register_conditional_shutdown(signal, exit_code(signal).into(), should_stop.clone())?;
+            }
+            flag::register_usize(signal, received.clone(), signal as usize)?;
+            flag::register(signal, should_stop.clone())?;
+        }
+        Ok(interrupt)
+    }
+
+    /// The exit code of a process that stops because of the signal received.
+    pub fn exit_code(&self) -> Option<u8> {
+        match self.signal.load(Ordering::Relaxed) as i32 {
+            0 => None,
+            signal => Some(exit_code(signal)),
+        }
+    }
+}
+
+/// True if this process was started with the signal ignored; false where there is no `/proc`.
+fn is_ignored(signal: i32) -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    mask >> (signal - 1) & 1 == 1
+}
+
+/// Catches the signal of a file-size limit, which would end the process; the write that reaches the limit still fails.
+///
+/// # Errors
+/// The system's, if it refuses to let the signal be caught.
+pub fn survive_file_size_limit() -> io::Result<()> {
+    flag::register(SIGXFSZ, Arc::default()).map(drop)
+}
+
+/// The exit code that a shell reports for a process ended by this signal.
+fn exit_code(signal: i32) -> u8 {
+    128 + signal as u8
 }

@@ -1,4 +1,4 @@
-//! `islp-mnist test`: a model's figures on the test images.
+//! `islp-mnist test`: a model's results on the test images.
 
 use std::path::PathBuf;
 
@@ -6,26 +6,24 @@ use anyhow::{Result, ensure};
 use clap::Args;
 use serde_json::json;
 
-use super::data_set;
+use super::options::DataDir;
 use super::output::print;
-use super::setup::{DataDir, set_up};
+use super::setup::{note_other_data, set_up};
 use islp_mnist::islp::Metrics;
-use islp_mnist::lightning::evaluate_test;
-use islp_mnist::lightning::{terminal_width, test_list, test_table};
+use islp_mnist::lightning::{evaluate_test, terminal_width, test_list, test_table};
 use islp_mnist::notebook::weights;
-use islp_mnist::run::AT_LEAST_ONE;
-use islp_mnist::run::DeviceOption;
+use islp_mnist::run::{AT_LEAST_ONE, DeviceOption};
 use islp_mnist::torchvision;
 
 /// Test a trained model: the notebook's table, accuracy by digit, the confusion matrix.
 ///
-/// The weights come from a .safetensors file, a checkpoint or a run's folder, whose last checkpoint then counts, or
-/// its model.safetensors if it has none; written here or in Python. A .pt or .ckpt file is a pickle, which can run any
-/// program when it is loaded: it is refused, and scripts/parity_checkpoint.py converts one that you trust.
+/// The weights come from a .safetensors file, a checkpoint, or a run's folder with its last checkpoint or, if it has none,
+/// its model.safetensors; written here or in Python. A .pt or .ckpt file is a pickle, which can run any program when it
+/// is loaded: it is refused, and scripts/parity_checkpoint.py converts one that you trust.
 ///
 /// With --json: {"model": class name, "test_loss": mean cross-entropy in nats, "test_accuracy": 0 to 1,
-/// "accuracy_by_digit": for 0 to 9 in turn the part of its images that is right, null without images,
-/// "confusion_matrix": a row for each true digit, in it a column for each digit it was taken for, numbers of images}.
+/// "accuracy_by_digit": for each digit from 0 to 9 the fraction of its images that is right, null without images,
+/// "confusion_matrix": numbers of images, with a row for each true digit and a column for each predicted digit}.
 ///
 /// Example: islp-mnist test --checkpoint output/MNIST/version_0
 #[derive(Args, Debug)]
@@ -59,7 +57,7 @@ pub fn run(args: &TestArgs) -> Result<u8> {
     );
     let metrics = predictions.compute(&module)?;
     let matrix = predictions.confusion_matrix()?;
-    data_set::say_if_other(&data_dir)?;
+    note_other_data(&data_dir)?;
 
     if args.json {
         let Metrics { loss, accuracy } = metrics;
@@ -83,13 +81,13 @@ pub fn run(args: &TestArgs) -> Result<u8> {
     Ok(0)
 }
 
-/// The part that is right of the images of one label; none if there are no such images.
+/// The fraction of one label's images that is right; none without images.
 fn fraction(right: i64, row: &[i64]) -> Option<f64> {
     let all: i64 = row.iter().sum();
     (all > 0).then(|| right as f64 / all as f64)
 }
 
-/// A row for each digit: how many images there are, the part that is right, and what they were taken for.
+/// A row for each digit: its number of images, the fraction that is right, and the digits predicted.
 fn digit_table(matrix: &[Vec<i64>]) -> String {
     let counts = |row: &[i64]| row.iter().map(|count| format!(" {count:>5}")).collect::<String>();
     let digits: Vec<i64> = (0..matrix.len() as i64).collect();

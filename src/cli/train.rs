@@ -1,4 +1,4 @@
-//! `islp-mnist train`: one model, with checkpoints, so that a run can stop and go on.
+//! `islp-mnist train`: one model, with checkpoints, so that a run can stop and resume.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,29 +10,21 @@ use log::info;
 use tch::nn::VarStore;
 use tch::vision::dataset::Dataset;
 
-use super::data_set;
 use super::hints::{self, UsageError, explain};
+use super::options::{DataDir, ModelArgs, ProgressOptions, TraceOptions, flag};
 use super::output::{print_path, say};
-use super::setup::{DataDir, check_generator, set_up};
-use crate::cli::interrupt::Interrupt;
-use crate::cli::options::{ModelArgs, flag};
-use crate::cli::progress::ProgressOptions;
-use crate::cli::trace_options::TraceOptions;
-use islp_mnist::islp::SimpleDataModule;
-use islp_mnist::islp::SimpleModule;
-use islp_mnist::lightning::CsvLogger;
-use islp_mnist::lightning::ModelCheckpoint;
-use islp_mnist::lightning::{Ended, Trainer};
+use super::setup::{Interrupt, check_generator, note_on, set_up};
+use islp_mnist::islp::{SimpleDataModule, SimpleModule};
+use islp_mnist::lightning::{CsvLogger, Ended, ModelCheckpoint, Trainer};
 use islp_mnist::notebook::{save_figure, weights};
 use islp_mnist::run::{self, Earlier, End, Lock, Outcome, Run, RunJson, RunOptions, Start, TrainOptions};
 use islp_mnist::torch::Generator;
 use islp_mnist::torchvision;
-use islp_mnist::util::file;
-use islp_mnist::util::path::shell_path;
+use islp_mnist::util::{file, path::shell_path};
 
 /// Train one model, with checkpoints; a stopped run resumes bit for bit.
 ///
-/// The run's folder is OUTPUT_DIR/NAME/version_N; its path is the last line printed. It holds metrics.csv,
+/// The run's folder is OUTPUT_DIR/NAME/version_N; its path is the last line printed. It contains metrics.csv,
 /// model.safetensors, accuracy.png and .svg, run.json, and in checkpoints/ the latest state and the one with the lowest
 /// validation loss.
 ///
@@ -111,13 +103,13 @@ pub fn run(args: &TrainArgs) -> Result<u8> {
         trainer.resume(checkpoint, &mut module)?;
     }
     let outcome = start.resumed().and_then(|earlier| earlier.run_json.outcome.clone());
-    data_set::note(&data_dir, &run.data)?.iter().for_each(|note| info!("{note}"));
+    note_on(&data_dir, &run.data)?.iter().for_each(|note| info!("{note}"));
     let run_json = RunJson::new(run, &data_dir, outcome);
     let ended = fit_and_save(&mut trainer, &mut module, &data, run_json, began);
     conclude(ended, &trainer, &interrupt)
 }
 
-/// Where the run starts, as --resume and --from say.
+/// Where the run starts, by --resume and --from.
 fn start(args: &TrainArgs) -> Result<Start> {
     if let Some(log_dir) = &args.resume {
         let earlier = Earlier::read(log_dir)?;
@@ -129,9 +121,9 @@ fn start(args: &TrainArgs) -> Result<Start> {
     Ok(Start::From(Box::new(run_json)))
 }
 
-/// Names the option at fault as one types it.
+/// Names the option at fault as typed on the command line.
 fn by_flag(error: run::Error) -> anyhow::Error {
-    let said = match error {
+    let message = match error {
         run::Error::Conflict { folder, name, now, then } => format!(
             "{} {now} conflicts with --resume {} (its run used {then}): leave it out, or start a new run with --from {}",
             flag(&name),
@@ -143,10 +135,10 @@ fn by_flag(error: run::Error) -> anyhow::Error {
         }
         error => return error.into(),
     };
-    anyhow!(UsageError(said))
+    anyhow!(UsageError(message))
 }
 
-/// Warns where nothing keeps a second process from the run.
+/// Warns if nothing keeps a second process from the run.
 fn warn_without_lock(lock: &Lock, log_dir: &Path) {
     if let Lock::Unavailable(error) = lock {
         say(&format!(
@@ -165,7 +157,7 @@ impl Drop for RemovedIfEmpty {
     }
 }
 
-/// What run.json says of the run. Warns of what has changed since the run that it resumes or repeats.
+/// Describes the run for run.json. Warns of changes since the run that it resumes or repeats.
 fn describe(options: &TrainOptions, data_dir: &Path, start: &Start) -> Result<Run> {
     let mut run = Run::new(options, data_dir)?;
     if let Some(base) = start.run_json() {

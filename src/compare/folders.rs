@@ -1,14 +1,26 @@
-//! Two folders, file by file, and of each run its newest weights.
+//! Two folders: which of their files are compared, and of each run its newest weights.
+//!
+//! Those are in `model.safetensors`, which a run writes at its end. A run that was stopped has them in its last
+//! checkpoint, and so has one that was resumed and then stopped.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::files::{Kind, LAST, MODEL, pickle_in};
-use super::found::{FileReport, Found};
-use super::report::Report;
-use super::weights::{Newest, Side};
-use super::{Error, Options, options};
+use super::report::{FileReport, Found, Kind, Report};
+use super::tensors::{Named, named};
+use super::verdict::{Error, Incomparable, MAX_DEPTH};
+use super::{Options, options};
+use crate::torch::state_dict;
+use crate::util::file;
 use crate::util::text::shown;
+
+/// The folder of a run's checkpoints, in its own.
+const CHECKPOINTS: &str = "checkpoints";
+/// The newest checkpoint: a link, or a copy where there are no links.
+const LAST: &str = "checkpoints/last.safetensors";
+/// A run's weights at its end.
+const MODEL: &str = "model.safetensors";
 
 pub fn compare_folders(reference: &Path, candidate: &Path, options: &Options) -> Result<Report, Error> {
     let sides = [Side::new("reference", reference)?, Side::new("candidate", candidate)?];
@@ -23,11 +35,11 @@ pub fn compare_folders(reference: &Path, candidate: &Path, options: &Options) ->
     }
     let mut files = vec![];
     for file in left.files.union(&right.files) {
-        // That only one side has its weights in a file of their own has been told.
-        let is_told = file.ends_with(MODEL)
+        // The weights' own report says if only one side has them in this file.
+        let is_reported = file.ends_with(MODEL)
             && weights.iter().any(|(run, _)| file.parent() == Some(run.as_path()))
             && !(left.files.contains(file) && right.files.contains(file));
-        if !is_told {
+        if !is_reported {
             files.push(of_file(file, &sides, options)?);
         }
     }
@@ -48,27 +60,27 @@ pub fn compare_folders(reference: &Path, candidate: &Path, options: &Options) ->
 
 fn of_file(file: &Path, sides: &[Side; 2], options: &Options) -> Result<FileReport, Error> {
     let name = file.to_string_lossy();
-    let has = sides.each_ref().map(|side| side.listing.files.contains(file));
-    let mut report = match has {
+    let mut report = match sides.each_ref().map(|side| side.listing.files.contains(file)) {
         [true, true] => {
             let [reference, candidate] = sides.each_ref().map(|side| side.folder.join(file));
             FileReport::of_files(Kind::of(file)?, &name, &reference, &candidate, options)
         }
         [is_left, _] => {
-            let (side, other) = if is_left { (&sides[0], &sides[1]) } else { (&sides[1], &sides[0]) };
+            let [side, other] = if is_left { [0, 1] } else { [1, 0] }.map(|i| &sides[i]);
             let run = file.parent().filter(|_| matches!(Kind::of(file), Ok(Kind::Tensors)));
             let pickle = run.and_then(|run| pickle_in(other.folder, run));
-            FileReport::incomparable_beside(&name, &format!("only in the {}", side.name), pickle)
+            only_in(side, &name, pickle)
         }
     };
     report.paths = [file.to_path_buf(), file.to_path_buf()];
     Ok(report)
 }
 
-/// Of a run whose weights are in the last checkpoint of one side, and nowhere on the other.
+/// The report on a run whose weights are in the last checkpoint of one side, and nowhere on the other.
 fn only_last(run: &Path, sides: &[Side; 2]) -> Option<FileReport> {
-    let is_elsewhere = |side: &Side| side.listing.files.iter().any(|file| is_weights_of(file, run));
-    if sides.iter().any(is_elsewhere) {
+    let is_weights =
+        |file: &PathBuf| file.parent() == Some(run) && matches!(Kind::of(file), Ok(Kind::Tensors));
+    if sides.iter().any(|side| side.listing.files.iter().any(is_weights)) {
         return None;
     }
     let (side, other) = match sides.each_ref().map(|side| side.last(run).is_some()) {
@@ -76,15 +88,14 @@ fn only_last(run: &Path, sides: &[Side; 2]) -> Option<FileReport> {
         [false, true] => (&sides[1], &sides[0]),
         _ => return None,
     };
-    let (path, pickle) = (run.join(LAST), pickle_in(other.folder, run));
-    let reason = format!("only in the {}", side.name);
-    let mut report = FileReport::incomparable_beside(&path.to_string_lossy(), &reason, pickle);
+    let path = run.join(LAST);
+    let mut report = only_in(side, &path.to_string_lossy(), pickle_in(other.folder, run));
     report.paths = [path.clone(), path];
     Some(report)
 }
 
-fn is_weights_of(file: &Path, run: &Path) -> bool {
-    file.parent() == Some(run) && matches!(Kind::of(file), Ok(Kind::Tensors))
+fn only_in(side: &Side, name: &str, pickle: Option<PathBuf>) -> FileReport {
+    FileReport::new(name, Found::Incomparable(Incomparable::only_in(side.name, pickle.as_deref())))
 }
 
 fn is_trace(report: &FileReport) -> bool {
@@ -92,23 +103,187 @@ fn is_trace(report: &FileReport) -> bool {
 }
 
 /// The runs of both sides of which no weights were compared, neither those in a file nor, by their hashes, those in a
-/// trace. The folder itself if nothing in it holds any. What was found to be incomparable is told anyway.
+/// trace; the folder itself if nothing in it has any. Runs with an incomparable file of weights are reported anyway.
 fn without_weights(
     files: &[FileReport],
     weights: &[(&PathBuf, FileReport)],
     sides: &[Side; 2],
 ) -> BTreeSet<PathBuf> {
-    let holds = |report: &FileReport| match &report.found {
-        Found::Tensors { tensors, .. } => tensors.iter().any(|tensor| !tensor.shape.contains(&0)),
+    let has_weights = |report: &FileReport| match &report.found {
+        Found::Tensors(_) => report.tensors().iter().any(|tensor| !tensor.shape.contains(&0)),
         Found::Trace(trace) => trace.steps > 0,
-        Found::Incomparable { .. } => matches!(Kind::of(&report.paths[0]), Ok(Kind::Tensors | Kind::Trace)),
+        Found::Incomparable(_) => matches!(Kind::of(&report.paths[0]), Ok(Kind::Tensors | Kind::Trace)),
         _ => false,
     };
     let mut with: BTreeSet<&Path> =
-        files.iter().filter(|file| holds(file)).filter_map(|file| file.paths[0].parent()).collect();
-    with.extend(weights.iter().filter(|(_, report)| holds(report)).map(|(run, _)| run.as_path()));
+        files.iter().filter(|file| has_weights(file)).filter_map(|file| file.paths[0].parent()).collect();
+    with.extend(weights.iter().filter(|(_, report)| has_weights(report)).map(|(run, _)| run.as_path()));
     let runs = sides[0].listing.runs.intersection(&sides[1].listing.runs);
     let without: BTreeSet<PathBuf> = runs.filter(|run| !with.contains(run.as_path())).cloned().collect();
-    let is_all_told = files.iter().any(|file| matches!(file.found, Found::Incomparable { .. }));
-    if without.is_empty() && with.is_empty() && !is_all_told { [PathBuf::new()].into() } else { without }
+    let has_incomparable = files.iter().any(|file| matches!(file.found, Found::Incomparable(_)));
+    if without.is_empty() && with.is_empty() && !has_incomparable { [PathBuf::new()].into() } else { without }
+}
+
+/// A folder that is compared.
+struct Side<'a> {
+    name: &'static str,
+    folder: &'a Path,
+    listing: Listing,
+}
+
+impl<'a> Side<'a> {
+    fn new(name: &'static str, folder: &'a Path) -> Result<Self, Error> {
+        Ok(Self { name, folder, listing: Listing::of(folder)? })
+    }
+
+    fn model(&self, run: &Path) -> Option<PathBuf> {
+        Some(run.join(MODEL)).filter(|path| self.listing.files.contains(path))
+    }
+
+    fn last(&self, run: &Path) -> Option<PathBuf> {
+        self.listing.with_last.contains(run).then(|| run.join(LAST))
+    }
+
+    /// True if the last checkpoint has other weights than `model.safetensors`, and so is newer: a run writes its weights
+    /// together with its last checkpoint. A file that can't be read counts as other.
+    fn is_ahead(&self, run: &Path, options: &Options) -> bool {
+        let is_same = || {
+            let read = |path| file::read(&self.folder.join(path), Kind::Tensors.limit()?).ok();
+            let (model, last) = (read(self.model(run)?)?, read(self.last(run)?)?);
+            let (model, last) = (state_dict::open(&model).ok()?, state_dict::open(&last).ok()?);
+            let (model, last) = (named(&model, options.rename).ok()?, named(&last, options.rename).ok()?);
+            let is_in_last = |(name, tensor): (&String, &Named)| {
+                last.get(name).is_some_and(|other| other.has_same_bytes(tensor))
+            };
+            Some(model.iter().all(is_in_last))
+        };
+        self.model(run).and(self.last(run)).is_some() && !is_same().unwrap_or(false)
+    }
+}
+
+/// The files with a run's newest weights, unless they are `model.safetensors` on both sides.
+struct Newest {
+    paths: [PathBuf; 2],
+    /// True if one is a checkpoint and the other is not: only the weights can be compared.
+    is_weights_alone: bool,
+    note: String,
+}
+
+impl Newest {
+    /// None if both sides' newest weights are their `model.safetensors`, or one has none.
+    fn of(run: &Path, sides: &[Side; 2], options: &Options) -> Option<Self> {
+        let models = sides.each_ref().map(|side| side.model(run));
+        let ahead = sides.each_ref().map(|side| side.is_ahead(run, options));
+        if models.iter().all(Option::is_some) && ahead == [false; 2] {
+            return None;
+        }
+        let why = |i: usize| match (&models[i], ahead[i]) {
+            (None, _) => Some(format!("the {} has no {MODEL}", sides[i].name)),
+            (_, true) => Some(format!("the {} was resumed after it wrote its {MODEL}", sides[i].name)),
+            _ => None,
+        };
+        let why = if models == [None, None] {
+            format!("neither side has a {MODEL}")
+        } else {
+            [why(0), why(1)].into_iter().flatten().collect::<Vec<_>>().join(" and ")
+        };
+        if let [Some(left), Some(right)] = sides.each_ref().map(|side| side.last(run)) {
+            let note = format!("the last checkpoints are compared, because {why}");
+            return Some(Self { paths: [left, right], is_weights_alone: false, note });
+        }
+        let newest = |i: usize| models[i].clone().filter(|_| !ahead[i]).or_else(|| sides[i].last(run));
+        let paths = [newest(0)?, newest(1)?];
+        let note = format!("only the weights in these are compared, because {why}");
+        Some(Self { paths, is_weights_alone: true, note })
+    }
+
+    fn report(self, sides: &[Side; 2], options: &Options) -> FileReport {
+        let [left, right] = &self.paths;
+        let name = if left == right {
+            left.to_string_lossy().into_owned()
+        } else {
+            format!("{} and {}", left.display(), right.display())
+        };
+        let [reference, candidate] = [sides[0].folder.join(left), sides[1].folder.join(right)];
+        let report = FileReport::of_files(Kind::Tensors, &name, &reference, &candidate, options);
+        let mut report = if self.is_weights_alone { report.without_states() } else { report };
+        (report.note, report.paths) = (Some(self.note), self.paths);
+        report
+    }
+}
+
+/// The files in a folder that can be compared, by path below it.
+#[derive(Debug, Default)]
+struct Listing {
+    /// All except those in folders of checkpoints.
+    files: BTreeSet<PathBuf>,
+    /// The folders of runs, which have metrics, tensors or checkpoints.
+    runs: BTreeSet<PathBuf>,
+    /// The folders of runs that have a last checkpoint.
+    with_last: BTreeSet<PathBuf>,
+}
+
+impl Listing {
+    fn of(folder: &Path) -> Result<Self, Error> {
+        let mut listing = Self::default();
+        listing.add(folder, Path::new(""))?;
+        Ok(listing)
+    }
+
+    /// Lists a folder. A folder named like a file is listed as one, so that reading it reports what it is.
+    fn add(&mut self, root: &Path, below: &Path) -> Result<(), Error> {
+        let folder = root.join(below);
+        if below.components().count() > MAX_DEPTH {
+            return Err(Error::TooDeep(folder));
+        }
+        for entry in fs::read_dir(&folder).map_err(file::Error::io("list", &folder))? {
+            let name = entry.map_err(file::Error::io("list", &folder))?.file_name();
+            let path = below.join(&name);
+            let is_of_run = name == "metrics.csv" || matches!(Kind::of(&path), Ok(Kind::Tensors));
+            if is_of_run || name == "stdout.txt" || matches!(Kind::of(&path), Ok(Kind::Trace)) {
+                self.files.insert(path);
+            } else if name == CHECKPOINTS {
+                self.add_checkpoints(&folder, below);
+                continue;
+            } else if root.join(&path).is_dir() {
+                self.add(root, &path)?;
+            }
+            if is_of_run {
+                self.runs.insert(below.to_path_buf());
+            }
+        }
+        Ok(())
+    }
+
+    fn add_checkpoints(&mut self, folder: &Path, below: &Path) {
+        // A broken link is an error when it is read, not a missing checkpoint.
+        let has_last = folder.join(LAST).symlink_metadata().is_ok();
+        if has_last {
+            self.with_last.insert(below.to_path_buf());
+        }
+        if has_last || pickle_in(folder, Path::new("")).is_some() {
+            self.runs.insert(below.to_path_buf());
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.files.is_empty() && self.with_last.is_empty()
+    }
+
+    /// The run.json files, by path below the folder.
+    fn run_json(&self, folder: &Path) -> BTreeSet<PathBuf> {
+        let parents = self.files.iter().filter_map(|file| file.parent());
+        let parents = parents.chain(self.runs.iter().map(PathBuf::as_path));
+        parents.map(|parent| parent.join("run.json")).filter(|path| folder.join(path).is_file()).collect()
+    }
+}
+
+/// Lightning's own checkpoint of a run, by path below the folder.
+fn pickle_in(folder: &Path, run: &Path) -> Option<PathBuf> {
+    let checkpoints = run.join(CHECKPOINTS);
+    let entries = fs::read_dir(folder.join(&checkpoints)).ok()?;
+    let names = entries.filter_map(|entry| Some(entry.ok()?.file_name()));
+    let pickles =
+        names.filter(|name| Path::new(name).extension().is_some_and(|extension| extension == "ckpt"));
+    Some(checkpoints.join(pickles.max()?))
 }

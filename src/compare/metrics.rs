@@ -1,92 +1,136 @@
-//! `metrics.csv` by cells: of each epoch and step the values of each column. They are compared as they are written, because
-//! the file promises Python's `repr` of each value; as numbers only for the size of a difference.
-
-mod how;
-mod table;
+//! `metrics.csv`, cell by cell: the values of each column at each epoch and step. They are compared as text, because the
+//! file promises Python's `repr` of each value; as numbers only for the size of a difference.
 
 use std::fmt;
 
 use serde::Serialize;
 
-use super::differences::Differences;
-use super::element::Gap;
-use super::{Tolerance, count, differ};
-use crate::util::text::excerpt;
-use table::{Column, Group, Table};
+use super::numbers::{Differences, Gap, Size, Tolerance};
+use super::table::{Column, Groups, Place, Table, shown};
+use super::text::TextDifference;
+use super::verdict::{Finding, Verdict, differ};
+use crate::util::text::count;
 
-/// In which cells two tables differ, and what only one of them has.
+/// The result of comparing two tables.
 #[derive(Debug, Serialize)]
-pub struct MetricsDifference {
-    /// The values in the columns and rows that both have, those of epoch and step not counted.
-    pub cells: usize,
-    pub differing: usize,
-    /// By more than the tolerance allows.
-    pub beyond_tolerance: usize,
-    pub first: Option<Cell>,
-    pub largest: Option<Cell>,
-    /// The rows of the reference, and of the candidate.
-    pub rows: [usize; 2],
+pub struct Metrics {
+    /// The reference's number of rows, without empty ones.
+    rows: usize,
+    difference: Option<Box<MetricsDifference>>,
+    /// In place of the difference, if one of them is not a table.
+    first_line: Option<TextDifference>,
+}
+
+impl Metrics {
+    pub fn between(reference: &[u8], candidate: &[u8], tolerance: Option<Tolerance>) -> Self {
+        let lines = reference.split(|byte| matches!(byte, b'\n' | b'\r')).filter(|line| !line.is_empty());
+        let rows = lines.count().saturating_sub(1);
+        if reference == candidate {
+            return Self { rows, difference: None, first_line: None };
+        }
+        let difference = MetricsDifference::between(reference, candidate, tolerance).map(Box::new);
+        let first_line = difference.is_none().then(|| TextDifference::between(reference, candidate));
+        Self { rows, difference, first_line }
+    }
+}
+
+impl Finding for Metrics {
+    fn verdict(&self) -> Verdict {
+        match self {
+            Self { difference: None, first_line: None, .. } => Verdict::Identical,
+            Self { difference: Some(difference), .. } if difference.is_close() => Verdict::Close,
+            _ => Verdict::Different,
+        }
+    }
+
+    fn size(&self) -> Size {
+        self.difference.as_ref().map_or(Size::default(), |difference| Size {
+            count: difference.differing,
+            max_abs: difference.max_abs_difference,
+            sum_abs: difference.sum_abs,
+        })
+    }
+}
+
+impl fmt::Display for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Self { difference: Some(difference), .. } if difference.is_close() => {
+                write!(f, "close: {difference}")
+            }
+            Self { difference: Some(difference), .. } => write!(f, "{difference}"),
+            Self { first_line: Some(text), .. } => write!(f, "{text}"),
+            Self { rows, .. } => write!(f, "identical ({})", count(*rows, "row")),
+        }
+    }
+}
+
+/// The cells in which two tables differ, and what only one of them has.
+#[derive(Debug, Serialize)]
+struct MetricsDifference {
+    /// The number of values in the columns and rows that both have, without epoch and step.
+    cells: usize,
+    differing: usize,
+    /// The number of cells that differ by more than the tolerance.
+    beyond_tolerance: usize,
+    first: Option<Cell>,
+    largest: Option<Cell>,
+    /// The number of the reference's rows, and of the candidate's.
+    rows: [usize; 2],
     /// The columns that only the reference has, and only the candidate.
-    pub only_columns: [Vec<String>; 2],
-    /// The rows that only the reference has, and only the candidate: those of another epoch or step, or without these the
-    /// ones behind the other's last.
-    pub only_rows: [Option<OnlyRows>; 2],
-    /// What besides is written in another way, such as the line ends.
-    pub written_otherwise: Vec<String>,
-    pub max_abs_difference: f64,
+    only_columns: [Vec<String>; 2],
+    /// The rows that only the reference has, and only the candidate: those of another epoch or step, or in a table without
+    /// these, those after the other's last.
+    only_rows: [Option<OnlyRows>; 2],
+    /// Other differences between the files, such as the line ends.
+    written_otherwise: Vec<String>,
+    max_abs_difference: f64,
     #[serde(skip)]
-    pub sum_abs: f64,
+    sum_abs: f64,
     #[serde(skip)]
     is_tolerant: bool,
 }
 
-/// A cell by its row, counted from 1, and its column; with the row's epoch and step, where the table has them.
+/// A cell that differs.
 #[derive(Debug, Serialize)]
-pub struct Cell {
+struct Cell {
     #[serde(flatten)]
-    pub place: Place,
-    pub column: String,
-    pub reference: String,
-    pub candidate: String,
-    /// None if one of them is no number.
-    pub apart: Option<f64>,
-}
-
-/// A row, counted from 1 in the reference, or in the candidate if only that has it.
-#[derive(Clone, Debug, Serialize)]
-pub struct Place {
-    pub row: usize,
-    pub epoch: Option<String>,
-    pub step: Option<String>,
+    place: Place,
+    column: String,
+    reference: String,
+    candidate: String,
+    /// None if one of them is not a number.
+    apart: Option<f64>,
 }
 
 /// Rows that only one side has.
 #[derive(Debug, Serialize)]
-pub struct OnlyRows {
-    pub rows: usize,
-    pub first: Place,
-    pub last: Place,
+struct OnlyRows {
+    rows: usize,
+    first: Place,
+    last: Place,
 }
 
-/// A cell that differs, before it is known whether it is told.
+/// A cell that differs, not yet as text.
 #[derive(Clone, Copy)]
 struct Pair<'a> {
-    /// The reference's row, or the candidate's; counted from 0.
+    /// 0 and the reference's row, or 1 and the candidate's; counted from 0.
     row: (usize, usize),
     column: Column<'a>,
     values: [&'a [u8]; 2],
 }
 
 impl MetricsDifference {
-    /// Of two files that are not the same. None if one of them is no table: a row has more or fewer cells than the header.
-    pub fn between(reference: &[u8], candidate: &[u8], tolerance: Option<Tolerance>) -> Option<Self> {
+    /// Compares two files that are not identical. None if one of them is not a table: a row is longer or shorter than the
+    /// header.
+    fn between(reference: &[u8], candidate: &[u8], tolerance: Option<Tolerance>) -> Option<Self> {
         let tables = Table::parse_both([reference, candidate])?;
         let mut common = tables[0].common(&tables[1]);
         common.retain(|column| !(tables[0].has_keys() && column.is_key()));
         let sorted = tables.each_ref().map(Table::sorted);
-        let groups = table::groups(&tables, &sorted);
+        let groups = Groups::new(&tables, &sorted);
         let (mut cells, mut differences) = (0, Differences::new(tolerance));
-        for [a, b] in groups.iter().filter(|[a, b]| !a.is_empty() && !b.is_empty()) {
+        for [a, b] in &groups.both {
             let mut pairs = vec![];
             for column in &common {
                 let mut left = tables[0].values(a, column.at[0]);
@@ -112,22 +156,22 @@ impl MetricsDifference {
         let cell = |pair| Cell::new(&tables, &pair);
         Some(Self {
             cells,
-            differing: differences.count,
+            differing: differences.size.count,
             beyond_tolerance: differences.beyond,
             first: differences.first.map(cell),
             largest: differences.largest.map(cell),
             rows: tables.each_ref().map(Table::rows),
             only_columns: [(0, 1), (1, 0)].map(|(side, other)| tables[side].only(&tables[other])),
-            only_rows: [0, 1].map(|side| only_rows(&tables[side], side, &groups, &common)),
-            written_otherwise: how::written_otherwise([reference, candidate], &tables, &groups),
-            max_abs_difference: differences.max_abs,
-            sum_abs: differences.sum_abs,
+            only_rows: [0, 1].map(|side| OnlyRows::new(&tables[side], side, &groups, &common)),
+            written_otherwise: other_differences([reference, candidate], &tables, &groups),
+            max_abs_difference: differences.size.max_abs,
+            sum_abs: differences.size.sum_abs,
             is_tolerant: tolerance.is_some(),
         })
     }
 
-    /// Whether a tolerance allows for every difference in the columns that both have, if these have values at all.
-    pub fn is_close(&self) -> bool {
+    /// True if a tolerance allows every difference in the columns that both have, and these have values at all.
+    fn is_close(&self) -> bool {
         self.is_tolerant
             && self.beyond_tolerance == 0
             && self.only_rows.iter().all(Option::is_none)
@@ -135,24 +179,27 @@ impl MetricsDifference {
     }
 }
 
-/// The rows of a table that stand for none of the other's, but for those whose values are all in columns that the other
-/// lacks.
-fn only_rows(table: &Table, side: usize, groups: &[Group], common: &[Column]) -> Option<OnlyRows> {
-    let groups = groups.iter().filter(|group| group[1 - side].is_empty());
-    let rows = groups.flat_map(|group| group[side]);
-    let mut only: Vec<usize> = rows
-        .copied()
-        .filter(|row| table.has_value_in(*row, common.iter().map(|column| column.at[side])))
-        .collect();
-    only.sort_unstable();
-    let place = |row: &usize| table.place(*row);
-    Some(OnlyRows { rows: only.len(), first: place(only.first()?), last: place(only.last()?) })
+impl OnlyRows {
+    /// The rows of a table in groups that the other lacks, except those whose values are all in columns that the other
+    /// lacks.
+    fn new(table: &Table, side: usize, groups: &Groups, common: &[Column]) -> Option<Self> {
+        let mut rows = groups.only[side].clone();
+        rows.retain(|&row| table.has_value_in(row, common.iter().map(|column| column.at[side])));
+        rows.sort_unstable();
+        let place = |&row: &usize| table.place(row);
+        Some(Self { rows: rows.len(), first: place(rows.first()?), last: place(rows.last()?) })
+    }
 }
+
 impl Pair<'_> {
-    /// None if one of them is no number, or they are an epoch or a step: no tolerance covers another count of these.
+    /// None if one of them is not a number, or they are an epoch or a step, to which no tolerance applies.
     fn gap(&self) -> Option<Gap> {
+        self.distance().filter(|_| !self.column.is_key())
+    }
+
+    fn distance(&self) -> Option<Gap> {
         let [a, b] = self.values.map(|value| str::from_utf8(value).ok());
-        Gap::of_texts(a?, b?).filter(|_| !self.column.is_key())
+        Gap::of_texts(a?, b?)
     }
 }
 
@@ -160,10 +207,8 @@ impl Cell {
     fn new(tables: &[Table; 2], pair: &Pair) -> Self {
         let (side, row) = pair.row;
         let [reference, candidate] = pair.values.map(shown);
-        let [a, b] = pair.values.map(|value| str::from_utf8(value).ok());
-        let gap = a.zip(b).and_then(|(a, b)| Gap::of_texts(a, b));
-        let column = shown(pair.column.name);
-        Self { place: tables[side].place(row), column, reference, candidate, apart: gap.map(|gap| gap.apart) }
+        let apart = pair.distance().map(|gap| gap.apart);
+        Self { place: tables[side].place(row), column: shown(pair.column.name), reference, candidate, apart }
     }
 }
 
@@ -202,19 +247,9 @@ impl fmt::Display for MetricsDifference {
             }
         }
         if !self.written_otherwise.is_empty() {
-            write!(f, "\n    written otherwise: {}", self.written_otherwise.join("; "))?;
+            write!(f, "\n    written differently: {}", self.written_otherwise.join("; "))?;
         }
         Ok(())
-    }
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "row {}", self.row)?;
-        let place = [("epoch", &self.epoch), ("step", &self.step)];
-        let place: Vec<_> =
-            place.iter().filter_map(|(name, cell)| Some(format!("{name} {}", (*cell).as_ref()?))).collect();
-        if place.is_empty() { Ok(()) } else { write!(f, " ({})", place.join(", ")) }
     }
 }
 
@@ -226,15 +261,47 @@ impl fmt::Display for Cell {
     }
 }
 
-/// How many rows a table has below its header, without those that are empty.
-pub fn rows(table: &[u8]) -> usize {
-    table
-        .split(|byte| matches!(byte, b'\n' | b'\r'))
-        .filter(|line| !line.is_empty())
-        .count()
-        .saturating_sub(1)
+/// The differences beyond values, rows and columns, as sentences. Never empty if the cells are the same.
+fn other_differences(bytes: [&[u8]; 2], tables: &[Table; 2], groups: &Groups) -> Vec<String> {
+    let [left, right] = tables;
+    let mut sentences = vec![];
+    let mut add = |differs: bool, sentence: &str| {
+        if differs {
+            sentences.push(sentence.to_owned());
+        }
+    };
+    let is_in_order = left.common(right).is_sorted_by_key(|column| column.at[1]);
+    add(!is_in_order, "the columns are in another order");
+    add(left.has_keys() && groups.are_reordered(), "the rows are in another order, or split differently");
+    let differ = |of: fn(&[u8]) -> bool| of(bytes[0]) != of(bytes[1]);
+    add(differ(|bytes| bytes.starts_with(b"\xef\xbb\xbf")), "a byte-order mark on one side only");
+    let [a, b] = bytes.map(line_ends);
+    add(a != b, &format!("the lines of the reference end with {a}, those of the candidate with {b}"));
+    add(differ(|bytes| bytes.ends_with(b"\n") || bytes.ends_with(b"\r")), "the end of the last line");
+    let [a, b] = bytes.map(|bytes| bytes.iter().filter(|&&byte| byte == b'"').count());
+    add(a != b, "quotation marks");
+    add(differ(has_empty_line), "empty lines");
+    if sentences.is_empty() && left.has_same_cells(right) {
+        sentences.push("bytes outside the cells".to_owned());
+    }
+    sentences
 }
 
-fn shown(cell: &[u8]) -> String {
-    if cell.is_empty() { "(empty)".to_owned() } else { excerpt(cell, 0) }
+fn line_ends(bytes: &[u8]) -> &'static str {
+    let count = |end: u8| bytes.iter().filter(|&&byte| byte == end).count();
+    let both = bytes.windows(2).filter(|pair| pair == b"\r\n").count();
+    match (both, count(b'\n') - both, count(b'\r') - both) {
+        (0, 0, 0) => "nothing",
+        (_, 0, 0) => "CRLF",
+        (0, _, 0) => "LF",
+        (0, 0, _) => "CR",
+        _ => "several kinds of line ends",
+    }
+}
+
+fn has_empty_line(bytes: &[u8]) -> bool {
+    let mut lines = bytes.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii);
+    // The last piece follows the last line's end, and is not a line.
+    lines.next_back();
+    lines.any(<[u8]>::is_empty)
 }

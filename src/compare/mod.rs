@@ -1,14 +1,13 @@
-//! `islp-mnist compare`: are two runs identical, and if not, where do they part?
+//! `islp-mnist compare`: are two runs identical, and if not, where do they first differ?
 //!
-//! Two output folders, two version folders or two files of one kind go in, a [`Report`] comes out. Bytes decide about
-//! `metrics.csv` and `stdout.txt` and about every tensor of a `*.safetensors`, whose header may be written in another
-//! way; hashes about every step of a `*.trace`. Files of two folders are paired by their path below the folder. Pictures
-//! are left out, and so are folders named `checkpoints` (Lightning fills them with pickles), unless they are what is
-//! compared, or a run's newest weights are in its last checkpoint. What wraps a model in Python, such as `module.` before
-//! every name, does not count.
+//! Takes two output folders, two version folders or two files of one kind, and returns a [`Report`]. `metrics.csv`,
+//! `stdout.txt` and every tensor of a `*.safetensors`, whose header may differ, are compared by bytes; every step of a
+//! `*.trace` by hashes. Files of two folders are paired by their path below the folder. Pictures are skipped, and so are
+//! folders named `checkpoints` (Lightning fills them with pickles), unless such a folder is itself compared, or has a run's
+//! newest weights. Prefixes that wrappers in Python put before every name, such as `module.`, are ignored.
 //!
-//! The comparison proves parity, so whatever it cannot read counts as [`Verdict::Incomparable`] and never as equal, and so
-//! does a run of which no weights were compared.
+//! The comparison proves parity, so whatever it cannot read is [`Verdict::Incomparable`] and never equal, and so is a run
+//! of which no weights were compared.
 //!
 //! ```
 //! use islp_mnist::compare::{Options, Report, Verdict, compare};
@@ -25,36 +24,33 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod differences;
-mod element;
-mod error;
-mod files;
 mod folders;
-mod found;
 mod metrics;
+mod numbers;
 mod options;
 mod report;
+mod step;
+mod table;
 mod tensors;
 mod text;
 mod trace;
 mod verdict;
-mod weights;
 
+use std::fs;
 use std::path::Path;
 
-pub use differences::Tolerance;
-pub use error::Error;
-use files::{Kind, is_folder};
-use folders::compare_folders;
-pub(crate) use found::{FileReport, Found};
+pub use numbers::Tolerance;
 pub(crate) use options::{GIT_COMMIT, OWN_VERSIONS};
 pub use report::Report;
+pub(crate) use report::{FileReport, Found};
 pub(crate) use trace::Growth;
-pub use verdict::Verdict;
+pub use verdict::{Error, Verdict};
 
-use crate::util::text::count;
+use crate::util::file;
+use folders::compare_folders;
+use report::Kind;
 
-/// How to compare.
+/// Options of a comparison.
 ///
 /// ```
 /// use islp_mnist::compare::{Options, Tolerance};
@@ -65,11 +61,11 @@ use crate::util::text::count;
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// For ports that do not promise the same bits. None, the default, asks for them.
+    /// For ports that do not promise the same bits. None, the default, requires them.
     pub tolerance: Option<Tolerance>,
-    /// The name that counts of a tensor that has several; by default every name is its own.
+    /// Maps the names of one tensor to the one that counts; the identity by default.
     pub rename: fn(&str) -> String,
-    /// Whether a run of which no weights were compared is as good as the rest of it. By default it is
+    /// True if the other files decide about a run of which no weights were compared. By default it is
     /// [`Verdict::Incomparable`].
     pub allow_no_weights: bool,
 }
@@ -80,12 +76,11 @@ impl Default for Options {
     }
 }
 
-/// Compares two folders or two files. A single file that could not be compared is an entry of the report, beside those
-/// that could.
+/// Compares two folders or two files. A file that could not be compared is an entry of the report, like those that could.
 ///
 /// # Errors
-/// There was nothing to compare: a path can't be read, the two are of different kinds or of one that is not known, or
-/// the folders hold no such file.
+/// There was nothing to compare: a path can't be read, the two are of different kinds or of an unknown one, or the folders
+/// contain no such file.
 pub fn compare(reference: &Path, candidate: &Path, options: &Options) -> Result<Report, Error> {
     match (is_folder(reference)?, is_folder(candidate)?) {
         (true, true) => compare_folders(reference, candidate, options),
@@ -101,22 +96,16 @@ pub fn compare(reference: &Path, candidate: &Path, options: &Options) -> Result<
     }
 }
 
-/// Compares the contents of two files of one name, whose ending says their kind.
+/// Compares the contents of two files of the same name, whose extension gives their kind.
 ///
 /// # Errors
-/// A name with another ending.
+/// A name with an unknown extension.
 pub fn compare_contents(name: &Path, reference: &[u8], candidate: &[u8]) -> Result<Report, Error> {
     let (kind, shown, options) = (Kind::of(name)?, name.to_string_lossy(), Options::default());
     let file = FileReport::of_contents(kind, &shown, (name, reference), (name, candidate), &options);
     Ok(Report::new(vec![file], &options))
 }
 
-/// `1 of 2 values differs`.
-fn differ(n: usize, of: usize, noun: &str) -> String {
-    format!("{n} of {} {}", count(of, noun), if n == 1 { "differs" } else { "differ" })
-}
-
-/// `1 number differs`.
-fn numbers_differ(n: usize) -> String {
-    format!("{} {}", count(n, "number"), if n == 1 { "differs" } else { "differ" })
+fn is_folder(path: &Path) -> Result<bool, Error> {
+    Ok(fs::metadata(path).map_err(file::Error::io("read", path))?.is_dir())
 }

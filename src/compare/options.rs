@@ -1,4 +1,4 @@
-//! With which options two runs were started, and on what: what `run.json` says and the results don't.
+//! The options with which two runs were started, their data and their environment, from `run.json`.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -11,74 +11,59 @@ use crate::util::file;
 use crate::util::json;
 use crate::util::text::shown;
 
-/// Hundreds of times as much as there is to say of a run.
+/// Hundreds of times the size of a run.json.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// What of it may explain another result.
+/// The sections that can explain another result.
 const SECTIONS: [&str; 3] = ["options", "data", "environment"];
-/// Of the environment the versions that are the program's own, not of what it computes with.
+/// The environment's versions of the program itself, not of the libraries it computes with.
 pub const OWN_VERSIONS: [&str; 5] = ["islp_mnist", "tch", "python", "pytorch_lightning", "islp"];
-/// The commit of its source likewise.
+/// The commit of the program's source, also in the environment.
 pub const GIT_COMMIT: &str = "git_commit";
 
 const COMMAND: &str = "command";
-/// The command of a run.json that says none.
+/// The command of a run.json without one.
 const TRAIN: &str = "train";
 /// Why runs of `train` and `reproduce` differ, whatever the options.
-const DRAWS: &str = "with one seed and the same options they differ from the first weight on, because the notebook looks at \
-    two batches before it makes a model, and draws random numbers for that";
+const DRAWS: &str = "with the same seed and options they differ from the first weight on, because the notebook looks at two \
+    batches before it creates a model, which draws random numbers";
 
-/// Something in which two runs differ that are compared.
+/// An option, or another fact in run.json, in which two runs differ.
 #[derive(Debug, Serialize)]
 pub struct OptionDifference {
-    /// Where it stands, such as `MNIST/version_0/run.json`.
+    /// For example `MNIST/version_0/run.json`.
     file: String,
     section: String,
     name: String,
-    /// None where it is not said.
+    /// None if it is not given.
     reference: Option<String>,
     candidate: Option<String>,
 }
 
-/// The differences of two run.json. Empty if one of them can't be read: the results are compared anyway.
+/// The differences between two run.json. Empty if one of them can't be read: the results are compared anyway.
 pub fn differences(name: &Path, reference: &Path, candidate: &Path) -> Vec<OptionDifference> {
     let (Some(left), Some(right)) = (read(reference), read(candidate)) else { return vec![] };
     let mut differences = vec![];
-    let [a, b] = [&left, &right].map(|run| run["command"].as_str().unwrap_or(TRAIN));
-    if a != b {
-        differences.push(OptionDifference {
-            file: shown(&name.to_string_lossy()),
-            section: COMMAND.to_owned(),
-            name: COMMAND.to_owned(),
-            reference: Some(shown(a)),
-            candidate: Some(shown(b)),
-        });
-    }
-    // What only one of two commands takes is no option in which they differ.
-    let is_of_both = |left: &Map<String, Value>, right: &Map<String, Value>, field: &String| {
-        a == b || left.contains_key(field) && right.contains_key(field)
+    let mut compare = |section: &str, field: &str, reference: Option<String>, candidate: Option<String>| {
+        if reference != candidate {
+            let (file, section) = (shown(&name.to_string_lossy()), section.to_owned());
+            differences.push(OptionDifference { file, section, name: shown(field), reference, candidate });
+        }
     };
+    let [a, b] = [&left, &right].map(|run| run[COMMAND].as_str().unwrap_or(TRAIN));
+    compare(COMMAND, COMMAND, Some(shown(a)), Some(shown(b)));
     for section in SECTIONS {
         let (left, right) = (fields(&left, section), fields(&right, section));
         let names: BTreeSet<&String> = left.keys().chain(right.keys()).collect();
-        let is_own = |field: &str| OWN_VERSIONS.contains(&field) || field == GIT_COMMIT;
-        let is_passed_over = |field: &String| match section {
-            "environment" => is_own(field),
-            "options" => !is_of_both(&left, &right, field),
+        let is_skipped = |field: &str| match section {
+            "environment" => OWN_VERSIONS.contains(&field) || field == GIT_COMMIT,
+            // An option that only one of two commands has is not a difference.
+            "options" => a != b && !(left.contains_key(field) && right.contains_key(field)),
             _ => false,
         };
-        for field in names.into_iter().filter(|field| !is_passed_over(field)) {
-            let [reference, candidate] =
-                [left.get(field), right.get(field)].map(|value| value.and_then(text));
-            if reference != candidate {
-                differences.push(OptionDifference {
-                    file: shown(&name.to_string_lossy()),
-                    section: section.to_owned(),
-                    name: shown(field),
-                    reference,
-                    candidate,
-                });
-            }
+        for field in names.into_iter().filter(|field| !is_skipped(field)) {
+            let [reference, candidate] = [&left, &right].map(|fields| fields.get(field).and_then(text));
+            compare(section, field, reference, candidate);
         }
     }
     differences

@@ -1,26 +1,188 @@
-//! What a comparison found, and how it is told.
+//! The result of a comparison, as text and as JSON: one file, and all of them.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::found::{FileReport, Found};
+use super::Options;
+use super::metrics::Metrics;
+use super::numbers::{Size, Tolerance};
 use super::options::OptionDifference;
-use super::tensors::TensorReport;
-use super::verdict::Verdict;
-use super::{Options, Tolerance, count, numbers_differ};
+use super::tensors::{self, TensorReport, Tensors};
+use super::text::Text;
+use super::trace::Trace;
+use super::verdict::{Error, Finding, Incomparable, Verdict, numbers_differ};
+use crate::util::file;
+use crate::util::text::{count, shown};
 
-/// What was found, by file; its `Display` is the text that the command prints.
+/// The result of a comparison, by file; its `Display` is the text that the command prints.
 #[derive(Debug)]
 pub struct Report {
     pub(crate) files: Vec<FileReport>,
     pub(crate) options: Vec<OptionDifference>,
     pub(super) tolerance: Option<Tolerance>,
-    /// The runs of which no weights were compared, by path below the folders; an empty one is the folder itself.
+    /// The runs of which no weights were compared, by path below the folders; an empty path is the folder itself.
     pub(super) without_weights: Vec<String>,
     pub(super) allow_no_weights: bool,
-    /// Whether one of these has weights in a pickle.
+    /// True if one of these has weights in a pickle.
     pub(super) has_pickles: bool,
+}
+
+/// The result of comparing one file.
+#[derive(Debug, Serialize)]
+pub struct FileReport {
+    pub name: String,
+    pub verdict: Verdict,
+    /// Why this file was compared, if it is not the usual one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    #[serde(flatten)]
+    pub found: Found,
+    /// The reference's file and the candidate's, by path below their folders.
+    #[serde(skip)]
+    pub paths: [PathBuf; 2],
+}
+
+/// The result by kind of file.
+#[derive(Debug, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Found {
+    Incomparable(Incomparable),
+    Metrics(Metrics),
+    Tensors(Tensors),
+    Text(Text),
+    Trace(Box<Trace>),
+}
+
+impl Found {
+    fn finding(&self) -> &dyn Finding {
+        match self {
+            Self::Incomparable(finding) => finding,
+            Self::Metrics(finding) => finding,
+            Self::Tensors(finding) => finding,
+            Self::Text(finding) => finding,
+            Self::Trace(finding) => finding.as_ref(),
+        }
+    }
+}
+
+impl fmt::Display for Found {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        self.finding().fmt(f)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Metrics,
+    Tensors,
+    Text,
+    Trace,
+}
+
+impl Kind {
+    /// The kind by the file's extension.
+    pub fn of(path: &Path) -> Result<Self, Error> {
+        match path.extension().and_then(|extension| extension.to_str()) {
+            Some("csv") => Ok(Self::Metrics),
+            Some("safetensors") => Ok(Self::Tensors),
+            Some("txt") => Ok(Self::Text),
+            Some("trace") => Ok(Self::Trace),
+            _ => Err(Error::UnknownKind(path.to_owned())),
+        }
+    }
+
+    /// The most bytes that a file may have; the notebook's have 10 KB, 1 MB and 3 KB. None if it is read step by step.
+    pub fn limit(self) -> Option<u64> {
+        match self {
+            Self::Metrics | Self::Text => Some(64 << 20),
+            Self::Tensors => Some(1 << 30),
+            Self::Trace => None,
+        }
+    }
+}
+
+impl FileReport {
+    pub fn new(name: &str, found: Found) -> Self {
+        let verdict = found.finding().verdict();
+        Self { name: shown(name), verdict, note: None, found, paths: Default::default() }
+    }
+
+    pub fn of_files(kind: Kind, name: &str, reference: &Path, candidate: &Path, options: &Options) -> Self {
+        let Some(limit) = kind.limit() else {
+            return Self::of(name, of_traces(Trace::of_files(reference, candidate)));
+        };
+        let [left, right] = [reference, candidate].map(|path| Ok(file::read(path, limit)?));
+        match both(left, right) {
+            Ok((left, right)) => {
+                Self::of_contents(kind, name, (reference, &left), (candidate, &right), options)
+            }
+            Err(reason) => Self::of(name, Err(reason)),
+        }
+    }
+
+    /// Compares the contents of two files. Errors name the paths.
+    pub fn of_contents(
+        kind: Kind,
+        name: &str,
+        reference: (&Path, &[u8]),
+        candidate: (&Path, &[u8]),
+        options: &Options,
+    ) -> Self {
+        let Options { tolerance, rename, .. } = *options;
+        let (left, right) = (reference.1, candidate.1);
+        let found = match kind {
+            Kind::Metrics => both(not_empty(reference), not_empty(candidate))
+                .map(|_| Found::Metrics(Metrics::between(left, right, tolerance))),
+            Kind::Tensors => both(tensors::named_in(reference, rename), tensors::named_in(candidate, rename))
+                .map(|(a, b)| Found::Tensors(Tensors::between(&a, &b, left != right, tolerance))),
+            Kind::Text => Ok(Found::Text(Text::between(left, right, tolerance))),
+            Kind::Trace => of_traces(Trace::of_contents(reference, candidate)),
+        };
+        Self::of(name, found)
+    }
+
+    /// An error is the reason why the file is incomparable.
+    fn of(name: &str, found: Result<Found, String>) -> Self {
+        Self::new(name, found.unwrap_or_else(|reason| Found::Incomparable(Incomparable::new(&reason))))
+    }
+
+    /// Without the states of optimizer and generator that a checkpoint has.
+    pub fn without_states(mut self) -> Self {
+        if let Found::Tensors(tensors) = &mut self.found {
+            tensors.drop_states();
+            self.verdict = tensors.verdict();
+        }
+        self
+    }
+
+    pub fn tensors(&self) -> &[TensorReport] {
+        if let Found::Tensors(tensors) = &self.found { &tensors.tensors } else { &[] }
+    }
+
+    fn trace(&self) -> Option<&Trace> {
+        if let Found::Trace(trace) = &self.found { Some(trace) } else { None }
+    }
+}
+
+fn of_traces(trace: Result<Trace, Error>) -> Result<Found, String> {
+    trace.map(|trace| Found::Trace(Box::new(trace))).map_err(|error| error.to_string())
+}
+
+fn not_empty((path, table): (&Path, &[u8])) -> Result<(), Error> {
+    if table.trim_ascii().is_empty() { Err(Error::Empty(path.to_owned())) } else { Ok(()) }
+}
+
+/// Both values, or the errors of both sides, so that a user need not find two broken files one by one.
+fn both<T>(reference: Result<T, Error>, candidate: Result<T, Error>) -> Result<(T, T), String> {
+    match (reference, candidate) {
+        (Ok(left), Ok(right)) => Ok((left, right)),
+        (left, right) => {
+            let errors = [left.err(), right.err()].into_iter().flatten();
+            Err(errors.map(|error| error.to_string()).collect::<Vec<_>>().join("; "))
+        }
+    }
 }
 
 impl Report {
@@ -30,15 +192,15 @@ impl Report {
         Self { files, options, tolerance, without_weights, allow_no_weights, has_pickles: false }
     }
 
-    /// The worst that was found.
+    /// The worst of the files' verdicts.
     pub fn verdict(&self) -> Verdict {
-        // No file at all proves nothing, nor do metrics that are the same.
+        // No file proves nothing, and neither do equal metrics without weights.
         let worst = self.files.iter().map(|file| file.verdict).max().unwrap_or(Verdict::Incomparable);
         let is_proof = self.without_weights.is_empty() || self.allow_no_weights;
         if is_proof || worst == Verdict::Different { worst } else { Verdict::Incomparable }
     }
 
-    /// All of it as JSON; docs/json.md has the fields.
+    /// The whole report as JSON; docs/json.md has the fields.
     ///
     /// # Panics
     /// Never.
@@ -65,24 +227,62 @@ impl Report {
         serde_json::to_string_pretty(&json).expect("a report goes into JSON")
     }
 
-    /// The steps around the first one at which traces part, where the tensors were not kept there.
+    /// The steps around the first one in which traces differ, if the tensors were not kept there.
     pub fn steps_to_keep(&self) -> Option<(usize, usize)> {
-        self.files.iter().find_map(|file| match &file.found {
-            Found::Trace(report) => report.steps_to_keep(),
-            _ => None,
-        })
+        self.files.iter().filter_map(FileReport::trace).find_map(Trace::steps_to_keep)
     }
 
-    /// Whether weights could not be compared because they lie in a pickle.
+    /// True if weights could not be compared because they are in a pickle.
     pub fn has_pickle(&self) -> bool {
-        let is_beside = |file: &FileReport| matches!(file.found, Found::Incomparable { pickle: Some(_), .. });
+        let is_beside = |file: &FileReport| match &file.found {
+            Found::Incomparable(incomparable) => incomparable.pickle.is_some(),
+            _ => false,
+        };
         self.has_pickles || self.files.iter().any(is_beside)
     }
 
-    /// Whether weights are all that lacks for a verdict.
+    /// True if only missing weights prevent a verdict.
     pub fn lacks_only_weights(&self) -> bool {
-        let is_told = |file: &FileReport| file.verdict <= Verdict::Close;
-        self.verdict() == Verdict::Incomparable && self.files.iter().all(is_told)
+        let is_equal = |file: &FileReport| file.verdict <= Verdict::Close;
+        self.verdict() == Verdict::Incomparable && self.files.iter().all(is_equal)
+    }
+
+    fn count(&self, verdict: Verdict) -> usize {
+        self.files.iter().filter(|file| file.verdict == verdict).count()
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for FileReport { name, found, note, .. } in &self.files {
+            writeln!(f, "{name}: {found}")?;
+            if let Some(note) = note {
+                writeln!(f, "    {note}")?;
+            }
+        }
+        self.options.iter().try_for_each(|option| writeln!(f, "{option}"))?;
+        let is_other_trace = |file: &FileReport| file.verdict != Verdict::Identical && file.trace().is_some();
+        if self.tolerance.is_some() && self.files.iter().any(is_other_trace) {
+            writeln!(f, "the tolerance does not apply to traces, which contain hashes")?;
+        }
+        writeln!(f, "{}", self.sentence())
+    }
+}
+
+impl Report {
+    /// The last line: the verdict, and what it is based on.
+    fn sentence(&self) -> String {
+        let files = count(self.files.len(), "file");
+        let (verdict, no_weights) = (self.verdict(), self.no_weights());
+        if verdict != Verdict::Incomparable {
+            let no_weights = no_weights.map_or(String::new(), |no_weights| format!("; {no_weights}"));
+            return format!("{}{no_weights}", self.summary(&files));
+        }
+        let incomparable = self.count(Verdict::Incomparable);
+        let files_and_weights =
+            (incomparable > 0 || no_weights.is_none()).then(|| format!("{incomparable} of {files}"));
+        let lacking: Vec<_> = files_and_weights.into_iter().chain(no_weights).collect();
+        format!("could not compare: {}; {}", lacking.join(", and "), self.summary(&files))
     }
 
     /// `no weights were compared in MNIST/version_0`.
@@ -104,88 +304,37 @@ impl Report {
         })
     }
 
-    fn with(&self, verdict: Verdict) -> usize {
-        self.files.iter().filter(|file| file.verdict == verdict).count()
-    }
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for FileReport { name, found, note, .. } in &self.files {
-            writeln!(f, "{name}: {found}")?;
-            if let Some(note) = note {
-                writeln!(f, "    {note}")?;
-            }
-        }
-        self.options.iter().try_for_each(|option| writeln!(f, "{option}"))?;
-        let is_other = |file: &FileReport| file.verdict != Verdict::Identical;
-        let is_trace = |file: &FileReport| matches!(file.found, Found::Trace(_));
-        if self.tolerance.is_some() && self.files.iter().any(|file| is_other(file) && is_trace(file)) {
-            writeln!(f, "the tolerance does not count in traces, which hold hashes")?;
-        }
-        writeln!(f, "{}", self.sentence())
-    }
-}
-
-impl Report {
-    /// The verdict, and what it is of.
-    fn sentence(&self) -> String {
-        let files = count(self.files.len(), "file");
-        let (verdict, no_weights) = (self.verdict(), self.no_weights());
-        if verdict != Verdict::Incomparable {
-            let no_weights = no_weights.map_or(String::new(), |no_weights| format!("; {no_weights}"));
-            return format!("{}{no_weights}", self.found(&files));
-        }
-        let incomparable = self.with(Verdict::Incomparable);
-        let files_and_weights =
-            (incomparable > 0 || no_weights.is_none()).then(|| format!("{incomparable} of {files}"));
-        let lacking: Vec<_> = files_and_weights.into_iter().chain(no_weights).collect();
-        format!("could not compare: {}; {}", lacking.join(", and "), self.found(&files))
-    }
-
-    fn found(&self, files: &str) -> String {
-        let tensors: usize = self.files.iter().map(|file| file.tensors().len()).sum();
-        let tensors = count(tensors, "tensor");
-        let steps = self.files.iter().map(|file| match &file.found {
-            Found::Trace(report) => report.steps,
-            _ => 0,
-        });
-        let traced = match steps.sum() {
+    /// The verdict on what could be compared.
+    fn summary(&self, files: &str) -> String {
+        let tensors: Vec<&TensorReport> = self.files.iter().flat_map(FileReport::tensors).collect();
+        let differing = tensors.iter().filter(|tensor| tensor.verdict() == Verdict::Different).count();
+        let tensors = count(tensors.len(), "tensor");
+        let traced = match self.files.iter().filter_map(FileReport::trace).map(|trace| trace.steps).sum() {
             0 => String::new(),
             steps => format!(", {} traced", count(steps, "step")),
         };
-        let differs = |tensor: &&TensorReport| {
-            tensor.difference.as_ref().is_some_and(|difference| !difference.is_close())
-        };
-        match (self.with(Verdict::Different), self.with(Verdict::Close), self.with(Verdict::Identical)) {
-            (0, 0, _) if self.verdict() == Verdict::Identical => {
+        match [Verdict::Different, Verdict::Close, Verdict::Identical].map(|verdict| self.count(verdict)) {
+            [0, 0, _] if self.verdict() == Verdict::Identical => {
                 format!("identical: {files}, {tensors}{traced}, 0 differences")
             }
-            (0, 0, same) if same > 0 => format!("identical: {same} of {files}, {tensors}"),
-            (0, close, _) if close > 0 => {
-                let sizes = self.files.iter().map(|file| file.found.size());
-                let (max, sum, n) =
-                    sizes.fold((0f64, 0.0, 0), |(max, sum, n), (m, s, k)| (max.max(m), sum + s, n + k));
-                let Tolerance { atol, rtol } = self.tolerance.unwrap_or_default();
-                let numbers = match n {
+            [0, 0, same] if same > 0 => format!("identical: {same} of {files}, {tensors}"),
+            [0, close, _] if close > 0 => {
+                let size: Size = self.files.iter().map(|file| file.found.finding().size()).sum();
+                let numbers = match size.count {
                     0 => "no number differs".to_owned(),
                     n => format!(
-                        "{}, by {max:.3e} at most and {:.3e} on average",
+                        "{}, by {:.3e} at most and {:.3e} on average",
                         numbers_differ(n),
-                        sum / n as f64
+                        size.max_abs,
+                        size.sum_abs / n as f64
                     ),
                 };
+                let Tolerance { atol, rtol } = self.tolerance.unwrap_or_default();
                 format!(
                     "close, not identical: {files}, {tensors}{traced}; {numbers} (atol {atol:?}, rtol {rtol:?})"
                 )
             }
-            (different, ..) => {
-                let tensor_reports = self.files.iter().flat_map(FileReport::tensors);
-                format!(
-                    "different: {different} of {files}, {} of {tensors}",
-                    tensor_reports.filter(differs).count()
-                )
-            }
+            [different, ..] => format!("different: {different} of {files}, {differing} of {tensors}"),
         }
     }
 }

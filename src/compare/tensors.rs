@@ -1,4 +1,4 @@
-//! `*.safetensors`, tensor by tensor and bit by bit: -0.0 is not 0.0, and a NaN is identical to itself.
+//! `*.safetensors`, tensor by tensor and bit by bit: -0.0 differs from 0.0, and a NaN is identical to itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -8,13 +8,20 @@ use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
 use serde::Serialize;
 
-use super::differences::Differences;
-use super::element::{Element, Gap, Scalar, apart};
-use super::{Error, Tolerance, count, differ};
+use super::numbers::{Differences, Element, Gap, Scalar, Size, Tolerance, apart};
+use super::verdict::{Error, Finding, Verdict, differ};
 use crate::torch::state_dict::{self, names};
-use crate::util::text::shown;
+use crate::util::text::{count, shown};
 
-/// A tensor that both sides have, or one of them.
+/// The result of comparing two files of tensors.
+#[derive(Debug, Serialize)]
+pub struct Tensors {
+    /// True if the files' bytes differ; if all tensors are identical, it is the header that differs.
+    is_other_header: bool,
+    pub tensors: Vec<TensorReport>,
+}
+
+/// A tensor that one side or both have.
 #[derive(Debug, Serialize)]
 pub struct TensorReport {
     pub name: String,
@@ -24,26 +31,12 @@ pub struct TensorReport {
     /// Its name in the reference's file, or in the candidate's if only that has it.
     #[serde(skip)]
     pub written: String,
-    /// Whether it is one that a checkpoint holds beside the weights.
+    /// True if a checkpoint has it in addition to the weights.
     #[serde(skip)]
-    pub is_state: bool,
-}
-
-/// A tensor in a file, with its name there.
-pub struct Named<'a> {
-    written: String,
     is_state: bool,
-    view: TensorView<'a>,
 }
 
-impl Named<'_> {
-    pub fn has_same_bytes(&self, other: &Named) -> bool {
-        let [left, right] = [self, other].map(|tensor| &tensor.view);
-        (left.dtype(), left.shape(), left.data()) == (right.dtype(), right.shape(), right.data())
-    }
-}
-
-/// How a tensor differs.
+/// The difference between the two sides of a tensor.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TensorDifference {
@@ -51,192 +44,124 @@ pub enum TensorDifference {
     OnlyInCandidate,
     /// Another dtype or shape: the reference's and the candidate's.
     Layout(String, String),
-    /// The first byte of those that differ, in a tensor whose values can't be told.
+    /// The first byte that differs, in a tensor whose values are not read as numbers.
     Bytes {
         first: usize,
         kind: String,
-        /// Whether a tolerance was asked for, which does not count here.
+        /// True if a tolerance was asked for, which does not apply here.
         #[serde(skip)]
         is_tolerant: bool,
     },
     Values(Box<ValuesDifference>),
 }
 
-/// In which values two tensors differ.
+/// The values in which two tensors differ.
 #[derive(Debug, Serialize)]
 pub struct ValuesDifference {
-    pub values: usize,
-    pub differing: usize,
-    /// By more than the tolerance allows.
-    pub beyond_tolerance: usize,
-    /// None if it is many, or a value is not finite.
-    pub max_ulps: Option<u64>,
-    pub first: Option<Value>,
-    pub largest: Option<Value>,
-    pub max_abs_difference: f64,
-    pub mean_abs_difference: f64,
+    values: usize,
+    differing: usize,
+    /// The number of values that differ by more than the tolerance.
+    beyond_tolerance: usize,
+    /// None if it is large, or a value is not finite.
+    max_ulps: Option<u64>,
+    first: Option<Value>,
+    largest: Option<Value>,
+    max_abs_difference: f64,
+    mean_abs_difference: f64,
     #[serde(skip)]
     is_tolerant: bool,
     #[serde(skip)]
-    pub sum_abs: f64,
+    sum_abs: f64,
 }
 
 /// A value on both sides.
 #[derive(Debug, Serialize)]
-pub struct Value {
-    pub index: Vec<usize>,
-    pub reference: Scalar,
-    pub candidate: Scalar,
-    /// Both as one writes them.
+struct Value {
+    index: Vec<usize>,
+    reference: Scalar,
+    candidate: Scalar,
+    /// Both as text.
     #[serde(skip)]
     shown: [String; 2],
-    /// By how much they differ, as far as more can be said than both values.
+    /// In parentheses; empty where the values say it all.
     #[serde(skip)]
     distance: String,
 }
 
-/// The tensors of two files, by the names that count.
-pub fn between(
-    reference: &BTreeMap<String, Named>,
-    candidate: &BTreeMap<String, Named>,
-    tolerance: Option<Tolerance>,
-) -> Vec<TensorReport> {
-    let names: BTreeSet<&String> = reference.keys().chain(candidate.keys()).collect();
-    let report = |name: &String| {
-        let sides = (reference.get(name), candidate.get(name));
-        let tensor = sides.0.or(sides.1)?;
-        let difference = match sides {
-            (Some(left), Some(right)) => difference_of_views(&left.view, &right.view, tolerance),
-            (Some(_), None) => Some(TensorDifference::OnlyInReference),
-            _ => Some(TensorDifference::OnlyInCandidate),
+impl Tensors {
+    /// Compares the tensors of two files, by the names that count.
+    pub fn between(
+        reference: &BTreeMap<String, Named>,
+        candidate: &BTreeMap<String, Named>,
+        is_other_header: bool,
+        tolerance: Option<Tolerance>,
+    ) -> Self {
+        let names: BTreeSet<&String> = reference.keys().chain(candidate.keys()).collect();
+        let report = |name: &String| {
+            let sides = (reference.get(name), candidate.get(name));
+            let tensor = sides.0.or(sides.1)?;
+            let difference = match sides {
+                (Some(left), Some(right)) => difference_of_views(&left.view, &right.view, tolerance),
+                (Some(_), None) => Some(TensorDifference::OnlyInReference),
+                _ => Some(TensorDifference::OnlyInCandidate),
+            };
+            Some(TensorReport {
+                name: shown(name),
+                shape: tensor.view.shape().to_vec(),
+                difference,
+                written: tensor.written.clone(),
+                is_state: tensor.is_state,
+            })
         };
-        let (written, is_state) = (tensor.written.clone(), tensor.is_state);
-        Some(TensorReport {
-            name: shown(name),
-            shape: tensor.view.shape().to_vec(),
-            difference,
-            written,
-            is_state,
-        })
-    };
-    names.into_iter().filter_map(report).collect()
+        Self { is_other_header, tensors: names.into_iter().filter_map(report).collect() }
+    }
+
+    /// Drops the states of optimizer and generator that a checkpoint has.
+    pub fn drop_states(&mut self) {
+        self.tensors.retain(|tensor| !tensor.is_state);
+    }
 }
 
-/// The tensors in the bytes of the file `path`, by the names that count.
-pub fn named_in<'a>(
-    (path, bytes): (&Path, &'a [u8]),
-    rename: fn(&str) -> String,
-) -> Result<BTreeMap<String, Named<'a>>, Error> {
-    let open = || named(&state_dict::open(bytes)?, rename);
-    open().map_err(|error| Error::Safetensors(path.to_owned(), error))
+impl Finding for Tensors {
+    fn verdict(&self) -> Verdict {
+        self.tensors.iter().map(Finding::verdict).max().unwrap_or(Verdict::Identical)
+    }
+
+    fn size(&self) -> Size {
+        self.tensors.iter().map(Finding::size).sum()
+    }
 }
 
-/// Two names of one tensor count once, if they have the same bytes.
-///
-/// # Errors
-/// Two names that are one without what wraps the model.
-pub fn named<'a>(
-    tensors: &SafeTensors<'a>,
-    rename: fn(&str) -> String,
-) -> Result<BTreeMap<String, Named<'a>>, state_dict::Error> {
-    let views: BTreeMap<String, TensorView> = tensors.tensors().into_iter().collect();
-    let states: BTreeSet<String> =
-        views.keys().filter(|name| names::is_state(name, &views)).cloned().collect();
-    let views = views.into_iter().map(|(written, view)| {
-        let is_state = states.contains(&written);
-        (written.clone(), Named { written, is_state, view })
-    });
-    let written = names::unwrapped(views.collect())?;
-    let (mut named, mut aliases) = (BTreeMap::new(), vec![]);
-    for (name, tensor) in written {
-        let new = rename(&name);
-        if new == name {
-            named.insert(name, tensor);
-        } else {
-            aliases.push((name, new, tensor));
+impl fmt::Display for Tensors {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let Self { is_other_header, tensors } = self;
+        let differing = tensors.iter().filter(|tensor| tensor.difference.is_some()).count();
+        let header = if *is_other_header { "; same tensors, another header" } else { "" };
+        match self.verdict() {
+            Verdict::Identical => write!(f, "identical ({}{header})", count(tensors.len(), "tensor"))?,
+            Verdict::Close => write!(f, "close: {}", differ(differing, tensors.len(), "tensor"))?,
+            _ => f.write_str(&differ(differing, tensors.len(), "tensor"))?,
+        }
+        tensors.iter().try_for_each(|tensor| write!(f, "\n    {tensor}"))
+    }
+}
+
+impl Finding for TensorReport {
+    fn verdict(&self) -> Verdict {
+        match &self.difference {
+            None => Verdict::Identical,
+            Some(TensorDifference::Values(values)) if values.beyond_tolerance == 0 => Verdict::Close,
+            Some(_) => Verdict::Different,
         }
     }
-    for (name, new, tensor) in aliases {
-        match named.get(&new) {
-            None => {
-                named.insert(new, tensor);
+
+    fn size(&self) -> Size {
+        match &self.difference {
+            Some(TensorDifference::Values(values)) => {
+                Size { count: values.differing, max_abs: values.max_abs_difference, sum_abs: values.sum_abs }
             }
-            Some(other) if other.has_same_bytes(&tensor) => {}
-            Some(_) => {
-                named.insert(name, tensor);
-            }
+            _ => Size::default(),
         }
-    }
-    Ok(named)
-}
-
-fn difference_of_views(
-    reference: &TensorView,
-    candidate: &TensorView,
-    tolerance: Option<Tolerance>,
-) -> Option<TensorDifference> {
-    let [(dtype, shape), other] = [reference, candidate].map(|tensor| (tensor.dtype(), tensor.shape()));
-    if (dtype, shape) != other {
-        let layout = |(dtype, shape)| format!("{dtype} {shape:?}");
-        return Some(TensorDifference::Layout(layout((dtype, shape)), layout(other)));
-    }
-    difference(&dtype.to_string(), Element::of(dtype), shape, [reference.data(), candidate.data()], tolerance)
-}
-
-/// Of the reference's and the candidate's tensor, both of one shape and kind.
-pub fn difference(
-    kind: &str,
-    element: Option<Element>,
-    shape: &[usize],
-    [reference, candidate]: [&[u8]; 2],
-    tolerance: Option<Tolerance>,
-) -> Option<TensorDifference> {
-    let first = reference.iter().zip(candidate).position(|(left, right)| left != right)?;
-    let Some(element) = element else {
-        let kind = kind.to_owned();
-        return Some(TensorDifference::Bytes { first, kind, is_tolerant: tolerance.is_some() });
-    };
-    let size = element.size();
-    let (mut differences, mut max_ulps) = (Differences::new(tolerance), Some(0));
-    let pairs = reference.chunks_exact(size).zip(candidate.chunks_exact(size)).enumerate();
-    for (i, (a, b)) in pairs.filter(|(_, (a, b))| a != b) {
-        differences.add(Some(Gap::between(element.value(a), element.value(b))), (i, a, b));
-        max_ulps = max_ulps.and_then(|max| Some(element.ulps(a, b)?.max(max)));
-    }
-    let values = reference.len() / size;
-    let value = |(i, a, b)| {
-        let (reference, candidate) = (element.value(a), element.value(b));
-        let shown = [element.shown(a), element.shown(b)];
-        Value { index: unravel(i, shape), reference, candidate, shown, distance: distance(element, a, b) }
-    };
-    Some(TensorDifference::Values(Box::new(ValuesDifference {
-        values,
-        differing: differences.count,
-        beyond_tolerance: differences.beyond,
-        max_ulps,
-        first: differences.first.map(value),
-        largest: differences.largest.map(value),
-        max_abs_difference: differences.max_abs,
-        mean_abs_difference: differences.sum_abs / values as f64,
-        is_tolerant: tolerance.is_some(),
-        sum_abs: differences.sum_abs,
-    })))
-}
-
-/// The index in each dimension of the `i`-th element, the last dimension running fastest.
-fn unravel(mut i: usize, shape: &[usize]) -> Vec<usize> {
-    let mut index = vec![0; shape.len()];
-    for (place, size) in index.iter_mut().zip(shape).rev() {
-        // No element has an index in an empty dimension, so no size is 0 here.
-        (*place, i) = (i % size, i / size);
-    }
-    index
-}
-
-impl TensorDifference {
-    /// Whether the tolerance allows for every difference.
-    pub fn is_close(&self) -> bool {
-        matches!(self, Self::Values(values) if values.beyond_tolerance == 0)
     }
 }
 
@@ -259,7 +184,7 @@ impl fmt::Display for TensorDifference {
             Self::Bytes { first, kind, is_tolerant } => {
                 write!(f, "the bytes differ, first at byte {first}")?;
                 if *is_tolerant {
-                    write!(f, "; the tolerance does not count: values of {kind} are not read as numbers")?;
+                    write!(f, "; the tolerance does not apply: values of {kind} are not read as numbers")?;
                 }
                 Ok(())
             }
@@ -303,7 +228,71 @@ impl fmt::Display for Value {
     }
 }
 
-/// In ULPs, or relative to the larger value where it is many.
+fn difference_of_views(
+    reference: &TensorView,
+    candidate: &TensorView,
+    tolerance: Option<Tolerance>,
+) -> Option<TensorDifference> {
+    let [(dtype, shape), other] = [reference, candidate].map(|tensor| (tensor.dtype(), tensor.shape()));
+    if (dtype, shape) != other {
+        let layout = |(dtype, shape)| format!("{dtype} {shape:?}");
+        return Some(TensorDifference::Layout(layout((dtype, shape)), layout(other)));
+    }
+    difference(&dtype.to_string(), Element::of(dtype), shape, [reference.data(), candidate.data()], tolerance)
+}
+
+/// Compares the bytes of the reference's and the candidate's tensor, which have the same shape and dtype, the `kind`.
+pub fn difference(
+    kind: &str,
+    element: Option<Element>,
+    shape: &[usize],
+    [reference, candidate]: [&[u8]; 2],
+    tolerance: Option<Tolerance>,
+) -> Option<TensorDifference> {
+    let first = reference.iter().zip(candidate).position(|(left, right)| left != right)?;
+    let Some(element) = element else {
+        let kind = kind.to_owned();
+        return Some(TensorDifference::Bytes { first, kind, is_tolerant: tolerance.is_some() });
+    };
+    let size = element.size();
+    let (mut differences, mut max_ulps) = (Differences::new(tolerance), Some(0));
+    let pairs = reference.chunks_exact(size).zip(candidate.chunks_exact(size)).enumerate();
+    for (i, (a, b)) in pairs.filter(|(_, (a, b))| a != b) {
+        differences.add(Some(Gap::between(element.value(a), element.value(b))), (i, a, b));
+        max_ulps = max_ulps.and_then(|max| Some(element.ulps(a, b)?.max(max)));
+    }
+    let values = reference.len() / size;
+    let value = |(i, a, b)| {
+        let (reference, candidate) = (element.value(a), element.value(b));
+        let shown = [element.shown(a), element.shown(b)];
+        Value { index: unravel(i, shape), reference, candidate, shown, distance: distance(element, a, b) }
+    };
+    let Size { count: differing, max_abs, sum_abs } = differences.size;
+    Some(TensorDifference::Values(Box::new(ValuesDifference {
+        values,
+        differing,
+        beyond_tolerance: differences.beyond,
+        max_ulps,
+        first: differences.first.map(value),
+        largest: differences.largest.map(value),
+        max_abs_difference: max_abs,
+        mean_abs_difference: sum_abs / values as f64,
+        is_tolerant: tolerance.is_some(),
+        sum_abs,
+    })))
+}
+
+/// The index in each dimension of the `i`-th element, like `numpy.unravel_index`.
+fn unravel(mut i: usize, shape: &[usize]) -> Vec<usize> {
+    let mut index = vec![0; shape.len()];
+    for (place, size) in index.iter_mut().zip(shape).rev() {
+        // A tensor that has an element has no empty dimension, so no size is 0.
+        (*place, i) = (i % size, i / size);
+    }
+    index
+}
+
+/// In ULPs, or relative to the larger value where there are too many.
 fn distance(element: Element, reference: &[u8], candidate: &[u8]) -> String {
     if let Some(ulps) = element.ulps(reference, candidate) {
         return format!(" ({})", count(ulps as usize, "ULP"));
@@ -313,4 +302,69 @@ fn distance(element: Element, reference: &[u8], candidate: &[u8]) -> String {
         return String::new();
     }
     format!(" (relative difference {:.1e})", apart(left, right) / left.abs().max(right.abs()))
+}
+
+/// A tensor in a file, with its name there.
+pub struct Named<'a> {
+    written: String,
+    is_state: bool,
+    view: TensorView<'a>,
+}
+
+impl Named<'_> {
+    pub fn has_same_bytes(&self, other: &Named) -> bool {
+        let [left, right] = [self, other].map(|tensor| &tensor.view);
+        (left.dtype(), left.shape(), left.data()) == (right.dtype(), right.shape(), right.data())
+    }
+}
+
+/// The tensors in the bytes of the file `path`, by the names that count.
+///
+/// # Errors
+/// Bytes that are no safetensors file, and those of [`named`].
+pub fn named_in<'a>(
+    (path, bytes): (&Path, &'a [u8]),
+    rename: fn(&str) -> String,
+) -> Result<BTreeMap<String, Named<'a>>, Error> {
+    let open = || named(&state_dict::open(bytes)?, rename);
+    open().map_err(|error| Error::Safetensors(path.to_owned(), error))
+}
+
+/// The tensors by the names that count. A tensor with the same bytes under two names is listed once.
+///
+/// # Errors
+/// Two names that become one without the wrapper's prefix.
+pub fn named<'a>(
+    tensors: &SafeTensors<'a>,
+    rename: fn(&str) -> String,
+) -> Result<BTreeMap<String, Named<'a>>, state_dict::Error> {
+    let views: BTreeMap<String, TensorView> = tensors.tensors().into_iter().collect();
+    let states: BTreeSet<String> =
+        views.keys().filter(|name| names::is_state(name, &views)).cloned().collect();
+    let views = views.into_iter().map(|(written, view)| {
+        let is_state = states.contains(&written);
+        (written.clone(), Named { written, is_state, view })
+    });
+    let written = names::unwrapped(views.collect())?;
+    let (mut named, mut aliases) = (BTreeMap::new(), vec![]);
+    for (name, tensor) in written {
+        let new = rename(&name);
+        if new == name {
+            named.insert(name, tensor);
+        } else {
+            aliases.push((name, new, tensor));
+        }
+    }
+    for (name, new, tensor) in aliases {
+        match named.get(&new) {
+            None => {
+                named.insert(new, tensor);
+            }
+            Some(other) if other.has_same_bytes(&tensor) => {}
+            Some(_) => {
+                named.insert(name, tensor);
+            }
+        }
+    }
+    Ok(named)
 }

@@ -1,34 +1,82 @@
-//! Any two texts: by their first differing line, or word by word where numbers may differ.
+//! Two texts: the first line that differs, or with a tolerance the numbers that differ, word by word.
 
 use std::fmt;
 
 use serde::Serialize;
 
-use super::differences::Differences;
-use super::element::Gap;
-use super::{Tolerance, numbers_differ};
-use crate::util::text::{MAX_SHOWN, excerpt};
+use super::numbers::{Differences, Gap, Size, Tolerance};
+use super::verdict::{Finding, Verdict, numbers_differ};
+use crate::util::text::{MAX_SHOWN, count, excerpt};
 
-/// Where two texts part; lines and the bytes of a line count from 1.
+/// The result of comparing two texts.
+#[derive(Debug, Serialize)]
+pub struct Text {
+    /// The reference's number of lines.
+    lines: usize,
+    close: Option<Close>,
+    /// None if the texts are identical.
+    first_line: Option<TextDifference>,
+}
+
+impl Text {
+    pub fn between(reference: &[u8], candidate: &[u8], tolerance: Option<Tolerance>) -> Self {
+        let lines = reference.split_inclusive(|&byte| byte == b'\n').count();
+        if reference == candidate {
+            return Self { lines, close: None, first_line: None };
+        }
+        let close = tolerance.and_then(|tolerance| Close::between(reference, candidate, tolerance));
+        Self { lines, close, first_line: Some(TextDifference::between(reference, candidate)) }
+    }
+}
+
+impl Finding for Text {
+    fn verdict(&self) -> Verdict {
+        match self {
+            Self { first_line: None, .. } => Verdict::Identical,
+            Self { close: Some(_), .. } => Verdict::Close,
+            _ => Verdict::Different,
+        }
+    }
+
+    fn size(&self) -> Size {
+        self.close.as_ref().map_or(Size::default(), |close| Size {
+            count: close.differing,
+            max_abs: close.max_abs_difference,
+            sum_abs: close.sum_abs,
+        })
+    }
+}
+
+impl fmt::Display for Text {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Self { close: Some(close), .. } => write!(f, "close: {close}"),
+            Self { first_line: Some(text), .. } => write!(f, "{text}"),
+            Self { lines, .. } => write!(f, "identical ({})", count(*lines, "line")),
+        }
+    }
+}
+
+/// The first difference of two texts; lines and a line's bytes count from 1.
 #[derive(Debug, Serialize)]
 pub struct TextDifference {
-    pub line: usize,
-    pub byte: usize,
-    /// The line, or a part of it; none if the text ends before it.
-    pub reference: Option<String>,
-    pub candidate: Option<String>,
+    line: usize,
+    byte: usize,
+    /// The line, or an excerpt; none if the text ends before it.
+    reference: Option<String>,
+    candidate: Option<String>,
 }
 
 impl TextDifference {
-    /// Of two texts that are not the same.
+    /// Compares two texts that are not identical.
     pub fn between(reference: &[u8], candidate: &[u8]) -> Self {
         let same = reference.iter().zip(candidate).take_while(|(left, right)| left == right).count();
         let before = &reference[..same];
         let start = before.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
-        // Of a long line only the part where it changes.
+        // Cut a long line down to where it changes.
         let within = same - start;
         let from = if within > MAX_SHOWN / 2 { within - MAX_SHOWN / 4 } else { 0 };
-        // With its end, which may be all that differs.
+        // Keep the line's end, which may be all that differs.
         let shown = |text: &[u8]| {
             text[start..].split_inclusive(|&byte| byte == b'\n').next().map(|line| excerpt(line, from))
         };
@@ -43,7 +91,7 @@ impl TextDifference {
 
 impl fmt::Display for TextDifference {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        // In quotes, as the tables of torchinfo have spaces at the ends of their lines.
+        // In quotes, because the lines of torchinfo's tables end with spaces.
         let quoted = |line: &Option<String>| match line {
             Some(line) => format!("\"{line}\""),
             None => "(ends before this line)".to_owned(),
@@ -54,13 +102,37 @@ impl fmt::Display for TextDifference {
     }
 }
 
-/// Numbers that differ in two texts which have the same words otherwise.
+/// The numbers that differ between two texts whose words are otherwise the same.
 #[derive(Debug, Serialize)]
-pub struct Close {
-    pub differing: usize,
-    pub max_abs_difference: f64,
+struct Close {
+    differing: usize,
+    max_abs_difference: f64,
     #[serde(skip)]
-    pub sum_abs: f64,
+    sum_abs: f64,
+}
+
+impl Close {
+    /// None if a word differs, or a number by more than the tolerance.
+    fn between(reference: &[u8], candidate: &[u8], tolerance: Tolerance) -> Option<Self> {
+        let (left, right) = (str::from_utf8(reference).ok()?, str::from_utf8(candidate).ok()?);
+        let (mut left, mut right) = (left.split_whitespace(), right.split_whitespace());
+        let mut differences = Differences::new(Some(tolerance));
+        loop {
+            match (left.next(), right.next()) {
+                (None, None) => break,
+                (Some(a), Some(b)) if a == b => {}
+                (Some(a), Some(b)) => {
+                    let (a, b) = (number(a), number(b));
+                    let same_around = a.0 == b.0 && a.2 == b.2;
+                    let gap = Gap::of_texts(a.1, b.1).filter(|_| same_around)?;
+                    differences.add(Some(gap), ());
+                }
+                _ => return None,
+            }
+        }
+        let Size { count: differing, max_abs: max_abs_difference, sum_abs } = differences.size;
+        (differences.beyond == 0).then_some(Self { differing, max_abs_difference, sum_abs })
+    }
 }
 
 impl fmt::Display for Close {
@@ -72,32 +144,7 @@ impl fmt::Display for Close {
     }
 }
 
-/// The numbers that differ in two texts; none if a word or more than the tolerance differs.
-pub fn close(reference: &[u8], candidate: &[u8], tolerance: Tolerance) -> Option<Close> {
-    let (left, right) = (str::from_utf8(reference).ok()?, str::from_utf8(candidate).ok()?);
-    let (mut left, mut right) = (left.split_whitespace(), right.split_whitespace());
-    let mut differences = Differences::new(Some(tolerance));
-    loop {
-        match (left.next(), right.next()) {
-            (None, None) => break,
-            (Some(a), Some(b)) if a == b => {}
-            (Some(a), Some(b)) => {
-                let (a, b) = (number(a), number(b));
-                let same_around = a.0 == b.0 && a.2 == b.2;
-                let gap = Gap::of_texts(a.1, b.1).filter(|_| same_around)?;
-                differences.add(Some(gap), ());
-            }
-            _ => return None,
-        }
-    }
-    (differences.beyond == 0).then_some(Close {
-        differing: differences.count,
-        max_abs_difference: differences.max_abs,
-        sum_abs: differences.sum_abs,
-    })
-}
-
-/// The number in a word such as `0.34},`, and what is around it.
+/// The number in a word such as `0.34},`, between what comes before and after it.
 fn number(word: &str) -> (&str, &str, &str) {
     let is_digit = |c: char| c.is_ascii_digit();
     let Some(first) = word.find(is_digit) else { return (word, "", "") };

@@ -35,13 +35,10 @@ mod normalize;
 mod picture;
 
 use std::fmt::{self, Display, Formatter};
-use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
-use image::{GrayImage, ImageFormat, Luma};
-
 use crate::torchvision;
-use crate::util::file;
+use crate::util::{file, png};
 use picture::{MAX_SIDE, Picture};
 
 const SIDE: usize = torchvision::SIDE as usize;
@@ -161,14 +158,9 @@ pub fn largest(figures: &[Figure]) -> Option<&Figure> {
 
 /// The images side by side as a PNG, light ink on black, as MNIST has them.
 pub fn png(digits: &[Digit]) -> Vec<u8> {
-    let width = (digits.len() * SIDE) as u32;
-    let image = GrayImage::from_fn(width, SIDE as u32, |x, y| {
-        let (x, y) = (x as usize, y as usize);
-        Luma([digits[x / SIDE][y * SIDE + x % SIDE]])
-    });
-    let mut bytes = Cursor::new(vec![]);
-    image.write_to(&mut bytes, ImageFormat::Png).expect("a Vec takes what is written");
-    bytes.into_inner()
+    let rows = (0..SIDE).flat_map(|y| digits.iter().map(move |digit| &digit[y * SIDE..][..SIDE]));
+    let pixels: Vec<u8> = rows.flatten().copied().collect();
+    png::encode(png::Color::Grayscale, digits.len() * SIDE, &pixels).expect("there are digits")
 }
 
 /// The image as text for a terminal: 28 lines, two characters a pixel, denser for more ink, without the spaces at

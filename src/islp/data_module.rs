@@ -2,11 +2,11 @@
 
 use tch::vision::dataset::Dataset;
 
-use crate::islp::Error;
+use super::Error;
+use crate::torch::Generator;
 use crate::torch::data::{DataLoader, Subset, random_split};
-use crate::torch::generator::Generator;
 
-/// Training, validation and test data, and how they are loaded.
+/// Training, validation and test images, and loaders over them.
 ///
 /// ```
 /// use islp_mnist::{islp::SimpleDataModule, torch::Generator, torchvision};
@@ -22,7 +22,7 @@ use crate::torch::generator::Generator;
 pub struct SimpleDataModule {
     /// The images to train on.
     pub train_dataset: Subset,
-    /// The training images held back.
+    /// The training images held out for validation.
     pub validation_dataset: Subset,
     /// The test images.
     pub test_dataset: Subset,
@@ -32,12 +32,13 @@ pub struct SimpleDataModule {
 }
 
 impl SimpleDataModule {
-    /// Holds the fraction `validation` of the training images back for validation. The split draws from a
-    /// generator of its own with seed 0, whatever the run's seed, unless it is [varied](Generator::vary); the loaders
-    /// draw from `generator`. Batches lie on the device of the data.
+    /// Holds out the fraction `validation` of the training images. The split draws from its own generator with seed 0,
+    /// whatever the run's seed, unless it is [varied](Generator::vary); the loaders draw from `generator`. Batches are on
+    /// the device of the data.
     ///
     /// # Errors
-    /// The fraction leaves no image for training or none for validation, or images and labels don't go together.
+    /// Fails if `batch_size` is 0, the fraction leaves no image for training or validation, or there are not as many
+    /// labels as images.
     pub fn new(
         dataset: &Dataset,
         validation: f64,

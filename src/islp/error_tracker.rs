@@ -1,10 +1,9 @@
-//! `ISLP.torch.ErrorTracker`: predictions and targets gathered batch by batch, judged once over all of them,
-//! so that the figures are not means of batch means.
+//! `ISLP.torch.ErrorTracker`: collects predictions and targets batch by batch and computes the metrics once over all of
+//! them, so that they are not means of batch means.
 
 use tch::{Device, Tensor};
 
-use crate::islp::Error;
-use crate::islp::module::SimpleModule;
+use super::{Error, SimpleModule};
 
 /// The logits and labels of an evaluation so far.
 ///
@@ -34,16 +33,16 @@ pub struct Metrics {
 }
 
 impl ErrorTracker {
-    /// Takes in one batch: logits `[N, C]`, labels `[N]`.
+    /// Adds a batch: logits `[N, C]`, labels `[N]`.
     pub fn update(&mut self, preds: Tensor, targets: Tensor) {
         self.preds.push(preds);
         self.targets.push(targets);
     }
 
-    /// Loss and accuracy over everything taken in.
+    /// Loss and accuracy over all batches.
     ///
     /// # Errors
-    /// Nothing was taken in, or labels don't fit the logits.
+    /// Fails if there are no batches, or labels don't match the logits.
     pub fn compute(&self, module: &SimpleModule) -> Result<Metrics, Error> {
         let (preds, targets) = self.all()?;
         Ok(Metrics {
@@ -52,16 +51,15 @@ impl ErrorTracker {
         })
     }
 
-    /// How many images of each label (the row) were taken for each class (the column), `[C][C]`;
-    /// `torchmetrics.ConfusionMatrix`.
+    /// Counts of images by label (row) and predicted class (column), `[C][C]`; `torchmetrics.ConfusionMatrix`.
     ///
     /// # Errors
-    /// As [`compute`](Self::compute), and a label beyond the C classes.
+    /// Fails like [`compute`](Self::compute), or if a label is not one of the C classes.
     pub fn confusion_matrix(&self) -> Result<Vec<Vec<i64>>, Error> {
         let (preds, targets) = self.all()?;
         let (_, classes) = preds.size2()?;
-        let places = targets.f_mul_scalar(classes)?.f_add(&preds.f_argmax(1, false)?)?;
-        let counts = places.f_bincount::<Tensor>(None, classes * classes)?.f_to_device(Device::Cpu)?;
+        let cells = targets.f_mul_scalar(classes)?.f_add(&preds.f_argmax(1, false)?)?;
+        let counts = cells.f_bincount::<Tensor>(None, classes * classes)?.f_to_device(Device::Cpu)?;
         let counts = Vec::<i64>::try_from(counts)?;
         if counts.len() as i64 != classes * classes {
             return Err(Error::Label { classes });
@@ -69,16 +67,16 @@ impl ErrorTracker {
         Ok(counts.chunks(classes as usize).map(<[i64]>::to_vec).collect())
     }
 
-    /// Whether every logit is a finite number.
+    /// True if every logit is finite.
     ///
     /// # Errors
-    /// Nothing was taken in.
+    /// Fails if there are no batches.
     pub fn is_finite(&self) -> Result<bool, Error> {
         let (preds, _) = self.all()?;
         Ok(bool::try_from(preds.f_isfinite()?.f_all()?)?)
     }
 
-    /// The logits `[N, C]` and labels `[N]` of everything taken in.
+    /// The logits `[N, C]` and labels `[N]` of all batches.
     pub(crate) fn all(&self) -> Result<(Tensor, Tensor), Error> {
         Ok((Tensor::f_cat(&self.preds, 0)?, Tensor::f_cat(&self.targets, 0)?))
     }

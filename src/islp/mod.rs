@@ -1,11 +1,46 @@
-//! `ISLP.torch`: the data module, the module and the error tracker of the lab.
+//! `ISLP.torch`: the lab's data module, module and error tracker.
 
 pub(crate) mod data_module;
-mod error;
 pub(crate) mod error_tracker;
 pub(crate) mod module;
 
+use tch::{Device, Kind, TchError};
+
 pub use data_module::SimpleDataModule;
-pub use error::Error;
 pub use error_tracker::{ErrorTracker, Metrics};
 pub use module::SimpleModule;
+
+use crate::torch;
+use crate::util::text::shown;
+
+/// An error of a module, its state or its data.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)] // the messages describe them
+pub enum Error {
+    #[error("the batch size is 0")]
+    BatchSize,
+    #[error(
+        "a validation fraction of {validation} leaves none of the {count} training images for validation"
+    )]
+    NoValidation { validation: f64, count: usize },
+    #[error("a validation fraction of {validation} leaves none of the {count} images for training")]
+    NoTraining { validation: f64, count: usize },
+    #[error("{} is not a parameter of {model}", shown(name))]
+    UnexpectedKey { name: String, model: &'static str },
+    #[error("lacks {name} of {model}")]
+    MissingKey { name: String, model: &'static str },
+    #[error("{name} is of shape {size:?}, that of {model} of {expected:?}")]
+    SizeMismatch { name: String, model: &'static str, size: Vec<i64>, expected: Vec<i64> },
+    #[error("the input is {kind:?} on {device:?}, but the parameters are Float on {expected:?}")]
+    Input { kind: Kind, device: Device, expected: Device },
+    #[error("a label is not one of the {classes} classes")]
+    Label { classes: i64 },
+    #[error(transparent)]
+    Torch(#[from] torch::Error),
+}
+
+impl From<TchError> for Error {
+    fn from(error: TchError) -> Self {
+        torch::Error::from(error).into()
+    }
+}

@@ -1,17 +1,17 @@
-//! `ISLP.torch.SimpleModule.classification`: a model with its loss, its optimizer and its accuracy.
+//! `ISLP.torch.SimpleModule.classification`: a model with its loss, optimizer and accuracy.
 
 use std::collections::BTreeMap;
 
 use tch::nn::VarStore;
 use tch::{Device, Kind, Reduction, Tensor, no_grad};
 
-use crate::islp::Error;
+use super::Error;
 use crate::torch::error::caught;
 use crate::torch::nn::{Layer, LayerInfo};
 use crate::torch::optim::RmsProp;
 use crate::torch::state_dict::names;
 
-/// What Lightning calls a module: everything a training step needs besides the data.
+/// A module in Lightning's sense: everything a training step needs except the data.
 ///
 /// ```
 /// use islp_mnist::{islp::SimpleModule, notebook::models::MnistMlr, torch::Generator};
@@ -36,28 +36,28 @@ pub struct SimpleModule {
     pub model: Box<dyn Layer>,
     /// The model's parameters by their Python names.
     pub vs: VarStore,
-    /// Moves the parameters.
+    /// Updates the parameters.
     pub optimizer: RmsProp,
     info: LayerInfo,
 }
 
 impl SimpleModule {
-    /// `SimpleModule.classification(model, num_classes, optimizer=RMSprop(model.parameters(), lr))`, for a model
-    /// whose parameters lie in `vs`.
+    /// `SimpleModule.classification(model, num_classes, optimizer=RMSprop(model.parameters(), lr))`; `vs` contains the
+    /// model's parameters.
     ///
     /// # Errors
-    /// libtorch's, when memory is short.
+    /// Fails if memory is short.
     pub fn classification(model: Box<dyn Layer>, vs: VarStore, lr: f64) -> Result<Self, Error> {
         let (optimizer, info) = (RmsProp::new(&vs, lr)?, model.info());
         Ok(Self { model, vs, optimizer, info })
     }
 
-    /// The logits of inputs `[N, ...]`, `[N, C]`; with dropout if `train`.
+    /// The logits `[N, C]` of inputs `[N, ...]`, with dropout if `train`.
     ///
     /// # Errors
-    /// Inputs of a shape, kind or device that the model does not take, or short memory.
+    /// Fails if the model does not take inputs of this shape, kind or device, or memory is short.
     pub fn forward(&self, inputs: &Tensor, train: bool) -> Result<Tensor, Error> {
-        // tch's `forward_t` panics where libtorch refuses, so what the layers don't take is refused before.
+        // tch's `forward_t` panics on libtorch's errors, so inputs are checked before.
         self.info.output_size(&inputs.size())?;
         let (kind, device, expected) = (inputs.kind(), inputs.device(), self.vs.device());
         if kind != Kind::Float || device != expected {
@@ -69,37 +69,36 @@ impl SimpleModule {
     /// The mean cross-entropy of logits `[N, C]` against labels `[N]` from 0 to C - 1, in nats, a scalar.
     ///
     /// # Errors
-    /// libtorch's, for labels that don't fit the logits.
+    /// Fails if the labels don't match the logits.
     pub fn loss(&self, logits: &Tensor, labels: &Tensor) -> Result<Tensor, Error> {
         Ok(logits.f_cross_entropy_loss::<Tensor>(labels, None, Reduction::Mean, -100, 0.0)?)
     }
 
-    /// The fraction of correct predictions, a scalar; `torchmetrics.Accuracy('multiclass')`. On the CPU,
-    /// whatever the device.
+    /// The fraction of correct predictions, a scalar on the CPU; `torchmetrics.Accuracy('multiclass')`.
     ///
     /// # Errors
-    /// libtorch's, for labels that don't fit the logits.
+    /// Fails if the labels don't match the logits.
     pub fn accuracy(&self, logits: &Tensor, labels: &Tensor) -> Result<Tensor, Error> {
-        // On the CPU, as ISLP's metrics are: a GPU multiplies with 1 / n, which rounds otherwise.
+        // ISLP computes its metrics on the CPU. A GPU would multiply by 1 / n, which rounds differently.
         let (logits, labels) = (logits.f_to_device(Device::Cpu)?, labels.f_to_device(Device::Cpu)?);
         let correct = logits.f_argmax(1, false)?.f_eq_tensor(&labels)?.f_sum(Kind::Int64)?;
         Ok(correct.f_to_kind(Kind::Float)?.f_div_scalar(labels.numel() as i64)?)
     }
 
-    /// The parameters by their names, `model.state_dict()`. They are the module's own, no copies.
+    /// The parameters by their names, `model.state_dict()`. They share storage with the module's.
     pub fn state_dict(&self) -> BTreeMap<String, Tensor> {
         self.vs.variables().into_iter().collect()
     }
 
-    /// Gives the parameters these values, `model.load_state_dict(tensors)`. What wraps a model in Python, such as `module.`
-    /// before every name, does not count.
+    /// Sets the parameters, `model.load_state_dict(tensors)`. A wrapper's prefix of every name, such as `module.` in Python,
+    /// is ignored.
     ///
     /// # Errors
-    /// Not just the module's parameters, or not of their shapes. Nothing has changed then.
+    /// Fails if names or shapes differ from the module's parameters, and then changes nothing.
     pub fn load_state_dict(&mut self, tensors: &BTreeMap<String, Tensor>) -> Result<(), Error> {
         let model = self.info.class_name;
         let mut parameters = self.state_dict();
-        // No two of a map's names become one where all lose the same beginning.
+        // All names of a map lose the same prefix, so they stay distinct.
         let [theirs, ours] = [tensors, &parameters].map(|named| names::wrapper(named.keys()).to_owned());
         let own = |name: &str| format!("{ours}{}", &name[theirs.len()..]);
         let given = |name: &str| format!("{theirs}{}", &name[ours.len()..]);

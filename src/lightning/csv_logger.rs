@@ -8,12 +8,11 @@ use std::path::{Path, PathBuf};
 use csv::{Reader, Terminator, WriterBuilder};
 use sha2::{Digest, Sha256};
 
-use crate::lightning::Error;
-use crate::lightning::repr::repr;
-use crate::util::file;
-use crate::util::text::hex;
+use super::error::Error;
+use super::metrics::repr;
+use crate::util::{file, text::hex};
 
-/// Of the metrics.csv of a hundred thousand epochs.
+/// The size of metrics.csv after some hundred thousand epochs.
 const MAX_BYTES: u64 = 64 << 20;
 
 /// The metrics of one run.
@@ -36,10 +35,10 @@ pub struct CsvLogger {
 }
 
 impl CsvLogger {
-    /// Creates the folder `save_dir/name/version_N`, N one above the highest there is, and no other run's.
+    /// Creates the folder `save_dir/name/version_N`, where N is one above the highest version there.
     ///
     /// # Errors
-    /// A folder that can't be written to.
+    /// Fails if the folder can't be created.
     pub fn new(save_dir: &Path, name: &str) -> Result<Self, Error> {
         let versions = save_dir.join(name);
         let cannot_write = |reason| Error::OutputFolder { folder: versions.clone(), reason };
@@ -49,18 +48,18 @@ impl CsvLogger {
             let log_dir = versions.join(format!("version_{version}"));
             match fs::create_dir(&log_dir) {
                 Ok(()) => return Ok(Self { log_dir, rows: vec![] }),
-                // Another run took that number in the meantime.
+                // Another run has taken this number in the meantime.
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => version += 1,
                 Err(reason) => return Err(cannot_write(reason)),
             }
         }
     }
 
-    /// Goes on with the run in `log_dir` after its first `epochs` epochs: what its metrics.csv says of later ones is
-    /// forgotten. Without those it had the given SHA-256, see [`CsvLogger::sha256`].
+    /// Resumes the run in `log_dir` after its first `epochs` epochs. Rows of later epochs in its metrics.csv are dropped;
+    /// the rest must have the given [`sha256`](CsvLogger::sha256).
     ///
     /// # Errors
-    /// A metrics.csv that can't be read, or is not the one that was written in those epochs.
+    /// Fails if metrics.csv can't be read or is not the one written in those epochs.
     pub fn resume(log_dir: &Path, epochs: usize, sha256: &str) -> Result<Self, Error> {
         let mut logger = Self { log_dir: log_dir.to_path_buf(), rows: vec![] };
         if epochs == 0 {
@@ -72,7 +71,7 @@ impl CsvLogger {
         for row in reader.deserialize() {
             let mut row: BTreeMap<String, String> =
                 row.map_err(|reason| Error::NotMetrics { path: path.clone(), reason })?;
-            // Cells without a value are not logged.
+            // An empty cell is a metric that this row does not have.
             row.retain(|_, value| !value.is_empty());
             if row
                 .get("epoch")
@@ -93,7 +92,7 @@ impl CsvLogger {
         &self.log_dir
     }
 
-    /// Where [`save`](Self::save) writes.
+    /// The file that [`save`](Self::save) writes.
     pub fn metrics_file_path(&self) -> PathBuf {
         self.log_dir.join("metrics.csv")
     }
@@ -101,12 +100,12 @@ impl CsvLogger {
     /// Adds a row.
     pub fn log_metrics(&mut self, metrics: &[(&str, f32)], epoch: usize, step: usize) {
         let values = metrics.iter().map(|&(name, value)| (name.to_string(), repr(value)));
-        let place =
+        let position =
             [("epoch", epoch), ("step", step)].map(|(name, count)| (name.to_string(), count.to_string()));
-        self.rows.push(values.chain(place).collect());
+        self.rows.push(values.chain(position).collect());
     }
 
-    /// The whole file: CRLF line ends, a column for every metric logged so far, sorted by name.
+    /// The bytes of metrics.csv: CRLF line ends, a column for every metric logged so far, sorted by name.
     pub fn to_csv(&self) -> Vec<u8> {
         let columns: BTreeSet<&str> =
             self.rows.iter().flat_map(|row| row.keys().map(String::as_str)).collect();
@@ -120,7 +119,7 @@ impl CsvLogger {
         writer.into_inner().expect(in_memory)
     }
 
-    /// The last value of every metric; none if it was not finite.
+    /// The last value of every metric; none if it is not finite.
     pub fn last_metrics(&self) -> BTreeMap<String, Option<f64>> {
         let cells =
             self.rows.iter().flatten().filter(|(name, _)| !["epoch", "step"].contains(&name.as_str()));
@@ -128,28 +127,28 @@ impl CsvLogger {
         cells.map(|(name, text)| (name.clone(), value(text))).collect()
     }
 
-    /// The SHA-256 of the whole file, in hexadecimal.
+    /// The SHA-256 of metrics.csv, in hexadecimal.
     pub fn sha256(&self) -> String {
         hex(&Sha256::digest(self.to_csv()))
     }
 
-    /// Puts the metrics so far on disk.
+    /// Writes metrics.csv.
     ///
     /// # Errors
-    /// A disk that is full, or a folder that is gone or can't be written to.
+    /// Fails if the disk is full, or the folder is missing or not writable.
     pub fn save(&self) -> Result<(), Error> {
         Ok(file::write(&self.metrics_file_path(), &self.to_csv())?)
     }
 }
 
-/// As `_get_next_version`: one above the highest number behind `version_`, 0 where there is none.
+/// Lightning's `_get_next_version`: one above the highest N of the folders `version_N`, 0 if there are none.
 fn next_version(versions: &Path) -> std::io::Result<u64> {
     let mut next = 0;
     for entry in fs::read_dir(versions)? {
         let entry = entry?;
         let name = entry.file_name();
         let number = name.to_str().and_then(|name| name.strip_prefix("version_")).and_then(|rest| {
-            // Lightning splits at every "_": version_3_old counts as 3.
+            // Lightning splits at every "_", so version_3_old counts as 3.
             rest.split('_').next().unwrap_or(rest).parse::<u64>().ok()
         });
         if let Some(number) = number

@@ -1,19 +1,17 @@
-//! What goes wrong with a run and with what it leaves on disk.
+//! Errors of a run, its metrics and its checkpoints.
 
 use std::io;
 use std::path::PathBuf;
 
+use super::metrics::Divergence;
 use crate::islp;
-use crate::lightning::divergence::Divergence;
-use crate::torch;
-use crate::torch::state_dict;
+use crate::torch::{self, state_dict};
 use crate::trace;
-use crate::util::file;
-use crate::util::text::shown;
+use crate::util::{file, text::shown};
 
 /// An error of a run, its metrics or its checkpoints.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)] // the messages say what they are
+#[allow(missing_docs)] // the messages describe them
 pub enum Error {
     #[error("cannot write to the output folder {}: {reason}", folder.display())]
     OutputFolder { folder: PathBuf, reason: io::Error },
@@ -25,7 +23,7 @@ pub enum Error {
     MetricsChanged { path: PathBuf, epoch: usize },
     #[error("{}: {reason}", shown(&path.to_string_lossy()))]
     Checkpoint { path: PathBuf, reason: CheckpointError },
-    #[error("no training batch in an epoch")]
+    #[error("an epoch has no training batch")]
     NoBatch,
     #[error(transparent)]
     Divergence(#[from] Divergence),
@@ -41,9 +39,9 @@ impl From<torch::Error> for Error {
     }
 }
 
-/// What is wrong with a checkpoint.
+/// The reason why a file is not a checkpoint to resume from.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)] // the messages say what they are
+#[allow(missing_docs)] // the messages describe them
 pub enum CheckpointError {
     #[error("holds weights, but no checkpoint to resume from")]
     OnlyWeights,

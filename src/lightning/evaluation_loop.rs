@@ -1,20 +1,18 @@
-//! Lightning's `_EvaluationLoop`: what a module predicts for validation or test images, and what `Trainer.test` prints
-//! and returns of it in the notebook, the table of test metrics and the list with the dictionary.
+//! Lightning's `_EvaluationLoop`: predictions for validation or test images, the table that `Trainer.test` prints and the
+//! list that it returns.
 
 use tch::no_grad;
 use tch::vision::dataset::Dataset;
 
-use crate::islp;
-use crate::islp::error_tracker::{ErrorTracker, Metrics};
-use crate::islp::module::SimpleModule;
-use crate::lightning::repr::repr;
+use super::metrics::repr;
+use crate::islp::{self, ErrorTracker, Metrics, SimpleModule};
+use crate::torch::Generator;
 use crate::torch::data::{DataLoader, Subset};
-use crate::torch::generator::Generator;
 
-/// What the module predicts for the loader's first batches, in evaluation mode.
+/// Predicts the loader's first `limit_batches` batches, in evaluation mode.
 ///
 /// # Errors
-/// Data that the model does not take, or short memory.
+/// Fails if the model does not take the data, or memory is short.
 pub fn evaluate(
     module: &SimpleModule,
     dataloader: &mut DataLoader,
@@ -30,22 +28,22 @@ pub fn evaluate(
     })
 }
 
-/// What the module predicts for a data set's test images, so many at a time.
+/// Predicts a data set's test images, `batch_size` at a time.
 ///
 /// # Errors
-/// Images and labels that don't go together, or as [`evaluate`].
+/// Fails like [`evaluate`], or if there are not as many labels as images.
 pub fn evaluate_test(
     module: &SimpleModule,
     dataset: &Dataset,
     batch_size: usize,
 ) -> Result<ErrorTracker, islp::Error> {
     let images = Subset::whole(&dataset.test_images, &dataset.test_labels)?;
-    // Nothing is shuffled, so the generator does not matter.
+    // Nothing is shuffled, so the generator is unused.
     let mut dataloader = DataLoader::new(&images, batch_size, &Generator::new(0));
     evaluate(module, &mut dataloader, usize::MAX)
 }
 
-/// `_EvaluationLoop._print_results` for one dataloader, for a terminal of so many columns (at least 2).
+/// `_EvaluationLoop._print_results` for one dataloader; `terminal_width` is at least 2.
 pub fn test_table(metrics: &Metrics, terminal_width: usize) -> String {
     let half = terminal_width / 2;
     let width = 25.min(half);
@@ -58,7 +56,7 @@ pub fn test_table(metrics: &Metrics, terminal_width: usize) -> String {
             lines.push(row(metric, &value));
             continue;
         }
-        // A name too long for half the terminal is cut into pieces, as Lightning does.
+        // Like Lightning, splits a name that is wider than half the terminal.
         let mut rest = metric;
         while rest.len() > half {
             let (piece, tail) = rest.split_at(half);
@@ -71,13 +69,13 @@ pub fn test_table(metrics: &Metrics, terminal_width: usize) -> String {
     lines.join("\n")
 }
 
-/// The list that `Trainer.test` returns, as Python prints it.
+/// The list that `Trainer.test` returns, in Python's notation.
 pub fn test_list(metrics: &Metrics) -> String {
     format!("[{{'test_loss': {}, 'test_accuracy': {}}}]", repr(metrics.loss), repr(metrics.accuracy))
 }
 
-/// `shutil.get_terminal_size(fallback=(120, 30)).columns`: COLUMNS, or the width of the terminal that stdout
-/// is, or 120. Widths that no terminal has, on which Lightning fails, count as none.
+/// `shutil.get_terminal_size(fallback=(120, 30)).columns`: COLUMNS, or the width of stdout's terminal, or 120. Impossible
+/// widths, on which Lightning fails, are ignored.
 pub fn terminal_width() -> usize {
     let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.trim().parse().ok());
     let terminal =

@@ -1,24 +1,21 @@
-//! `pytorch_lightning`: the trainer, its logger, its checkpoints and what it says.
+//! `pytorch_lightning`: the trainer, its logger, its checkpoints, the evaluation, and what Lightning prints.
 
 pub(crate) mod checkpoint;
-pub(crate) mod csv_logger;
-pub(crate) mod divergence;
-pub(crate) mod epoch_metrics;
-pub(crate) mod error;
-pub(crate) mod evaluation_loop;
-pub(crate) mod limit_train_batches;
-pub(crate) mod model_checkpoint;
-pub(crate) mod model_summary;
+mod csv_logger;
+mod error;
+mod evaluation_loop;
+pub(crate) mod metrics;
+mod model_checkpoint;
+mod model_summary;
 pub(crate) mod progress_bar;
-pub(crate) mod repr;
-mod trace_steps;
-pub(crate) mod trainer;
+mod trainer;
 
 pub use checkpoint::{Checkpoint, TrainerState};
 pub use csv_logger::CsvLogger;
-pub use divergence::Divergence;
 pub use error::{CheckpointError, Error};
 pub use evaluation_loop::{evaluate, evaluate_test, terminal_width, test_list, test_table};
-pub use limit_train_batches::LimitTrainBatches;
+pub use metrics::Divergence;
+#[cfg(feature = "report")]
+pub(crate) use metrics::repr;
 pub use model_checkpoint::ModelCheckpoint;
-pub use trainer::{Ended, Trainer};
+pub use trainer::{Ended, LimitTrainBatches, Trainer};

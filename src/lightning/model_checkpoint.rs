@@ -1,4 +1,4 @@
-//! `pytorch_lightning.callbacks.ModelCheckpoint`: which checkpoints of a run are kept.
+//! `pytorch_lightning.callbacks.ModelCheckpoint`: saves a run's checkpoints and removes old ones.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,18 +6,18 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
-use crate::islp::module::SimpleModule;
-use crate::lightning::checkpoint::{Checkpoint, FOLDER, LAST, TrainerState, serialize};
-use crate::lightning::error::{CheckpointError, Error};
-use crate::torch::generator::Generator;
+use super::checkpoint::{Checkpoint, FOLDER, LAST, TrainerState, serialize};
+use super::error::{CheckpointError, Error};
+use crate::islp::SimpleModule;
+use crate::torch::Generator;
 use crate::util::file;
 
-/// Leads to the checkpoint with the lowest validation loss, as `LAST` leads to the newest. On a file system without links
-/// both are copies, as Lightning's are there; so they are in a run's folder that was copied with its links followed.
+/// A symlink to the checkpoint with the lowest validation loss, as `LAST` is to the newest. Both are copies on a file
+/// system without symlinks, like Lightning's, and in a folder that was copied with its symlinks followed.
 const BEST: &str = "best.safetensors";
 
 /// `ModelCheckpoint(every_n_epochs, monitor='valid_loss', save_last='link')`: keeps the latest and the best checkpoint
-/// of a run as `checkpoints/epoch=E-step=S.safetensors`, with links `last.safetensors` and `best.safetensors` to them.
+/// of a run as `checkpoints/epoch=E-step=S.safetensors`, with the symlinks `last.safetensors` and `best.safetensors`.
 ///
 /// ```
 /// use islp_mnist::lightning::{Checkpoint, CsvLogger, ModelCheckpoint, Trainer};
@@ -27,8 +27,8 @@ const BEST: &str = "best.safetensors";
 /// let logger = CsvLogger::new(folder.path(), "run")?;
 /// let log_dir = logger.log_dir().to_path_buf();
 /// let mut trainer = Trainer::new(30, logger, &Generator::new(0));
-/// trainer.checkpoint = Some(ModelCheckpoint::new(&log_dir, 5, &"what the run was started with")?);
-/// // trainer.fit(…)?; and to go on later, with a logger from CsvLogger::resume:
+/// trainer.checkpoint = Some(ModelCheckpoint::new(&log_dir, 5, &"the options of the run")?);
+/// // trainer.fit(…)?; to resume later, with a logger from CsvLogger::resume:
 /// assert!(Checkpoint::last(&log_dir)?.is_none());
 /// # Ok::<(), anyhow::Error>(())
 /// ```
@@ -38,22 +38,22 @@ pub struct ModelCheckpoint {
     every_n_epochs: usize,
     hyper_parameters: Box<RawValue>,
     best_valid_loss: Option<f32>,
-    /// What `LAST` and `BEST` lead to, or are copies of, by name.
+    /// The file names of the checkpoints that `LAST` and `BEST` point to, or are copies of.
     last: Option<PathBuf>,
     best: Option<PathBuf>,
-    /// The last epoch's checkpoint, if it was not due.
+    /// The last epoch's checkpoint, until it is saved.
     pending: Option<(TrainerState, Vec<u8>)>,
 }
 
 impl ModelCheckpoint {
-    /// For the run in `log_dir`, which may have checkpoints from before. The `hyper_parameters` are kept in each, as
+    /// Saves checkpoints of the run in `log_dir`, which may have some already. Each contains the `hyper_parameters`, as
     /// JSON.
     ///
     /// # Errors
-    /// A folder that can't be read, or a `last.safetensors` or `best.safetensors` that can't be read.
+    /// Fails if the folder, `last.safetensors` or `best.safetensors` can't be read.
     ///
     /// # Panics
-    /// If the hyper-parameters can't be written as JSON, such as a map whose keys are no text.
+    /// Panics if the hyper-parameters can't be written as JSON, such as a map with keys that are not text.
     pub fn new(
         log_dir: &Path,
         every_n_epochs: usize,
@@ -64,11 +64,11 @@ impl ModelCheckpoint {
         if folder.is_dir() {
             file::remove_temporaries(&folder)?;
         }
-        let [(last, _), (best, best_valid_loss)] = [leads_to(&folder, LAST)?, leads_to(&folder, BEST)?];
+        let [(last, _), (best, best_valid_loss)] = [target(&folder, LAST)?, target(&folder, BEST)?];
         Ok(Self { folder, every_n_epochs, hyper_parameters, best_valid_loss, last, best, pending: None })
     }
 
-    /// The checkpoint last saved, if there is one.
+    /// The newest saved checkpoint, if there is one.
     pub fn last(&self) -> Option<PathBuf> {
         self.kept(&self.last, LAST)
     }
@@ -78,17 +78,16 @@ impl ModelCheckpoint {
         self.kept(&self.best, BEST)
     }
 
-    /// A checkpoint by its own name, or if only a copy of it is there, by the copy's.
+    /// The path of a checkpoint, or of its copy if only that exists.
     fn kept(&self, name: &Option<PathBuf>, copy: &str) -> Option<PathBuf> {
         let paths = [self.folder.join(name.as_ref()?), self.folder.join(copy)];
         paths.into_iter().find(|path| path.exists())
     }
 
-    /// Takes in where a run stands after an epoch, and saves it if a checkpoint is due, if it is the best one so far, or
-    /// at the run's end.
+    /// Makes a checkpoint of the finished epoch, and saves it if it is due, the best so far or the run's last.
     ///
     /// # Errors
-    /// A disk that is full, or a folder that is gone or can't be written to.
+    /// Fails if the disk is full, or the folder is missing or not writable.
     pub fn epoch_end(
         &mut self,
         module: &SimpleModule,
@@ -105,7 +104,8 @@ impl ModelCheckpoint {
         if is_due || is_end || is_best { self.save_pending() } else { Ok(()) }
     }
 
-    /// As Lightning, which takes NaN for infinite: the first of equal ones.
+    /// True if the epoch has the lowest validation loss so far; of equal ones the first is the best. Like Lightning, takes
+    /// NaN for infinity.
     fn is_best(&self, state: &TrainerState) -> bool {
         match (state.valid_loss, self.best_valid_loss) {
             (Some(loss), Some(best)) => loss < best,
@@ -114,17 +114,17 @@ impl ModelCheckpoint {
         }
     }
 
-    /// Saves the checkpoint of the last epoch, if it is not saved, and removes those that are neither the latest nor
-    /// the best any more.
+    /// Saves the last epoch's checkpoint, unless it is saved already, and removes those that are neither the newest nor the
+    /// best.
     ///
     /// # Errors
-    /// A disk that is full, or a folder that is gone or can't be written to.
+    /// Fails if the disk is full, or the folder is missing or not writable.
     pub fn save_pending(&mut self) -> Result<(), Error> {
         let Some((state, bytes)) = self.pending.take() else { return Ok(()) };
         let name = name_of(&state);
         fs::create_dir_all(&self.folder).map_err(file::Error::io("make", &self.folder))?;
         file::write(&self.folder.join(&name), &bytes)?;
-        // `last` goes last: a run that dies in between resumes from the previous one, to the same bytes.
+        // `last` is set last: a run killed before resumes from the previous checkpoint, to the same bytes.
         if self.is_best(&state) {
             file::link(&self.folder.join(BEST), &name, &bytes)?;
             self.best = Some(name.clone().into());
@@ -152,9 +152,8 @@ fn name_of(state: &TrainerState) -> String {
     format!("epoch={}-step={}.safetensors", state.epoch, state.global_step)
 }
 
-/// The checkpoint that a link in the folder leads to, or that it is a copy of, by name, and that one's validation loss;
-/// nothing if there is neither.
-fn leads_to(folder: &Path, link: &str) -> Result<(Option<PathBuf>, Option<f32>), Error> {
+/// The file name of the checkpoint that `link` points to or is a copy of, and its validation loss; none without `link`.
+fn target(folder: &Path, link: &str) -> Result<(Option<PathBuf>, Option<f32>), Error> {
     let path = folder.join(link);
     if path.symlink_metadata().is_err() {
         return Ok((None, None));

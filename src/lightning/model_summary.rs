@@ -1,4 +1,4 @@
-//! What Lightning says around a run: devices, the module's parameters, why training stopped.
+//! The lines that Lightning prints before and after a training: devices, the module's parameters, why it stopped.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use tch::Device;
 
 use crate::torch::nn::LayerInfo;
 
-/// The lines at a Trainer's start.
+/// The lines that a new Trainer prints.
 pub fn devices(device: Device) -> String {
     let gpu = match device {
         Device::Cpu => "False, used: False",
@@ -16,7 +16,7 @@ pub fn devices(device: Device) -> String {
     format!("GPU available: {gpu}\nTPU available: False, using: 0 TPU cores")
 }
 
-/// The lines at the start of `fit`: `ModelSummary` of a module that has a model and a loss.
+/// The lines at the start of `fit`: `ModelSummary` of a module with a model and a loss.
 pub fn parameters(model: &LayerInfo) -> String {
     let params = model.num_params();
     let count = human_readable(params);
@@ -25,7 +25,7 @@ pub fn parameters(model: &LayerInfo) -> String {
         format!("{index} | {name:<5} | {class:<16} | {params:<6} | {mode:<5} | {flops:<5}")
     };
     let header = line([" ", "Name", "Type", "Params", "Mode", "FLOPs"]);
-    // Lightning counts the spaces around a line's columns too.
+    // Lightning also counts the spaces around the columns.
     let rule = "-".repeat(header.len() + 6);
     let rows = [
         ["0", "model", model.class_name, &count, "train", "0"],
@@ -53,7 +53,7 @@ pub fn stopped(max_epochs: usize) -> String {
     format!("`Trainer.fit` stopped: `max_epochs={max_epochs}` reached.")
 }
 
-/// The line at the end of a `fit` that `max_time` ended.
+/// The line at the end of a `fit` that `max_time` has ended.
 pub fn out_of_time(elapsed: Duration) -> String {
     let seconds = elapsed.as_secs();
     let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
@@ -62,8 +62,8 @@ pub fn out_of_time(elapsed: Duration) -> String {
     )
 }
 
-/// `get_human_readable_count`: 7,850 as 7.9 K, 235,146 as 235 K. Multiplied as there, not divided: 7.85 would
-/// round down.
+/// `get_human_readable_count`: 7,850 as 7.9 K, 235,146 as 235 K. Like Lightning, it multiplies: 7850 / 1000 would round
+/// down to 7.8.
 fn human_readable(count: i64) -> String {
     let (unit, factor) = match count {
         0..1_000 => return count.to_string(),

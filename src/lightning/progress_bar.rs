@@ -1,30 +1,29 @@
-//! What is said of a run while it goes on: a progress bar on stderr where that is a terminal, else a line for each epoch.
+//! The progress of a run: a bar on stderr if that is a terminal, otherwise a line of the log for each epoch.
 
-use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressFinish, ProgressStyle};
 use log::info;
 
-use crate::islp::error_tracker::Metrics;
-use crate::lightning::repr::short;
+use super::metrics::short;
+use crate::islp::Metrics;
 
-/// A bar over all steps of a run. Where none is drawn, each epoch is a line of the log.
+/// A bar over all steps of a run. If none is drawn, each epoch logs a line.
 #[derive(Debug)]
 pub struct ProgressBar {
     bar: indicatif::ProgressBar,
     max_epochs: usize,
-    /// When `max_time` is over.
+    /// The time at which `max_time` has elapsed.
     deadline: Option<Instant>,
     start: Instant,
     /// The first epoch.
     from: usize,
-    train_loss: Cell<Option<f32>>,
-    valid_accuracy: Cell<Option<f32>>,
+    train_loss: Option<f32>,
+    valid_accuracy: Option<f32>,
 }
 
 impl ProgressBar {
-    /// Of a run that begins with the epoch `from` and ends after `max_epochs`, or at the `deadline`.
+    /// The bar of a run that starts with the epoch `from` and ends after `max_epochs` epochs or at the `deadline`.
     pub fn new(
         wanted: bool,
         from: usize,
@@ -33,39 +32,39 @@ impl ProgressBar {
         deadline: Option<Instant>,
     ) -> Self {
         let steps = |epochs: usize| (epochs as u64).saturating_mul(steps_per_epoch as u64);
-        // Draws on stderr, and by itself only where that is a terminal.
+        // indicatif draws on stderr, and only if that is a terminal.
         let bar = if wanted {
             indicatif::ProgressBar::new(steps(max_epochs))
         } else {
             indicatif::ProgressBar::hidden()
         };
-        // However training ends.
+        // Clears the bar when it is dropped, which covers errors and stops.
         let bar = bar.with_finish(ProgressFinish::AndClear);
         let template = "{prefix} {wide_bar} step {pos}/{len}, {msg}{eta} left";
         bar.set_style(ProgressStyle::with_template(template).expect("the template is well-formed"));
         bar.set_position(steps(from));
-        let (train_loss, valid_accuracy) = Default::default();
-        Self { bar, max_epochs, deadline, start: Instant::now(), from, train_loss, valid_accuracy }
+        let start = Instant::now();
+        Self { bar, max_epochs, deadline, start, from, train_loss: None, valid_accuracy: None }
     }
 
-    /// One training step done.
+    /// Counts a training step.
     pub fn step(&self, epoch: usize) {
         if self.bar.is_hidden() {
             return;
         }
         self.bar.set_prefix(format!("epoch {}/{}", epoch + 1, self.max_epochs));
-        self.bar.set_message(message(self.train_loss.get(), self.valid_accuracy.get()));
+        self.bar.set_message(message(self.train_loss, self.valid_accuracy));
         self.bar.inc(1);
     }
 
-    /// The loss of a step at which it was read: not of every step, as reading it has a GPU stop and wait.
-    pub fn train_loss(&self, loss: f32) {
-        self.train_loss.set(Some(loss));
+    /// Sets the training loss to show. It is not read at every step, because that would stall a GPU.
+    pub fn train_loss(&mut self, loss: f32) {
+        self.train_loss = Some(loss);
     }
 
-    /// Shows the number of finished epochs and the last one's metrics.
-    pub fn epoch_end(&self, epochs: usize, train: Metrics, valid: Metrics) {
-        self.valid_accuracy.set(Some(valid.accuracy));
+    /// Shows the metrics of the last of `epochs` finished epochs.
+    pub fn epoch_end(&mut self, epochs: usize, train: Metrics, valid: Metrics) {
+        self.valid_accuracy = Some(valid.accuracy);
         if self.bar.is_hidden() {
             let left = time_left(self.start.elapsed(), epochs - self.from, self.max_epochs - epochs);
             let left = match self.deadline {
@@ -76,19 +75,19 @@ impl ProgressBar {
         }
     }
 
-    /// Takes the bar away.
+    /// Clears the bar.
     pub fn finish(&self) {
         self.bar.finish_and_clear();
     }
 }
 
-/// How long the rest takes, if what was done took so long.
+/// The time that `left` epochs take if `done` took `elapsed`.
 pub fn time_left(elapsed: Duration, done: usize, left: usize) -> Duration {
     let seconds = elapsed.as_secs_f64() / done.max(1) as f64 * left as f64;
     Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
 }
 
-/// A time as `12 s`, `3 m 20 s`, `2 h 5 m` or `4 d 3 h`.
+/// Formats a time as `12 s`, `3 m 20 s`, `2 h 5 m` or `4 d 3 h`.
 pub fn time(time: Duration) -> String {
     let seconds = time.as_secs_f64().round() as u64;
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400);
@@ -101,7 +100,7 @@ pub fn time(time: Duration) -> String {
     }
 }
 
-/// An epoch's metrics, under their names in metrics.csv.
+/// An epoch's metrics by their names in metrics.csv.
 fn metrics(train: Metrics, valid: Metrics) -> String {
     let metrics = [
         ("train_loss", train.loss),
@@ -112,23 +111,20 @@ fn metrics(train: Metrics, valid: Metrics) -> String {
     metrics.map(|(name, value)| format!("{name} {}", short(value))).join(", ")
 }
 
-/// What is known so far, each with a comma behind it.
+/// The metrics known so far, each followed by a comma.
 fn message(train_loss: Option<f32>, valid_accuracy: Option<f32>) -> String {
-    let part = |name: &str, value: Option<f32>| {
+    let metric = |name: &str, value: Option<f32>| {
         value.map_or(String::new(), |value| format!("{name} {}, ", short(value)))
     };
-    part("loss", train_loss) + &part("valid_accuracy", valid_accuracy)
+    metric("loss", train_loss) + &metric("valid_accuracy", valid_accuracy)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use super::{message, metrics, time, time_left};
-    use crate::islp::error_tracker::Metrics;
+    use super::*;
 
     #[test]
-    fn only_what_is_known_is_said_and_no_number_is_long() {
+    fn the_bar_shows_only_known_metrics_with_few_digits() {
         assert_eq!(message(None, None), "");
         assert_eq!(message(Some(0.25), None), "loss 0.2500, ");
         assert_eq!(message(Some(2e30), Some(0.1)), "loss 2.000e+30, valid_accuracy 0.1000, ");
@@ -142,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn the_time_left_is_that_of_the_epochs_done_and_no_time_is_long() {
+    fn the_time_left_follows_from_the_finished_epochs_and_is_short() {
         let of_seconds = |seconds| time(Duration::from_secs_f64(seconds));
         for (seconds, text) in [
             (0.0, "0 s"),

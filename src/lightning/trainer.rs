@@ -1,48 +1,37 @@
-//! `pytorch_lightning.Trainer`: the one training loop. The file is longer than others so that all of a training run is in
-//! one place.
+//! `pytorch_lightning.Trainer`: the one training loop. `fit` is the whole of a training; what observes it (the trace, the
+//! metrics, the progress bar, the checkpoints) is called in the `on_train_...` methods, named after Lightning's hooks.
 
+use std::collections::BTreeMap;
+use std::fmt::{self, Display, Formatter};
+use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use log::info;
+use serde::{Deserialize, Serialize};
+use serde_json::Number;
+use tch::Tensor;
 
-use crate::islp::data_module::SimpleDataModule;
-use crate::islp::error_tracker::Metrics;
-use crate::islp::module::SimpleModule;
-use crate::lightning::Error;
-use crate::lightning::checkpoint::{Checkpoint, TrainerState};
-use crate::lightning::csv_logger::CsvLogger;
-use crate::lightning::divergence::{Divergence, Losses};
-use crate::lightning::epoch_metrics::EpochMetrics;
-use crate::lightning::evaluation_loop::evaluate;
-use crate::lightning::limit_train_batches::LimitTrainBatches;
-use crate::lightning::model_checkpoint::ModelCheckpoint;
-use crate::lightning::model_summary;
-use crate::lightning::progress_bar::ProgressBar;
-use crate::lightning::trace_steps;
+use super::checkpoint::{Checkpoint, TrainerState};
+use super::csv_logger::CsvLogger;
+use super::error::Error;
+use super::evaluation_loop::evaluate;
+use super::metrics::{Divergence, EpochMetrics, Losses};
+use super::model_checkpoint::ModelCheckpoint;
+use super::model_summary;
+use super::progress_bar::ProgressBar;
+use crate::islp::{Metrics, SimpleDataModule, SimpleModule};
+use crate::torch::Generator;
 use crate::torch::data::DataLoader;
-use crate::torch::generator::Generator;
 use crate::trace::{State, Trace};
 
-/// A row of `train_accuracy_step` is logged every so many steps; Lightning's `log_every_n_steps`.
+/// Steps between two rows of `train_accuracy_step`; Lightning's `log_every_n_steps`.
 const LOG_EVERY_N_STEPS: usize = 50;
-/// Lightning tries so many validation batches before training.
+/// Validation batches that Lightning tries before training.
 const NUM_SANITY_VAL_STEPS: usize = 2;
 
-/// Why `fit` ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// It did `max_epochs` epochs.
-    MaxEpochs,
-    /// `max_time` was over.
-    MaxTime,
-    /// `should_stop` was set; the epoch under way is lost, but for the metrics logged in it.
-    ShouldStop,
-}
-
-/// Trains and tests one module, logging as Lightning does. What Lightning says besides goes to the `log` crate, as
-/// information.
+/// Trains and tests one module, and logs what Lightning logs. What Lightning prints goes to the `log` crate at level info.
 ///
 /// ```
 /// use islp_mnist::islp::{SimpleDataModule, SimpleModule};
@@ -66,35 +55,35 @@ pub enum Ended {
 /// ```
 #[derive(Debug)]
 pub struct Trainer {
-    /// `fit` ends after so many epochs.
+    /// `fit` ends after this number of epochs.
     pub max_epochs: usize,
-    /// `fit` ends with the epoch in which this much time has passed since the trainer was made.
+    /// `fit` ends with the epoch in which this time elapses, counted from [`Trainer::new`].
     pub max_time: Option<Duration>,
-    /// An epoch is that part of the training batches.
+    /// The training batches in an epoch.
     pub limit_train_batches: LimitTrainBatches,
-    /// Saves what a stopped run needs to go on.
+    /// Saves checkpoints, from which a stopped run resumes.
     pub checkpoint: Option<ModelCheckpoint>,
-    /// `fit` ends with an error as soon as it sees that the loss is no finite number.
+    /// `fit` fails as soon as it reads a loss that is NaN or infinite.
     pub terminate_on_nan: bool,
-    /// `fit` ends after the step in which this becomes true, from another thread or a signal.
+    /// `fit` ends after the step in which another thread or a signal handler sets this.
     pub should_stop: Arc<AtomicBool>,
-    /// A progress bar on stderr, where that is a terminal. Where none is drawn, each epoch is a line of the log.
+    /// Draws a progress bar on stderr, if that is a terminal. If none is drawn, each epoch logs a line.
     pub enable_progress_bar: bool,
-    /// Where every training step is written down.
+    /// Records every training step.
     pub trace: Option<Trace>,
-    /// What was logged so far.
+    /// The metrics logged so far.
     pub logger: CsvLogger,
-    /// The number of epochs finished.
+    /// Epochs finished so far.
     pub current_epoch: usize,
-    /// The number of training steps taken.
+    /// Training steps taken so far.
     pub global_step: usize,
     generator: Generator,
     start: Instant,
 }
 
 impl Trainer {
-    /// A trainer without the options that `Trainer`'s public fields are. `generator` is the one that the data's loaders
-    /// and the model's layers draw from.
+    /// A trainer with default options; the public fields set others. The data loaders and the model's layers must draw
+    /// from `generator`.
     pub fn new(max_epochs: usize, logger: CsvLogger, generator: &Generator) -> Self {
         Self {
             max_epochs,
@@ -113,10 +102,10 @@ impl Trainer {
         }
     }
 
-    /// Puts module and generator where they were when the checkpoint was saved; `fit` goes on from there.
+    /// Restores module and generator from the checkpoint; `fit` resumes there.
     ///
     /// # Errors
-    /// A checkpoint of another model.
+    /// Fails if the checkpoint is another model's.
     pub fn resume(&mut self, checkpoint: &Checkpoint, module: &mut SimpleModule) -> Result<(), Error> {
         checkpoint.restore(module, &self.generator)?;
         self.current_epoch = checkpoint.state.epoch + 1;
@@ -124,10 +113,10 @@ impl Trainer {
         Ok(())
     }
 
-    /// Trains up to `max_epochs` epochs. The metrics are on disk after each.
+    /// Trains up to `max_epochs` epochs, and saves the metrics after each.
     ///
     /// # Errors
-    /// Data that the model does not take, short memory, files that can't be written; a [`Divergence`].
+    /// Fails if the model does not take the data, memory is short or a file can't be written, and with a [`Divergence`].
     pub fn fit(&mut self, module: &mut SimpleModule, data: &SimpleDataModule) -> Result<Ended, Error> {
         info!("{}", model_summary::devices(module.vs.device()));
         info!("{}", model_summary::parameters(&module.model.info()));
@@ -141,84 +130,134 @@ impl Trainer {
         } else {
             train_dataloader.resume();
             val_dataloader.resume();
-            // Without what an epoch that was stopped had logged.
+            // Drops the rows of an epoch that was interrupted.
             self.logger.save()?;
         }
 
-        if let Some(trace) = &mut self.trace {
-            trace.start_fit(module.model.info().class_name);
-        }
-        let bar = self.progress_bar(batches);
-        let mut losses = Losses::default();
+        let mut observers = self.on_train_start(module, batches);
         while self.current_epoch < self.max_epochs {
-            let mut metrics = EpochMetrics::default();
             for batch in train_dataloader.iter()?.take(batches) {
                 let (images, labels) = batch?;
-                if let Some(trace) = &mut self.trace {
-                    let (epoch, step) = (self.current_epoch, self.global_step);
-                    let state = State::of(&module.vs, &module.optimizer, &self.generator, step);
-                    trace.start_step(epoch, step, &state)?;
-                }
+                self.on_train_batch_start(module)?;
+
                 let logits = module.forward(&images, true)?;
                 let loss = module.loss(&logits, &labels)?;
                 let gradients = module.optimizer.gradients(&loss)?;
                 module.optimizer.step(&gradients)?;
 
                 self.global_step += 1;
-                if let Some(trace) = &mut self.trace {
-                    let step = [&images, &labels, &logits, &loss];
-                    trace_steps::end(trace, self.global_step, module, &self.generator, step, &gradients)?;
-                }
-                metrics.update(&loss, &logits, labels);
-                self.step_end(module, &mut metrics, &mut losses, &bar)?;
+                let step = TrainingStep { images, labels, logits, loss, gradients };
+                self.on_train_batch_end(module, step, &mut observers)?;
                 if self.should_stop.load(Ordering::Relaxed) {
                     return self.stop();
                 }
             }
             let valid = evaluate(module, &mut val_dataloader, usize::MAX)?.compute(module)?;
             let is_out_of_time = self.max_time.is_some_and(|max_time| self.start.elapsed() >= max_time);
-            let train = self.epoch_end(module, metrics, valid, &mut losses, is_out_of_time)?;
-            bar.epoch_end(self.current_epoch, train, valid);
-            if is_out_of_time && self.current_epoch < self.max_epochs {
-                self.end_trace(module)?;
-                bar.finish();
-                info!("{}", model_summary::out_of_time(self.start.elapsed()));
-                return Ok(Ended::MaxTime);
+            self.on_train_epoch_end(module, valid, is_out_of_time, &mut observers)?;
+            if is_out_of_time {
+                break;
             }
         }
-        self.end_trace(module)?;
-        bar.finish();
+        self.on_train_end(module, &observers)?;
+        if self.current_epoch < self.max_epochs {
+            info!("{}", model_summary::out_of_time(self.start.elapsed()));
+            return Ok(Ended::MaxTime);
+        }
         info!("{}", model_summary::stopped(self.max_epochs));
         Ok(Ended::MaxEpochs)
     }
 
-    fn progress_bar(&self, steps_per_epoch: usize) -> ProgressBar {
-        let deadline = self.max_time.and_then(|max_time| self.start.checked_add(max_time));
-        let (from, max_epochs) = (self.current_epoch, self.max_epochs);
-        ProgressBar::new(self.enable_progress_bar, from, max_epochs, steps_per_epoch, deadline)
-    }
-
-    fn end_trace(&mut self, module: &SimpleModule) -> Result<(), Error> {
-        if let Some(trace) = &mut self.trace {
-            trace.end_fit(&State::of(&module.vs, &module.optimizer, &self.generator, self.global_step))?;
-        }
-        Ok(())
-    }
-
-    /// Lightning's sanity check. What it draws is put back, but persistent workers stay.
+    /// Lightning's sanity check. Its draws are undone, but persistent workers stay.
     fn sanity_check(&self, module: &SimpleModule, val_dataloader: &mut DataLoader) -> Result<(), Error> {
         self.generator.isolate(|| evaluate(module, val_dataloader, NUM_SANITY_VAL_STEPS))?.compute(module)?;
         Ok(())
     }
 
-    /// Every [`LOG_EVERY_N_STEPS`] steps reads what they came to, and logs the last one's accuracy.
-    fn step_end(
+    /// Saves the metrics and the checkpoint of the last whole epoch.
+    fn stop(&mut self) -> Result<Ended, Error> {
+        self.logger.save()?;
+        if let Some(checkpoint) = &mut self.checkpoint {
+            checkpoint.save_pending()?;
+        }
+        Ok(Ended::ShouldStop)
+    }
+
+    /// Returns loss and accuracy on the test images, and logs them.
+    ///
+    /// # Errors
+    /// Fails if the model does not take the data, memory is short or metrics.csv can't be written.
+    pub fn test(&mut self, module: &SimpleModule, data: &SimpleDataModule) -> Result<Metrics, Error> {
+        let test = evaluate(module, &mut data.test_dataloader(), usize::MAX)?.compute(module)?;
+        let metrics = [("test_loss", test.loss), ("test_accuracy", test.accuracy)];
+        self.logger.log_metrics(&metrics, self.current_epoch, self.global_step);
+        self.logger.save()?;
+        Ok(test)
+    }
+}
+
+/// Why `fit` ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It trained `max_epochs` epochs.
+    MaxEpochs,
+    /// `max_time` elapsed.
+    MaxTime,
+    /// `should_stop` was set. The current epoch is lost, except for the metrics it has logged.
+    ShouldStop,
+}
+
+/// The observers that live for one `fit`; the trace and the checkpoints are the trainer's.
+struct Observers {
+    /// The metrics of the current epoch.
+    metrics: EpochMetrics,
+    losses: Losses,
+    bar: ProgressBar,
+}
+
+/// The tensors of a finished training step.
+struct TrainingStep {
+    images: Tensor,
+    labels: Tensor,
+    logits: Tensor,
+    loss: Tensor,
+    /// In the optimizer's order of parameters, which it leaves unchanged.
+    gradients: Vec<Tensor>,
+}
+
+/// The hooks of `fit`.
+impl Trainer {
+    fn on_train_start(&mut self, module: &SimpleModule, steps_per_epoch: usize) -> Observers {
+        if let Some(trace) = &mut self.trace {
+            trace.start_fit(module.model.info().class_name);
+        }
+        let deadline = self.max_time.and_then(|max_time| self.start.checked_add(max_time));
+        let (wanted, from, max_epochs) = (self.enable_progress_bar, self.current_epoch, self.max_epochs);
+        let bar = ProgressBar::new(wanted, from, max_epochs, steps_per_epoch, deadline);
+        Observers { metrics: EpochMetrics::default(), losses: Losses::default(), bar }
+    }
+
+    fn on_train_batch_start(&mut self, module: &SimpleModule) -> Result<(), Error> {
+        if let Some(trace) = &mut self.trace {
+            let state = State::of(&module.vs, &module.optimizer, &self.generator, self.global_step);
+            trace.start_step(self.current_epoch, self.global_step, &state)?;
+        }
+        Ok(())
+    }
+
+    /// Every [`LOG_EVERY_N_STEPS`] steps, reads the steps' metrics and logs the last one's accuracy.
+    fn on_train_batch_end(
         &mut self,
         module: &SimpleModule,
-        metrics: &mut EpochMetrics,
-        losses: &mut Losses,
-        bar: &ProgressBar,
+        step: TrainingStep,
+        observers: &mut Observers,
     ) -> Result<(), Error> {
+        if let Some(trace) = &mut self.trace {
+            let state = State::of(&module.vs, &module.optimizer, &self.generator, self.global_step);
+            record(trace, module, &step, &state)?;
+        }
+        let Observers { metrics, losses, bar } = observers;
+        metrics.update(&step.loss, &step.logits, step.labels);
         if self.global_step.is_multiple_of(LOG_EVERY_N_STEPS) {
             let steps = metrics.drain()?;
             self.check(losses, &steps, &[], module)?;
@@ -230,20 +269,20 @@ impl Trainer {
         Ok(())
     }
 
-    /// Logs an epoch, puts metrics and checkpoint on disk, and counts it as finished; what its training steps came to.
-    fn epoch_end(
+    /// Logs the epoch, saves metrics and checkpoint, and counts the epoch as finished.
+    fn on_train_epoch_end(
         &mut self,
         module: &SimpleModule,
-        mut metrics: EpochMetrics,
         valid: Metrics,
-        losses: &mut Losses,
         is_out_of_time: bool,
-    ) -> Result<Metrics, Error> {
+        observers: &mut Observers,
+    ) -> Result<(), Error> {
+        let mut metrics = std::mem::take(&mut observers.metrics);
         let steps = metrics.drain()?;
         let train = metrics.compute();
         self.log(&[("valid_loss", valid.loss), ("valid_accuracy", valid.accuracy)]);
         self.log(&[("train_loss", train.loss), ("train_accuracy_epoch", train.accuracy)]);
-        self.check(losses, &steps, &[train.loss, valid.loss], module)?;
+        self.check(&mut observers.losses, &steps, &[train.loss, valid.loss], module)?;
         self.logger.save()?;
 
         let epoch = self.current_epoch;
@@ -258,19 +297,19 @@ impl Trainer {
             };
             checkpoint.epoch_end(module, &self.generator, state, is_end)?;
         }
-        Ok(train)
+        observers.bar.epoch_end(self.current_epoch, train, valid);
+        Ok(())
     }
 
-    /// Puts on disk what there is.
-    fn stop(&mut self) -> Result<Ended, Error> {
-        self.logger.save()?;
-        if let Some(checkpoint) = &mut self.checkpoint {
-            checkpoint.save_pending()?;
+    fn on_train_end(&mut self, module: &SimpleModule, observers: &Observers) -> Result<(), Error> {
+        if let Some(trace) = &mut self.trace {
+            trace.end_fit(&State::of(&module.vs, &module.optimizer, &self.generator, self.global_step))?;
         }
-        Ok(Ended::ShouldStop)
+        observers.bar.finish();
+        Ok(())
     }
 
-    /// Ends a training that has diverged, having put its metrics on disk.
+    /// Fails if the training has diverged and is to end then, after saving its metrics.
     fn check(
         &self,
         losses: &mut Losses,
@@ -290,20 +329,89 @@ impl Trainer {
         }
     }
 
-    /// Loss and accuracy on the test images, logged too.
-    ///
-    /// # Errors
-    /// Data that the model does not take, short memory, a metrics.csv that can't be written.
-    pub fn test(&mut self, module: &SimpleModule, data: &SimpleDataModule) -> Result<Metrics, Error> {
-        let test = evaluate(module, &mut data.test_dataloader(), usize::MAX)?.compute(module)?;
-        let metrics = [("test_loss", test.loss), ("test_accuracy", test.accuracy)];
-        self.logger.log_metrics(&metrics, self.current_epoch, self.global_step);
-        self.logger.save()?;
-        Ok(test)
-    }
-
     /// Logs metrics of the step just taken; Lightning counts steps from 0.
     fn log(&mut self, metrics: &[(&str, f32)]) {
         self.logger.log_metrics(metrics, self.current_epoch, self.global_step - 1);
+    }
+}
+
+/// Records a finished step, in the order of `scripts/parity_trace.py`; `state` is the state after it.
+fn record(trace: &mut Trace, module: &SimpleModule, step: &TrainingStep, state: &State) -> Result<(), Error> {
+    let TrainingStep { images, labels, logits, loss, gradients } = step;
+    for (name, tensor) in [("input", images), ("target", labels), ("logits", logits), ("loss", loss)] {
+        trace.record(name, tensor)?;
+    }
+    let names = module.optimizer.square_avg().map(|(name, _)| name);
+    let gradients: BTreeMap<&str, &Tensor> = names.zip(gradients).collect();
+    // The backward pass computes the last parameter's gradient first.
+    for (name, _) in state.parameters.iter().rev() {
+        trace.record(&format!("grad.{name}"), gradients[name.as_str()])?;
+    }
+    Ok(trace.end_step(state)?)
+}
+
+/// `limit_train_batches`: a number of batches per epoch, or, with a decimal point, a fraction of them.
+///
+/// ```
+/// use islp_mnist::lightning::LimitTrainBatches;
+///
+/// assert_eq!("20".parse::<LimitTrainBatches>()?.of(188), 20);
+/// assert_eq!("0.5".parse::<LimitTrainBatches>()?.of(188), 94);
+/// # Ok::<(), &'static str>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged, try_from = "Number")]
+pub enum LimitTrainBatches {
+    /// This number, or all batches if there are fewer.
+    Number(usize),
+    /// This fraction of all batches, rounded down.
+    Fraction(f64),
+}
+
+/// All batches.
+impl Default for LimitTrainBatches {
+    fn default() -> Self {
+        Self::Fraction(1.0)
+    }
+}
+
+impl LimitTrainBatches {
+    /// The number of batches to train on, of the `batches` in an epoch.
+    pub fn of(self, batches: usize) -> usize {
+        match self {
+            Self::Number(number) => number.min(batches),
+            Self::Fraction(fraction) => (fraction * batches as f64) as usize,
+        }
+    }
+}
+
+impl FromStr for LimitTrainBatches {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        // Python's integers are signed.
+        let number = text.parse::<i64>().ok().filter(|number| *number > 0);
+        let fraction = || text.parse().ok().filter(|fraction| *fraction > 0.0 && *fraction <= 1.0);
+        number
+            .map(|number| Self::Number(number as usize))
+            .or_else(|| fraction().map(Self::Fraction))
+            .ok_or("must be a whole number, 1 or more, or a fraction with a decimal point, up to 1.0")
+    }
+}
+
+impl TryFrom<Number> for LimitTrainBatches {
+    type Error = &'static str;
+
+    fn try_from(number: Number) -> Result<Self, Self::Error> {
+        number.to_string().parse()
+    }
+}
+
+impl Display for LimitTrainBatches {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        match self {
+            Self::Number(number) => write!(f, "{number}"),
+            Self::Fraction(fraction) => write!(f, "{fraction:?}"),
+        }
     }
 }

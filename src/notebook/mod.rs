@@ -1,7 +1,6 @@
-//! The lab: the notebook's cells in their order, its two models, and which file holds which model's weights.
+//! The lab: the notebook's cells in order, its two models, and their weights on disk.
 
 pub mod models;
-pub(crate) mod print;
 pub mod weights;
 
 use std::collections::BTreeMap;
@@ -14,24 +13,17 @@ use tch::nn::VarStore;
 use tch::vision::dataset::Dataset;
 use tch::{Device, TchError, Tensor};
 
-use crate::chart;
-use crate::islp;
-use crate::islp::data_module::SimpleDataModule;
-use crate::islp::module::SimpleModule;
-use crate::lightning;
-use crate::lightning::csv_logger::CsvLogger;
-use crate::lightning::evaluation_loop::{test_list, test_table};
-use crate::lightning::trainer::Trainer;
-use crate::torch;
-use crate::torch::generator::{DropoutGenerator, Generator};
-use crate::torch::state_dict;
+use models::Model;
+
+use crate::chart::{self, Picture};
+use crate::islp::{self, SimpleDataModule, SimpleModule};
+use crate::lightning::{self, CsvLogger, Trainer, test_list, test_table};
+use crate::torch::{self, DropoutGenerator, Generator, state_dict};
 use crate::torchinfo::summary;
 use crate::trace::Trace;
 use crate::util::file;
-use models::Model;
-use print::{tensor_of_digits, torch_size};
 
-/// What the cells are run with; [`Default`] has the notebook's values.
+/// The options of the cells; their defaults are the notebook's values.
 ///
 /// ```
 /// use islp_mnist::notebook::Options;
@@ -43,23 +35,23 @@ use print::{tensor_of_digits, torch_size};
 pub struct Options {
     /// Passes over the training images.
     pub epochs: usize,
-    /// Images in a training step.
+    /// Images per training step.
     pub batch_size: usize,
-    /// Fraction of the training images held back for validation.
+    /// Fraction of the training images held out for validation.
     pub validation: f64,
-    /// `seed_everything`'s.
+    /// The seed of `seed_everything`.
     pub seed: u64,
-    /// Workers that Python's data loaders have.
+    /// Workers of Python's data loaders.
     pub num_workers: usize,
     /// Learning rate of RMSprop.
     pub lr: f64,
-    /// What dropout draws from in training.
+    /// The generator that dropout draws from in training.
     pub dropout_generator: DropoutGenerator,
-    /// Where `CSVLogger` makes the runs' folders.
+    /// The folder in which `CSVLogger` creates the runs' folders.
     pub output_dir: PathBuf,
-    /// A progress bar on stderr, where that is a terminal. Where none is drawn, each epoch is a line of the log.
+    /// Draws a progress bar on stderr, if that is a terminal. If none is drawn, each epoch logs a line.
     pub enable_progress_bar: bool,
-    /// Columns of the terminal that the test table is for.
+    /// The width of the test table, in columns.
     pub terminal_width: usize,
 }
 
@@ -87,15 +79,15 @@ pub struct Fitted {
     pub log_dir: PathBuf,
     /// Training steps taken.
     pub global_step: usize,
-    /// The last value of every metric; none if it was not finite.
+    /// The last value of every metric; none if it is not finite.
     pub metrics: BTreeMap<String, Option<f64>>,
-    /// How long fit and test took.
+    /// The time that fit and test took.
     pub duration: Duration,
 }
 
-/// What ends the cells before their end.
+/// An error of the cells.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)] // the messages say what they are
+#[allow(missing_docs)] // the messages describe them
 pub enum Error {
     #[error("cannot write to stdout: {0}")]
     Print(io::Error),
@@ -127,14 +119,14 @@ impl From<TchError> for Error {
     }
 }
 
-/// Prints a line or several.
+/// Prints one or more lines.
 type Print<'a> = &'a mut dyn FnMut(&str) -> io::Result<()>;
 
-/// Runs every cell on the device of the data, and prints what the notebook prints. Metrics, weights and figures of each
-/// model are in the folder that is returned of it, both trainings in the trace, if there is one.
+/// Runs every cell on the device of the data, and prints what the notebook prints. Each model's metrics, weights and
+/// figures are in its `log_dir`. The trace, if there is one, records both trainings.
 ///
 /// # Errors
-/// Data that can't be split or trained on, files that can't be written, short memory, and what `print` returns.
+/// Fails if the data can't be split or trained on, a file can't be written, memory is short or `print` fails.
 pub fn run(
     mnist: &Dataset,
     options: &Options,
@@ -145,7 +137,7 @@ pub fn run(
     let generator = Generator::new(options.seed);
     generator.draw_dropout_from(options.dropout_generator);
     let data = SimpleDataModule::new(mnist, validation, num_workers, batch_size, &generator)?;
-    // Both folders now, so that one that can't be written is known before any training.
+    // Both loggers come first, so that a folder that can't be written fails before any training.
     let mnist_logger = CsvLogger::new(&options.output_dir, Model::Mlp.run_name())?;
     let mlr_logger = CsvLogger::new(&options.output_dir, Model::Mlr.run_name()).inspect_err(|_| {
         let _ = fs::remove_dir(mnist_logger.log_dir());
@@ -169,7 +161,7 @@ pub fn run(
     let vs = VarStore::new(x.device());
     let mnist_model = Model::Mlp.build(&vs.root(), &generator)?;
     let mnist_module = SimpleModule::classification(mnist_model, vs, options.lr)?;
-    // In Python the model is on the CPU until `fit`, and its dropout draws there.
+    // In Python the model is on the CPU until `fit`, so its dropout draws there.
     let output = generator.with_dropout_from_cpu(|| mnist_module.forward(&x, true))?;
     print(&torch_size(&output.size()))?;
     print(&summary(&*mnist_module.model, &x.size())?.to_string())?;
@@ -182,7 +174,7 @@ pub fn run(
     Ok([mnist, mlr])
 }
 
-/// The cells from the Trainer on, for one model.
+/// The cells from the Trainer onwards, for one model.
 fn fit_and_test(
     mut module: SimpleModule,
     logger: CsvLogger,
@@ -209,14 +201,38 @@ fn fit_and_test(
     Ok(Fitted { log_dir, global_step, metrics, duration: start.elapsed() })
 }
 
-/// The accuracy figure as accuracy.png and accuracy.svg, beside the metrics.csv that it is of.
+/// Writes the accuracy figure to accuracy.png and accuracy.svg beside metrics.csv.
 ///
 /// # Errors
-/// A metrics.csv that is missing, or files that can't be written.
+/// Fails if metrics.csv is missing, or a file can't be written.
 pub fn save_figure(logger: &CsvLogger) -> Result<(), Error> {
     let figure = chart::accuracy(&logger.metrics_file_path())?;
     let beside = |name: &str| logger.log_dir().join(name);
     file::write(&beside("accuracy.png"), &figure.to_png()?)?;
     file::write(&beside("accuracy.svg"), figure.to_svg()?.as_bytes())?;
     Ok(())
+}
+
+/// A `torch.Size` as Python prints it.
+#[doc(hidden)]
+pub fn torch_size(size: &[i64]) -> String {
+    format!("torch.Size({size:?})")
+}
+
+/// A tensor of one-digit integers as Python prints it: the first and last three if there are more than 1000, otherwise
+/// wrapped at 80 columns (`torch/_tensor_str.py`).
+#[doc(hidden)]
+pub fn tensor_of_digits(values: &[i64]) -> String {
+    const LINE_WIDTH: usize = 80;
+    const INDENT: usize = "tensor([".len();
+    let join = |values: &[i64]| values.iter().map(i64::to_string).collect::<Vec<_>>().join(", ");
+    let body = if values.len() > 1000 {
+        format!("{},  ..., {}", join(&values[..3]), join(&values[values.len() - 3..]))
+    } else {
+        // An element has one digit, a comma and a space.
+        let per_line = (LINE_WIDTH - INDENT) / 3;
+        let lines: Vec<_> = values.chunks(per_line).map(join).collect();
+        lines.join(&format!(",\n{}", " ".repeat(INDENT)))
+    };
+    format!("tensor([{body}])")
 }

@@ -1,7 +1,6 @@
-//! The notebook's two models, of the layers in [`layers`](crate::torch::nn), which stand on tch's `nn::seq_t`.
+//! The notebook's two models, built from the layers in [`torch::nn`](crate::torch::nn).
 //!
-//! Parameters are named as in Python's `state_dict()`, so the weights go by the same names. Input is
-//! `[N, 1, 28, 28]`, output the logits `[N, 10]`.
+//! Parameters have their names in Python's `state_dict()`. Inputs are `[N, 1, 28, 28]`, outputs the logits `[N, 10]`.
 
 use std::fmt::{self, Display, Formatter};
 use std::str::FromStr;
@@ -10,11 +9,10 @@ use serde::{Deserialize, Serialize};
 use tch::Tensor;
 use tch::nn::{ModuleT, Path};
 
-use crate::torch::Error;
-use crate::torch::generator::Generator;
 use crate::torch::nn::{Flatten, Layer, LayerInfo, ReLU, Sequential, dropout, linear, sequential};
+use crate::torch::{Error, Generator};
 
-/// Which of the two models.
+/// One of the two models.
 ///
 /// ```
 /// use islp_mnist::{notebook::models::Model, torch::Generator};
@@ -35,13 +33,13 @@ pub enum Model {
 }
 
 impl Model {
-    /// Both.
+    /// Both models.
     pub const ALL: [Self; 2] = [Self::Mlp, Self::Mlr];
 
-    /// The model below `vs`, initialized by draws from `generator`.
+    /// Builds the model below `vs`, initialized with draws from `generator`.
     ///
     /// # Errors
-    /// libtorch's, when memory is short.
+    /// Fails if memory is short.
     pub fn build(self, vs: &Path, generator: &Generator) -> Result<Box<dyn Layer>, Error> {
         Ok(match self {
             Self::Mlp => Box::new(MnistModel::new(vs, generator)?),
@@ -49,7 +47,7 @@ impl Model {
         })
     }
 
-    /// The name of its class in the notebook.
+    /// The name of the model's class in the notebook.
     pub(crate) fn class_name(self) -> &'static str {
         match self {
             Self::Mlp => "MNISTModel",
@@ -57,12 +55,12 @@ impl Model {
         }
     }
 
-    /// Whether it has dropout layers.
+    /// True if the model has dropout layers.
     pub fn has_dropout(self) -> bool {
         self.dropped_units() > 0
     }
 
-    /// How many units its widest dropout layer has; 0 if it has none.
+    /// Units of the widest dropout layer; 0 if there is none.
     pub fn dropped_units(self) -> usize {
         match self {
             Self::Mlp => 256,
@@ -70,7 +68,7 @@ impl Model {
         }
     }
 
-    /// The short name.
+    /// The short name, `mlp` or `mlr`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Mlp => "mlp",
@@ -78,7 +76,7 @@ impl Model {
         }
     }
 
-    /// The name that the notebook gives the model's runs.
+    /// The name of the model's runs in the notebook.
     pub fn run_name(self) -> &'static str {
         match self {
             Self::Mlp => "MNIST",
@@ -108,10 +106,10 @@ pub struct MnistModel {
 }
 
 impl MnistModel {
-    /// The model below `vs`, initialized by draws from `generator`, from which its dropout layers draw as well.
+    /// Builds the model below `vs`, initialized with draws from `generator`. Its dropout layers draw from it too.
     ///
     /// # Errors
-    /// libtorch's, when memory is short.
+    /// Fails if memory is short.
     pub fn new(vs: &Path, generator: &Generator) -> Result<Self, Error> {
         let layer1 = sequential()
             .add(Flatten)
@@ -147,10 +145,10 @@ pub struct MnistMlr {
 }
 
 impl MnistMlr {
-    /// The model below `vs`, initialized by draws from `generator`.
+    /// Builds the model below `vs`, initialized with draws from `generator`.
     ///
     /// # Errors
-    /// libtorch's, when memory is short.
+    /// Fails if memory is short.
     pub fn new(vs: &Path, generator: &Generator) -> Result<Self, Error> {
         let linear = sequential().add(Flatten).add(linear(vs / "linear" / "1", 784, 10, generator)?);
         Ok(Self { linear })

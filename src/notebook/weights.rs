@@ -1,4 +1,4 @@
-//! The weights of the notebook's models on disk: which file holds which model.
+//! The weights of the notebook's models on disk.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -6,43 +6,41 @@ use std::path::{Path, PathBuf};
 use tch::nn::VarStore;
 use tch::{Device, TchError, Tensor};
 
-use crate::islp;
-use crate::islp::module::SimpleModule;
-use crate::lightning::checkpoint;
-use crate::lightning::error::CheckpointError;
-use crate::notebook::models::Model;
-use crate::torch::generator::Generator;
+use super::models::Model;
+use crate::islp::{self, SimpleModule};
+use crate::lightning::{CheckpointError, checkpoint};
+use crate::torch::Generator;
 use crate::torch::state_dict::{self, names};
-use crate::util::text::shown;
+use crate::util::{file, text::shown};
 
-/// The weights' file in a run's folder.
+/// The file of the weights in a run's folder.
 pub const FILE: &str = "model.safetensors";
 
-/// MNISTModel's `_forward` holds `layer1` and `layer2`, so Python knows their parameters by two names each, and
-/// `safetensors.torch.save_model` writes whichever it likes.
+/// MNISTModel's `_forward` contains `layer1` and `layer2`, so each of their parameters has two names in Python.
+/// `safetensors.torch.save_model` writes either.
 const ALIASES: [(&str, &str); 2] = [("_forward.0.", "layer1."), ("_forward.1.", "layer2.")];
 
-/// What no model's weights can be read from.
+/// An error of reading weights.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)] // the messages say what they are
+#[allow(missing_docs)] // the messages describe them
 pub enum Error {
     #[error("{}: neither {} nor {FILE} in this folder", .0.display(), last())]
     Nothing(PathBuf),
     #[error(transparent)]
-    File(#[from] crate::util::file::Error),
+    File(#[from] file::Error),
     #[error("{}: {reason}", shown(&path.to_string_lossy()))]
     Content { path: PathBuf, reason: ContentError },
 }
 
-/// Why a file's bytes are not the weights of one of the notebook's models.
+/// The reason why a file's bytes are not the weights of one of the notebook's models.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)] // the messages say what they are
+#[allow(missing_docs)] // the messages describe them
 pub enum ContentError {
-    #[error("{0} holds an infinite value")]
+    #[error("{0} contains NaN or infinity")]
     Infinite(String),
-    #[error("holds no parameter of MNISTModel or MNIST_MLR; its tensors: {}", .0.join(", "))]
+    #[error("contains no parameter of MNISTModel or MNIST_MLR; its tensors: {}", .0.join(", "))]
     OtherModel(Vec<String>),
-    #[error("{alias} and {name} are one parameter, but differ")]
+    #[error("{alias} and {name} are the same parameter, but differ")]
     AliasesDiffer { alias: String, name: String },
     #[error(transparent)]
     Tensors(#[from] state_dict::Error),
@@ -55,16 +53,16 @@ pub enum ContentError {
 /// Writes every parameter under its name in Python's `state_dict()`; `safetensors.torch.save_model`.
 ///
 /// # Errors
-/// A file that can't be written.
+/// Fails if the file can't be written.
 pub fn save(module: &SimpleModule, path: &Path) -> Result<(), state_dict::Error> {
     state_dict::save(&module.state_dict(), path)
 }
 
-/// Whether no unit of the model's first hidden layer fires for the image, `[1, 1, 28, 28]`: then what the model says is in
-/// its biases alone. Logistic regression has no hidden layer.
+/// True if no unit of the model's first hidden layer fires for the image, `[1, 1, 28, 28]`. The prediction then depends
+/// only on biases and later weights. False for logistic regression, which has no hidden layer.
 ///
 /// # Errors
-/// libtorch's.
+/// Fails if the image has another shape or device than the model takes.
 pub fn is_first_layer_silent(module: &SimpleModule, image: &Tensor) -> Result<bool, TchError> {
     let parameters = module.state_dict();
     let [Some(weight), Some(bias)] =
@@ -76,21 +74,21 @@ pub fn is_first_layer_silent(module: &SimpleModule, image: &Tensor) -> Result<bo
     Ok(f64::try_from(units.f_max()?)? <= 0.0)
 }
 
-/// The model whose weights are in `path`, a file of weights, a checkpoint, or a run's folder with either. What wraps the
-/// model in Python, such as `module.` before every name, does not count.
+/// Reads a model from `path`: a file of weights, a checkpoint, or a run's folder with either. A wrapper's prefix of every
+/// name, such as `module.` in Python, is ignored.
 ///
 /// # Errors
-/// What is no such file, or does not hold just the parameters of one model.
+/// Fails if there is no such file, or its parameters are not exactly those of one model.
 pub fn load(path: &Path, device: Device) -> Result<SimpleModule, Error> {
     let path = find(path)?;
     let bytes = state_dict::read(&path)?;
     module(&bytes, device).map_err(|reason| Error::Content { path, reason })
 }
 
-/// The model whose weights are in a file's bytes.
+/// Reads a model from a file's bytes.
 ///
 /// # Errors
-/// As [`load`], but for the file's name.
+/// Fails like [`load`]; the error does not name the file.
 pub fn module(bytes: &[u8], device: Device) -> Result<SimpleModule, ContentError> {
     let mut views = state_dict::parse(bytes)?;
     checkpoint::retain_weights(bytes, &mut views)?;
@@ -114,22 +112,22 @@ pub fn module(bytes: &[u8], device: Device) -> Result<SimpleModule, ContentError
     Err(ContentError::OtherModel(tensors.keys().take(3).map(|name| shown(name)).collect()))
 }
 
-/// The newest checkpoint, in a run's folder.
+/// The path of the newest checkpoint in a run's folder.
 fn last() -> String {
     format!("{}/{}", checkpoint::FOLDER, checkpoint::LAST)
 }
 
-/// The file itself, or the newest weights in a run's folder.
+/// Returns `path` if it is a file, or the newest weights in a run's folder.
 pub(crate) fn find(path: &Path) -> Result<PathBuf, Error> {
     if !path.is_dir() {
         return Ok(path.to_path_buf());
     }
-    // The last checkpoint is never behind the weights, which a run writes at its end.
+    // The last checkpoint is never older than the weights, which a run writes at its end.
     let files = [last().as_str(), FILE].map(|file| path.join(file));
     files.into_iter().find(|file| file.exists()).ok_or_else(|| Error::Nothing(path.to_path_buf()))
 }
 
-/// The name that counts of a parameter that Python knows by two; in a checkpoint also of the optimizer's state for it.
+/// Returns the main name of a parameter that has two in Python, or of the optimizer's state for it in a checkpoint.
 pub fn canonical_name(name: &str) -> String {
     let (state, parameter) = name.split_at(names::parameter(name));
     let renamed =

@@ -44,8 +44,6 @@ pub enum Error {
     NoRun(PathBuf),
     #[error("{}: holds {count} runs, too many for a page", folder.display())]
     ManyRuns { folder: PathBuf, count: usize },
-    #[error("{}: not the run.json of a run: {reason}", path.display())]
-    RunJson { path: PathBuf, reason: serde_json::Error },
     #[error("the model in {} has outputs that are not finite", .0.display())]
     Outputs(PathBuf),
     #[error("the model has outputs that are not finite")]
@@ -66,6 +64,8 @@ pub enum Error {
     Compare(#[from] compare::Error),
     #[error(transparent)]
     Study(#[from] studies::Error),
+    #[error(transparent)]
+    Run(#[from] crate::run::Error),
 }
 
 // Not `#[from]`: what is in the message is no source besides.

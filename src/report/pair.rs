@@ -16,7 +16,7 @@ use super::run::{Run, find};
 use super::section::figures;
 use super::statistics::mcnemar;
 use super::texts::{Texts, texts};
-use crate::chart::{Figure, share_limits};
+use crate::chart::{Figure, Picture as _, share_limits};
 use crate::compare::{FileReport, Report, Verdict};
 use crate::torch::state_dict;
 use crate::util::file;

@@ -6,7 +6,7 @@ use tch::Kind;
 use super::Error;
 use super::format::{CHART, Chart};
 use super::run::Run;
-use crate::chart::Lines;
+use crate::chart::{Lines, Picture};
 use crate::compare::{FileReport, Found, Growth, Report, Verdict};
 
 /// What differs in one file, and how far it goes.

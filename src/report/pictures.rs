@@ -11,6 +11,7 @@ use super::predictions::Predictions;
 use crate::islp;
 use crate::islp::module::SimpleModule;
 use crate::torchvision::SIDE;
+use crate::util::png;
 
 /// How many units of a layer a page shows.
 const MAX_UNITS: usize = 20;
@@ -27,7 +28,7 @@ pub struct Picture {
 pub fn digit(images: &Tensor, index: usize) -> Result<String, Error> {
     let ink = of_tensor(&images.f_get(index as i64).map_err(torch)?).map_err(torch)?;
     let paper: Vec<u8> = ink.iter().map(|&value| 255 - (value * 255.0).round() as u8).collect();
-    png(png::ColorType::Grayscale, &paper)
+    png_url(png::Color::Grayscale, &paper)
 }
 
 /// 784 weights: blue above 0, red below, clear at 0, full at `largest`.
@@ -47,7 +48,7 @@ fn weights_picture(weights: &Tensor, largest: f32) -> Result<String, Error> {
             ]
         })
         .collect();
-    png(png::ColorType::Rgba, &pixels)
+    png_url(png::Color::Rgba, &pixels)
 }
 
 /// A test image that is taken for another digit.
@@ -107,11 +108,9 @@ fn of_tensor(tensor: &Tensor) -> Result<Vec<f32>, TchError> {
     Vec::try_from(tensor.detach().f_to_device(Device::Cpu)?.f_to_kind(Kind::Float)?.f_reshape(-1)?)
 }
 
-fn png(color: png::ColorType, pixels: &[u8]) -> Result<String, Error> {
-    let mut bytes = vec![];
-    let mut encoder = png::Encoder::new(&mut bytes, SIDE as u32, SIDE as u32);
-    encoder.set_color(color);
-    let written = encoder.write_header().and_then(|mut writer| writer.write_image_data(pixels));
-    written.map_err(|error| Error::Picture(error.to_string()))?;
+/// An image of 28 by 28 pixels as a data: URL.
+fn png_url(color: png::Color, pixels: &[u8]) -> Result<String, Error> {
+    let bytes =
+        png::encode(color, SIDE as usize, pixels).map_err(|error| Error::Picture(error.to_string()))?;
     Ok(format!("data:image/png;base64,{}", STANDARD.encode(bytes)))
 }

@@ -7,7 +7,7 @@ use super::Error;
 use crate::islp;
 use crate::islp::error_tracker::{ErrorTracker, Metrics};
 use crate::islp::module::SimpleModule;
-use crate::lightning::evaluation_loop::evaluate_test;
+use crate::lightning::evaluate_test;
 
 /// Bins of the confidence, as many as torchmetrics takes by itself.
 const BINS: i64 = 15;

@@ -11,14 +11,12 @@ use super::Error;
 use super::predictions::Predictions;
 use crate::islp::module::SimpleModule;
 use crate::notebook::{self, weights};
+use crate::run::RunJson;
 use crate::util::file;
-use crate::util::json;
 use crate::util::path::shown_path;
 
 /// A hundred thousand epochs have less.
 const MAX_CSV: u64 = 16 << 20;
-/// Hundreds of times as much as there is to say of a run.
-const MAX_JSON: u64 = 1 << 20;
 /// A page of more runs would be too long to read, and too large.
 const MAX_RUNS: usize = 6;
 /// From an output folder to its version folders there are two steps.
@@ -39,17 +37,11 @@ pub struct Run {
 impl Run {
     /// Reads a version folder, and has its model look at the data's test images.
     pub fn read(folder: &Path, name: String, mnist: &Dataset, device: Device) -> Result<Self, Error> {
-        let optional = |file: &str, limit| match file::read(&folder.join(file), limit) {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(error) if error.is_not_found() => Ok(None),
-            Err(error) => Err(Error::File(error)),
+        let metrics_csv = match file::read(&folder.join("metrics.csv"), MAX_CSV) {
+            Err(error) if error.is_not_found() => None,
+            bytes => Some(bytes?),
         };
-        let metrics_csv = optional("metrics.csv", MAX_CSV)?;
-        let run_json = match optional("run.json", MAX_JSON)? {
-            Some(bytes) => json::parse(&bytes)
-                .map_err(|reason| Error::RunJson { path: folder.join("run.json"), reason })?,
-            None => Map::new(),
-        };
+        let run_json = RunJson::fields(folder)?.unwrap_or_default();
         let module = weights_in(folder).map(|path| weights::load(&path, device)).transpose()?;
         let batch_size = run_json.get("options").and_then(|options| options["batch_size"].as_u64());
         let batch_size =

@@ -10,9 +10,9 @@ use super::pictures::{Picture, mistake, weight_pictures};
 use super::predictions::Predictions;
 use super::run::Run;
 use super::statistics::wilson;
-use crate::chart::{Figure, Lines, Metric};
+use crate::chart::{Figure, Lines, Metric, Picture as _};
 use crate::islp::module::SimpleModule;
-use crate::lightning::repr::repr;
+use crate::lightning::repr;
 
 /// How many mistakes a page shows.
 const MAX_MISTAKES: usize = 25;

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::Error;
 use super::facts::{Fields, fields};
 use super::format::{CHART, Chart, thousands};
-use crate::run::End;
+use crate::run::{self, End, RunJson};
 use crate::study::{
     ACCURACY, Difference, Distribution, Interval, Row, STUDY_JSON, Summary, Varied, newest_version, pictures,
     rows_in,
@@ -17,7 +17,7 @@ use crate::study::{
 use crate::util::file;
 use crate::util::text::count;
 
-/// Hundreds of times as much as there is to say of a study or of a run.
+/// A study.json has less than a hundredth of this.
 const MAX_JSON: u64 = 1 << 20;
 /// A study's pictures have a twentieth of it.
 const MAX_SVG: u64 = 1 << 20;
@@ -80,8 +80,12 @@ fn facts(folder: &Path, rows: &[Row]) -> Result<Vec<(&'static str, Fields)>, Err
     let mut environment: BTreeMap<String, BTreeMap<String, usize>> = BTreeMap::new();
     for row in rows {
         let Some(version) = newest_version(&folder.join(row.key().folder())) else { continue };
-        let Some(run_json) = optional(&version, "run.json", MAX_JSON)? else { continue };
-        for (name, value) in fields(parse(&run_json).get("environment")) {
+        let run_json = match RunJson::fields(&version) {
+            // The results are shown all the same.
+            Err(run::Error::NotRunJson { .. }) => continue,
+            run_json => run_json?.unwrap_or_default(),
+        };
+        for (name, value) in fields(run_json.get("environment")) {
             *environment.entry(name).or_default().entry(value).or_default() += 1;
         }
     }
@@ -159,7 +163,7 @@ fn row(row: &Row) -> [String; 8] {
         hash.chars().take(8).collect(),
         match &row.end {
             End::MaxEpochs => count(row.epochs, "epoch"),
-            end => String::from(end.clone()),
+            end => end.to_string(),
         },
     ]
 }

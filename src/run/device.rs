@@ -1,11 +1,10 @@
-//! Whether to train on the CPU or on a GPU, and which generator dropout draws from.
+//! The device to train on, and the generator that dropout draws from.
 
 use std::fmt::{self, Display, Formatter};
-use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
 use tch::Device;
 
+use super::as_text;
 use crate::torch::DropoutGenerator;
 use crate::torch::cuda::{self, NoCuda};
 
@@ -16,8 +15,7 @@ use crate::torch::cuda::{self, NoCuda};
 ///
 /// assert_eq!("cuda:1".parse(), Ok(DeviceOption::Cuda(Some(1))));
 /// ```
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DeviceOption {
     /// A GPU if there is one, otherwise the CPU.
     #[default]
@@ -31,30 +29,13 @@ pub enum DeviceOption {
 }
 
 impl DeviceOption {
-    /// What names this device.
+    /// The choice of exactly this device.
     pub fn of(device: Device) -> Self {
         match device {
             Device::Cuda(index) => Self::Cuda(Some(index)),
             Device::Mps => Self::Mps,
             _ => Self::Cpu,
         }
-    }
-}
-
-impl FromStr for DeviceOption {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let device = match text {
-            "auto" => Some(Self::Auto),
-            "cpu" => Some(Self::Cpu),
-            "cuda" => Some(Self::Cuda(None)),
-            "mps" => Some(Self::Mps),
-            _ => text.strip_prefix("cuda:").and_then(|n| n.parse().ok()).map(|n| Self::Cuda(Some(n))),
-        };
-        // Rust reads +1 and 01 as numbers too.
-        let device = device.filter(|device| device.to_string() == text);
-        device.ok_or("must be auto, cpu, cuda, cuda:N or mps".into())
     }
 }
 
@@ -70,19 +51,10 @@ impl Display for DeviceOption {
     }
 }
 
-impl TryFrom<String> for DeviceOption {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
-
-impl From<DeviceOption> for String {
-    fn from(device: DeviceOption) -> Self {
-        device.to_string()
-    }
-}
+as_text!(DeviceOption, "must be auto, cpu, cuda, cuda:N or mps", |text| {
+    let index = text.split_once(':').and_then(|(_, index)| index.parse().ok());
+    [Self::Auto, Self::Cpu, Self::Cuda(None), Self::Cuda(index), Self::Mps]
+});
 
 /// A choice of generator for dropout; as text `auto`, `cpu` or `cuda`.
 ///
@@ -92,10 +64,9 @@ impl From<DeviceOption> for String {
 ///
 /// assert_eq!(GeneratorOption::Auto.on(Device::Cpu), GeneratorOption::Cpu);
 /// ```
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum GeneratorOption {
-    /// That of the device, as in Python.
+    /// The device's, as in Python.
     #[default]
     Auto,
     /// The CPU's.
@@ -105,22 +76,13 @@ pub enum GeneratorOption {
 }
 
 impl GeneratorOption {
-    /// What a run on this device really draws from.
+    /// The generator that a run on this device really draws from.
     pub fn on(self, device: Device) -> Self {
         match self {
             Self::Auto if device.is_cuda() => Self::Cuda,
             Self::Auto => Self::Cpu,
             other => other,
         }
-    }
-}
-
-impl FromStr for GeneratorOption {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let all = [Self::Auto, Self::Cpu, Self::Cuda];
-        all.into_iter().find(|option| option.to_string() == text).ok_or("must be auto, cpu or cuda")
     }
 }
 
@@ -133,6 +95,8 @@ impl Display for GeneratorOption {
         })
     }
 }
+
+as_text!(GeneratorOption, "must be auto, cpu or cuda", |_| [Self::Auto, Self::Cpu, Self::Cuda]);
 
 impl From<GeneratorOption> for DropoutGenerator {
     fn from(option: GeneratorOption) -> Self {
@@ -147,18 +111,19 @@ impl From<GeneratorOption> for DropoutGenerator {
 /// Why a device can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum NoDevice {
-    /// No GPU of NVIDIA's.
+    /// No NVIDIA GPU.
     #[error(transparent)]
     Cuda(#[from] NoCuda),
-    /// No GPU of Apple's.
-    #[error("this libtorch sees no Apple GPU, which takes macOS on Apple silicon")]
+    /// No Apple GPU.
+    #[error("this libtorch sees no Apple GPU; that needs macOS on Apple silicon")]
     Mps,
 }
 
-/// The device to train on. Loads CUDA if `option` asks for it or, being `auto`, if there is an NVIDIA driver, and
-/// must therefore come before any other use of libtorch.
+/// The device to train on. Call this before any other use of libtorch, because it loads CUDA if `option` is `cuda`, or is
+/// `auto` and there is an NVIDIA driver.
 ///
-/// `auto` falls back to the CPU; why comes along unless there just is no driver, or the GPUs are hidden on purpose.
+/// `auto` falls back to the CPU. It then also returns the reason, unless there is no driver or the GPUs are hidden on
+/// purpose.
 pub fn resolve(option: DeviceOption) -> Result<(Device, Option<NoCuda>), NoDevice> {
     match option {
         DeviceOption::Cpu => Ok((Device::Cpu, None)),

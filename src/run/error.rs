@@ -1,3 +1,5 @@
+//! The errors of a run.
+
 use std::path::PathBuf;
 
 use crate::lightning;
@@ -12,7 +14,7 @@ pub enum Error {
     #[error(transparent)]
     File(#[from] file::Error),
     #[error("{}: not the run.json of a run: {reason}", path.display())]
-    NotRunJson { path: PathBuf, reason: String },
+    NotRunJson { path: PathBuf, reason: serde_json::Error },
     #[error("{}: of a run of `reproduce`, where both models draw from one generator", .0.display())]
     OfReproduce(PathBuf),
     #[error("{}: not the file that the run was trained on", .0.display())]

@@ -1,21 +1,46 @@
-//! What a training run is: its options, what it runs on, where it starts and how it ended. `run.json` records them.
+//! A training run: its options, its device, where it starts and how it ends. `run.json` records them.
 
 mod device;
-mod ended;
-mod environment;
 mod error;
 mod options;
 mod run_json;
 mod start;
-mod vary;
 
 pub use device::{DeviceOption, GeneratorOption, NoDevice, resolve};
-pub use ended::End;
-pub use environment::{Changed, Environment};
 pub use error::Error;
 pub use options::{
-    AT_LEAST_ONE, AT_LEAST_ZERO, FRACTION, LEARNING_RATE, NAME, Rule, RunOptions, SEED, THREADS, TrainOptions,
+    AT_LEAST_ONE, AT_LEAST_ZERO, FRACTION, LEARNING_RATE, NAME, Rule, RunOptions, SEED, THREADS,
+    TrainOptions, Vary,
 };
-pub use run_json::{Lock, Outcome, Run, RunJson, write_of_reproduce};
-pub use start::{Earlier, Start};
-pub use vary::Vary;
+pub use run_json::{Changed, End, Environment, Outcome, Run, RunJson, write_of_reproduce};
+pub use start::{Earlier, Lock, Start};
+
+/// Reads a type from its text, and has serde store it as text. A text is read as the candidate that prints as that text,
+/// so `Display` alone spells the names, and numbers such as +1 and 01 are refused.
+macro_rules! as_text {
+    ($type:ty, $rule:literal, |$text:pat_param| $candidates:expr) => {
+        impl std::str::FromStr for $type {
+            type Err = &'static str;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                let $text = text;
+                $candidates.into_iter().find(|value| value.to_string() == text).ok_or($rule)
+            }
+        }
+
+        impl serde::Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                <String as serde::Deserialize>::deserialize(deserializer)?
+                    .parse()
+                    .map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+pub(crate) use as_text;

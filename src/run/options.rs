@@ -1,5 +1,6 @@
 //! What decides a run's results. The defaults are the notebook's values.
 
+use std::fmt::{self, Display, Formatter};
 use std::str::FromStr;
 
 use serde::de::DeserializeOwned;
@@ -7,91 +8,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tch::Device;
 
-use super::device::{DeviceOption, GeneratorOption};
-use super::{Error, Vary};
+use super::{DeviceOption, Error, GeneratorOption, as_text};
 use crate::lightning::LimitTrainBatches;
-use crate::notebook;
-use crate::notebook::models::Model;
-use crate::torch::{CudaGenerator, Generator};
+use crate::notebook::{self, models::Model};
+use crate::torch::{CudaGenerator, Generator, Source};
 
-/// The values that an option takes.
-///
-/// ```
-/// use islp_mnist::run::FRACTION;
-///
-/// assert_eq!(FRACTION.parse("0.2"), Ok(0.2));
-/// assert_eq!(FRACTION.parse("1"), Err("must be a fraction above 0 and below 1, such as 0.2"));
-/// ```
-pub struct Rule<T: 'static> {
-    allows: fn(&T) -> bool,
-    says: &'static str,
-}
-
-/// Counts. Python's and libtorch's integers are signed.
-pub const AT_LEAST_ONE: Rule<usize> = Rule {
-    allows: |number| *number > 0 && i64::try_from(*number).is_ok(),
-    says: "must be a whole number, 1 or more",
-};
-/// Counts that may be zero.
-pub const AT_LEAST_ZERO: Rule<usize> = Rule { allows: |_| true, says: "must be a whole number, 0 or more" };
-/// Seeds.
-pub const SEED: Rule<u64> =
-    Rule { allows: |_| true, says: "must be a whole number from 0 to 18446744073709551615" };
-/// Fractions that are neither nothing nor all.
-pub const FRACTION: Rule<f64> = Rule {
-    allows: |fraction| *fraction > 0.0 && *fraction < 1.0,
-    says: "must be a fraction above 0 and below 1, such as 0.2",
-};
-/// Learning rates. The parameters are f32, and PyTorch's RMSprop fails with a rate beyond their range.
-pub const LEARNING_RATE: Rule<f64> = Rule {
-    allows: |lr| (0.0..=f64::from(f32::MAX)).contains(lr),
-    says: "must be a number from 0 to 3.4e38, such as 0.01",
-};
-/// Numbers of threads. OpenMP ends the process when it cannot start one, so these are the numbers that machines have.
-pub const THREADS: Rule<i32> =
-    Rule { allows: |threads| (1..=1024).contains(threads), says: "must be a whole number from 1 to 1024" };
-/// Names of folders.
-pub const NAME: Rule<String> = Rule {
-    allows: |name| {
-        !name.is_empty() && !name.starts_with('.') && !name.contains('/') && !name.contains(char::is_control)
-    },
-    says: "must be the name of a folder, without '/', line breaks and the like, and '.' first",
-};
-
-impl<T: FromStr> Rule<T> {
-    /// Parses a value.
-    ///
-    /// # Errors
-    /// What the option does not take: which values it takes.
-    pub fn parse(&self, text: &str) -> Result<T, &'static str> {
-        text.parse().ok().filter(self.allows).ok_or(self.says)
-    }
-}
-
-impl<T: DeserializeOwned> Rule<T> {
-    /// Takes an option out of those of a file.
-    fn take(&self, fields: &mut Map<String, Value>, name: &str) -> Result<T, String> {
-        let said = fields.get(name).map_or("missing".into(), Value::to_string);
-        let value = take(fields, name).ok().filter(self.allows);
-        value.ok_or_else(|| format!("{name} is {said}, and {}", self.says))
-    }
-
-    fn take_optional(&self, fields: &mut Map<String, Value>, name: &str) -> Result<Option<T>, String> {
-        match fields.get(name) {
-            None => Ok(None),
-            Some(Value::Null) => take(fields, name),
-            Some(_) => self.take(fields, name).map(Some),
-        }
-    }
-}
-
-/// Takes an option without a rule out of those of a file. One that is missing is none.
-fn take<T: DeserializeOwned>(fields: &mut Map<String, Value>, name: &str) -> Result<T, String> {
-    let value = fields.remove(name).unwrap_or(Value::Null);
-    serde_json::from_value(value).map_err(|error| format!("{name}: {error}"))
-}
-
-/// The options that every run has.
+/// The options of every run.
 ///
 /// ```
 /// use islp_mnist::run::RunOptions;
@@ -107,13 +29,13 @@ pub struct RunOptions {
     pub batch_size: usize,
     /// Fraction of the training images held back for validation.
     pub validation: f64,
-    /// Seed of everything random but the split.
+    /// Seed of everything random except the split.
     pub seed: u64,
-    /// Workers that Python's data loaders would have.
+    /// Workers of Python's data loaders.
     pub num_workers: usize,
     /// Learning rate of RMSprop.
     pub lr: f64,
-    /// Threads of libtorch; none for libtorch's own number.
+    /// Threads of libtorch; none for its own default.
     pub threads: Option<i32>,
     /// Where to train.
     pub device: DeviceOption,
@@ -141,9 +63,9 @@ impl Default for RunOptions {
 impl TryFrom<Map<String, Value>> for RunOptions {
     type Error = String;
 
-    /// Holds the options of a file to the rules of the command line.
+    /// Applies the rules of the command line to the options of a file.
     fn try_from(mut fields: Map<String, Value>) -> Result<Self, String> {
-        // Version 0.1 had no choice, and drew from the CPU's.
+        // Version 0.1 always drew from the CPU's.
         fields.entry("generator").or_insert_with(|| "cpu".into());
         let options = Self {
             epochs: AT_LEAST_ONE.take(&mut fields, "epochs")?,
@@ -164,10 +86,10 @@ impl TryFrom<Map<String, Value>> for RunOptions {
 }
 
 impl RunOptions {
-    /// The options of a run of this model once device and threads are settled.
+    /// The options of a run of this model, with the device, threads and generator that it uses.
     ///
     /// # Errors
-    /// A batch with more dropped units than can be drawn on the CPU as a GPU draws them.
+    /// A batch with more dropped units than the CPU can draw as a GPU does.
     pub fn on(&self, device: Device, model: Model) -> Result<Self, Error> {
         let generator = self.generator.on(device);
         let max = CudaGenerator::MAX_WITHOUT_GPU.checked_div(model.dropped_units());
@@ -197,16 +119,16 @@ impl RunOptions {
 pub struct TrainOptions {
     /// The model to train.
     pub model: Model,
-    /// What every run has.
+    /// The options of every run.
     #[serde(flatten)]
     pub run: RunOptions,
-    /// Training batches of an epoch; none for all.
+    /// Training batches per epoch; none for all.
     pub limit_train_batches: Option<LimitTrainBatches>,
-    /// One source of randomness that draws with a seed of its own.
+    /// One source of randomness that draws with its own seed.
     pub vary: Option<Vary>,
     /// Epochs from one checkpoint to the next.
     pub checkpoint_every: usize,
-    /// Name of the run's folder; none for the model's.
+    /// Name of the run's folder; none for the model's name.
     pub name: Option<String>,
 }
 
@@ -226,7 +148,7 @@ impl Default for TrainOptions {
 impl TryFrom<Map<String, Value>> for TrainOptions {
     type Error = String;
 
-    /// Holds the options of a file to the rules of the command line.
+    /// Applies the rules of the command line to the options of a file.
     fn try_from(mut fields: Map<String, Value>) -> Result<Self, String> {
         Ok(Self {
             model: take(&mut fields, "model")?,
@@ -271,7 +193,111 @@ impl TrainOptions {
     }
 }
 
-/// A value as one types it.
+/// One source of randomness that draws with its own seed; as text `init=7`.
+///
+/// ```
+/// use islp_mnist::{run::Vary, torch::Source};
+///
+/// assert_eq!("init=7".parse(), Ok(Vary { source: Source::Init, seed: 7 }));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Vary {
+    /// The source.
+    pub source: Source,
+    /// Its seed.
+    pub seed: u64,
+}
+
+impl Display for Vary {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        write!(f, "{}={}", self.source, self.seed)
+    }
+}
+
+as_text!(Vary, "must be split, init, shuffle or dropout with a seed, such as init=7", |text| {
+    let parse =
+        |(source, seed): (&str, &str)| Some(Self { source: source.parse().ok()?, seed: seed.parse().ok()? });
+    text.split_once('=').and_then(parse)
+});
+
+/// The values that an option takes.
+///
+/// ```
+/// use islp_mnist::run::FRACTION;
+///
+/// assert_eq!(FRACTION.parse("0.2"), Ok(0.2));
+/// assert_eq!(FRACTION.parse("1"), Err("must be a fraction above 0 and below 1, such as 0.2"));
+/// ```
+pub struct Rule<T: 'static> {
+    allows: fn(&T) -> bool,
+    text: &'static str,
+}
+
+/// Counts. The maximum is that of a signed integer, as in Python and libtorch.
+pub const AT_LEAST_ONE: Rule<usize> = Rule {
+    allows: |number| *number > 0 && i64::try_from(*number).is_ok(),
+    text: "must be a whole number, 1 or more",
+};
+/// Counts that may be zero.
+pub const AT_LEAST_ZERO: Rule<usize> = Rule { allows: |_| true, text: "must be a whole number, 0 or more" };
+/// Seeds.
+pub const SEED: Rule<u64> =
+    Rule { allows: |_| true, text: "must be a whole number from 0 to 18446744073709551615" };
+/// Fractions, without 0 and 1.
+pub const FRACTION: Rule<f64> = Rule {
+    allows: |fraction| *fraction > 0.0 && *fraction < 1.0,
+    text: "must be a fraction above 0 and below 1, such as 0.2",
+};
+/// Learning rates. The parameters are f32, and PyTorch's RMSprop fails with a rate beyond their range.
+pub const LEARNING_RATE: Rule<f64> = Rule {
+    allows: |lr| (0.0..=f64::from(f32::MAX)).contains(lr),
+    text: "must be a number from 0 to 3.4e38, such as 0.01",
+};
+/// Numbers of threads. OpenMP ends the process if it cannot start one, so the limit is what machines have.
+pub const THREADS: Rule<i32> =
+    Rule { allows: |threads| (1..=1024).contains(threads), text: "must be a whole number from 1 to 1024" };
+/// Names of folders.
+pub const NAME: Rule<String> = Rule {
+    allows: |name| {
+        !name.is_empty() && !name.starts_with('.') && !name.contains('/') && !name.contains(char::is_control)
+    },
+    text: "must be the name of a folder, without '/', line breaks and the like, and '.' first",
+};
+
+impl<T: FromStr> Rule<T> {
+    /// Parses a value.
+    ///
+    /// # Errors
+    /// A value that the option does not take; the message lists those it takes.
+    pub fn parse(&self, text: &str) -> Result<T, &'static str> {
+        text.parse().ok().filter(self.allows).ok_or(self.text)
+    }
+}
+
+impl<T: DeserializeOwned> Rule<T> {
+    /// Removes an option from those of a file and returns its value.
+    fn take(&self, fields: &mut Map<String, Value>, name: &str) -> Result<T, String> {
+        let given = fields.get(name).map_or("missing".into(), Value::to_string);
+        let value = take(fields, name).ok().filter(self.allows);
+        value.ok_or_else(|| format!("{name} is {given}, and {}", self.text))
+    }
+
+    fn take_optional(&self, fields: &mut Map<String, Value>, name: &str) -> Result<Option<T>, String> {
+        match fields.get(name) {
+            None => Ok(None),
+            Some(Value::Null) => take(fields, name),
+            Some(_) => self.take(fields, name).map(Some),
+        }
+    }
+}
+
+/// Removes an option without a rule from those of a file and returns its value; a missing one is null.
+fn take<T: DeserializeOwned>(fields: &mut Map<String, Value>, name: &str) -> Result<T, String> {
+    let value = fields.remove(name).unwrap_or(Value::Null);
+    serde_json::from_value(value).map_err(|error| format!("{name}: {error}"))
+}
+
+/// A value as typed on the command line.
 fn text(value: &Value) -> String {
     match value {
         Value::Null => "none".into(),

@@ -1,29 +1,43 @@
-//! `run.json`: what a run was and how it ended. It is enough to run it again.
+//! `run.json`: the options of a run, its data and machine, and how it ended. This is enough to run it again.
 
-use std::borrow::Borrow;
 use std::collections::BTreeMap;
-use std::fs::{File, TryLockError};
-use std::io;
+use std::fmt::{self, Display, Formatter};
 use std::path::{Path, PathBuf, absolute};
 use std::time::SystemTime;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use super::{Changed, End, Environment, Error, RunOptions, TrainOptions};
+use super::{Error, RunOptions, TrainOptions, as_text};
 use crate::notebook::Fitted;
+use crate::torch::libtorch;
 use crate::torchvision;
 use crate::util::file;
 use crate::util::json;
 use crate::util::path::{from_text, to_text};
 
 const FILE: &str = "run.json";
-/// The command whose run.json says so; of `train` it says nothing.
+/// The `command` of a run.json from `reproduce`; one from `train` has none.
 const REPRODUCE: &str = "reproduce";
-/// Hundreds of times as much as there is to say of a run.
+/// A run.json has less than a hundredth of this.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// Everything that a run's bits depend on, read and written by `train`.
+/// The whole file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunJson<Options = TrainOptions> {
+    /// What was run.
+    #[serde(flatten)]
+    pub run: Run<Options>,
+    /// The absolute path of the data, a URL if it is not UTF-8; none if version 0.1 wrote this.
+    pub data_dir: Option<String>,
+    /// The data set, `MNIST` or `other`; none if an older version wrote this.
+    pub data_set: Option<String>,
+    /// The results at the run's last end; none if it never ended by itself.
+    pub outcome: Option<Outcome>,
+}
+
+/// Everything that a run's bits depend on.
 ///
 /// ```
 /// use islp_mnist::run::{Run, TrainOptions};
@@ -33,15 +47,39 @@ const MAX_BYTES: u64 = 1 << 20;
 /// # Ok::<(), islp_mnist::run::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Run {
+pub struct Run<Options = TrainOptions> {
     /// The options, with the device and the threads that the run used.
-    pub options: TrainOptions,
-    /// SHA-256 of the four files of the data set, by name.
+    pub options: Options,
+    /// SHA-256 of the data set's four files, by name.
     pub data: BTreeMap<String, String>,
     /// The program and the machine.
     pub environment: Environment,
-    /// When it began, UTC, as RFC 3339 has it.
+    /// When it started, in UTC, as in RFC 3339.
     pub start: String,
+}
+
+/// The program and the machine.
+///
+/// ```
+/// use islp_mnist::run::Environment;
+///
+/// let environment = Environment::current();
+/// assert_eq!(environment.changed(&environment), []);
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Environment {
+    /// The processor's name; none if the system does not report it, or an older version wrote this.
+    pub processor: Option<String>,
+    /// libtorch's kernels for this processor, as `torch.backends.cpu.get_cpu_capability()`.
+    pub cpu_capability: String,
+    /// The version of libtorch; none if it does not report one.
+    pub libtorch: Option<String>,
+    /// The version of tch; none if Python wrote this, by scripts/train.py.
+    pub tch: Option<String>,
+    /// The version of this crate.
+    pub islp_mnist: String,
+    /// The commit it was built from, with "-modified" if the sources differed from it; none outside git.
+    pub git_commit: Option<String>,
 }
 
 /// The results of a run that ended.
@@ -53,42 +91,114 @@ pub struct Outcome {
     pub epochs: usize,
     /// Training steps taken.
     pub global_step: usize,
-    /// Time from the start of the program to its end, in seconds; of a resumed run the sum over those that ended.
+    /// Seconds from the start of the program to its end; for a resumed run the sum over the processes that ended by
+    /// themselves.
     pub duration_seconds: f64,
     /// The last value of every metric; none if it was not finite.
     pub metrics: BTreeMap<String, Option<f64>>,
 }
 
-/// The whole file.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct RunJson {
-    /// What was run.
-    #[serde(flatten)]
-    pub run: Run,
-    /// The absolute path of the data, a URL if it is not UTF-8; none if version 0.1 wrote this.
-    pub data_dir: Option<String>,
-    /// Which data set it is, `MNIST` or `other`; none if an older version wrote this.
-    pub data_set: Option<String>,
-    /// The results when it last ended by itself; none if it never did.
-    pub outcome: Option<Outcome>,
+/// How a run ended, as `run.json` and `study.csv` spell it.
+///
+/// ```
+/// use islp_mnist::run::End;
+///
+/// assert_eq!("failed: a full disk".parse(), Ok(End::Failed("a full disk".into())));
+/// assert_eq!(End::MaxEpochs.to_string(), "max_epochs");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// It trained all its epochs.
+    MaxEpochs,
+    /// It reached its time limit.
+    MaxTime,
+    /// A signal stopped it.
+    Interrupted,
+    /// Its loss became NaN or infinite.
+    Diverged,
+    /// It ended with this error. Only a study records that.
+    Failed(String),
+}
+
+impl Display for End {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        match self {
+            Self::MaxEpochs => f.write_str("max_epochs"),
+            Self::MaxTime => f.write_str("max_time"),
+            Self::Interrupted => f.write_str("interrupted"),
+            Self::Diverged => f.write_str("diverged"),
+            Self::Failed(reason) => write!(f, "failed: {reason}"),
+        }
+    }
+}
+
+as_text!(End, "end must be max_epochs, max_time, interrupted, diverged or failed with a reason", |text| {
+    let reason = text.split_once(": ").map_or("", |(_, reason)| reason);
+    [Self::MaxEpochs, Self::MaxTime, Self::Interrupted, Self::Diverged, Self::Failed(reason.into())]
+});
+
+impl<Options> RunJson<Options> {
+    /// Describes a run on the data in `data_dir`.
+    pub fn new(run: Run<Options>, data_dir: &Path, outcome: Option<Outcome>) -> Self {
+        let is_mnist = torchvision::differing(&run.data).is_empty();
+        let data_set = Some(if is_mnist { "MNIST" } else { "other" }.into());
+        let data_dir = absolute(data_dir).ok().map(|path| to_text(&path));
+        Self { run, data_dir, data_set, outcome }
+    }
+
+    /// The folder of the data.
+    pub fn data_dir(&self) -> Option<PathBuf> {
+        self.data_dir.as_deref().map(from_text)
+    }
+}
+
+impl RunJson {
+    /// Reads a `run.json` of `train`, given its path or its folder's.
+    ///
+    /// # Errors
+    /// A file that can't be read, or is not the `run.json` of `train`.
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        let path = path_of(path);
+        let json: Value = parse(&path)?;
+        if json["command"] == REPRODUCE {
+            return Err(Error::OfReproduce(path));
+        }
+        serde_json::from_value(json).map_err(|reason| Error::NotRunJson { path, reason })
+    }
+
+    /// Reads the fields of any `run.json`, also of one from `reproduce` or Python, given its path or its folder's. None if
+    /// there is no such file.
+    ///
+    /// # Errors
+    /// A file that can't be read, or is not a JSON object.
+    pub fn fields(path: &Path) -> Result<Option<Map<String, Value>>, Error> {
+        match parse(&path_of(path)) {
+            Err(Error::File(error)) if error.is_not_found() => Ok(None),
+            fields => fields.map(Some),
+        }
+    }
+
+    /// Writes `run.json` into the run's folder.
+    ///
+    /// # Errors
+    /// A folder that can't be written to.
+    pub fn write(&self, log_dir: &Path) -> Result<(), Error> {
+        Ok(file::write(&log_dir.join(FILE), text(self).as_bytes())?)
+    }
 }
 
 impl Run {
-    /// A run that begins now, on the data in `data_dir`.
+    /// A run that starts now, on the data in `data_dir`.
     ///
     /// # Errors
     /// Data that can't be read.
     pub fn new(options: &TrainOptions, data_dir: &Path) -> Result<Self, Error> {
-        let checksums = torchvision::checksums(data_dir)?.into_iter();
-        Ok(Self {
-            options: options.clone(),
-            data: checksums.map(|(file, sha256)| (file.into(), sha256)).collect(),
-            environment: Environment::current(),
-            start: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
-        })
+        let data = owned(&torchvision::checksums(data_dir)?);
+        let options = options.clone();
+        Ok(Self { options, data, environment: Environment::current(), start: rfc3339(SystemTime::now()) })
     }
 
-    /// Makes sure that `now`, which resumes this run or repeats it, has the same data; what else has changed.
+    /// Checks that `now`, which resumes or repeats this run, has the same data. Returns what else has changed.
     ///
     /// # Errors
     /// Other data; the message names the file.
@@ -102,44 +212,56 @@ impl Run {
     }
 }
 
-impl RunJson {
-    /// Describes a run that starts or resumes on the data in `data_dir`.
-    pub fn new(run: Run, data_dir: &Path, outcome: Option<Outcome>) -> Self {
-        let data_set = Some(data_set(&run.data).into());
-        Self { run, data_dir: from_root(data_dir), data_set, outcome }
-    }
-
-    /// Reads a `run.json` of `train`, given its path or that of its folder.
-    ///
-    /// # Errors
-    /// A file that can't be read, or is not the `run.json` of `train`.
-    pub fn read(path: &Path) -> Result<Self, Error> {
-        let path = if path.is_dir() { path.join(FILE) } else { path.to_path_buf() };
-        let bytes = file::read(&path, MAX_BYTES)?;
-        let not_run_json = |reason| Error::NotRunJson { path: path.clone(), reason };
-        let json: Value = json::parse(&bytes).map_err(|error| not_run_json(error.to_string()))?;
-        if json["command"] == REPRODUCE {
-            return Err(Error::OfReproduce(path));
+impl Environment {
+    /// The environment of this process.
+    pub fn current() -> Self {
+        Self {
+            processor: libtorch::processor(),
+            cpu_capability: libtorch::cpu_capability().into(),
+            libtorch: libtorch::version().ok(),
+            tch: Some(env!("TCH_VERSION").into()),
+            islp_mnist: env!("CARGO_PKG_VERSION").into(),
+            git_commit: option_env!("GIT_COMMIT").map(String::from),
         }
-        serde_json::from_value(json).map_err(|error| not_run_json(error.to_string()))
     }
 
-    /// Writes run.json into the run's folder.
-    ///
-    /// # Errors
-    /// A folder that can't be written to.
-    pub fn write(&self, log_dir: &Path) -> Result<(), Error> {
-        write(log_dir, self)
-    }
-
-    /// Where the data lay.
-    pub fn data_dir(&self) -> Option<PathBuf> {
-        self.data_dir.as_deref().map(from_text)
+    /// The differences of `now` from this environment.
+    pub fn changed(&self, now: &Self) -> Vec<Changed> {
+        let capability = |environment: &Self| Some(environment.cpu_capability.clone());
+        let pairs = [
+            ("CPU capability", capability(self), capability(now)),
+            ("libtorch", self.libtorch.clone(), now.libtorch.clone()),
+        ];
+        let changed = pairs.into_iter().filter(|(_, then, now)| then != now);
+        changed.map(|(what, then, now)| Changed { what, then, now }).collect()
     }
 }
 
-/// Writes run.json into the folder of one of the runs that `reproduce` has done, which began at `start`, on the data with
-/// these checksums.
+/// A difference between two environments that may change the last digits of a run's results.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Changed {
+    what: &'static str,
+    then: Option<String>,
+    now: Option<String>,
+}
+
+impl Display for Changed {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        let [then, now] = [&self.then, &self.now].map(|value| value.as_deref().unwrap_or("unknown"));
+        write!(f, "{} was {then} and is {now}; the results may differ in their last digits", self.what)
+    }
+}
+
+/// The file of a run of `reproduce`.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(Deserialize))]
+struct OfReproduce {
+    command: String,
+    #[serde(flatten)]
+    run_json: RunJson<RunOptions>,
+}
+
+/// Writes `run.json` into the folder of a run of `reproduce`, which started at `start`, on the data with these checksums.
 ///
 /// # Errors
 /// A folder that can't be written to.
@@ -150,59 +272,157 @@ pub fn write_of_reproduce(
     data_dir: &Path,
     start: SystemTime,
 ) -> Result<(), Error> {
-    let run_json = serde_json::json!({
-        "command": REPRODUCE,
-        "options": options,
-        "data": data,
-        "environment": Environment::current(),
-        "start": humantime::format_rfc3339_seconds(start).to_string(),
-        "data_dir": from_root(data_dir),
-        "data_set": data_set(data),
-        "outcome": Outcome {
-            end: Some(End::MaxEpochs),
-            epochs: options.epochs,
-            global_step: fitted.global_step,
-            duration_seconds: fitted.duration.as_secs_f64(),
-            metrics: fitted.metrics.clone(),
-        },
-    });
-    write(&fitted.log_dir, &run_json)
+    let outcome = Outcome {
+        end: Some(End::MaxEpochs),
+        epochs: options.epochs,
+        global_step: fitted.global_step,
+        duration_seconds: fitted.duration.as_secs_f64(),
+        metrics: fitted.metrics.clone(),
+    };
+    let run = Run {
+        options: options.clone(),
+        data: owned(data),
+        environment: Environment::current(),
+        start: rfc3339(start),
+    };
+    let run_json = RunJson::new(run, data_dir, Some(outcome));
+    let of_reproduce = OfReproduce { command: REPRODUCE.into(), run_json };
+    Ok(file::write(&fitted.log_dir.join(FILE), of_reproduce.text().as_bytes())?)
 }
 
-fn write(log_dir: &Path, run_json: &impl Serialize) -> Result<(), Error> {
-    let text = serde_json::to_string_pretty(run_json).expect("a run goes into JSON");
-    Ok(file::write(&log_dir.join(FILE), format!("{text}\n").as_bytes())?)
+impl OfReproduce {
+    /// The file's text. Its keys are sorted at every level, while those of `train` are in the order of the fields.
+    fn text(&self) -> String {
+        text(&serde_json::to_value(self).expect("a run goes into JSON"))
+    }
 }
 
-/// The name that `run.json` has for data with these checksums.
-fn data_set<Name: Borrow<str> + Ord>(checksums: &BTreeMap<Name, String>) -> &'static str {
-    if torchvision::differing(checksums).is_empty() { "MNIST" } else { "other" }
+fn text(run_json: &impl Serialize) -> String {
+    serde_json::to_string_pretty(run_json).expect("a run goes into JSON") + "\n"
 }
 
-/// The absolute path.
-fn from_root(path: &Path) -> Option<String> {
-    absolute(path).ok().map(|path| to_text(&path))
+fn path_of(file_or_folder: &Path) -> PathBuf {
+    if file_or_folder.is_dir() { file_or_folder.join(FILE) } else { file_or_folder.to_path_buf() }
 }
 
-/// Keeps a run's folder to this process for as long as it lives. The system releases it however the process ends.
-pub enum Lock {
-    /// No other process can have the folder.
-    Held(File),
-    /// The file system has no locks: Lustre, or NFS without its lock service.
-    Unavailable(io::Error),
+fn parse<T: DeserializeOwned>(path: &Path) -> Result<T, Error> {
+    let bytes = file::read(path, MAX_BYTES)?;
+    json::parse(&bytes).map_err(|reason| Error::NotRunJson { path: path.to_path_buf(), reason })
 }
 
-impl Lock {
-    /// Locks a run's folder.
-    ///
-    /// # Errors
-    /// Another process has it.
-    pub fn of(log_dir: &Path) -> Result<Self, Error> {
-        let folder = File::open(log_dir).map_err(TryLockError::Error);
-        match folder.and_then(|folder| folder.try_lock().map(|()| folder)) {
-            Ok(folder) => Ok(Self::Held(folder)),
-            Err(TryLockError::WouldBlock) => Err(Error::Running(log_dir.to_path_buf())),
-            Err(TryLockError::Error(error)) => Ok(Self::Unavailable(error)),
+fn owned(checksums: &BTreeMap<&'static str, String>) -> BTreeMap<String, String> {
+    checksums.iter().map(|(&file, sha256)| (file.to_owned(), sha256.clone())).collect()
+}
+
+fn rfc3339(time: SystemTime) -> String {
+    humantime::format_rfc3339_seconds(time).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{End, OfReproduce, RunJson, text};
+
+    const OF_TRAIN: &str = r#"{
+  "options": {
+    "model": "mlr",
+    "epochs": 2,
+    "batch_size": 16,
+    "validation": 0.2,
+    "seed": 0,
+    "num_workers": 4,
+    "lr": 0.01,
+    "threads": 1,
+    "device": "cuda:1",
+    "generator": "cuda",
+    "limit_train_batches": 0.5,
+    "vary": "init=7",
+    "checkpoint_every": 1,
+    "name": null
+  },
+  "data": {
+    "t10k-images-idx3-ubyte": "10011aad7e104ca4844b2f2ec20ea5e697cc6fe044fcdfe102805b0cffb2c8b5"
+  },
+  "environment": {
+    "processor": "AMD EPYC",
+    "cpu_capability": "AVX512",
+    "libtorch": "2.13.0+cu130",
+    "tch": "0.26.0",
+    "islp_mnist": "0.2.0",
+    "git_commit": null
+  },
+  "start": "2026-11-28T23:44:43Z",
+  "data_dir": "/data",
+  "data_set": "other",
+  "outcome": {
+    "end": "diverged",
+    "epochs": 1,
+    "global_step": 6,
+    "duration_seconds": 0.121462193,
+    "metrics": {
+      "train_loss": null,
+      "valid_loss": 1.8948339223861694
+    }
+  }
+}
+"#;
+
+    const OF_REPRODUCE: &str = r#"{
+  "command": "reproduce",
+  "data": {
+    "t10k-images-idx3-ubyte": "10011aad7e104ca4844b2f2ec20ea5e697cc6fe044fcdfe102805b0cffb2c8b5"
+  },
+  "data_dir": "/data",
+  "data_set": "other",
+  "environment": {
+    "cpu_capability": "AVX512",
+    "git_commit": null,
+    "islp_mnist": "0.2.0",
+    "libtorch": "2.13.0+cu130",
+    "processor": "AMD EPYC",
+    "tch": "0.26.0"
+  },
+  "options": {
+    "batch_size": 16,
+    "device": "cpu",
+    "epochs": 1,
+    "generator": "cpu",
+    "lr": 0.01,
+    "num_workers": 4,
+    "seed": 0,
+    "threads": 1,
+    "validation": 0.2
+  },
+  "outcome": {
+    "duration_seconds": 0.116533498,
+    "end": "max_epochs",
+    "epochs": 1,
+    "global_step": 5,
+    "metrics": {
+      "test_accuracy": 0.20999999344348907,
+      "test_loss": 10.469943046569824
+    }
+  },
+  "start": "2026-11-28T23:44:43Z"
+}
+"#;
+
+    #[test]
+    fn a_run_json_that_is_read_and_written_keeps_its_bytes() {
+        let of_train: RunJson = serde_json::from_str(OF_TRAIN).unwrap();
+        assert_eq!(text(&of_train), OF_TRAIN);
+        let of_reproduce: OfReproduce = serde_json::from_str(OF_REPRODUCE).unwrap();
+        assert_eq!(of_reproduce.text(), OF_REPRODUCE);
+    }
+
+    #[test]
+    fn an_end_reads_as_it_prints_and_nothing_else_reads() {
+        for text in
+            ["max_epochs", "max_time", "interrupted", "diverged", "failed: ", "failed: io: a full disk"]
+        {
+            assert_eq!(text.parse::<End>().map(|end| end.to_string()), Ok(text.to_string()));
+        }
+        for text in ["", "Diverged", "failed", "failed:x", "stopped: a full disk"] {
+            assert!(text.parse::<End>().is_err(), "{text:?}");
         }
     }
 }

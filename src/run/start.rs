@@ -1,8 +1,9 @@
 //! Where a run starts: anew, with the options of another run, or where that run stopped.
 
+use std::fs::{File, TryLockError};
+use std::io;
 use std::path::{Path, PathBuf};
 
-use super::run_json::Lock;
 use super::{Error, Run, RunJson, TrainOptions};
 use crate::lightning::Checkpoint;
 
@@ -20,7 +21,7 @@ pub enum Start {
 }
 
 impl Start {
-    /// The run whose options, data and end this one takes over.
+    /// The run whose options, data and outcome this one takes over.
     pub fn run_json(&self) -> Option<&RunJson> {
         match self {
             Self::New => None,
@@ -29,7 +30,7 @@ impl Start {
         }
     }
 
-    /// The options of this run where none others are given.
+    /// The options of this run, unless others are given.
     pub fn options(&self) -> TrainOptions {
         self.run_json().map(|run_json| run_json.run.options.clone()).unwrap_or_default()
     }
@@ -47,16 +48,16 @@ impl Start {
 pub struct Earlier {
     /// Its folder.
     pub log_dir: PathBuf,
-    /// What is known of it.
+    /// Its `run.json`, or what its checkpoint tells of it.
     pub run_json: RunJson,
-    /// None if it stopped before its first checkpoint: then it starts over.
+    /// Its last checkpoint; none if it stopped before its first one and therefore starts over.
     pub checkpoint: Option<Checkpoint>,
     /// Keeps the folder to this process.
     pub lock: Lock,
 }
 
 impl Earlier {
-    /// Reads a run's folder, and keeps it to this process.
+    /// Locks and reads a run's folder.
     ///
     /// # Errors
     /// A folder without a run of `train`, one in use, or damaged files.
@@ -85,12 +86,12 @@ impl Earlier {
         Ok(earlier)
     }
 
-    /// The epochs that its last checkpoint has behind it.
+    /// Epochs finished at its last checkpoint.
     pub fn epochs_done(&self) -> usize {
         self.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.state.epoch + 1)
     }
 
-    /// Makes sure that the run can be resumed with these options.
+    /// Checks that the run can be resumed with these options.
     ///
     /// # Errors
     /// An option that changes what the run computes, or too few epochs.
@@ -107,8 +108,31 @@ impl Earlier {
     }
 }
 
-/// The `run.json`, which is newer than the checkpoint if a resumed run has saved none yet; but with the checkpoint's run
-/// if its own is another.
+/// Keeps a run's folder to this process while it lives. The system releases it however the process ends.
+pub enum Lock {
+    /// No other process can take the folder.
+    Held(File),
+    /// The file system has no locks, such as Lustre, or NFS without its lock service.
+    Unavailable(io::Error),
+}
+
+impl Lock {
+    /// Locks a run's folder.
+    ///
+    /// # Errors
+    /// Another process holds it.
+    pub fn of(log_dir: &Path) -> Result<Self, Error> {
+        let folder = File::open(log_dir).map_err(TryLockError::Error);
+        match folder.and_then(|folder| folder.try_lock().map(|()| folder)) {
+            Ok(folder) => Ok(Self::Held(folder)),
+            Err(TryLockError::WouldBlock) => Err(Error::Running(log_dir.to_path_buf())),
+            Err(TryLockError::Error(error)) => Ok(Self::Unavailable(error)),
+        }
+    }
+}
+
+/// The `run.json`, which is newer than the checkpoint if a resumed run has saved none yet; with the checkpoint's run if
+/// the two describe different runs.
 fn newer(run_json: Option<RunJson>, run: Run) -> RunJson {
     match run_json {
         Some(run_json) if unchangeable(&run_json.run.options, &run.options).is_none() => run_json,
@@ -117,7 +141,7 @@ fn newer(run_json: Option<RunJson>, run: Run) -> RunJson {
     }
 }
 
-/// The first option in which the two differ and must not: name, our value, theirs.
+/// The first option in which the two differ although it must not change: name, our value, theirs.
 fn unchangeable(options: &TrainOptions, others: &TrainOptions) -> Option<(String, String, String)> {
     options.differences(others).into_iter().find(|(name, ..)| !CHANGEABLE.contains(&name.as_str()))
 }

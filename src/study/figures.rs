@@ -6,7 +6,7 @@ use super::key::newest_version;
 use super::statistics::{binomial_error, mean, quantile};
 use super::summary::{Distribution, IMAGES, printed, printed_in_labs};
 use super::{Error, Row, Summary, Varied};
-use crate::chart::{Bands, Bars, Metric, Stack, valid_points};
+use crate::chart::{Bands, Bars, Metric, Picture as _, Stack, valid_points};
 use crate::notebook::models::Model;
 use crate::run::End;
 use crate::util::file;

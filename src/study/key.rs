@@ -3,12 +3,10 @@
 use std::fmt::{self, Display, Formatter};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
-
-use serde::{Deserialize, Serialize};
 
 use super::RUNS;
 use crate::notebook::models::Model;
+use crate::run::as_text;
 use crate::torch::Source;
 
 /// What the seeds of a study are of.
@@ -19,8 +17,7 @@ use crate::torch::Source;
 /// assert_eq!("seed".parse(), Ok(Varied::Seed));
 /// assert_eq!("init".parse(), Ok(Varied::Source(Source::Init)));
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Varied {
     /// All that `seed_everything` seeds, as Python's seed does.
     Seed,
@@ -37,30 +34,9 @@ impl Display for Varied {
     }
 }
 
-impl FromStr for Varied {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if text == "seed" {
-            return Ok(Self::Seed);
-        }
-        text.parse().map(Self::Source).map_err(|_| "must be seed, split, init, shuffle or dropout")
-    }
-}
-
-impl TryFrom<String> for Varied {
-    type Error = &'static str;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
-    }
-}
-
-impl From<Varied> for String {
-    fn from(varied: Varied) -> Self {
-        varied.to_string()
-    }
-}
+as_text!(Varied, "must be seed, split, init, shuffle or dropout", |_| {
+    [Self::Seed].into_iter().chain(Source::ALL.map(Self::Source))
+});
 
 /// One run of a study.
 ///

@@ -1,14 +1,14 @@
 //! libtorch's CUDA half, loaded at run time.
 //!
-//! A binary linked in the usual way loses `libtorch_cuda.so`, because no symbol of it is asked for
-//! (`--as-needed`; [pytorch#36437](https://github.com/pytorch/pytorch/issues/36437)). Linked in by force it would
-//! have every run on the CPU load a gigabyte of libraries. So it is loaded when CUDA is wanted and there is a
-//! driver, and runs on the CPU never see it.
+//! A binary linked in the usual way loses `libtorch_cuda.so`, because it uses none of its symbols
+//! (`--as-needed`; [pytorch#36437](https://github.com/pytorch/pytorch/issues/36437)). If it were linked by force,
+//! every run on the CPU would load a gigabyte of libraries. So it is loaded when CUDA is requested and there is a
+//! driver, and runs on the CPU never load it.
 //!
-//! **It must come first.** libtorch looks for its CUDA half once, when it first has use for it, and then never again
+//! **It must come first.** libtorch looks for its CUDA half only once, when it first needs it
 //! (`getCUDAHooks` in `ATen/detail/CUDAHooksInterface.cpp`). `tch::manual_seed`, and with it
-//! `Generator::agrees_with_libtorch`, and `backward` make it look. So [`find`] must run before them, at best before
-//! whatever else uses libtorch.
+//! `Generator::agrees_with_libtorch`, and `backward` make it look. So [`find`] must run before them, preferably before
+//! any other use of libtorch.
 
 use std::error::Error;
 use std::ffi::OsStr;
@@ -20,7 +20,7 @@ use tch::{Cuda, Device};
 
 use crate::torch::libtorch;
 
-/// What CUDA lacks here.
+/// Why CUDA can't be used here.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)] // the messages say what they are
 pub enum NoCuda {
@@ -28,7 +28,7 @@ pub enum NoCuda {
     Driver(String),
     #[error("CUDA_VISIBLE_DEVICES hides every GPU")]
     Hidden,
-    #[error("libtorch is for the CPU only, {} holds no {LIBTORCH_CUDA}", .0.display())]
+    #[error("libtorch is for the CPU only, {} contains no {LIBTORCH_CUDA}", .0.display())]
     CpuOnly(PathBuf),
     #[error("{LIBTORCH_CUDA} cannot be loaded ({0})")]
     NotLoadable(String),
@@ -40,14 +40,13 @@ pub enum NoCuda {
 
 const DRIVER: &str = "libcuda.so.1";
 const LIBTORCH_CUDA: &str = "libtorch_cuda.so";
-/// What cuBLAS may use besides, which decides among its kernels (`ATen/cuda/CublasHandlePool.cpp`). Lightning sets it for
-/// `Trainer(deterministic=True)`, whatever it was.
+/// cuBLAS's workspace, whose size decides which of its kernels run (`ATen/cuda/CublasHandlePool.cpp`). Lightning sets it for
+/// `Trainer(deterministic=True)`, overriding the user's value.
 const WORKSPACE: (&str, &str) = ("CUBLAS_WORKSPACE_CONFIG", ":4096:8");
 
-/// The GPU with this index, CUDA having been loaded, or what is missing for it. Must come before any other use of
-/// libtorch.
+/// Loads CUDA and returns the GPU with this index. Must run before any other use of libtorch.
 pub fn find(index: usize) -> Result<Device, NoCuda> {
-    // Held to the process's end: libtorch keeps pointers into it.
+    // Kept until the process ends: libtorch has pointers into it.
     static LOADED: OnceLock<Library> = OnceLock::new();
     if LOADED.get().is_none() {
         find_driver(DRIVER)?;
@@ -58,7 +57,7 @@ pub fn find(index: usize) -> Result<Device, NoCuda> {
         choose_workspace();
         let _ = LOADED.set(load_from(&folder)?);
     }
-    // Only libtorch's CUDA half says that it was compiled with CUDA's runtime.
+    // Only libtorch's CUDA half reports that it was compiled with CUDA's runtime.
     if !tch::utils::has_cudart() {
         return Err(NoCuda::TooLate);
     }
@@ -68,8 +67,8 @@ pub fn find(index: usize) -> Result<Device, NoCuda> {
 #[allow(unsafe_code)]
 fn choose_workspace() {
     static CHOSEN: Once = Once::new();
-    // SAFETY: no other thread may read the environment meanwhile. This comes before any use of libtorch, so there are no
-    // threads of it yet, and those of Rust that do go by the lock of `std::env`.
+    // SAFETY: no other thread may read the environment meanwhile. This runs before any use of libtorch, so libtorch has no
+    // threads yet, and Rust's threads take the lock of `std::env`.
     CHOSEN.call_once(|| unsafe { std::env::set_var(WORKSPACE.0, WORKSPACE.1) });
 }
 
@@ -77,7 +76,7 @@ fn find_driver(name: &str) -> Result<(), NoCuda> {
     open(Path::new(name)).map(drop).map_err(NoCuda::Driver)
 }
 
-/// Whether CUDA_VISIBLE_DEVICES is set so that it names no GPU.
+/// True if CUDA_VISIBLE_DEVICES is set and names no GPU.
 fn hides_all(visible: Option<&OsStr>) -> bool {
     visible.is_some_and(|visible| visible.is_empty() || visible == "-1")
 }
@@ -98,12 +97,12 @@ fn find_gpu(index: usize, count: i64) -> Result<Device, NoCuda> {
     }
 }
 
-/// Loads a library with all it needs, as though it had been linked in; otherwise the loader's reason.
+/// Loads a library with its dependencies, as if it had been linked. The error is the loader's reason.
 #[allow(unsafe_code)]
 fn open(library: &Path) -> Result<Library, String> {
     // SAFETY: loading runs the initializers of a library. The two that are loaded are made for that: NVIDIA's driver,
     // which CUDA's own runtime loads in this way, and libtorch's CUDA half, from the folder of the libtorch that is
-    // loaded already, whose initializers register it with that. No symbol is looked up, so none is used wrongly.
+    // loaded already, whose initializers register it there. No symbol is looked up, so none is used wrongly.
     let library = unsafe { Library::open(Some(library), RTLD_NOW | RTLD_GLOBAL) };
     library.map_err(|error| error.source().unwrap_or(&error).to_string())
 }
@@ -118,7 +117,7 @@ mod tests {
     use super::{find_driver, find_gpu, hides_all, load_from};
 
     #[test]
-    fn gpus_are_hidden_by_a_list_of_none() {
+    fn an_empty_list_or_minus_one_hides_every_gpu() {
         let hides = |visible: Option<&str>| hides_all(visible.map(AsRef::as_ref));
         assert_eq!([None, Some("0"), Some("1,0"), Some("GPU-8932f937")].map(hides), [false; 4]);
         assert_eq!([Some(""), Some("-1")].map(hides), [true; 2]);
@@ -134,9 +133,9 @@ mod tests {
         );
         assert_eq!(
             load_from(folder.path()).unwrap_err().to_string(),
-            format!("libtorch is for the CPU only, {path} holds no libtorch_cuda.so")
+            format!("libtorch is for the CPU only, {path} contains no libtorch_cuda.so")
         );
-        fs::write(folder.path().join("libtorch_cuda.so"), "no library\n".repeat(100)).unwrap();
+        fs::write(folder.path().join("libtorch_cuda.so"), "not a library\n".repeat(100)).unwrap();
         assert_eq!(
             load_from(folder.path()).unwrap_err().to_string(),
             format!("libtorch_cuda.so cannot be loaded ({path}/libtorch_cuda.so: invalid ELF header)")

@@ -1,19 +1,19 @@
 //! CUDA's default generator (`ATen/cuda/CUDAGeneratorImpl.cpp`) and the dropout that draws from it.
 //!
 //! Its state is a seed and an offset. On a GPU dropout is libtorch's own kernel, which is what Python runs, and libtorch's
-//! own generator goes along with this one: tch can seed that, but neither read nor set it, so its offset is counted here.
-//! On the CPU the same mask is drawn without a GPU.
+//! own generator is kept in step with this one: tch can seed that, but neither read nor set it, so its offset is counted
+//! here. On the CPU the same mask is drawn without a GPU.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use tch::{Cuda, Device, Kind, Tensor};
 
 use super::cuda_dropout::{MAX_BLOCKS, Stream, UNROLL, at_a_time, blocks_of, dropout_mask, increment};
-use crate::torch::Error;
+use super::error::{Error, lock};
 
 /// A handle to CUDA's default generator. Clones share its state.
 ///
-/// On a GPU libtorch's own generator of that GPU draws, which is the process's. So nothing else may draw from that one
+/// On a GPU libtorch's own generator of that GPU draws, and the process has only one. So nothing else may draw from it
 /// during a training, such as `Tensor::rand` on the GPU, and two trainings at a time wait for each other at every step.
 ///
 /// ```
@@ -32,7 +32,8 @@ use crate::torch::Error;
 pub struct CudaGenerator(Arc<Mutex<Stream>>);
 
 impl CudaGenerator {
-    /// Every GPU with room for 64 blocks at a time draws so many values alike; only some of the smallest have less.
+    /// The most values whose draws don't depend on the GPU, if it has room for 64 blocks at a time; only some of the
+    /// smallest have less.
     pub const MAX_WITHOUT_GPU: usize = 65_536;
 
     /// `torch.cuda.manual_seed(seed)`. All bits of the seed count, in contrast to the CPU's.
@@ -46,17 +47,17 @@ impl CudaGenerator {
         [seed, offset].into_iter().flat_map(u64::to_le_bytes).collect()
     }
 
-    /// `torch.cuda.set_rng_state(state)`, for a state of either side.
+    /// `torch.cuda.set_rng_state(state)`, for a state from Python or from here.
     ///
     /// # Errors
-    /// Bytes that are no state of this generator, which then stays as it was.
+    /// Bytes that are not a state of this generator, which then stays unchanged.
     pub fn set_state(&self, state: &[u8]) -> Result<(), Error> {
         let refuse = |reason| Err(Error::GeneratorState(reason));
         let ([seed, offset], []) = state.as_chunks() else {
             return refuse(format!("{} bytes where 16 belong", state.len()));
         };
         let [seed, offset] = [seed, offset].map(|&bytes| u64::from_le_bytes(bytes));
-        // As libtorch, whose offset is signed.
+        // As in libtorch, whose offset is signed.
         if !offset.is_multiple_of(UNROLL) || offset > i64::MAX as u64 {
             return refuse(format!("its offset is {offset}"));
         }
@@ -64,7 +65,7 @@ impl CudaGenerator {
         Ok(())
     }
 
-    /// `torch.Generator.get_offset()`: how many numbers each thread has drawn.
+    /// `torch.Generator.get_offset()`: numbers that each thread has drawn.
     pub fn get_offset(&self) -> u64 {
         self.stream().offset
     }
@@ -77,13 +78,13 @@ impl CudaGenerator {
         *lock(&self.0) = stream;
     }
 
-    /// What dropout on a GPU multiplies n values with: 1 / `keep` with probability `keep`, otherwise 0.
+    /// The factors by which dropout on a GPU multiplies n values: 1 / `keep` with probability `keep`, otherwise 0.
     ///
     /// # Errors
-    /// How many are drawn at a time depends on the GPU, so without one known are the draws of up to
-    /// [`MAX_WITHOUT_GPU`](Self::MAX_WITHOUT_GPU) values, and in any case of a multiple of 4.
+    /// More than [`MAX_WITHOUT_GPU`](Self::MAX_WITHOUT_GPU) values, because the number drawn at a time depends on the GPU,
+    /// or a number that is not a multiple of 4.
     pub fn dropout_mask(&self, n: usize, keep: f64) -> Result<Vec<f32>, Error> {
-        // With more than 4 values a thread, or none or some of a thread's, the kernel hands them out otherwise.
+        // With more than 4 values for a thread, or fewer for some, the kernel distributes them differently.
         if n > Self::MAX_WITHOUT_GPU || !n.is_multiple_of(UNROLL as usize) {
             return Err(Error::CudaMask(n));
         }
@@ -93,7 +94,7 @@ impl CudaGenerator {
         Ok(mask)
     }
 
-    /// Whether dropout on this GPU draws what it draws without one.
+    /// True if dropout on this GPU draws the same values as without a GPU.
     ///
     /// # Errors
     /// libtorch's, if it cannot draw.
@@ -101,7 +102,7 @@ impl CudaGenerator {
         const SEED: u64 = 20_231_117;
         let drop = |device| -> Result<Tensor, Error> {
             let generator = Self::new(SEED);
-            // So few are drawn at a time on any GPU.
+            // Few enough to be drawn at a time on any GPU.
             let ones = Tensor::f_ones([4096], (Kind::Float, device))?;
             let first = generator.dropout(&ones, 0.4)?;
             Ok(Tensor::f_cat(&[first, generator.dropout(&ones, 0.3)?], 0)?.f_to_device(Device::Cpu)?)
@@ -112,11 +113,11 @@ impl CudaGenerator {
         }
     }
 
-    /// `torch.nn.functional.dropout(xs, p)`, for p above 0 and below 1. On a GPU nothing waits for it but at the first
-    /// time, or when the state was set.
+    /// `torch.nn.functional.dropout(xs, p)`, for p above 0 and below 1. On a GPU it is asynchronous, except the first time
+    /// and after the state was set.
     ///
     /// # Errors
-    /// As [`dropout_mask`](Self::dropout_mask) on the CPU; a GPU that draws otherwise; libtorch's.
+    /// Those of [`dropout_mask`](Self::dropout_mask) on the CPU; a GPU that draws differently; libtorch's.
     pub fn dropout(&self, xs: &Tensor, p: f64) -> Result<Tensor, Error> {
         if !xs.device().is_cuda() {
             let mask = Tensor::f_from_slice(&self.dropout_mask(xs.numel(), 1.0 - p)?)?;
@@ -131,21 +132,22 @@ impl CudaGenerator {
     }
 }
 
-/// What is known of libtorch's own generator of a GPU, which is the process's.
+/// What is known about libtorch's own generator of a GPU, of which the process has one.
 #[derive(Debug)]
 struct Libtorch {
-    /// Where it is; none if somebody else may have used it.
+    /// Its GPU, seed and offset; none if somebody else may have used it.
     place: Option<(Device, Stream)>,
-    /// How many blocks that GPU has room for at a time.
+    /// Blocks that the GPU has room for at a time.
     blocks: u64,
 }
 
-/// To get there takes minutes. A training of the notebook's draws so far in hundreds of thousands of epochs.
-const FARTHEST: u64 = 1 << 30;
+/// The largest offset that is drawn up to, which takes minutes. The notebook's training needs hundreds of thousands of
+/// epochs to reach it.
+const MAX_OFFSET: u64 = 1 << 30;
 
 static LIBTORCH: Mutex<Libtorch> = Mutex::new(Libtorch { place: None, blocks: 0 });
 
-/// Runs `f` after `torch.manual_seed(seed)` of libtorch's own generators, which nobody else here seeds meanwhile.
+/// Runs `f` after `torch.manual_seed(seed)` of libtorch's own generators, which nothing else here seeds meanwhile.
 pub(super) fn with_libtorch_seeded<T>(seed: i64, f: impl FnOnce() -> T) -> T {
     let mut libtorch = lock(&LIBTORCH);
     libtorch.place = None;
@@ -154,19 +156,19 @@ pub(super) fn with_libtorch_seeded<T>(seed: i64, f: impl FnOnce() -> T) -> T {
 }
 
 impl Libtorch {
-    /// Puts libtorch's generator of this device there.
+    /// Brings libtorch's generator of this device to that place.
     fn go_to(&mut self, stream: Stream, device: Device) -> Result<(), Error> {
         if self.place == Some((device, stream)) {
             return Ok(());
         }
-        if stream.offset > FARTHEST {
+        if stream.offset > MAX_OFFSET {
             return Err(Error::CudaOffset(stream.offset));
         }
         if self.place.take().is_none_or(|(other, _)| other != device) {
             self.blocks = blocks(device)?;
         }
         Cuda::manual_seed_all(stream.seed);
-        // Each of these takes it on by what a thread draws at a time.
+        // Each of these advances it by what a thread draws at a time.
         let few = Tensor::f_ones([UNROLL as i64], (Kind::Float, device))?;
         for _ in 0..stream.offset / UNROLL {
             let _ = few.f_dropout(0.5, true)?;
@@ -176,15 +178,10 @@ impl Libtorch {
     }
 }
 
-/// What the generators lock is valid after every single draw, so a panic elsewhere in between does no harm.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// How many blocks the GPU has room for at a time, told from what it draws for more values than that.
+/// Blocks that the GPU has room for at a time, inferred from its draws for more values than they take.
 ///
 /// # Errors
-/// It draws otherwise than this generator does for any number of blocks.
+/// Draws that match this generator's for no number of blocks.
 fn blocks(device: Device) -> Result<u64, Error> {
     const SEED: u64 = 20_231_117;
     let n = 2 * at_a_time(MAX_BLOCKS) as i64;

@@ -1,14 +1,13 @@
 //! `torch.utils.data`: `random_split`, `Subset` and `DataLoader`, with the seeds that PyTorch draws for them.
 //!
 //! A loader loads nothing in the background: the images are in memory, and a batch is one `index_select`.
-//! The number of workers matters all the same, because it decides when PyTorch draws.
+//! Persistent workers matter all the same, because they decide when PyTorch draws.
 
 use tch::{Kind, Tensor};
 
-use crate::torch::Error;
-use crate::torch::generator::Generator;
+use super::{Error, Generator};
 
-/// Some of a data set's images, in an order of their own; `torch.utils.data.Subset`.
+/// A selection of a data set's images in its own order; `torch.utils.data.Subset`.
 ///
 /// ```
 /// use islp_mnist::torch::data::Subset;
@@ -30,7 +29,7 @@ impl Subset {
     /// The images `[N, ...]` with these indices, and their labels `[N]`, integers from 0.
     ///
     /// # Errors
-    /// Not as many labels as images, labels that are no i64, or an index beyond them.
+    /// Labels that are not as many as the images or not i64, or an index out of range.
     pub fn new(images: &Tensor, labels: &Tensor, indices: &[i64]) -> Result<Self, Error> {
         let (size, count) = (images.size(), labels.numel() as i64);
         if labels.size() != [count] || size.first() != Some(&count) {
@@ -52,7 +51,7 @@ impl Subset {
     /// All images.
     ///
     /// # Errors
-    /// As [`Subset::new`].
+    /// Those of [`Subset::new`].
     pub fn whole(images: &Tensor, labels: &Tensor) -> Result<Self, Error> {
         Self::new(images, labels, &(0..labels.numel() as i64).collect::<Vec<_>>())
     }
@@ -62,21 +61,21 @@ impl Subset {
         self.indices.size()[0] as usize
     }
 
-    /// Whether there is no image.
+    /// True if there are no images.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Which images of the data set these are, `[len]`.
+    /// The images' indices in the data set, `[len]`.
     pub fn indices(&self) -> &Tensor {
         &self.indices
     }
 }
 
-/// `torch.utils.data.random_split(dataset, lengths, generator)`: two parts of these many images, which together are all.
+/// `torch.utils.data.random_split(dataset, lengths, generator)`: two parts of these lengths, which add up to all images.
 ///
 /// # Errors
-/// As [`Subset::new`], or lengths that don't add up to the number of images.
+/// Those of [`Subset::new`], or lengths that don't add up to the number of images.
 pub fn random_split(
     images: &Tensor,
     labels: &Tensor,
@@ -108,10 +107,10 @@ pub fn random_split(
 /// ```
 #[derive(Debug)]
 pub struct DataLoader<'a> {
-    /// Each epoch in an order of its own.
+    /// Shuffles the images anew in each epoch.
     pub shuffle: bool,
-    /// Whether the workers that Python has stay from one epoch to the next. There are none here, but it decides when
-    /// PyTorch draws seeds for them.
+    /// Python's workers persist from one epoch to the next. There are none here, but it decides when PyTorch draws
+    /// seeds for them.
     pub persistent_workers: bool,
     dataset: &'a Subset,
     batch_size: usize,
@@ -120,8 +119,8 @@ pub struct DataLoader<'a> {
 }
 
 impl<'a> DataLoader<'a> {
-    /// A loader that does not shuffle and has no workers, `DataLoader(dataset, batch_size)`. A batch holds one image
-    /// at least.
+    /// A loader that does not shuffle and has no workers, `DataLoader(dataset, batch_size)`. A batch has at
+    /// least one image.
     pub fn new(dataset: &'a Subset, batch_size: usize, generator: &Generator) -> Self {
         let generator = generator.clone();
         let batch_size = batch_size.max(1);
@@ -133,17 +132,17 @@ impl<'a> DataLoader<'a> {
         self.dataset.len().div_ceil(self.batch_size)
     }
 
-    /// Whether there is no image.
+    /// True if there are no images.
     pub fn is_empty(&self) -> bool {
         self.dataset.is_empty()
     }
 
-    /// Goes on as after an earlier epoch: workers that persist are there already.
+    /// Continues as after an earlier epoch: persistent workers have been started.
     pub fn resume(&mut self) {
         self.started = true;
     }
 
-    /// One epoch: images `[n, ...]` and labels `[n]`, batch by batch.
+    /// Iterates over one epoch's batches: images `[n, ...]` and labels `[n]`.
     ///
     /// Draws what `iter(loader)` draws: a base seed for the workers, unless they persist from an earlier
     /// epoch (`_BaseDataLoaderIter.__init__`), and, shuffling, a seed for the sampler's own generator

@@ -1,12 +1,14 @@
-//! What goes wrong below: libtorch's own errors made readable, and those of what stands on it here.
+//! Errors: libtorch's own, made readable, and those of the layers, loaders and generators built on it; and what to do about
+//! panics.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tch::{Kind, TchError};
 
-/// An error of libtorch, which is what it said without the C++ backtrace behind it, or of what is handed to the layers and
-/// loaders here.
+/// An error of libtorch, whose message is kept without the C++ backtrace, or an invalid argument of a layer, loader or
+/// generator.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)] // the messages say what they are
 pub enum Error {
@@ -16,9 +18,9 @@ pub enum Error {
     OutOfMemory(String),
     #[error("{layer} takes {takes}, not {size:?}")]
     Shape { layer: &'static str, takes: String, size: Vec<i64> },
-    #[error("an input of shape {0:?}: it has no batch, or is larger than any memory")]
+    #[error("an input of shape {0:?} has no batch or is larger than any memory")]
     InputSize(Vec<i64>),
-    #[error("a linear layer of {in_features} to {out_features} features: it has 1 or more of each")]
+    #[error("a linear layer of {in_features} to {out_features} features: both must be at least 1")]
     Features { in_features: i64, out_features: i64 },
     #[error("dropout probability has to be between 0 and 1, but got {0}")]
     Probability(f64),
@@ -26,21 +28,21 @@ pub enum Error {
     Unpaired { images: Vec<i64>, labels: Vec<i64> },
     #[error("labels of kind {0:?}: Int64 is needed")]
     LabelKind(Kind),
-    #[error("the index {index} of an image, where there are {count}")]
+    #[error("image index {index} is out of range for {count} images")]
     Index { index: i64, count: i64 },
-    #[error("parts of {lengths:?} images, where there are {count}")]
+    #[error("lengths {lengths:?} do not add up to {count} images")]
     Lengths { lengths: [usize; 2], count: usize },
-    #[error("the parameter {0} is frozen, or has no part in the loss")]
+    #[error("the parameter {0} is frozen or does not affect the loss")]
     NoGradient(String),
-    #[error("no state of a torch.Generator: {0}")]
+    #[error("not the state of a torch.Generator: {0}")]
     GeneratorState(String),
     #[error(
-        "dropout of {0} values from CUDA's generator: without a GPU it is known of up to 65536 at a time, a multiple of 4"
+        "dropout of {0} values from CUDA's generator: without a GPU their number must be a multiple of 4 up to 65536"
     )]
     CudaMask(usize),
-    #[error("dropout on this GPU does not draw as PyTorch's sources say")]
+    #[error("dropout on this GPU draws other numbers than PyTorch's sources define")]
     CudaDraws,
-    #[error("CUDA's generator at offset {0}, to which it would take hours to draw")]
+    #[error("CUDA's generator is at offset {0}; it would take hours to draw that far")]
     CudaOffset(u64),
 }
 
@@ -58,18 +60,18 @@ impl Error {
         let end = message.find("\nException raised from ").or_else(|| message.find("\nframe #"));
         let said = &message[..end.unwrap_or(message.len())];
         let said = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
-        // libtorch has no other way to tell this error from others.
+        // Nothing but the message tells this error from others.
         if said.contains("can't allocate memory") { Self::OutOfMemory(said) } else { Self::Libtorch(said) }
     }
 }
 
-/// Runs what can only panic when libtorch or a layer refuses, such as `ModuleT::forward_t`, and makes an error of the
-/// panic. A layer's is an [`Error`] by `panic_any`.
+/// Runs `f`, which can report a refusal of libtorch or of a layer only by a panic, such as `ModuleT::forward_t`, and turns
+/// the panic into an error. Layers pass an [`Error`] to `panic_any`.
 ///
-/// The process's panic hook still runs, so by default what libtorch said is on stderr too.
+/// The process's panic hook still runs, so by default libtorch's message is printed to stderr too.
 ///
 /// # Errors
-/// What the panic said.
+/// The panic's message.
 pub fn caught<T>(f: impl FnOnce() -> T) -> Result<T, Error> {
     catch_unwind(AssertUnwindSafe(f)).map_err(|payload| {
         let payload = match payload.downcast::<Error>() {
@@ -78,7 +80,7 @@ pub fn caught<T>(f: impl FnOnce() -> T) -> Result<T, Error> {
         };
         let message = panic_message(&*payload);
         match message.strip_prefix("called `Result::unwrap()` on an `Err` value: Torch(\"") {
-            // As `unwrap` shows it.
+            // `unwrap` prints the message with Debug.
             Some(said) => Error::from_libtorch(
                 &said.trim_end_matches("\")").replace("\\n", "\n").replace("\\\"", "\"").replace("\\'", "'"),
             ),
@@ -87,10 +89,15 @@ pub fn caught<T>(f: impl FnOnce() -> T) -> Result<T, Error> {
     })
 }
 
-/// What a panic said.
+/// A panic's message.
 pub fn panic_message(payload: &(dyn Any + Send)) -> &str {
     let text = payload.downcast_ref::<String>().map(String::as_str);
     text.or(payload.downcast_ref::<&str>().copied()).unwrap_or("it did not say why")
+}
+
+/// Locks what the generators share. It is valid after every single draw, so a panic elsewhere in between does no harm.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -100,7 +107,7 @@ mod tests {
     use super::{Error, caught};
 
     #[test]
-    fn of_what_libtorch_says_the_backtrace_goes_and_nothing_else() {
+    fn only_the_backtrace_is_cut_from_libtorchs_message() {
         let error = |message: &str| Error::from(TchError::Torch(message.into())).to_string();
         assert_eq!(
             error("sizes differ\nException raised from infer_size at ...\nframe #0: c10::Error"),

@@ -1,7 +1,7 @@
-//! The libtorch of this process: which one, from where, and which of its kernels it takes.
+//! The libtorch of this process: its version, its files, and the kernels that it selects.
 //!
-//! libtorch knows all of that, but tch does not pass it on. So it is read from the files that are loaded, and the
-//! choice of kernels is derived as ATen makes it.
+//! tch does not expose any of that. So it is read from the files that are loaded, and the choice of kernels is derived as
+//! in ATen.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -12,24 +12,24 @@ use std::{fs, io};
 /// The libtorch that `scripts/setup.sh` fetches, the version of the Python reference.
 pub const EXPECTED_VERSION: &str = env!("TORCH_VERSION");
 
-/// Libraries that are libtorch's, or decide what it computes: the start of their file names.
+/// Prefixes of the file names of libtorch's libraries and of those that affect what it computes.
 const NAMES: [&str; 4] = ["libtorch", "libc10", "libgomp", "libcuda"];
 
-/// What can't be found out about libtorch.
+/// Why a fact about libtorch can't be determined.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)] // the messages say what they are
 pub enum Error {
-    #[error("cannot read /proc/self/maps, which lists what is loaded: {0}")]
+    #[error("cannot read /proc/self/maps, which lists the loaded libraries: {0}")]
     Maps(io::Error),
     #[error("no libtorch_cpu.so is loaded: this libtorch is linked statically")]
     Static,
-    #[error("{}: neither build-version nor version.py there says which libtorch this is", .0.display())]
+    #[error("{}: neither build-version nor version.py there gives libtorch's version", .0.display())]
     NoVersion(PathBuf),
 }
 
-/// The files that libtorch was loaded from, with its OpenMP and, if loaded, what there is of CUDA; sorted.
+/// The files that libtorch was loaded from, with its OpenMP and, if loaded, CUDA; sorted.
 ///
-/// An error where the system has no `/proc`.
+/// Fails on a system without `/proc`.
 pub fn files() -> Result<BTreeSet<PathBuf>, Error> {
     let maps = fs::read("/proc/self/maps").map_err(Error::Maps)?;
     let path = |line: &[u8]| {
@@ -43,7 +43,7 @@ pub fn files() -> Result<BTreeSet<PathBuf>, Error> {
     Ok(maps.split(|&byte| byte == b'\n').filter_map(path).filter(is_libtorchs).collect())
 }
 
-/// The folder that `libtorch_cpu.so` was loaded from. An error if it is not among the [`files`], being linked
+/// The folder that `libtorch_cpu.so` was loaded from. Fails if it is not among the [`files`], because it is linked
 /// statically.
 pub fn folder() -> Result<PathBuf, Error> {
     let files = files()?;
@@ -52,16 +52,16 @@ pub fn folder() -> Result<PathBuf, Error> {
     folder.map(Path::to_path_buf).ok_or(Error::Static)
 }
 
-/// The version with its build, such as `2.13.0+cu130`, as the file beside libtorch's `lib/` says.
+/// The version with its build, such as `2.13.0+cu130`, from a file beside libtorch's `lib/`.
 ///
-/// An error if there is no such file.
+/// Fails if there is no such file.
 pub fn version() -> Result<String, Error> {
     let lib = folder()?;
     let parent = lib.parent().unwrap_or(&lib);
     version_in(parent).ok_or_else(|| Error::NoVersion(parent.to_path_buf()))
 }
 
-/// The version that an unpacked libtorch has in `build-version`, and Python's torch in `version.py`.
+/// Reads the version from `build-version` of an unpacked libtorch, or `version.py` of Python's torch.
 fn version_in(folder: &Path) -> Option<String> {
     if let Ok(version) = fs::read_to_string(folder.join("build-version")) {
         return Some(version.trim().to_string());
@@ -71,10 +71,10 @@ fn version_in(folder: &Path) -> Option<String> {
     Some(version.trim_matches('\'').to_string())
 }
 
-/// `torch.backends.cpu.get_cpu_capability()`: which of its builds of a kernel libtorch takes, "AVX512", "AVX2" or
-/// "DEFAULT". `ATEN_CPU_CAPABILITY` decides, otherwise this processor. Only on x86-64 is there a choice.
+/// `torch.backends.cpu.get_cpu_capability()`: the builds of its kernels that libtorch selects, "AVX512", "AVX2" or
+/// "DEFAULT", by `ATEN_CPU_CAPABILITY` or else by this processor. There is a choice only on x86-64.
 ///
-/// As `compute_cpu_capability` in `ATen/native/DispatchStub.cpp` has it.
+/// Follows `compute_cpu_capability` in `ATen/native/DispatchStub.cpp`.
 pub fn cpu_capability() -> &'static str {
     #[cfg(target_arch = "x86_64")]
     match std::env::var("ATEN_CPU_CAPABILITY").as_deref() {
@@ -95,8 +95,8 @@ pub fn cpu_capability() -> &'static str {
     "DEFAULT"
 }
 
-/// The processor's name, such as "AMD EPYC", as `/proc/cpuinfo` has it; none where the system does not say. Of two
-/// processors with the same [`cpu_capability`] MKL may still take other kernels.
+/// The processor's name in `/proc/cpuinfo`, such as "AMD EPYC", if the system gives it. On two processors with the same
+/// [`cpu_capability`] MKL may still select different kernels.
 pub fn processor() -> Option<String> {
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").ok()?;
     let (_, name) = cpuinfo.lines().find(|line| line.starts_with("model name"))?.split_once(':')?;

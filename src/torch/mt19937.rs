@@ -1,16 +1,16 @@
 //! MT19937 (`ATen/core/MT19937RNGEngine.h`) and its state as libtorch saves it.
 
-use crate::torch::Error;
+use super::error::Error;
 
 const STATE_SIZE: usize = 624;
 const SHIFT_SIZE: usize = 397;
 
-/// `sizeof(CPUGeneratorImplState)` in `ATen/CPUGeneratorImpl.cpp`: seed, draws left in the block, whether seeded, next
-/// draw, the block in 64-bit words, and after that what normal draws keep.
+/// `sizeof(CPUGeneratorImplState)` in `ATen/CPUGeneratorImpl.cpp`: seed, draws left in the block, a flag for seeded, next
+/// draw, the block in 64-bit words, and then the cache of normal draws.
 const STATE_BYTES: usize = 5056;
 const SEEDED: i32 = 1;
 
-/// The stream of 32-bit numbers.
+/// A stream of 32-bit numbers.
 #[derive(Clone, Debug)]
 pub struct Mt19937 {
     initial_seed: u64,
@@ -40,8 +40,8 @@ impl Mt19937 {
         u64::from(halves[0]) << 32 | u64::from(halves[1])
     }
 
-    /// The next numbers, as many as there is room for: a block at a time several times as fast as one by one. Inlined,
-    /// like what it calls, so that it gets the vectors of its caller.
+    /// Fills the slice with the next numbers; a block at a time is several times as fast as one by one. Inlined, like what
+    /// it calls, so that it is vectorized like its caller.
     #[inline(always)]
     pub fn fill(&mut self, mut numbers: &mut [u32]) {
         while !numbers.is_empty() {
@@ -64,7 +64,7 @@ impl Mt19937 {
             let mixed = (u & 0x8000_0000) | (v & 0x7fff_ffff);
             (mixed >> 1) ^ if v & 1 == 1 { 0x9908_b0df } else { 0 }
         };
-        // Three loops instead of one with wrapped indices: the compiler then vectorises the first two.
+        // Three loops instead of one with wrapped indices: the compiler then vectorizes the first two.
         let s = &mut self.state;
         for i in 0..STATE_SIZE - SHIFT_SIZE {
             s[i] = s[i + SHIFT_SIZE] ^ twist(s[i], s[i + 1]);
@@ -76,7 +76,7 @@ impl Mt19937 {
         self.next = 0;
     }
 
-    /// As `CPUGeneratorImpl::get_state`.
+    /// `CPUGeneratorImpl::get_state`.
     pub fn to_bytes(&self) -> Vec<u8> {
         let left = STATE_SIZE - self.next + 1;
         let mut bytes = self.initial_seed.to_le_bytes().to_vec();
@@ -88,7 +88,7 @@ impl Mt19937 {
         bytes
     }
 
-    /// As `CPUGeneratorImpl::set_state`. What it keeps for normal draws is ignored, as nothing here draws those.
+    /// `CPUGeneratorImpl::set_state`. The cache of normal draws is ignored, because nothing here draws those.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
         let refuse = |reason: String| Err(Error::GeneratorState(reason));
         if bytes.len() != STATE_BYTES {
@@ -102,7 +102,7 @@ impl Mt19937 {
             return refuse("not seeded".into());
         }
         let next = STATE_SIZE + 1 - left;
-        // A newly seeded generator has no draw left of a block it has not made.
+        // A newly seeded generator has made no block yet, so its next draw is 0 with one left.
         if words[2] != next as u64 && (words[2], left) != (0, 1) {
             return refuse(format!("its place in the stream is {}", words[2]));
         }

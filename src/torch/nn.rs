@@ -1,16 +1,106 @@
-//! The layers of `torch.nn` that the notebook's models consist of, and `nn.Sequential` around tch's `nn::seq_t`.
+//! The layers of `torch.nn` that the notebook's models use, and what they report about themselves.
 
 use std::panic::panic_any;
 
 use tch::nn::{self, Module, ModuleT, Path};
 use tch::{TchError, Tensor};
 
-use crate::torch::Error;
-use crate::torch::generator::Generator;
+use super::{Error, Generator};
 
-pub use super::layer::{Layer, LayerInfo};
+/// A layer that describes itself, so that a summary need not run it and no invalid input reaches libtorch.
+///
+/// `forward_t`, whose signature is tch's, panics when libtorch refuses an input;
+/// `islp::SimpleModule::forward` returns an error instead.
+///
+/// ```
+/// use islp_mnist::torch::{Generator, nn::{Layer, LayerInfo, Sequential, linear, sequential}};
+/// use tch::{Device, Tensor, nn::{ModuleT, VarStore}};
+///
+/// /// A Python class that wraps other layers.
+/// #[derive(Debug)]
+/// struct Classifier(Sequential);
+///
+/// impl ModuleT for Classifier {
+///     fn forward_t(&self, xs: &Tensor, train: bool) -> Tensor {
+///         self.0.forward_t(xs, train)
+///     }
+/// }
+///
+/// impl Layer for Classifier {
+///     fn info(&self) -> LayerInfo {
+///         LayerInfo::container("Classifier", vec![self.0.info()])
+///     }
+/// }
+///
+/// let vs = VarStore::new(Device::Cpu);
+/// let layers = sequential().add(linear(vs.root() / "0", 4, 2, &Generator::new(0))?);
+/// assert_eq!(Classifier(layers).info().output_size(&[7, 4])?, [7, 2]);
+/// # Ok::<(), islp_mnist::torch::Error>(())
+/// ```
+pub trait Layer: ModuleT {
+    /// The layer's description.
+    fn info(&self) -> LayerInfo;
+}
 
-/// `nn.Sequential`: tch's, which keeps its layers to itself, with what they say of themselves.
+/// A layer's class name in `torch.nn`, its parameters' shapes and the layers inside it.
+///
+/// ```
+/// use islp_mnist::torch::nn::{Flatten, Layer};
+///
+/// let info = Flatten.info();
+/// assert_eq!((info.class_name, info.num_params()), ("Flatten", 0));
+/// assert_eq!(info.output_size(&[256, 1, 28, 28])?, [256, 784]);
+/// assert!(info.output_size(&[]).is_err());
+/// # Ok::<(), islp_mnist::torch::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct LayerInfo {
+    /// The name of the Python class.
+    pub class_name: &'static str,
+    /// The shapes of the layer's own parameters, weight first.
+    pub parameters: Vec<Vec<i64>>,
+    /// The layers inside, in the order in which they run.
+    pub children: Vec<LayerInfo>,
+    /// Maps an input shape to the output's; a container passes it through its layers in turn. Fails if the layer does
+    /// not take that shape.
+    pub output_size: fn(&LayerInfo, &[i64]) -> Result<Vec<i64>, Error>,
+}
+
+impl LayerInfo {
+    /// A layer without parameters that keeps the shape.
+    fn elementwise(class_name: &'static str) -> Self {
+        Self { class_name, parameters: vec![], children: vec![], output_size: |_, input| Ok(input.to_vec()) }
+    }
+
+    /// A module that runs other modules one after the other.
+    pub fn container(class_name: &'static str, children: Vec<LayerInfo>) -> Self {
+        let output_size: fn(&LayerInfo, &[i64]) -> Result<Vec<i64>, Error> = |info, input| {
+            info.children.iter().try_fold(input.to_vec(), |size, child| child.output_size(&size))
+        };
+        Self { class_name, parameters: vec![], children, output_size }
+    }
+
+    /// The output's shape for an input's.
+    ///
+    /// # Errors
+    /// A shape that the layer does not take.
+    pub fn output_size(&self, input_size: &[i64]) -> Result<Vec<i64>, Error> {
+        (self.output_size)(self, input_size)
+    }
+
+    /// The number of parameters, including those of the layers inside.
+    pub fn num_params(&self) -> i64 {
+        let own = self.parameters.iter().map(|size| size.iter().product::<i64>());
+        own.chain(self.children.iter().map(Self::num_params)).sum()
+    }
+
+    /// The number of modules, including this one.
+    pub fn num_modules(&self) -> usize {
+        1 + self.children.iter().map(Self::num_modules).sum::<usize>()
+    }
+}
+
+/// `nn.Sequential`, around tch's `nn::seq_t`, which does not give access to its layers.
 ///
 /// ```
 /// use islp_mnist::torch::{Generator, nn::{Flatten, Layer, ReLU, dropout, linear, sequential}};
@@ -92,7 +182,7 @@ impl Layer for Flatten {
 }
 
 /// `nn.Linear(in_features, out_features)` with PyTorch's initialization, `nn.Linear.reset_parameters`:
-/// the weight drawn first, `kaiming_uniform_(a=sqrt(5))`, then the bias. (`nn::linear` of tch uses another
+/// the weight is drawn first, `kaiming_uniform_(a=sqrt(5))`, then the bias. (`nn::linear` of tch uses another
 /// bound and draws the bias first.) The order of the f64 operations is PyTorch's
 /// too. `[N, in_features]` to `[N, out_features]`.
 ///
@@ -172,8 +262,8 @@ impl Layer for ReLU {
 /// `nn.Dropout(p)`, its mask drawn from a [`Generator`]: in training x · (mask / (1 - p)) with
 /// mask = `bernoulli_(1 - p)`, as `_dropout_impl` in `ATen/native/Dropout.cpp`; otherwise x.
 ///
-/// On CUDA, or where [`draw_dropout_from`](Generator::draw_dropout_from) says so, the mask is drawn from
-/// [CUDA's generator](crate::torch::CudaGenerator) instead, as PyTorch does.
+/// On CUDA, or if [`draw_dropout_from`](Generator::draw_dropout_from) requests it, the mask is drawn from
+/// [CUDA's generator](crate::torch::CudaGenerator) instead, as in PyTorch.
 ///
 /// ```
 /// use islp_mnist::torch::{Generator, nn::dropout};
@@ -195,7 +285,7 @@ pub struct Dropout {
 /// A [`Dropout`] layer that draws from `generator`.
 ///
 /// # Errors
-/// A `p` that is no probability.
+/// A `p` that is not a probability.
 pub fn dropout(p: f64, generator: &Generator) -> Result<Dropout, Error> {
     if !(0.0..=1.0).contains(&p) {
         return Err(Error::Probability(p));
@@ -205,7 +295,7 @@ pub fn dropout(p: f64, generator: &Generator) -> Result<Dropout, Error> {
 
 impl ModuleT for Dropout {
     fn forward_t(&self, xs: &Tensor, train: bool) -> Tensor {
-        // As ATen, which draws nothing where nothing or everything is dropped.
+        // As in ATen, which draws nothing if nothing or everything is dropped.
         if !train || self.p == 0.0 {
             return xs.shallow_clone();
         }

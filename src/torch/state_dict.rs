@@ -1,6 +1,4 @@
-//! Tensors by name on disk: `safetensors.torch.save_file` and `load_file`. Read from files of any content.
-
-pub(crate) mod names;
+//! Named tensors on disk: `safetensors.torch.save_file` and `load_file`. Reading is safe for files of any content.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -16,17 +14,17 @@ use crate::torch;
 use crate::util::file;
 use crate::util::text::{excerpt, shown};
 
-/// Hundreds of times as much as the notebook's larger model has with its optimizer's state.
+/// Hundreds of times the size of the notebook's larger model with its optimizer's state.
 const MAX_BYTES: u64 = 1 << 30;
 
-/// The header of the notebook's models has 500 bytes. The parser needs many times the header's own size, and lets
-/// it have 100 MB.
+/// The header of the notebook's models has 500 bytes. The parser needs many times the header's size, and its own limit
+/// is 100 MB.
 const MAX_HEADER: u64 = 1 << 20;
 
 /// More digits than any offset into a file has.
 const MAX_DIGITS: usize = 18;
 
-/// What is wrong with a file of tensors.
+/// Why a file of tensors can't be read or written.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)] // the messages say what they are
 pub enum Error {
@@ -36,7 +34,7 @@ pub enum Error {
     Pickle,
     #[error("not a valid safetensors file: {0}")]
     Invalid(String),
-    #[error("{name} is of {dtype}, not of {expected}")]
+    #[error("{name} is of {dtype}, not {expected}")]
     Dtype { name: String, dtype: Dtype, expected: Dtype },
     #[error("{0} is empty")]
     Empty(String),
@@ -44,7 +42,7 @@ pub enum Error {
     Nan(String),
     #[error("{left} and {right} both become {name} without the wrapper's prefix")]
     OneName { left: String, right: String, name: String },
-    #[error("{name} is of kind {kind:?}, which is not saved")]
+    #[error("{name} is of kind {kind:?}, which can't be saved")]
     Kind { name: String, kind: Kind },
     #[error(transparent)]
     Torch(#[from] torch::Error),
@@ -62,15 +60,15 @@ impl From<safetensors::SafeTensorError> for Error {
     }
 }
 
-/// The f32 tensors of a safetensors file, on the CPU; `safetensors.torch.load_file`.
+/// Loads the f32 tensors of a safetensors file to the CPU; `safetensors.torch.load_file`.
 ///
 /// # Errors
-/// What is no such file, or holds tensors of other kinds, or NaN.
+/// A file that can't be read or is not valid, or that contains tensors of another kind, an empty tensor or NaN.
 pub fn load(path: &Path) -> Result<BTreeMap<String, Tensor>, Error> {
     floats(parse(&read(path)?)?)
 }
 
-/// Writes tensors, f32 or u8, on whatever device they lie; `safetensors.torch.save_file`.
+/// Saves tensors, f32 or u8, of any device; `safetensors.torch.save_file`.
 ///
 /// # Errors
 /// A tensor of another kind, or a file that can't be written.
@@ -78,12 +76,12 @@ pub fn save(tensors: &BTreeMap<String, Tensor>, path: &Path) -> Result<(), Error
     Ok(file::write(path, &serialize(tensors, |_| Ok(None))?)?)
 }
 
-/// The bytes of a file of tensors.
+/// Reads the bytes of a file of tensors.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, file::Error> {
     file::read(path, MAX_BYTES)
 }
 
-/// The tensors in a file's bytes.
+/// Parses the tensors in a file's bytes.
 pub(crate) fn parse(bytes: &[u8]) -> Result<BTreeMap<String, TensorView<'_>>, Error> {
     if bytes.starts_with(b"PK") {
         return Err(Error::Pickle);
@@ -91,7 +89,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<BTreeMap<String, TensorView<'_>>, Er
     Ok(open(bytes)?.tensors().into_iter().collect())
 }
 
-/// The tensors, on the CPU: f32, none of them NaN.
+/// Copies the tensors to the CPU. Fails for an empty tensor, another kind than f32, or NaN.
 pub(crate) fn floats(views: BTreeMap<String, TensorView>) -> Result<BTreeMap<String, Tensor>, Error> {
     let float = |(name, view): (String, TensorView)| {
         let (dtype, shown) = (view.dtype(), shown(&name));
@@ -111,7 +109,7 @@ pub(crate) fn floats(views: BTreeMap<String, TensorView>) -> Result<BTreeMap<Str
     views.into_iter().map(float).collect()
 }
 
-/// Parses a file of any content without a panic and with no more memory than some times its header.
+/// Parses a file of any content without a panic, in memory bounded by a multiple of its header.
 pub(crate) fn open(bytes: &[u8]) -> Result<SafeTensors<'_>, Error> {
     let mut header = &[][..];
     if let Some((length, rest)) = bytes.split_first_chunk() {
@@ -135,7 +133,7 @@ pub(crate) fn open(bytes: &[u8]) -> Result<SafeTensors<'_>, Error> {
     })
 }
 
-/// The first tensor whose shape and dtype don't make the bytes between its offsets, which safetensors does not name.
+/// The first tensor whose shape and dtype contradict its offsets, which safetensors does not name.
 fn contradictory(header: &[u8]) -> Option<String> {
     let fields: BTreeMap<String, Value> = serde_json::from_slice(header).ok()?;
     let mut tensors =
@@ -148,8 +146,8 @@ fn contradictory(header: &[u8]) -> Option<String> {
     tensors.find(|(_, info)| contradicts(info)).map(|(name, _)| name)
 }
 
-/// Digits of the longest number outside the JSON strings. safetensors 0.8 adds up the last offset and the header's
-/// length unchecked, which overflows, and so panics in a debug build, for offsets near 2^64.
+/// Digits of the longest number outside the JSON strings. safetensors 0.8 adds the last offset and the header's
+/// length unchecked, which overflows for offsets near 2^64, and so panics in a debug build.
 fn longest_number(header: &[u8]) -> usize {
     let (mut in_string, mut escaped, mut digits, mut longest) = (false, false, 0, 0);
     for byte in header {
@@ -161,13 +159,13 @@ fn longest_number(header: &[u8]) -> usize {
     longest
 }
 
-/// The text that a file, which [`open`] has accepted, holds under a key.
+/// The text under a key in a file that [`open`] has accepted.
 pub(crate) fn metadata(bytes: &[u8], key: &str) -> Result<Option<String>, Error> {
     let (_, header) = SafeTensors::read_metadata(bytes)?;
     Ok(header.metadata().as_ref().and_then(|metadata| metadata.get(key).cloned()))
 }
 
-/// A tensor's bytes, row by row, in the machine's order, which is little-endian; on whatever device it lies.
+/// A tensor's bytes, row by row, in the machine's order, which is little-endian. The tensor may be on any device.
 pub(crate) fn bytes(tensor: &Tensor) -> Result<Vec<u8>, TchError> {
     let tensor = tensor.detach().f_to_device(Device::Cpu)?.f_contiguous()?;
     let mut bytes = vec![0; tensor.numel() * tensor.kind().elt_size_in_bytes()];
@@ -175,8 +173,7 @@ pub(crate) fn bytes(tensor: &Tensor) -> Result<Vec<u8>, TchError> {
     Ok(bytes)
 }
 
-/// The bytes of a file that holds `tensors`, f32 or u8, on whatever device they lie; and, under a key, what `metadata`
-/// says of them, if anything.
+/// The bytes of a file of `tensors`, f32 or u8, of any device. `metadata` may add a text about them under a key.
 pub(crate) fn serialize<'a>(
     tensors: impl IntoIterator<Item = (&'a String, &'a Tensor)>,
     metadata: impl FnOnce(&BTreeMap<String, TensorView>) -> Result<Option<(&'static str, String)>, Error>,
@@ -197,4 +194,117 @@ pub(crate) fn serialize<'a>(
     let views = views.collect::<Result<BTreeMap<_, _>, Error>>()?;
     let metadata = metadata(&views)?.map(|(key, text)| HashMap::from([(key.to_string(), text)]));
     Ok(safetensors::serialize(views, metadata)?)
+}
+
+/// Wrappers put a prefix before the name of every parameter: torch.compile `_orig_mod.`, DistributedDataParallel `module.`,
+/// and a LightningModule with the network in `model`, such as ISLP's, `model.`. One may wrap another. The prefix is removed
+/// wherever tensors are compared by name, if all parameters have it. `scripts/parity_names.py` has the same rule.
+pub(crate) mod names {
+    use std::collections::BTreeMap;
+
+    use super::Error;
+    use crate::torch::generator::states;
+    use crate::util::text::shown;
+
+    const WRAPPERS: [&str; 3] = ["_orig_mod.", "module.", "model."];
+    /// The prefix of an optimizer's states in a checkpoint: `optimizer.STATE.NAME`.
+    const OPTIMIZER: &str = "optimizer.";
+
+    /// The wrappers' prefix of all parameters' names; empty if one lacks it.
+    pub(crate) fn wrapper<'a>(names: impl IntoIterator<Item = &'a String>) -> &'a str {
+        let names: Vec<&str> = names.into_iter().map(String::as_str).collect();
+        let mut length = 0;
+        let have = |length: usize, wrapper: &str| {
+            names.iter().all(|name| name[length..].strip_prefix(wrapper).is_some_and(|rest| !rest.is_empty()))
+        };
+        while let Some(wrapper) = WRAPPERS.iter().find(|wrapper| !names.is_empty() && have(length, wrapper)) {
+            length += wrapper.len();
+        }
+        names.first().map_or("", |name| &name[..length])
+    }
+
+    /// The index in a tensor's name at which the parameter's name begins: after `optimizer.STATE.`, or 0.
+    pub(crate) fn parameter(name: &str) -> usize {
+        let state = name.strip_prefix(OPTIMIZER).and_then(|rest| rest.find('.'));
+        state.map_or(0, |length| OPTIMIZER.len() + length + 1)
+    }
+
+    /// True if a name in a file belongs to a generator's state, or to the optimizer's for a parameter in the file.
+    pub(crate) fn is_state<T>(name: &str, tensors: &BTreeMap<String, T>) -> bool {
+        let start = parameter(name);
+        states::ALL.contains(&name) || start > 0 && tensors.contains_key(&name[start..])
+    }
+
+    /// Removes the wrappers' prefix from the names of a file's tensors, some of which may be a checkpoint's states.
+    ///
+    /// # Errors
+    /// Two names that become one.
+    pub(crate) fn unwrapped<T>(tensors: BTreeMap<String, T>) -> Result<BTreeMap<String, T>, Error> {
+        let wrapper = wrapper(tensors.keys().filter(|name| !is_state(name, &tensors))).to_owned();
+        if wrapper.is_empty() {
+            return Ok(tensors);
+        }
+        let rename = |name: &str| {
+            let (state, parameter) =
+                name.split_at(if is_state(name, &tensors) { parameter(name) } else { 0 });
+            format!("{state}{}", parameter.strip_prefix(wrapper.as_str()).unwrap_or(parameter))
+        };
+        let names: Vec<String> = tensors.keys().map(|name| rename(name)).collect();
+        let mut firsts: BTreeMap<&str, &str> = BTreeMap::new();
+        for (name, written) in names.iter().zip(tensors.keys()) {
+            if let Some(first) = firsts.insert(name, written) {
+                let [left, right, name] = [first, written, name].map(shown);
+                return Err(Error::OneName { left, right, name });
+            }
+        }
+        Ok(names.into_iter().zip(tensors.into_values()).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Error;
+    use super::names::unwrapped;
+
+    fn names(names: &[&str]) -> Result<Vec<String>, Error> {
+        let tensors = names.iter().map(|name| (name.to_string(), ())).collect();
+        Ok(unwrapped(tensors)?.into_keys().collect())
+    }
+
+    #[test]
+    fn a_wrappers_prefix_is_removed_if_all_parameters_have_it() {
+        for wrapper in [
+            "_orig_mod.",
+            "module.",
+            "model.",
+            "model._orig_mod.",
+            "module.module.",
+            "model.module._orig_mod.",
+        ] {
+            assert_eq!(names(&[&format!("{wrapper}a"), &format!("{wrapper}b.c")]).unwrap(), ["a", "b.c"]);
+        }
+        assert_eq!(names(&["model.a", "b"]).unwrap(), ["b", "model.a"]);
+        assert_eq!(names(&["model._orig_mod.a", "model.a"]).unwrap(), ["_orig_mod.a", "a"]);
+        assert_eq!(names(&["model.", "model.a"]).unwrap(), ["model.", "model.a"]);
+        assert_eq!(names(&[]).unwrap(), [""; 0]);
+    }
+
+    #[test]
+    fn the_states_of_a_checkpoint_are_not_parameters_and_are_renamed_with_them() {
+        let checkpoint = ["generator.state", "module.a", "optimizer.square_avg.module.a"];
+        assert_eq!(names(&checkpoint).unwrap(), ["a", "generator.state", "optimizer.square_avg.a"]);
+        // Parameters of a network called `generator`, and the state of a parameter that is not there.
+        assert_eq!(names(&["generator.a", "module.a"]).unwrap(), ["generator.a", "module.a"]);
+        assert_eq!(
+            names(&["module.a", "optimizer.x.module.b"]).unwrap(),
+            ["module.a", "optimizer.x.module.b"]
+        );
+    }
+
+    #[test]
+    fn two_names_that_become_one_are_an_error_that_names_both() {
+        let both = ["module.a", "module.optimizer.x.a", "optimizer.x.module.a"];
+        let error = names(&both).unwrap_err().to_string();
+        assert!(error.contains(both[1]) && error.contains(both[2]), "{error}");
+    }
 }

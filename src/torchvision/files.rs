@@ -1,5 +1,4 @@
-//! Where the four files of MNIST lie, and what is in them: under their usual names or others that they go by, compressed
-//! or not.
+//! Finds and reads MNIST's four files, under their usual names or other common ones, compressed or not.
 
 use std::env::temp_dir;
 use std::fs::File;
@@ -15,37 +14,37 @@ use super::{CHECKSUMS, Error, MAX_BYTES, invalid};
 use crate::util::file;
 use crate::util::text::hex;
 
-/// Where the files are looked for in a data folder: as torchvision has them first.
+/// The places of the files in a data folder; the first is torchvision's.
 const FOLDERS: [&str; 3] = ["MNIST/raw", "raw", "."];
 const GZIP: [u8; 2] = [0x1f, 0x8b];
-/// An IDX file of three dimensions begins with so much.
+/// The header's length in an IDX file with three dimensions.
 const MAX_HEADER: u64 = 16;
 
-/// The folder of the four files as torchvision lays them out.
+/// The folder in which torchvision puts the four files.
 pub fn raw_folder(data_dir: &Path) -> PathBuf {
     data_dir.join(FOLDERS[0])
 }
 
-/// The folder that the four files lie in: `MNIST/raw`, `raw` or `data_dir` itself, whichever of them first has all four
-/// under some name; else the first that has one; else `MNIST/raw`.
+/// The folder of the four files: the first of `MNIST/raw`, `raw` and `data_dir` itself that has all four under some name,
+/// otherwise the first that has one of them, otherwise `MNIST/raw`.
 pub fn folder(data_dir: &Path) -> PathBuf {
     let folders = folders(data_dir);
     let count =
         |folder: &PathBuf| CHECKSUMS.iter().filter(|(name, _)| find_in(folder, name).is_some()).count();
-    let first = |least: usize| folders.iter().find(|folder| count(folder) >= least).cloned();
+    let first = |min: usize| folders.iter().find(|folder| count(folder) >= min).cloned();
     first(CHECKSUMS.len()).or_else(|| first(1)).unwrap_or_else(|| raw_folder(data_dir))
 }
 
 fn folders(data_dir: &Path) -> [PathBuf; 3] {
-    // A path without the dot reads better.
+    // Joined with ".", the path would show the dot in messages.
     FOLDERS.map(|folder| if folder == "." { data_dir.to_path_buf() } else { data_dir.join(folder) })
 }
 
-/// Finds one of the four files, by its usual name such as `train-images-idx3-ubyte`: under that name, as
-/// `train-images.idx3-ubyte`, with `.gz` after either, or under such a name within a folder of such a name.
+/// Finds one of the four files by its usual name, such as `train-images-idx3-ubyte`. The file has that name or
+/// `train-images.idx3-ubyte`, either perhaps with `.gz`, or is in a folder with one of the names without `.gz`.
 ///
 /// # Errors
-/// It is not there, or a folder without the file is.
+/// Fails if there is no such file, or only a folder without it.
 pub fn find(data_dir: &Path, name: &str) -> Result<PathBuf, Error> {
     let folder = folder(data_dir);
     find_in(&folder, name).ok_or_else(|| {
@@ -65,20 +64,20 @@ fn find_in(folder: &Path, name: &str) -> Option<PathBuf> {
         within(folder.to_path_buf()).chain(plain.iter().flat_map(|name| within(folder.join(name))));
     paths.find(|path| match path.metadata() {
         Ok(metadata) => !metadata.is_dir(),
-        // Whatever else is wrong with it, it is meant.
+        // Other errors are reported when the file is opened.
         Err(error) => !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory),
     })
 }
 
-/// The name that some archives have for it: `train-images.idx3-ubyte`.
+/// The file's name in some archives, such as `train-images.idx3-ubyte`.
 fn dotted(name: &str) -> String {
     name.replace("-idx", ".idx")
 }
 
-/// The SHA-256, in hexadecimal, of a file's content, decompressed where it is compressed.
+/// Computes the SHA-256, in hexadecimal, of a file's content, decompressed if it is compressed.
 ///
 /// # Errors
-/// A file that can't be read.
+/// Fails if the file can't be read.
 pub fn checksum(path: &Path) -> Result<String, Error> {
     let mut sha256 = Sha256::new();
     open(path)?.read(path, |block| {
@@ -88,10 +87,10 @@ pub fn checksum(path: &Path) -> Result<String, Error> {
     Ok(hex(&sha256.finalize()))
 }
 
-/// A file that is open to be read.
+/// An open file.
 struct Opened {
     content: Box<dyn Read>,
-    /// How long the content is according to its header, where it is compressed.
+    /// The content's length according to its header, if the file is compressed.
     announced: Option<u64>,
 }
 
@@ -122,8 +121,8 @@ impl Opened {
     }
 }
 
-/// Opens a file, whose content is decompressed where it is compressed. Then it ends at the latest a byte after what its
-/// header announces: a small file can hold more than any disk.
+/// Opens a file, and decompresses its content if it is compressed. Decompression ends at most one byte after the length
+/// that the header announces, because a small file can decompress to more than any disk.
 fn open(path: &Path) -> Result<Opened, Error> {
     let (mut file, mut start) = (file::open(path)?, vec![]);
     Read::by_ref(&mut file).take(GZIP.len() as u64).read_to_end(&mut start).map_err(unreadable(path))?;
@@ -139,7 +138,7 @@ fn open(path: &Path) -> Result<Opened, Error> {
     Ok(Opened { content: Box::new(Cursor::new(start).chain(rest)), announced: Some(announced) })
 }
 
-/// How long a file is according to its header.
+/// The length of an IDX file according to its header.
 fn announced(start: &[u8]) -> Result<u64, String> {
     let (words, _) = start.as_chunks();
     let words: Vec<u32> = words.iter().map(|&word| u32::from_be_bytes(word)).collect();
@@ -155,7 +154,7 @@ fn announced(start: &[u8]) -> Result<u64, String> {
     length.ok_or_else(|| format!("{dimensions:?} values, more than {}", u32::MAX))
 }
 
-/// What the system says of a file that it can't read, or the decoder of what is not compressed as it should be.
+/// Turns a read error into one that names the file: the system's, or the decoder's if the compressed data are damaged.
 fn unreadable(path: &Path) -> impl FnOnce(io::Error) -> Error {
     |error| {
         if error.raw_os_error().is_some() {
@@ -165,22 +164,22 @@ fn unreadable(path: &Path) -> impl FnOnce(io::Error) -> Error {
     }
 }
 
-/// The four files, uncompressed, under their usual names in one folder, as tch's reader wants them.
-pub(super) struct Laid {
+/// A folder with the four files, uncompressed and under their usual names, as tch's reader needs them.
+pub(super) struct PlainFiles {
     pub folder: PathBuf,
     _temporary: Option<TempDir>,
 }
 
-/// Lays out the files, in the order of [`CHECKSUMS`], in a temporary folder, unless they lie so already.
+/// Puts the files, in the order of [`CHECKSUMS`], into a temporary folder, unless they are plain files in one folder already.
 ///
 /// # Errors
-/// A file that can't be read, or no place for temporary files.
-pub(super) fn lay(paths: &[PathBuf; 4]) -> Result<Laid, Error> {
+/// Fails if a file can't be read, or a temporary one can't be written.
+pub(super) fn plain(paths: &[PathBuf; 4]) -> Result<PlainFiles, Error> {
     let files = CHECKSUMS.iter().zip(paths).map(|((name, _), path)| Ok((*name, path, open(path)?)));
     let files = files.collect::<Result<Vec<_>, Error>>()?;
     let folder = paths[0].parent().unwrap_or(Path::new(""));
     if files.iter().all(|(name, path, file)| **path == folder.join(name) && file.announced.is_none()) {
-        return Ok(Laid { folder: folder.to_path_buf(), _temporary: None });
+        return Ok(PlainFiles { folder: folder.to_path_buf(), _temporary: None });
     }
     let temporary = tempfile::Builder::new().prefix("islp-mnist-").tempdir();
     let temporary = temporary.map_err(|error| file::Error::io("make a folder in", &temp_dir())(error))?;
@@ -192,7 +191,7 @@ pub(super) fn lay(paths: &[PathBuf; 4]) -> Result<Laid, Error> {
             file.read(path, |block| Ok(copy.write_all(block).map_err(file::Error::io("write", &place))?))?;
         }
     }
-    Ok(Laid { folder: temporary.path().to_path_buf(), _temporary: Some(temporary) })
+    Ok(PlainFiles { folder: temporary.path().to_path_buf(), _temporary: Some(temporary) })
 }
 
 #[cfg(test)]
@@ -200,7 +199,7 @@ mod tests {
     use super::announced;
 
     #[test]
-    fn a_header_announces_no_more_than_can_be_read() {
+    fn a_header_announces_at_most_what_can_be_read() {
         let header = |words: &[u32]| words.iter().flat_map(|word| word.to_be_bytes()).collect::<Vec<_>>();
         assert_eq!(announced(&header(&[0x803, 60_000, 28, 28])), Ok(16 + 60_000 * 784));
         assert_eq!(announced(&header(&[0x801, 60_000, u32::MAX, u32::MAX])), Ok(8 + 60_000));

@@ -1,5 +1,5 @@
-//! `torchvision.datasets.MNIST` with `ToTensor`: the four IDX files of `DATA_DIR/MNIST/raw`, and wherever else they are
-//! usually found, see [`find`].
+//! `torchvision.datasets.MNIST` with `ToTensor`: the four IDX files in `DATA_DIR/MNIST/raw` or the other usual places, see
+//! [`find`].
 
 mod files;
 
@@ -23,7 +23,7 @@ pub const SIDE: i64 = 28;
 /// The number of labels, 0 to 9.
 pub const CLASSES: u8 = 10;
 
-/// MNIST's four files and their SHA-256, the same as `scripts/setup.sh` holds what it fetches against.
+/// MNIST's four files and their SHA-256, which `scripts/setup.sh` checks too.
 pub const CHECKSUMS: [(&str, &str); 4] = [
     ("train-images-idx3-ubyte", "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"),
     ("train-labels-idx1-ubyte", "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5"),
@@ -31,12 +31,12 @@ pub const CHECKSUMS: [(&str, &str); 4] = [
     ("t10k-labels-idx1-ubyte", "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"),
 ];
 
-/// No MNIST can be larger: tch's reader counts values in 32 bits.
+/// The largest possible file: tch's reader counts values in 32 bits.
 const MAX_BYTES: u64 = u32::MAX as u64 + 16;
 
-/// What MNIST can't be read from.
+/// An error of reading MNIST.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)] // the messages say what they are
+#[allow(missing_docs)] // the messages describe them
 pub enum Error {
     #[error(
         "{}: no such file; it is looked for there, or as {other}, or with .gz after either, in {}, {} or {}",
@@ -57,16 +57,15 @@ impl From<TchError> for Error {
     }
 }
 
-/// The SHA-256, in hexadecimal, of the content of each of the four files, by its usual name.
+/// Computes the SHA-256, in hexadecimal, of the content of each of the four files, by its usual name.
 ///
 /// # Errors
-/// A file that is missing or can't be read.
+/// Fails if a file is missing or can't be read.
 pub fn checksums(data_dir: &Path) -> Result<BTreeMap<&'static str, String>, Error> {
     CHECKSUMS.into_iter().map(|(name, _)| Ok((name, checksum(&find(data_dir, name)?)?))).collect()
 }
 
-/// The usual names of those of the four files that are not MNIST's own, by their SHA-256: none of MNIST, all of
-/// Fashion-MNIST.
+/// The usual names of the files whose SHA-256 is not MNIST's: none for MNIST, all four for Fashion-MNIST.
 pub fn differing<Name: Borrow<str> + Ord>(checksums: &BTreeMap<Name, String>) -> Vec<&'static str> {
     let differing =
         CHECKSUMS.into_iter().filter(|(name, sum)| checksums.get(*name).is_none_or(|ours| ours != sum));
@@ -75,21 +74,21 @@ pub fn differing<Name: Borrow<str> + Ord>(checksums: &BTreeMap<Name, String>) ->
 
 /// Reads training and test set onto `device`: images `[N, 1, 28, 28]` of f32 in [0, 1], labels `[N]` of i64.
 ///
-/// tch's reader believes the files' headers, so each is held against its file first.
+/// tch's reader trusts the files' headers, so they are checked first.
 ///
 /// # Errors
-/// A file that is missing, or not what its name says.
+/// Fails if a file is missing or is not the file that its name says.
 pub fn load(data_dir: &Path, device: Device) -> Result<Dataset, Error> {
     let mut paths = [const { PathBuf::new() }; 4];
     for (path, (name, _)) in paths.iter_mut().zip(CHECKSUMS) {
         *path = find(data_dir, name)?;
     }
-    let laid = files::lay(&paths)?;
-    let plain = CHECKSUMS.map(|(name, _)| laid.folder.join(name));
+    let files = files::plain(&paths)?;
+    let plain = CHECKSUMS.map(|(name, _)| files.folder.join(name));
     for set in [0..2, 2..4] {
         check_set(&paths[set.clone()], &plain[set])?;
     }
-    let read = caught(|| tch::vision::mnist::load_dir(&laid.folder))?;
+    let read = caught(|| tch::vision::mnist::load_dir(&files.folder))?;
     let mut mnist = read.map_err(file::Error::io("read the images in", &folder(data_dir)))?;
     for (path, labels) in [(&paths[1], &mnist.train_labels), (&paths[3], &mnist.test_labels)] {
         let largest = i64::try_from(labels.f_max()?)?;
@@ -114,7 +113,7 @@ fn invalid(path: &Path, reason: String) -> Error {
     Error::Invalid { path: path.to_path_buf(), reason }
 }
 
-/// Makes sure that the headers and lengths of two files, which lie in `plain`, are those of images and of as many labels.
+/// Checks that two files contain images and as many labels. Reads them from `plain`, errors name `paths`.
 fn check_set(paths: &[PathBuf], plain: &[PathBuf]) -> Result<(), Error> {
     let [images, labels] = [&paths[0], &paths[1]];
     let [image_count, height, width] = header(images, &plain[0])?;
@@ -128,12 +127,12 @@ fn check_set(paths: &[PathBuf], plain: &[PathBuf]) -> Result<(), Error> {
         return Err(invalid(labels, format!("{label_count} labels for the {image_count} images of {name}")));
     }
     if image_count == 0 {
-        return Err(invalid(images, "holds no image".into()));
+        return Err(invalid(images, "contains no image".into()));
     }
     Ok(())
 }
 
-/// The dimensions of an IDX file, which lies in `plain`, after making sure that it holds just the bytes they promise.
+/// Returns the dimensions of an IDX file, and checks that its length matches. Reads `plain`, errors name `path`.
 fn header<const DIMENSIONS: usize>(path: &Path, plain: &Path) -> Result<[u32; DIMENSIONS], Error> {
     let cannot_read = || file::Error::io("read", path);
     let (file, mut start) = (File::open(plain).map_err(cannot_read())?, vec![]);
@@ -146,10 +145,11 @@ fn header_length(dimensions: usize) -> u64 {
     4 * (1 + dimensions as u64)
 }
 
-/// The dimensions in an IDX file's `start`, its header at least, of a file `length` bytes long.
+/// Returns the dimensions of an IDX file of `length` bytes from its `start`, which contains at least the header.
 ///
 /// # Errors
-/// Another magic number, or dimensions that don't make `length`, or more values than tch's reader can count.
+/// Fails if the magic number is another, the dimensions do not match `length`, or there are more values than tch's reader
+/// can count.
 #[doc(hidden)]
 pub fn dimensions<const DIMENSIONS: usize>(start: &[u8], length: u64) -> Result<[u32; DIMENSIONS], String> {
     let (words, _) = start.as_chunks();

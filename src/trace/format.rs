@@ -1,6 +1,7 @@
-//! The lines of a trace, as JSON. docs/trace.md describes them.
+//! The lines of a trace, which are JSON, and the errors of traces. docs/trace.md describes the lines.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -8,10 +9,13 @@ use serde::de::{Error as _, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tch::Kind;
 
-/// What this version writes.
+use crate::torch;
+use crate::util::file;
+
+/// The format that this version writes.
 pub const FORMAT: u32 = 1;
 
-/// The kinds of which there are traces, by their names in Python.
+/// The kinds that a trace can record, with their names in Python.
 const KINDS: [(Kind, &str); 10] = [
     (Kind::Uint8, "uint8"),
     (Kind::Int8, "int8"),
@@ -25,7 +29,7 @@ const KINDS: [(Kind, &str); 10] = [
     (Kind::Bool, "bool"),
 ];
 
-/// The kind by its name in Python.
+/// The kind's name in Python; none if a trace can't record it.
 pub fn dtype(kind: Kind) -> Option<&'static str> {
     KINDS.iter().find(|(traced, _)| *traced == kind).map(|(_, name)| *name)
 }
@@ -34,7 +38,7 @@ pub fn dtype(kind: Kind) -> Option<&'static str> {
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Header {
     pub trace: u32,
-    /// Another format need not say so.
+    /// Not required of other formats, so that their number can be reported.
     #[serde(default)]
     pub written_by: String,
 }
@@ -48,54 +52,54 @@ impl Default for Header {
 /// Any other line: a step of a training.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Step {
-    /// Which training of the file it is, from 0.
+    /// The training in the file, from 0.
     pub fit: usize,
-    /// The class of the model that is trained.
+    /// The model's class.
     pub model: String,
     pub epoch: usize,
     /// Counted over all epochs, from 0.
     pub step: usize,
-    /// What of the state was otherwise than the step before had left it.
+    /// The changes in the state since the step before.
     pub before: Vec<Quantity>,
     /// The step's quantities, then the state after it; empty at the end of a training.
     pub quantities: Vec<Quantity>,
-    /// Of the parameters, see `Signs`; in base64.
+    /// The sketch of the parameters, see `Signs`, in base64.
     pub sketch: String,
 }
 
 impl Step {
-    /// Whether it is no step but the end of a training.
+    /// True if this line is the end of a training instead of a step.
     pub fn is_end(&self) -> bool {
         self.quantities.is_empty()
     }
 }
 
-/// A tensor by its hash and some numbers.
+/// A tensor's hash and statistics.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Quantity {
     pub name: String,
     /// The dtype's name in Python.
     pub kind: String,
     pub shape: Vec<usize>,
-    /// XXH3, 64 bits, of the bytes, in hexadecimal.
+    /// 64-bit XXH3 of the bytes, in hexadecimal.
     pub xxh3: String,
     pub min: Number,
     pub max: Number,
     pub mean: Number,
-    /// The bytes themselves, in base64, where they are kept.
+    /// The bytes in base64, if they are kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<String>,
 }
 
 impl Quantity {
-    /// The bytes, where they are kept. None too if they are not as many as the shape says, with elements of `size` bytes.
+    /// The bytes, if they are kept and their number matches the shape with elements of `size` bytes.
     pub fn bytes(&self, size: usize) -> Option<Vec<u8>> {
         let length = self.shape.iter().try_fold(size, |bytes: usize, &length| bytes.checked_mul(length))?;
         STANDARD.decode(self.data.as_ref()?).ok().filter(|bytes| bytes.len() == length)
     }
 }
 
-/// A number as JSON has it, or the words `nan`, `inf` and `-inf`, which it lacks.
+/// A number in JSON; NaN and the infinities are the strings `nan`, `inf` and `-inf`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Number(pub f64);
 
@@ -141,4 +145,24 @@ impl<'de> Deserialize<'de> for Number {
         }
         deserializer.deserialize_any(Either).map(Self).map_err(D::Error::custom)
     }
+}
+
+/// An error of writing or reading a trace.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)] // the messages describe them
+pub enum Error {
+    #[error("{}: is there already; a trace goes into a new file", .0.display())]
+    Exists(PathBuf),
+    #[error(transparent)]
+    File(#[from] file::Error),
+    #[error(transparent)]
+    Torch(#[from] torch::Error),
+    #[error("{name} is of kind {kind:?}, which a trace can't record")]
+    Kind { name: String, kind: Kind },
+    #[error("{}: not a trace: {reason}", path.display())]
+    NotATrace { path: PathBuf, reason: String },
+    #[error("{}: a trace of format {format}, which this version does not read", path.display())]
+    Format { path: PathBuf, format: u32 },
+    #[error("{}, line {line}: {reason}", path.display())]
+    Line { path: PathBuf, line: usize, reason: String },
 }

@@ -1,15 +1,12 @@
-//! What every step of a training came to: traces, which show where two trainings part.
+//! Traces: files that record every step of a training and show where two trainings diverge.
 //!
-//! A [`Trace`] writes a file while a training runs, of each step the quantities in the order in which they come about.
-//! `scripts/parity_trace.py` does the same in Python, as a Lightning callback, and `compare` holds two such files against
-//! each other. What is in them is described in `docs/trace.md`.
+//! A [`Trace`] writes one while a training runs, each step's quantities in the order of their computation.
+//! `scripts/parity_trace.py` does the same in Python, as a Lightning callback, and `compare` compares two of them.
+//! `docs/trace.md` describes the file.
 
-mod error;
 mod format;
 mod reader;
-mod sketch;
 mod state;
-mod wrapper;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -23,19 +20,18 @@ use serde::Serialize;
 use tch::{Kind, Tensor, no_grad};
 use xxhash_rust::xxh3::xxh3_64;
 
-pub use error::Error;
+pub use format::Error;
+use format::{Header, dtype};
 pub(crate) use format::{Number, Quantity, Step};
 pub(crate) use reader::Reader;
-use sketch::Signs;
-pub(crate) use sketch::distance;
+use state::Signs;
 pub use state::State;
+pub(crate) use state::distance;
 
-use crate::torch;
-use crate::torch::state_dict::bytes;
+use crate::torch::{self, state_dict::bytes};
 use crate::util::file;
-use format::{Header, dtype};
 
-/// Writes the trace of one training after the other to a file. Any training loop can feed it:
+/// Writes the trace of one or more trainings to a file. Any training loop can feed it:
 ///
 /// ```
 /// use islp_mnist::{torch::{Generator, optim::RmsProp}, trace::{State, Trace}};
@@ -67,19 +63,19 @@ pub struct Trace {
     path: PathBuf,
     file: File,
     kept: Option<RangeInclusive<usize>>,
-    /// What the state was when the last step ended, by name.
+    /// Hashes of the state after the last step, by name.
     hashes: BTreeMap<String, String>,
     signs: Signs,
     fits: usize,
-    /// The step under way, or where the next one begins.
+    /// The current step, or the start of the next one.
     step: Step,
 }
 
 impl Trace {
-    /// A trace in a new file. The tensors themselves are kept for the steps in `kept`, which count from 0.
+    /// Creates the file. For the steps in `kept`, counted from 0, it will also contain the tensors.
     ///
     /// # Errors
-    /// A file that is there already, or can't be written.
+    /// Fails if the file exists or can't be written.
     pub fn create(path: &Path, kept: Option<RangeInclusive<usize>>) -> Result<Self, Error> {
         let file = File::create_new(path).map_err(|reason| match reason.kind() {
             ErrorKind::AlreadyExists => Error::Exists(path.to_path_buf()),
@@ -98,18 +94,18 @@ impl Trace {
         Ok(trace)
     }
 
-    /// Begins with another training, of a model of this class.
+    /// Starts a training of a model of this class.
     pub fn start_fit(&mut self, model: &str) {
         self.hashes.clear();
         self.step = Step { fit: self.fits, model: model.to_string(), ..Step::default() };
         self.fits += 1;
     }
 
-    /// Begins with a step, which as the epoch counts from 0. What of the state is otherwise than the last step left it is
-    /// recorded: at the first step of a training all of it, later what something else than a step has changed.
+    /// Starts a step; epoch and step count from 0. Records what has changed in the state since the last step ended: at
+    /// the first step of a training everything, later what something other than a step has changed.
     ///
     /// # Errors
-    /// libtorch's, when memory is short.
+    /// Fails if memory is short.
     pub fn start_step(&mut self, epoch: usize, step: usize, state: &State) -> Result<(), Error> {
         let Step { fit, model, .. } = std::mem::take(&mut self.step);
         self.step = Step { fit, model, epoch, step, ..Step::default() };
@@ -123,11 +119,11 @@ impl Trace {
         Ok(())
     }
 
-    /// Records a quantity of the step. The names that Python's side gives are `input`, `target`, `logits`, `loss`, and
-    /// `grad.NAME` for a parameter's gradient.
+    /// Records a quantity of the step. Python's names are `input`, `target`, `logits`, `loss`, and `grad.NAME` for a
+    /// parameter's gradient.
     ///
     /// # Errors
-    /// libtorch's, when memory is short, or a tensor of a kind without numbers.
+    /// Fails if memory is short, or the tensor's kind is not a number.
     pub fn record(&mut self, name: &str, tensor: &Tensor) -> Result<(), Error> {
         let (bytes, xxh3) = hashed(tensor)?;
         let quantity = self.quantity(name.to_string(), tensor, &bytes, xxh3)?;
@@ -135,10 +131,10 @@ impl Trace {
         Ok(())
     }
 
-    /// Records the state in which the step leaves the training, and puts the step on disk.
+    /// Records the state after the step, and writes the step.
     ///
     /// # Errors
-    /// As [`Trace::record`], and a disk that is full.
+    /// Fails like [`Trace::record`], or if the disk is full.
     pub fn end_step(&mut self, state: &State) -> Result<(), Error> {
         for (name, tensor) in state.tensors()? {
             self.record(&name, &tensor)?;
@@ -148,10 +144,10 @@ impl Trace {
         self.write_step(state)
     }
 
-    /// Ends a training in this state: what of it is otherwise than the last step left it is recorded.
+    /// Ends a training, and records what has changed in the state since the last step.
     ///
     /// # Errors
-    /// As [`Trace::end_step`].
+    /// Fails like [`Trace::end_step`].
     pub fn end_fit(&mut self, state: &State) -> Result<(), Error> {
         self.start_step(self.step.epoch, self.step.step, state)?;
         self.write_step(state)
@@ -183,7 +179,7 @@ impl Trace {
         })
     }
 
-    /// At once, so that what is on disk of a process that was killed are whole lines, but for the last.
+    /// Writes a line at once, so that a killed process leaves whole lines, except perhaps the last.
     fn write_line(&mut self, line: &impl Serialize) -> Result<(), Error> {
         let mut text = serde_json::to_vec(line).expect("lines go into JSON");
         text.push(b'\n');
@@ -193,21 +189,21 @@ impl Trace {
 
 impl Drop for Trace {
     fn drop(&mut self) {
-        // Of a run that was refused before it began nothing stays.
+        // A run that fails before its first training leaves no file.
         if self.fits == 0 {
             let _ = fs::remove_file(&self.path);
         }
     }
 }
 
-/// A tensor's bytes, and their hash as a trace has it.
+/// A tensor's bytes and their hash.
 fn hashed(tensor: &Tensor) -> Result<(Vec<u8>, String), torch::Error> {
     let bytes = bytes(tensor)?;
     let xxh3 = format!("{:016x}", xxh3_64(&bytes));
     Ok((bytes, xxh3))
 }
 
-/// Minimum, maximum and mean; the mean of integers in f64. NaN if there are none.
+/// Minimum, maximum and mean, of integers in f64; NaN for an empty tensor.
 fn statistics(tensor: &Tensor) -> Result<[f64; 3], torch::Error> {
     if tensor.numel() == 0 {
         return Ok([f64::NAN; 3]);

@@ -1,27 +1,29 @@
-//! Traces from disk, step by step: they may be larger than the memory.
+//! Reads traces step by step, because they may be larger than the memory.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use crate::trace::Error;
-use crate::trace::format::{FORMAT, Header, Step};
-use crate::trace::wrapper::Wrapper;
+use super::format::{Error, FORMAT, Header, Step};
+use crate::torch::state_dict::names;
 use crate::util::file;
-use crate::util::text::excerpt;
+use crate::util::text::{excerpt, shown};
 
-/// Hundreds of times as much as there is to say of the file.
+/// Hundreds of times the length of a header.
 const MAX_HEADER: u64 = 1 << 16;
-/// Fifty times as much as a step of the notebook's larger model takes with its tensors.
+/// Fifty times the length of a step of the notebook's larger model with its tensors.
 const MAX_LINE: u64 = 1 << 28;
+/// The prefix of gradients.
+const GRADIENT: &str = "grad.";
 
-/// The steps of a trace. It ends with the last whole one.
+/// The steps of a trace, up to the last whole one.
 pub struct Reader<R> {
     path: PathBuf,
     input: R,
     line: usize,
     wrapper: Wrapper,
-    /// Whether the last line is only a part of one, because the run was stopped while it wrote.
+    /// True if the last line is cut off, because the run was killed while writing it.
     pub is_cut: bool,
 }
 
@@ -29,7 +31,7 @@ impl Reader<BufReader<File>> {
     /// Opens a file.
     ///
     /// # Errors
-    /// What is no trace, or one of another format.
+    /// Fails if it is not a trace or has another format.
     pub fn open(path: &Path) -> Result<Self, Error> {
         Self::new(path, BufReader::new(file::open(path)?))
     }
@@ -39,7 +41,7 @@ impl<R: BufRead> Reader<R> {
     /// Reads the first line of a trace; errors name `path`.
     ///
     /// # Errors
-    /// As [`Reader::open`].
+    /// Fails like [`Reader::open`].
     pub fn new(path: &Path, input: R) -> Result<Self, Error> {
         let (path_buf, wrapper) = (path.to_path_buf(), Wrapper::default());
         let mut reader = Self { path: path_buf, input, line: 0, wrapper, is_cut: false };
@@ -54,18 +56,18 @@ impl<R: BufRead> Reader<R> {
         }
     }
 
-    /// The next step, if there is another whole one; the names in it without what wraps the model.
+    /// Reads the next whole step, if there is one. Its names lose the prefix of the model's wrapper.
     ///
     /// # Errors
-    /// A line that is no step, or two names in it that become one.
+    /// Fails if the line is not a step, or two names in it become the same.
     pub fn next_step(&mut self) -> Result<Option<Step>, Error> {
         let Some(line) = self.next_line(MAX_LINE)? else { return Ok(None) };
         let step = serde_json::from_slice(&line).map_err(|error| {
-            // The line number in it is always 1.
+            // serde_json's line number is always 1.
             excerpt(error.to_string().split(" at line ").next().unwrap_or_default().as_bytes(), 0)
         });
         let step = step.and_then(|mut step| {
-            self.wrapper.take_off(&mut step)?;
+            self.wrapper.strip(&mut step)?;
             Ok(step)
         });
         step.map(Some).map_err(|reason| Error::Line { path: self.path.clone(), line: self.line, reason })
@@ -86,4 +88,54 @@ impl<R: BufRead> Reader<R> {
         self.is_cut = !line.is_empty();
         Ok(None)
     }
+}
+
+/// The prefix by which a wrapper extends all parameter names of the current training, see [`names`].
+#[derive(Default)]
+struct Wrapper {
+    fit: Option<usize>,
+    prefix: String,
+}
+
+impl Wrapper {
+    /// Strips the prefix from the names of a step's quantities.
+    ///
+    /// # Errors
+    /// Fails if two names become the same; the message names both.
+    fn strip(&mut self, step: &mut Step) -> Result<(), String> {
+        if self.fit != Some(step.fit) && !step.is_end() {
+            (self.fit, self.prefix) = (Some(step.fit), wrapper_of(step));
+        }
+        if self.prefix.is_empty() || self.fit != Some(step.fit) {
+            return Ok(());
+        }
+        let mut written: BTreeMap<String, String> = BTreeMap::new();
+        for quantity in step.before.iter_mut().chain(&mut step.quantities) {
+            let (kind, parameter) = quantity.name.split_at(parameter(&quantity.name));
+            let name = format!("{kind}{}", parameter.strip_prefix(&self.prefix).unwrap_or(parameter));
+            let other = written.entry(name.clone()).or_insert_with(|| quantity.name.clone());
+            if *other != quantity.name {
+                let [left, right, name] = [other, &quantity.name, &name].map(|name| shown(name));
+                return Err(format!("{left} and {right} are one name, {name}, without what wraps the model"));
+            }
+            quantity.name = name;
+        }
+        Ok(())
+    }
+}
+
+/// The index at which the parameter's name starts in a quantity's name.
+fn parameter(name: &str) -> usize {
+    if name.starts_with(GRADIENT) { GRADIENT.len() } else { names::parameter(name) }
+}
+
+/// The prefix of all parameter names. A quantity is a parameter if it has a gradient or an optimizer's state.
+fn wrapper_of(step: &Step) -> String {
+    let all: BTreeSet<&String> =
+        step.before.iter().chain(&step.quantities).map(|quantity| &quantity.name).collect();
+    let parameters = all.iter().filter_map(|name| {
+        let start = parameter(name);
+        all.get(&name[start..].to_owned()).filter(|_| start > 0).copied()
+    });
+    names::wrapper(parameters).to_owned()
 }

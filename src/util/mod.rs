@@ -3,4 +3,5 @@
 pub mod file;
 pub mod json;
 pub mod path;
+pub mod png;
 pub mod text;

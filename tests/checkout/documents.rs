@@ -344,6 +344,7 @@ fn fresh_checkout(folder: &Path) -> PathBuf {
     let release = current_exe().unwrap().parent().unwrap().parent().unwrap().to_path_buf();
     let target = copy.join("target/release");
     fs::create_dir_all(&target).unwrap();
+    let _target_folder = crate::target_folder();
     for part in [".fingerprint", "build", "deps"] {
         assert!(
             Command::new("cp").arg("-a").args([&release.join(part), &target]).status().unwrap().success()

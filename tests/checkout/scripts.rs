@@ -249,6 +249,7 @@ fn without_a_gpu_its_check_and_parity_on_it_say_so() {
 #[ignore = "needs the Python reference"]
 fn the_check_of_a_gpu_does_on_the_cpu_all_that_it_can() {
     let folder = tempdir().unwrap();
+    let _target_folder = crate::target_folder();
     let output = folder.path().join("gpu");
     let options = ["--rehearse", "--epochs", "1", "--runs", "1", "--output-dir", output.to_str().unwrap()];
     let (code, stderr) = gpu_check(&options);

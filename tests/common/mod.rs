@@ -97,9 +97,8 @@ pub fn fashion_mnist() -> PathBuf {
 
 /// `train` in a folder, with one thread, as the tests run at the same time.
 pub fn train(folder: impl AsRef<Path>, options: &[&str]) -> Command {
-    let mut command = islp_mnist();
-    command.current_dir(folder).arg("train").args(options).env("OMP_NUM_THREADS", "1");
-    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut command = command(folder, "train");
+    command.args(options).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
 

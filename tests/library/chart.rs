@@ -6,7 +6,7 @@ use std::fs;
 use std::io::Cursor;
 
 use crate::common::checkout;
-use islp_mnist::chart::{self, CsvError, Error, Figure, Metric, MetricError, Name, Source, Stack};
+use islp_mnist::chart::{self, CsvError, Error, Figure, Metric, MetricError, Name, Picture, Source, Stack};
 
 /// Two epochs as Lightning logged them.
 const TWO_EPOCHS: &str = "\

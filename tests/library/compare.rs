@@ -209,7 +209,7 @@ fn cells_that_are_no_numbers_differ_without_a_distance() {
     assert_snapshot!(metrics("loss,b\n1,2\n", "loss,b\n,\"2\"\n"), @"
     metrics.csv: 1 of 2 cells differs
         first in row 1, loss: reference 1, candidate (empty)
-        written otherwise: quotation marks
+        written differently: quotation marks
     ");
     let long = metrics("loss\n1\n", format!("loss\n{}\n", "9".repeat(1000)));
     assert!(long.contains(&format!("candidate {}… (inf apart)", "9".repeat(120))), "{long}");

@@ -93,7 +93,7 @@ fn a_state_is_seed_and_offset_as_torch_cuda_get_rng_state_has_them() {
         ([7u64.to_le_bytes(), (1u64 << 63).to_le_bytes()].concat(), "its offset is 9223372036854775808"),
     ] {
         let error = drawn.set_state(&state).unwrap_err();
-        assert_eq!(error.to_string(), format!("no state of a torch.Generator: {reason}"));
+        assert_eq!(error.to_string(), format!("not the state of a torch.Generator: {reason}"));
         assert_eq!(drawn.get_offset(), 12);
     }
 }

@@ -7,12 +7,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
-use crate::common::{checkout, idx, islp_mnist, python, stdout_of, tensors, write_small_mnist};
+use crate::common::{checkout, idx, islp_mnist, python, sha256, stdout_of, tensors, write_small_mnist};
 use safetensors::SafeTensors;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 use tch::nn::{ModuleT, VarStore};
 use tch::vision::dataset::Dataset;
 use tch::{Device, Kind, Tensor, no_grad};
@@ -45,10 +44,6 @@ fn fixture_for_this_processor<T: DeserializeOwned>(name: &str) -> T {
     let capability = if cpu_capability() == "DEFAULT" { "default" } else { "avx2" };
     let mut all: BTreeMap<String, BTreeMap<String, Value>> = fixture("by_capability");
     serde_json::from_value(all.get_mut(capability).unwrap().remove(name).unwrap()).unwrap()
-}
-
-fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn sha256_of<T: Copy, const N: usize>(values: &[T], to_bytes: fn(T) -> [u8; N]) -> String {

@@ -11,7 +11,6 @@ mod errors;
 mod fixtures;
 mod golden;
 mod metrics_csv;
-mod stages;
 mod trace;
 mod verdicts;
 mod weights;

@@ -57,7 +57,7 @@ fn where_a_training_parts_from_pythons_is_found_at_its_step_and_quantity() {
     };
     assert_snapshot!(beginning("flip", 3).split("reference 0").next().unwrap(), @"
     first difference in fit 0 (MNISTModel), epoch 1, step 9: layer2.0.weight, as it was before the step
-    something else than a step changed it since the step before, in the reference only
+    something other than a step changed it after the previous step, in the reference only
     1 of 32768 values differs; first at [3, 5]:
     ");
     assert_snapshot!(beginning("flip_gradient", 2).split(": reference").next().unwrap(), @"
@@ -66,15 +66,15 @@ fn where_a_training_parts_from_pythons_is_found_at_its_step_and_quantity() {
     ");
     assert_snapshot!(beginning("flip_at_the_end", 2), @"
     first difference in fit 0 (MNISTModel), epoch 1, step 14: _forward.2.bias, as it was when the training ended
-    something else than a step changed it since the step before, in the reference only
+    something other than a step changed it after the previous step, in the reference only
     ");
     assert_snapshot!(beginning("swap", 2), @"
     first difference in fit 0 (MNISTModel), epoch 1, step 8: generator.state, as it was before the step
-    something else than a step changed it since the step before, in the reference only
+    something other than a step changed it after the previous step, in the reference only
     ");
     assert_snapshot!(beginning("swap_inside", 1), @"first difference in fit 0 (SwapInside), epoch 0, step 0: logits");
     assert_snapshot!(beginning("drop_last", 2), @"
-    first difference in fit 0 (MNISTModel), epoch 1, step 6, which is in epoch 0 in the candidate: their epochs have not the same steps
+    first difference in fit 0 (MNISTModel), epoch 1, step 6, which is in epoch 0 in the candidate: their epochs differ in length
     only in the candidate: steps 12 to 13 of fit 0 (MNISTModel)
     ");
     assert_snapshot!(beginning("bound", 1), @"first difference in fit 0 (OtherBound), epoch 0, step 0: _forward.2.weight, as it was before the step");
@@ -207,7 +207,7 @@ fn of_a_trace_that_was_cut_off_the_whole_steps_count() {
     assert_snapshot!(told(&folder, "whole.trace", "cut.trace"), @"
     whole.trace and cut.trace: the same in the 3 steps that both have
         only in the reference: steps 3 to 6 of fit 0 (MNISTModel)
-        the candidate ends within a step: the run was stopped while it wrote
+        the candidate ends within a step: the run was stopped while writing it
     different: 1 of 1 file, 0 of 0 tensors
     ");
 }
@@ -279,9 +279,9 @@ fn what_changes_behind_the_last_step_is_found_at_the_end_of_the_training() {
         .0
         .to_string();
     let (told, code) = of_lines(&[line(0, &[x]), end("")], &[line(0, &[x]), end(&changed)]);
-    assert!(told.contains("1 step the same, then they part\n"), "{told}");
+    assert!(told.contains("1 step the same, then they differ\n"), "{told}");
     assert!(told.contains("step 1: w, as it was when the training ended\n"), "{told}");
-    assert!(told.contains("since the step before, in the candidate only\n") && code == Some(1), "{told}");
+    assert!(told.contains("after the previous step, in the candidate only\n") && code == Some(1), "{told}");
     // A run that was stopped has no end.
     assert_eq!(of_lines(&[line(0, &[x]), end("")], &[line(0, &[x])]).1, Some(0));
 }
@@ -394,11 +394,11 @@ fn what_only_one_side_has_hides_no_difference_in_what_both_have() {
         of_lines(&[line(0, &[buffer, x]), line(1, &[buffer, x])], &[line(0, &[x]), line(1, &[y])]);
     assert_eq!(code, Some(1));
     assert_snapshot!(told, @"
-    a.trace and b.trace: 1 step the same, then they part
+    a.trace and b.trace: 1 step the same, then they differ
         first difference in fit 0 (M), epoch 0, step 1: x
         1 of 1 value differs; first at [0]: reference 0, candidate 1
         the same in this step: nothing
-        different besides: nothing
+        also different: nothing
         quantities only in the reference: mean
          epoch    step     reference     candidate    difference      distance
              0       1             -             -             -             -
@@ -406,7 +406,10 @@ fn what_only_one_side_has_hides_no_difference_in_what_both_have() {
     different: 1 of 1 file, 0 of 0 tensors
     ");
     let (told, code) = of_lines(&[line(0, &[buffer, x])], &[line(0, &[x])]);
-    assert!(told.contains("the same in what both have of 1 step\n") && code == Some(1), "{told}");
+    assert!(
+        told.contains("the same in the quantities that both have, in 1 step\n") && code == Some(1),
+        "{told}"
+    );
 }
 
 #[test]
@@ -415,7 +418,7 @@ fn of_batches_whose_gradients_are_accumulated_each_is_compared() {
     let a = [line(0, &[x]), line(0, &[x]), line(1, &[x]), line(1, &[x])];
     let b = [line(0, &[x]), line(0, &[y]), line(1, &[y]), line(1, &[y])];
     let (told, _) = of_lines(&a, &b);
-    assert!(told.contains("b.trace: 1 step the same, then they part\n"), "{told}");
+    assert!(told.contains("b.trace: 1 step the same, then they differ\n"), "{told}");
     assert_eq!(
         told.lines().filter(|line| line.starts_with("         0 ")).count(),
         2,
@@ -435,7 +438,7 @@ fn two_traces_that_are_cut_off_are_not_called_identical() {
     assert_eq!(output.status.code(), Some(2), "{output:?}");
     assert!(
         String::from_utf8_lossy(&output.stdout)
-            .contains("could not compare to the end: the same in the 7 steps\n")
+            .contains("could not compare to the end: the same in 7 steps\n")
     );
 }
 

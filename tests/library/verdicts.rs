@@ -135,7 +135,7 @@ fn a_checkpoint_that_is_newer_than_the_weights_beside_it_counts() {
         pair.with(&file("reference"), checkpoint(1.5, 0.25, 1)).with(&file("candidate"), last)
     };
     let (text, code) = told(&went_on(checkpoint(1.5, 0.25, 1)), &[]);
-    assert!(code == 0 && text.contains("has gone on since it wrote its model.safetensors"), "{text}");
+    assert!(code == 0 && text.contains("was resumed after it wrote its model.safetensors"), "{text}");
     assert_eq!(told(&went_on(checkpoint(2.5, 0.25, 1)), &[]).1, 1);
     assert_eq!(told(&went_on(checkpoint(0.5, 0.25, 1)), &[]).1, 1, "only one of them went on");
     assert_eq!(told(&went_on(b"damaged".to_vec()), &[]).1, 2);
@@ -225,7 +225,7 @@ fn a_trace_in_the_runs_folder_holds_its_weights_by_their_hashes() {
         trace(&format!("{}\n", line.replace("\"xxh3\":\"0\"", "\"xxh3\":\"1\""))),
     );
     let (text, code) = told(&other, &["--atol", "9"]);
-    assert!(code == 1 && text.contains("\nthe tolerance does not count in traces"), "{text}");
+    assert!(code == 1 && text.contains("\nthe tolerance does not apply to traces"), "{text}");
 }
 
 /// A training whose process was killed after its first epoch, by its folder.
@@ -319,7 +319,7 @@ fn tables(candidate: impl AsRef<[u8]>, options: &[&str]) -> (String, i32) {
 
 #[test]
 fn metrics_written_in_another_way_differ_by_that_alone_and_are_close() {
-    let same = "all 4 cells that both have are the same\n    written otherwise: ";
+    let same = "all 4 cells that both have are the same\n    written differently: ";
     for (candidate, what) in [
         (
             "step,epoch,valid_loss,train_loss\r\n49,0,,1.5\r\n187,0,0.26,\r\n375,1,0.19,0.39\r\n".to_owned(),
@@ -339,7 +339,7 @@ fn metrics_written_in_another_way_differ_by_that_alone_and_are_close() {
         (METRICS.trim_end().to_owned(), "the end of the last line"),
         (
             METRICS.replace("1,375,0.39,0.19", "1,375,0.39,\r\n1,375,,0.19"),
-            "the rows are in another order, or split otherwise",
+            "the rows are in another order, or split differently",
         ),
         (
             "epoch,step,train_loss,valid_loss\r\n1,375,0.39,0.19\r\n0,49,1.5,\r\n0,187,,0.26\r\n".to_owned(),
@@ -461,7 +461,7 @@ fn numbers_of_16_bits_have_ulps_and_a_tolerance() {
     assert!(nan.0.contains("reference NaN 0x7e00, candidate NaN 0x7e01"), "{}", nan.0);
     let (text, code) = tensors(Dtype::F8_E4M3, vec![1, 2], vec![1, 3], &["--atol", "9"]);
     assert!(
-        code == 1 && text.contains("the tolerance does not count: values of F8_E4M3 are not read as numbers"),
+        code == 1 && text.contains("the tolerance does not apply: values of F8_E4M3 are not read as numbers"),
         "{text}"
     );
 }

@@ -231,6 +231,7 @@ fn assert_named(path: &[u8], shown: &str) {
         ("test --checkpoint", 1),
         ("predict --checkpoint WEIGHTS", 1),
         ("plot -o a.png", 1),
+        ("plot a.csv -o", 2),
         ("report run -o a.html --data-dir", 1),
         ("compare .", 2),
         ("study --collect", 1),

@@ -158,7 +158,7 @@ fn a_file_that_cannot_be_drawn_has_exit_code_1_and_is_named() {
         (
             "resumed.csv",
             &[
-                "resumed.csv: line 3: the header comes again, as in the log of a resumed run; split the file there, and \
+                "resumed.csv: line 3: the header is repeated, as in the log of a resumed run; split the file there, and \
                plot the parts as two runs",
             ],
         ),
@@ -175,7 +175,7 @@ fn a_file_that_cannot_be_drawn_has_exit_code_1_and_is_named() {
         ),
         ("no_validation.csv --y loss --set validation", &["validation", "--set"]),
         ("zero.csv --y loss --logy", &["above 0"]),
-        ("logs", &["logs: holds no metrics.csv"]),
+        ("logs", &["logs: contains no metrics.csv"]),
         ("bad.csv", &["bad.csv: line 2: valid_accuracy"]),
     ] {
         lab.assert_refused(&format!("plot {arguments} -o figure.svg"), 1, names);

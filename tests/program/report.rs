@@ -1,10 +1,11 @@
-//! `report`: the content of its pages, their numbers against Python's, and the arguments that it refuses.
+//! The command `report`: what its pages say, against Python's values, and what it refuses.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::path::Path;
 
-use crate::common::python::python_output;
-use crate::common::{Lab, checkout, fashion_mnist, output, python, sha256, stdout_of};
+use crate::common::{
+    Lab, assert_refused, checkout, fashion_mnist, islp_mnist, program, python, sha256, stdout_of,
+};
 use islp_mnist::islp::ErrorTracker;
 use islp_mnist::report::{calibration, mcnemar, wilson};
 use serde_json::Value;
@@ -12,22 +13,11 @@ use tch::{Kind, Tensor};
 
 /// The page that these arguments give.
 fn page(lab: &Lab, arguments: &str) -> String {
-    assert_eq!(lab.stdout(&format!("report {arguments} -o page.html")), "page.html\n");
-    lab.text("page.html")
+    lab.program(&format!("report {arguments} -o page.html")).assert().success().stdout("page.html\n");
+    fs::read_to_string(lab.path().join("page.html")).unwrap()
 }
 
-fn assert_contains(html: &str, parts: &[&str]) {
-    for part in parts {
-        assert!(html.contains(part), "no {part:?}");
-    }
-}
-
-/// The text between two others.
-fn between<'a>(html: &'a str, start: &str, end: &str) -> &'a str {
-    html.split_once(start).unwrap_or_else(|| panic!("no {start} in {html}")).1.split(end).next().unwrap()
-}
-
-/// Fails unless a page needs nothing else: it has no script, and only addresses within it.
+/// Fails unless a page needs nothing else: no script, and not one address but those within it.
 fn assert_self_contained(html: &str) {
     assert!(html.len() < 2_000_000, "{} bytes", html.len());
     assert!(!html.contains("<script") && !html.contains("url(") && !html.contains("@import"));
@@ -44,7 +34,7 @@ fn a_run_of_train_has_a_page_with_its_options_and_its_command() {
     let run = lab.train("--model mlr --epochs 3 --batch-size 32 --seed 7 --device cpu");
     let html = page(&lab, &run);
     assert_self_contained(&html);
-    let parts = [
+    for part in [
         "Accuracy of each digit",
         "Confusion matrix",
         "Expected calibration error",
@@ -55,80 +45,109 @@ fn a_run_of_train_has_a_page_with_its_options_and_its_command() {
         "t10k-images-idx3-ubyte",
         "cpu capability",
         "duration seconds",
-    ];
-    assert_contains(&html, &parts);
-    let json = lab.json(&format!("test --checkpoint {run} --batch-size 32 --json"));
+    ] {
+        assert!(html.contains(part), "no {part:?}");
+    }
+    let json = lab.program(&format!("test --checkpoint {run} --batch-size 32 --json")).assert().success();
+    let json: Value = serde_json::from_slice(&json.get_output().stdout).unwrap();
     let accuracy = json["test_accuracy"].as_f64().unwrap();
     assert!(html.contains(&format!("<strong>{:.2} %</strong> of 100 test images", 100.0 * accuracy)));
     assert!(html.contains(&format!("<td>{accuracy:?}</td>")), "test_accuracy as the notebook's table has it");
 }
 
 #[test]
-fn reproduce_leaves_one_page_of_both_models_if_asked_and_a_run_that_diverged_ends_as_without() {
+fn reproduce_leaves_one_page_of_both_models_if_asked() {
     let lab = Lab::new();
-    let run = |options: &str| {
-        let reproduce = format!("reproduce --epochs 2 --batch-size 64 --device cpu {options}");
-        output(&mut lab.program(&reproduce))
-    };
-    let (stdout, stderr) = run("--report");
+    let options = "--epochs 2 --batch-size 64 --device cpu";
+    let assert = lab.program(&format!("reproduce --report {options}")).assert().success();
+    let stderr = String::from_utf8(assert.get_output().stderr.clone()).unwrap();
     assert!(stderr.ends_with("the page of both runs is output/MNIST/version_0/report.html\n"), "{stderr}");
-    let html = lab.text("output/MNIST/version_0/report.html");
+    let html = String::from_utf8(lab.read("output/MNIST/version_0", "report.html")).unwrap();
     assert_self_contained(&html);
-    let parts = ["MNIST/version_0", "MNIST_MLR/version_0", "islp-mnist reproduce --batch-size 64"];
-    assert_contains(&html, &parts);
-    assert_eq!(run("").0, stdout);
-    assert!(!lab.exists("output/MNIST/version_1/report.html"));
-
-    let (stdout, stderr) = run("--report --lr 1e30");
-    assert!(stderr.lines().last().unwrap().starts_with("warning: no page: "), "{stderr}");
-    assert_eq!(run("--lr 1e30").0, stdout);
+    for name in ["MNIST/version_0", "MNIST_MLR/version_0", "islp-mnist reproduce --batch-size 64"] {
+        assert!(html.contains(name), "no {name}");
+    }
+    let plain = lab.program(&format!("reproduce {options}")).assert().success();
+    assert_eq!(plain.get_output().stdout, assert.get_output().stdout);
+    assert!(!lab.path().join("output/MNIST/version_1/report.html").exists());
 }
 
 #[test]
-fn the_command_that_repeats_a_run_is_safe_to_paste() {
+fn a_run_that_diverged_ends_as_ever_though_there_is_no_page_of_it() {
     let lab = Lab::new();
-    lab.write("run/metrics.csv", "epoch,step,train_loss\n0,1,0.5\n");
+    let options = "--epochs 2 --batch-size 64 --device cpu --lr 1e30";
+    let plain = lab.program(&format!("reproduce {options}")).assert().success();
+    let assert = lab.program(&format!("reproduce --report {options}")).assert().success();
+    assert_eq!(plain.get_output().stdout, assert.get_output().stdout);
+    let stderr = String::from_utf8(assert.get_output().stderr.clone()).unwrap();
+    assert!(stderr.lines().last().unwrap().starts_with("warning: no page: "), "{stderr}");
+}
+
+#[test]
+fn what_runs_it_again_is_safe_to_paste() {
+    let lab = Lab::new();
+    fs::create_dir_all(lab.path().join("run")).unwrap();
+    fs::write(lab.path().join("run/metrics.csv"), "epoch,step,train_loss\n0,1,0.5\n").unwrap();
     let json = r#"{"command": "x; rm y", "options": {"a; rm b": 1, "name": "", "seed": "1; rm z"}}"#;
-    lab.write("run/run.json", json);
+    fs::write(lab.path().join("run/run.json"), json).unwrap();
     let html = page(&lab, "run");
-    let command = between(&html, "<pre class=\"command\">", "</pre>");
+    let command = html.split("<pre class=\"command\">").nth(1).unwrap().split("</pre>").next().unwrap();
     assert!(command.ends_with(" --name &#39;&#39; --seed &#39;1; rm z&#39;"), "{command}");
     assert!(!command.contains("rm b") && !command.contains("rm y"), "{command}");
 }
 
 #[test]
-fn two_runs_have_a_page_that_names_what_was_compared_and_where_they_differ() {
+fn a_run_of_reproduce_is_no_run_for_train_to_go_on_with() {
     let lab = Lab::new();
-    let options = "--model mlr --epochs 2 --device cpu";
-    let [left, right, other] = ["", "", "--seed 1"].map(|seed| lab.train(&format!("{options} {seed}")));
+    lab.program("reproduce --epochs 1 --device cpu").assert().success();
+    for option in ["--resume", "--from"] {
+        assert_refused(
+            &mut lab.program(&format!("train {option} output/MNIST/version_0")),
+            1,
+            &["`reproduce`"],
+        );
+    }
+}
+
+#[test]
+fn identical_runs_have_a_page_that_says_what_was_compared() {
+    let lab = Lab::new();
+    let options = "--model mlr --epochs 2 --device cpu --seed 3";
+    let (left, right) = (lab.train(options), lab.train(options));
     let html = page(&lab, &format!("{left} {right}"));
     assert_self_contained(&html);
-    let parts = [
-        "<strong>identical: 2 files, 2 tensors, 0 differences</strong>",
-        "2 files and 2 tensors of 7,850 values",
-        "p = 1.0000",
-    ];
-    assert_contains(&html, &parts);
+    assert!(html.contains("<strong>identical: 2 files, 2 tensors, 0 differences</strong>"), "{html}");
+    assert!(html.contains("2 files and 2 tensors of 7,850 values"));
+    assert!(html.contains("p = 1.0000"));
     assert!(!html.contains("Where they part"));
-    let sha256 = sha256(&lab.read(&left, "metrics.csv"));
-    assert_eq!(html.matches(&sha256).count(), 1, "the hash of metrics.csv once, as both have it");
+    let hash = sha256(&lab.read(&left, "metrics.csv"));
+    assert_eq!(html.matches(&hash).count(), 1, "the hash of metrics.csv once, as both have it");
+}
 
-    let html = page(&lab, &format!("{left} {other}"));
+#[test]
+fn two_runs_that_differ_have_a_page_that_says_where_and_which_answers_flip() {
+    let lab = Lab::new();
+    let (left, right) = (
+        lab.train("--model mlr --epochs 2 --device cpu"),
+        lab.train("--model mlr --epochs 2 --device cpu --seed 1"),
+    );
+    let html = page(&lab, &format!("{left} {right}"));
     assert_self_contained(&html);
-    let parts = [
+    for part in [
         "different: 2 of 2 files",
         "--seed: reference 0, candidate 1",
         "Where they part",
         "first in row 1",
         "Difference of the losses in metrics.csv against step, on a log axis",
         "Test images whose answer flips",
-    ];
-    assert_contains(&html, &parts);
+    ] {
+        assert!(html.contains(part), "no {part:?}");
+    }
 }
 
-/// The row with this name in the table of how two runs were made: true if it is marked, and its cells.
+/// The row of this name in the table of how two runs were made: its class, and its cells.
 fn fact(html: &str, name: &str) -> (bool, Vec<String>) {
-    let table = between(html, "<table class=\"facts\">", "</table>");
+    let table = html.split("<table class=\"facts\">").nth(1).unwrap().split("</table>").next().unwrap();
     let row = table.split("<tr").find(|row| {
         let head = row.split("<th scope=\"row\">").nth(1).unwrap_or_default();
         head.starts_with(&format!("{name}</th>")) || head.starts_with(&format!("{name} ≠</th>"))
@@ -142,7 +161,7 @@ fn fact(html: &str, name: &str) -> (bool, Vec<String>) {
 }
 
 #[test]
-fn a_page_of_two_runs_has_the_machine_and_the_options_of_each() {
+fn a_page_of_two_says_on_what_machine_and_how_each_of_them_was_run() {
     let lab = Lab::new();
     let left = lab.train("--model mlr --epochs 2 --device cpu --threads 1");
     let right = lab.train("--model mlr --epochs 2 --device cpu --threads 2 --seed 1 --limit-train-batches 3");
@@ -179,55 +198,55 @@ fn a_page_of_two_runs_has_the_machine_and_the_options_of_each() {
 }
 
 #[test]
-fn the_options_of_both_models_are_shown_once_if_they_are_the_same() {
+fn two_notebooks_that_were_run_alike_say_so_once() {
     let lab = Lab::new();
     let options = "--epochs 1 --batch-size 64 --device cpu";
     for side in ["a", "b"] {
-        lab.stdout(&format!("reproduce {options} --output-dir {side}"));
+        lab.program(&format!("reproduce {options} --output-dir {side}")).assert().success();
     }
     let html = page(&lab, "a b");
     assert_eq!(html.matches("<table class=\"facts\">").count(), 1);
     assert_eq!(fact(&html, "program"), (false, vec!["islp-mnist reproduce".into()]));
-    let run_json = "b/MNIST_MLR/version_0/run.json";
-    lab.write(run_json, lab.text(run_json).replace("\"seed\": 0", "\"seed\": 7"));
+    let run_json = lab.path().join("b/MNIST_MLR/version_0/run.json");
+    let changed = fs::read_to_string(&run_json).unwrap().replace("\"seed\": 0", "\"seed\": 7");
+    fs::write(run_json, changed).unwrap();
     let html = page(&lab, "a b");
-    assert_eq!(
-        html.matches("<table class=\"facts\">").count(),
-        2,
-        "different options are shown for either model"
-    );
+    assert_eq!(html.matches("<table class=\"facts\">").count(), 2, "what differs is said of either model");
 }
 
 #[test]
-fn a_fact_that_an_older_run_did_not_record_is_unknown_and_no_difference() {
+fn what_an_older_run_does_not_say_of_itself_is_unknown_and_no_difference() {
     let lab = Lab::new();
     let run = lab.train("--model mlr --epochs 1 --device cpu");
     let mut json = lab.run_json(&run);
     json["environment"].as_object_mut().unwrap().retain(|name, _| name == "libtorch");
     json["command"] = "reproduce".into();
+    fs::create_dir(lab.path().join("older")).unwrap();
     for file in ["metrics.csv", "model.safetensors"] {
-        lab.write(&format!("older/{file}"), lab.read(&run, file));
+        fs::copy(lab.path().join(&run).join(file), lab.path().join("older").join(file)).unwrap();
     }
     let html = page(&lab, "older older");
     assert!(html.contains("No run.json says on which machine and with which options"), "{html}");
     for (older, unknown) in [("{}".to_string(), true), (json.to_string(), false)] {
-        lab.write("older/run.json", older);
+        fs::write(lab.path().join("older/run.json"), older).unwrap();
         let html = page(&lab, &format!("older {run}"));
         let (is_marked, processors) = fact(&html, "processor");
         assert_eq!((is_marked, processors[0].as_str()), (false, "unknown"));
         assert_eq!(fact(&html, "libtorch").1.len(), if unknown { 2 } else { 1 });
-        // With the same options the notebook gives other weights than one model alone.
+        // With the same options the notebook comes to other weights than one model alone.
         assert_eq!(fact(&html, "program").0, !unknown);
     }
 }
 
 #[test]
 #[ignore = "needs the Python reference"]
-fn the_notebook_in_python_records_the_same_as_reproduce() {
+fn the_notebook_in_python_says_of_itself_what_reproduce_says() {
     let lab = Lab::new();
     let options = "--epochs 2 --batch-size 64 --threads 1 --lr 1e-3";
-    lab.stdout(&format!("reproduce {options} --device cpu --output-dir rust"));
-    python_output(lab.path(), "scripts/notebook.py", &format!("{options} --output-dir python"));
+    lab.program(&format!("reproduce {options} --device cpu --output-dir rust")).assert().success();
+    let mut notebook = python("scripts/notebook.py");
+    notebook.current_dir(lab.path()).env("OMP_NUM_THREADS", "1").args(options.split(' '));
+    stdout_of(notebook.args(["--output-dir", "python"]));
     for model in ["MNIST", "MNIST_MLR"] {
         let [mut theirs, mut ours] =
             ["python", "rust"].map(|side| lab.run_json(&format!("{side}/{model}/version_0")));
@@ -241,44 +260,58 @@ fn the_notebook_in_python_records_the_same_as_reproduce() {
         }
         assert_eq!(theirs, ours, "{model}");
     }
-    let comparison = lab.stdout("compare python rust");
-    assert!(!comparison.contains("run.json"), "{comparison}");
+    let compare = lab.program("compare python rust").assert().success();
+    let said = String::from_utf8(compare.get_output().stdout.clone()).unwrap();
+    assert!(!said.contains("run.json"), "{said}");
     let html = page(&lab, "python rust");
-    let programs = vec!["scripts/notebook.py".into(), "islp-mnist reproduce".into()];
-    assert_eq!(fact(&html, "program"), (false, programs));
+    let (is_marked, programs) = fact(&html, "program");
+    assert_eq!(
+        (is_marked, programs),
+        (false, vec!["scripts/notebook.py".into(), "islp-mnist reproduce".into()])
+    );
     let (_, versions) = fact(&html, "versions");
     assert!(versions[0].contains("python 3.") && versions[0].contains("pytorch-lightning "), "{versions:?}");
     assert_eq!(fact(&html, "seed"), (false, vec!["0".into()]));
     let html = page(&lab, "python/MNIST_MLR/version_0");
-    let command = between(&html, "<pre class=\"command\">", "</pre>");
+    let command = html.split("<pre class=\"command\">").nth(1).unwrap().split("</pre>").next().unwrap();
     let again = ".venv/bin/python scripts/notebook.py --batch-size 64 --epochs 2 --lr 0.001 --num-workers 4 \
                  --seed 0 --threads 1 --validation 0.2";
     assert_eq!(command, again, "it takes no other options");
 }
 
 #[test]
-fn traces_show_where_two_runs_first_differ_and_by_how_much() {
+fn traces_say_where_two_runs_part_and_draw_how_far_they_are_apart() {
     let lab = Lab::new();
     for (folder, seed) in [("a", 0), ("b", 1)] {
         fs::create_dir(lab.path().join(folder)).unwrap();
-        let options = format!("--seed {seed} --output-dir {folder} --trace {folder}/run.trace");
-        lab.stdout(&format!("reproduce --epochs 2 --device cpu {options}"));
+        lab.program(&format!(
+            "reproduce --epochs 2 --device cpu --seed {seed} --output-dir {folder} --trace {folder}/run.trace"
+        ))
+        .assert()
+        .success();
     }
-    let parts =
-        ["first difference in fit 0 (MNISTModel)", "Euclidean distance of all parameters against step"];
-    assert_contains(&page(&lab, "a b"), &parts);
+    let html = page(&lab, "a b");
+    for part in
+        ["first difference in fit 0 (MNISTModel)", "Euclidean distance of all parameters against step"]
+    {
+        assert!(html.contains(part), "no {part:?}");
+    }
 }
 
 #[test]
-fn names_and_texts_of_a_run_are_shown_as_text_whatever_they_contain() {
+fn what_comes_from_a_run_is_shown_as_text_whatever_is_in_it() {
     let lab = Lab::new();
     let name = "<script>alert(1)</script>&\"'".replace('/', "");
     for side in ["a", "b"] {
-        let run = format!("{side}/{name}/version_0");
-        lab.write(&format!("{run}/metrics.csv"), "epoch,step,train_loss\n0,1,0.5\n");
-        let run_json = r#"{"options": {"<b>": "<img src=x onerror=alert(1)>"}, "start": "<i>"}"#;
-        lab.write(&format!("{run}/run.json"), run_json);
-        lab.write(&format!("{side}/stdout.txt"), format!("<u>{side}</u>\n\u{1b}[31m\n"));
+        let folder = lab.path().join(side).join(&name).join("version_0");
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("metrics.csv"), "epoch,step,train_loss\n0,1,0.5\n").unwrap();
+        fs::write(
+            folder.join("run.json"),
+            r#"{"options": {"<b>": "<img src=x onerror=alert(1)>"}, "start": "<i>"}"#,
+        )
+        .unwrap();
+        fs::write(lab.path().join(side).join("stdout.txt"), format!("<u>{side}</u>\n\u{1b}[31m\n")).unwrap();
     }
     for html in [page(&lab, "a"), page(&lab, "a b")] {
         for markup in ["<script>", "<img src=x", "<b>", "<i>", "<u>", "\u{1b}"] {
@@ -293,30 +326,44 @@ fn names_and_texts_of_a_run_are_shown_as_text_whatever_they_contain() {
 #[test]
 fn a_log_folder_of_lightning_without_weights_has_a_page_of_its_metrics() {
     let lab = Lab::new();
-    let csv = fs::read(checkout().join("output/MNIST/version_0/metrics.csv")).unwrap();
-    lab.write("logs/version_0/metrics.csv", csv);
-    let parts = ["holds no safetensors file", "<svg role=\"img\" aria-label=\"Accuracy of"];
-    assert_contains(&page(&lab, "logs/version_0"), &parts);
-    // On a linear axis.
-    lab.write("zero/metrics.csv", "epoch,step,train_loss\n0,1,0.0\n1,2,0.0\n");
-    assert_contains(&page(&lab, "zero"), &["aria-label=\"Loss of "]);
+    fs::create_dir_all(lab.path().join("logs/version_0")).unwrap();
+    fs::copy(
+        checkout().join("output/MNIST/version_0/metrics.csv"),
+        lab.path().join("logs/version_0/metrics.csv"),
+    )
+    .unwrap();
+    let html = page(&lab, "logs/version_0");
+    assert!(
+        html.contains("holds no safetensors file")
+            && html.contains("<svg role=\"img\" aria-label=\"Accuracy of")
+    );
+}
+
+#[test]
+fn losses_that_are_all_0_are_drawn_on_a_linear_axis() {
+    let lab = Lab::new();
+    fs::create_dir_all(lab.path().join("zero")).unwrap();
+    fs::write(lab.path().join("zero/metrics.csv"), "epoch,step,train_loss\n0,1,0.0\n1,2,0.0\n").unwrap();
+    let html = page(&lab, "zero");
+    assert!(html.contains("aria-label=\"Loss of "), "{html}");
 }
 
 #[test]
 fn a_folder_that_is_no_run_and_a_page_that_is_no_html_are_refused() {
     let lab = Lab::new();
-    fs::create_dir(lab.path().join("empty")).unwrap();
-    lab.write("bad/metrics.csv", "epoch,step\n");
-    lab.write("bad/run.json", "{");
-    for (arguments, code, names) in [
-        ("empty -o a.html", 1, &["empty", "neither metrics.csv nor weights"][..]),
-        ("missing -o a.html", 1, &["missing"]),
-        ("bad -o a.html", 1, &["bad/run.json"]),
-        ("empty -o a.pdf", 2, &["--output"]),
-    ] {
-        lab.assert_refused(&format!("report {arguments}"), code, names);
-    }
-    assert!(!lab.exists("a.html"));
+    fs::create_dir_all(lab.path().join("empty")).unwrap();
+    assert_refused(
+        &mut lab.program("report empty -o a.html"),
+        1,
+        &["empty", "neither metrics.csv nor weights"],
+    );
+    assert_refused(&mut lab.program("report missing -o a.html"), 1, &["missing"]);
+    assert_refused(&mut lab.program("report empty -o a.pdf"), 2, &["--output"]);
+    fs::create_dir_all(lab.path().join("bad")).unwrap();
+    fs::write(lab.path().join("bad/metrics.csv"), "epoch,step\n").unwrap();
+    fs::write(lab.path().join("bad/run.json"), "{").unwrap();
+    assert_refused(&mut lab.program("report bad -o a.html"), 1, &["bad/run.json"]);
+    assert!(!lab.path().join("a.html").exists());
 }
 
 #[test]
@@ -372,13 +419,16 @@ fn accuracy_confusion_calibration_and_tests_have_the_values_of_sklearn_torchmetr
 
 #[test]
 fn the_pages_of_the_help_can_be_made() {
-    let lab = Lab::new();
-    symlink(checkout().join("output"), lab.path().join("output")).unwrap();
-    let help = lab.stdout("report --help");
-    let examples: Vec<_> = help.lines().filter_map(|line| line.trim().strip_prefix("islp-mnist ")).collect();
-    for example in &examples {
-        lab.stdout(&format!("{example} --data-dir {}", fashion_mnist().display()));
+    let help = stdout_of(islp_mnist().args(["report", "--help"]));
+    let folder = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(checkout().join("output"), folder.path().join("output")).unwrap();
+    let examples = help.lines().filter_map(|line| line.trim().strip_prefix("islp-mnist "));
+    let data = format!(" --data-dir {}", fashion_mnist().display());
+    let mut made = 0;
+    for example in examples {
+        program(&folder, &(example.to_owned() + &data)).assert().success();
+        made += 1;
     }
-    assert_eq!(examples.len(), 3);
-    assert!(lab.exists("mlp_and_mlr.html"));
+    assert_eq!(made, 3);
+    assert!(Path::new(folder.path()).join("mlp_and_mlr.html").exists());
 }

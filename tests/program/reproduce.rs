@@ -93,12 +93,24 @@ fn batches_of_any_size_train() {
 #[test]
 fn missing_or_wrong_data_are_refused_by_the_files_name_before_anything_is_created() {
     let lab = Lab::new();
+    let [images, labels] =
+        ["images-idx3", "labels-idx1"].map(|kind| format!("data/MNIST/raw/train-{kind}-ubyte"));
     // tests/library/bad_input has many more.
-    let labels = "data/MNIST/raw/train-labels-idx1-ubyte";
-    lab.write(labels, idx(&[400], &[10; 400]));
-    lab.assert_refused("reproduce --device cpu", 1, &[labels]);
+    for (path, wrong) in [
+        (&images, vec![]),
+        (&images, idx(&[400, 28, 28], &[0; 999])),
+        (&images, idx(&[1, 2, 2], &[0; 4])),
+        (&images, idx(&[400], &[0; 400])),
+        (&labels, idx(&[2], &[1, 2])),
+        (&labels, idx(&[400], &[10; 400])),
+    ] {
+        let right = lab.read("", path);
+        lab.write(path, wrong);
+        lab.assert_refused("reproduce --device cpu", 1, &[path]);
+        lab.write(path, right);
+    }
     fs::remove_dir_all(lab.path().join("data")).unwrap();
-    lab.assert_refused("reproduce --device cpu", 1, &["data/MNIST/raw/train-images-idx3-ubyte"]);
+    lab.assert_refused("reproduce --device cpu", 1, &[&images]);
     assert!(!lab.exists("output"));
 }
 

@@ -25,7 +25,7 @@ const BEST: &str = "checkpoints/best.safetensors";
 /// Some hundred steps in about a second; no checkpoint is due in the last epoch.
 const SHORT: &str = "--epochs 8 --batch-size 8 --checkpoint-every 3";
 /// Long enough that a signal comes before the end, also on a busy machine.
-const LONG: &str = "--epochs 16 --batch-size 8 --checkpoint-every 7 --data-dir elsewhere";
+const LONG: &str = "--epochs 24 --batch-size 8 --checkpoint-every 7 --data-dir elsewhere";
 const ENDLESS: &str = "--epochs 1000000 --batch-size 8";
 
 fn start(lab: &Lab, options: &str) -> Running {

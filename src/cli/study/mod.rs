@@ -1,12 +1,10 @@
 //! `islp-mnist study`: the same training with many seeds.
 
-mod folder;
-mod pool;
-mod progress;
-mod seeds;
+mod runs;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::thread::available_parallelism;
 
 use anyhow::{Context, Result, ensure};
@@ -14,30 +12,25 @@ use clap::Args;
 use log::info;
 use tch::Device;
 
-use super::data_set;
 use super::hints::UsageError;
+use super::options::{DataDir, ProgressOptions, RunArgs, model};
 use super::output::{print, say};
-use super::setup::{DataDir, check_generator, set_up};
-use crate::cli::interrupt::Interrupt;
-use crate::cli::options::RunArgs;
-use crate::cli::options::model;
-use crate::cli::progress::ProgressOptions;
-use folder::{Settings, StudyFolder};
+use super::setup::{Interrupt, check_generator, note_on, set_up};
 use islp_mnist::lightning::LimitTrainBatches;
 use islp_mnist::notebook::models::Model;
-use islp_mnist::run::AT_LEAST_ONE;
-use islp_mnist::run::{End, Run, RunOptions, TrainOptions};
-use islp_mnist::study::{Key, Row, Summary, Varied, pictures};
+use islp_mnist::run::{AT_LEAST_ONE, End, Run, RunOptions, TrainOptions};
+use islp_mnist::study::{Key, Row, STUDY_CSV, Summary, Varied, pictures};
 use islp_mnist::torch::Source;
 use islp_mnist::torchvision;
 use islp_mnist::util::file;
 use islp_mnist::util::path::shell_path;
 use islp_mnist::util::text::count;
-use pool::Pool;
-use seeds::{Seeds, Shard};
+use runs::{Pool, Settings, StudyFolder};
 
 /// Width and height of the pictures, in pixels.
 const SIZE: (usize, usize) = (600, 450);
+/// A machine does not train that many runs in years.
+const MAX_SEEDS: u64 = 1_000_000;
 
 /// Train with many seeds: how much is the model, and how much is luck?
 ///
@@ -105,7 +98,7 @@ pub fn run(args: &StudyArgs) -> Result<u8> {
         return conclude(&StudyFolder::open(folder)?);
     }
     let mut options = args.run.over(&RunOptions::default());
-    // Where there are many runs, one thread for each is faster in all.
+    // For many runs, one thread each is fastest.
     options.threads = options.threads.or(Some(1));
     let device = set_up(options.device, options.threads)?;
     check_generator()?;
@@ -144,7 +137,7 @@ pub fn run(args: &StudyArgs) -> Result<u8> {
         interrupt: &interrupt,
         is_shown,
     };
-    data_set::note(&data_dir, &run.data)?.iter().for_each(|note| info!("{note}"));
+    note_on(&data_dir, &run.data)?.iter().for_each(|note| info!("{note}"));
     pool.run(&keys)?;
     if let Some(exit_code) = interrupt.exit_code() {
         let _ = folder.write_csv();
@@ -154,7 +147,7 @@ pub fn run(args: &StudyArgs) -> Result<u8> {
     conclude(&folder)
 }
 
-/// The runs that are asked for: model by model for each seed, so that what is there at any moment can be compared.
+/// The runs to train, all models for one seed before the next seed, so that the models can be compared at any moment.
 fn keys(args: &StudyArgs) -> Vec<Key> {
     let mut seen = HashSet::new();
     let has_source = |model: &Model| args.vary != Varied::Source(Source::Dropout) || model.has_dropout();
@@ -165,7 +158,7 @@ fn keys(args: &StudyArgs) -> Vec<Key> {
     seeds.flat_map(|seed| models.iter().map(move |&model| Key { model, varied: args.vary, seed })).collect()
 }
 
-/// Writes study.csv and the pictures, and prints what there is to say.
+/// Writes study.csv and the pictures, and prints the summary.
 fn conclude(folder: &StudyFolder) -> Result<u8> {
     let rows = folder.write_csv()?;
     let summary = Summary::new(&rows);
@@ -174,7 +167,7 @@ fn conclude(folder: &StudyFolder) -> Result<u8> {
         file::write(&folder.path().join(format!("{}.svg", picture.name)), picture.svg.as_bytes())?;
     }
     print(&summary.to_string())?;
-    let csv = folder.path().join(islp_mnist::study::STUDY_CSV);
+    let csv = folder.path().join(STUDY_CSV);
     let (runs, verb) = (count(rows.len(), "run"), if rows.len() == 1 { "is" } else { "are" });
     info!("{runs} {verb} in {}", shell_path(&csv));
     let failed: Vec<&Row> = rows.iter().filter(|row| row.is_failed()).collect();
@@ -189,4 +182,86 @@ fn conclude(folder: &StudyFolder) -> Result<u8> {
         return Ok(1);
     }
     Ok(0)
+}
+
+/// The value of `--seeds`; as text `0..99` or `1,2,5..9`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seeds(Vec<u64>);
+
+impl Seeds {
+    /// Each seed once, in the order given.
+    pub fn iter(&self) -> impl Iterator<Item = u64> {
+        self.0.iter().copied()
+    }
+}
+
+impl FromStr for Seeds {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let rule = || format!("must be seeds such as 0..99 or 1,2,5..9, {MAX_SEEDS} at most");
+        let number = |text: &str| {
+            let number: u64 = text.parse().ok()?;
+            (number.to_string() == text).then_some(number)
+        };
+        let mut seeds = vec![];
+        for part in text.split(',') {
+            let (from, to) = part.split_once("..").unwrap_or((part, part));
+            let (from, to) = number(from).zip(number(to)).ok_or_else(rule)?;
+            if to < from || to - from >= MAX_SEEDS || seeds.len() as u64 + (to - from) >= MAX_SEEDS {
+                return Err(rule());
+            }
+            seeds.extend(from..=to);
+        }
+        let mut seen = HashSet::new();
+        seeds.retain(|seed| seen.insert(*seed));
+        Ok(Self(seeds))
+    }
+}
+
+/// The value of `--shard`; as text `3/10`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shard {
+    pub index: usize,
+    pub count: usize,
+}
+
+impl FromStr for Shard {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parse = |(index, count): (&str, &str)| {
+            let [index, count] = [index.parse().ok()?, count.parse().ok()?];
+            (index < count).then_some(Self { index, count })
+        };
+        text.split_once('/')
+            .and_then(parse)
+            .ok_or("must be an index and the number of shards, from 0/10 to 9/10")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Seeds, Shard};
+
+    #[test]
+    fn seeds_are_numbers_and_ranges_without_repeats() {
+        let seeds = |text: &str| text.parse::<Seeds>().map(|seeds| seeds.iter().collect::<Vec<_>>());
+        assert_eq!(seeds("0..3"), Ok(vec![0, 1, 2, 3]));
+        assert_eq!(seeds("7,2..4,3,7"), Ok(vec![7, 2, 3, 4]));
+        assert_eq!(seeds("18446744073709551615"), Ok(vec![u64::MAX]));
+        for text in
+            ["", "x", "4..2", "1..", "..1", "1,,2", "-1", "+1", "01", "0..1000000", "0..18446744073709551615"]
+        {
+            assert!(seeds(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_shard_is_an_index_below_a_count() {
+        assert_eq!("3/10".parse(), Ok(Shard { index: 3, count: 10 }));
+        for text in ["", "3", "10/10", "0/0", "-1/2", "1/x"] {
+            assert!(text.parse::<Shard>().is_err(), "{text}");
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
-use islp_mnist::chart::{Figure, Metric, accuracy};
+use islp_mnist::chart::{Figure, Metric, Picture, accuracy};
 use predicates::str::contains;
 use tempfile::tempdir;
 

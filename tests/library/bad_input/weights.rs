@@ -155,7 +155,7 @@ fn not_weights(tries: &mut Tries, bytes: &[u8]) {
         ("HDF5", b"\x89HDF\r\n\x1a\n\0\0\0\0\0\0\0\0".to_vec(), ""),
         ("JSON", b"{\"linear.1.bias\": [0, 1, 2]}".to_vec(), ""),
         ("zeros", vec![0; 10_000], ""),
-        ("an empty header", [&2u64.to_le_bytes()[..], b"{}"].concat(), "holds no parameter"),
+        ("an empty header", [&2u64.to_le_bytes()[..], b"{}"].concat(), "contains no parameter"),
         ("deep JSON", [&100_000u64.to_le_bytes()[..], &[b'['; 100_000]].concat(), ""),
     ] {
         tries.check(what, || are_refused(&content, part));

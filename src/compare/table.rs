@@ -1,39 +1,29 @@
-//! A table as `csv` reads it, and which rows of two tables stand for each other.
+//! A `metrics.csv` as a table, and the rows of two tables that correspond.
+
+use std::fmt;
 
 use csv::{ByteRecord, ReaderBuilder};
+use serde::Serialize;
 
-use super::{Place, shown};
+use crate::util::text::excerpt;
 
-/// More than any log has; comparing the names of two headers takes their product.
+/// More than any log has; comparing the names of two headers takes quadratic time.
 const MAX_COLUMNS: usize = 1000;
 
 /// A header and the rows below it, all of one length.
 pub struct Table {
     header: ByteRecord,
-    /// Of all rows, one behind the other: as records of their own they would take ten times their bytes.
+    /// The cells of all rows in sequence: a record per row would take ten times their bytes.
     cells: ByteRecord,
-    /// The columns of epoch and step, where these tell the rows: both tables have them.
+    /// The columns of epoch and step, if both tables have them; they then identify the rows.
     keys: Option<(usize, usize)>,
 }
 
-/// A column that two tables have, and where each has it.
+/// A column that two tables have, with its index in each.
 #[derive(Clone, Copy)]
 pub struct Column<'a> {
     pub name: &'a [u8],
     pub at: [usize; 2],
-}
-
-/// The rows of two tables that stand for each other, in the order of each. Lightning writes the values of one step into one
-/// row or into several.
-pub type Group<'a> = [&'a [usize]; 2];
-
-/// What two rows have in common that stand for each other.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-enum Key<'a> {
-    /// Epoch and step.
-    Step(&'a [u8], &'a [u8]),
-    /// The place in the table, where one of them lacks these.
-    Row(usize),
 }
 
 impl Column<'_> {
@@ -42,8 +32,17 @@ impl Column<'_> {
     }
 }
 
+/// A row's key: rows of two tables with the same key correspond.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Key<'a> {
+    /// Epoch and step.
+    Step(&'a [u8], &'a [u8]),
+    /// The row's index, if one of the tables lacks these.
+    Row(usize),
+}
+
 impl Table {
-    /// None if a row has another length than the header, or there is none.
+    /// None if a row has another length than the header, or there is no header.
     pub fn parse_both(files: [&[u8]; 2]) -> Option<[Self; 2]> {
         let [Some(mut left), Some(mut right)] = files.map(Self::parse) else { return None };
         if left.keys.is_none() || right.keys.is_none() {
@@ -53,7 +52,7 @@ impl Table {
     }
 
     fn parse(bytes: &[u8]) -> Option<Self> {
-        // Before `csv` takes many times their bytes.
+        // Checked first, because `csv` takes many times the line's bytes.
         let first_line = bytes.split(|byte| matches!(byte, b'\n' | b'\r')).find(|line| !line.is_empty())?;
         if first_line.iter().filter(|&&byte| byte == b',').count() >= MAX_COLUMNS {
             return None;
@@ -66,16 +65,16 @@ impl Table {
         while reader.read_byte_record(&mut row).ok()? {
             cells.extend(&row);
         }
-        let at = |name: &[u8]| header.iter().position(|column| column == name);
-        let keys = at(b"epoch").zip(at(b"step"));
-        Some(Self { header, cells, keys })
+        let mut table = Self { header, cells, keys: None };
+        table.keys = table.at(b"epoch").zip(table.at(b"step"));
+        Some(table)
     }
 
     pub fn rows(&self) -> usize {
         self.cells.len() / self.header.len()
     }
 
-    pub fn cell(&self, row: usize, column: usize) -> &[u8] {
+    fn cell(&self, row: usize, column: usize) -> &[u8] {
         &self.cells[row * self.header.len() + column]
     }
 
@@ -83,7 +82,7 @@ impl Table {
         self.header == other.header && self.cells == other.cells
     }
 
-    /// The columns by name, and by how many of that name are before.
+    /// The columns by name, and by how many with that name precede.
     fn columns(&self) -> Vec<(&[u8], usize)> {
         let before = |at: usize, name| self.header.iter().take(at).filter(|other| *other == name).count();
         self.header.iter().enumerate().map(|(at, name)| (name, before(at, name))).collect()
@@ -111,7 +110,7 @@ impl Table {
         self.header.iter().position(|column| column == name)
     }
 
-    /// Whether epoch and step tell the rows.
+    /// True if epoch and step identify the rows.
     pub fn has_keys(&self) -> bool {
         self.keys.is_some()
     }
@@ -121,14 +120,14 @@ impl Table {
             .map_or(Key::Row(row), |(epoch, step)| Key::Step(self.cell(row, epoch), self.cell(row, step)))
     }
 
-    /// The rows in the order of their keys, those of one key as they come.
+    /// The rows sorted by key; rows with the same key stay in order.
     pub fn sorted(&self) -> Vec<usize> {
         let mut rows: Vec<usize> = (0..self.rows()).collect();
         rows.sort_by(|a, b| self.key(*a).cmp(&self.key(*b)));
         rows
     }
 
-    /// Whether a cell has a value. By epoch and step an empty one has none.
+    /// True if a cell has a value. In a table with epoch and step an empty cell has none.
     fn has_value(&self, row: usize, column: usize) -> bool {
         !(self.has_keys() && self.cell(row, column).is_empty())
     }
@@ -139,39 +138,81 @@ impl Table {
         rows.map(move |row| (*row, self.cell(*row, column)))
     }
 
-    /// Whether a row has a value in one of these columns, or in none but epoch and step.
+    /// True if a row has a value in one of these columns, or in none but epoch and step.
     pub fn has_value_in(&self, row: usize, mut columns: impl Iterator<Item = usize>) -> bool {
         let is_key = |column| self.keys.is_some_and(|(epoch, step)| column == epoch || column == step);
         columns.any(|column| self.has_value(row, column))
             || (0..self.header.len()).all(|column| is_key(column) || !self.has_value(row, column))
     }
 
-    /// Where a row is, which counts from 0 here.
     pub fn place(&self, row: usize) -> Place {
         let named = |name: &[u8]| Some(shown(self.cell(row, self.at(name)?)));
         Place { row: row + 1, epoch: named(b"epoch"), step: named(b"step") }
     }
 }
 
-/// The groups of two tables, given the sorted rows of each: in the reference's order, then what only the candidate has.
-pub fn groups<'a>(tables: &[Table; 2], sorted: &'a [Vec<usize>; 2]) -> Vec<Group<'a>> {
-    let [mut left, mut right] = [0, 1].map(|side: usize| {
-        let table = &tables[side];
-        sorted[side].chunk_by(|a, b| table.key(*a) == table.key(*b)).peekable()
-    });
-    let mut groups = vec![];
-    loop {
-        let [has_left, has_right] = match (left.peek(), right.peek()) {
-            (None, None) => break,
-            (Some(a), Some(b)) => {
-                let order = tables[0].key(a[0]).cmp(&tables[1].key(b[0]));
-                [order.is_le(), order.is_ge()]
+/// The rows of two tables, grouped by key. A group has several rows where Lightning writes the values of one step into
+/// several.
+#[derive(Default)]
+pub struct Groups<'a> {
+    /// The rows of each group that both tables have, in the reference's order.
+    pub both: Vec<[&'a [usize]; 2]>,
+    /// The rows whose groups only one of the tables has.
+    pub only: [Vec<usize>; 2],
+}
+
+impl<'a> Groups<'a> {
+    /// Groups the sorted rows of two tables.
+    pub fn new(tables: &[Table; 2], sorted: &'a [Vec<usize>; 2]) -> Self {
+        let mut groups = Self::default();
+        let [mut left, mut right] = [0, 1].map(|side: usize| {
+            let table = &tables[side];
+            sorted[side].chunk_by(|a, b| table.key(*a) == table.key(*b)).peekable()
+        });
+        loop {
+            let [has_left, has_right] = match (left.peek(), right.peek()) {
+                (Some(a), Some(b)) => {
+                    let order = tables[0].key(a[0]).cmp(&tables[1].key(b[0]));
+                    [order.is_le(), order.is_ge()]
+                }
+                (a, b) => [a.is_some(), b.is_some()],
+            };
+            match (left.next_if(|_| has_left), right.next_if(|_| has_right)) {
+                (Some(a), Some(b)) => groups.both.push([a, b]),
+                (Some(a), None) => groups.only[0].extend(a),
+                (None, Some(b)) => groups.only[1].extend(b),
+                (None, None) => break,
             }
-            (a, b) => [a.is_some(), b.is_some()],
-        };
-        let group = [left.next_if(|_| has_left), right.next_if(|_| has_right)];
-        groups.push(group.map(Option::unwrap_or_default));
+        }
+        groups.both.sort_by_key(|[a, _]| a[0]);
+        groups
     }
-    groups.sort_by_key(|[a, b]| (a.is_empty(), a.first().or(b.first()).copied()));
-    groups
+
+    /// True if the groups that both have are in another order, or have other numbers of rows.
+    pub fn are_reordered(&self) -> bool {
+        !self.both.is_sorted_by_key(|[_, b]| b[0]) || self.both.iter().any(|[a, b]| a.len() != b.len())
+    }
+}
+
+/// A row, counted from 1 in the reference, or in the candidate if only that has it; with the row's epoch and step, where
+/// the table has them.
+#[derive(Clone, Debug, Serialize)]
+pub struct Place {
+    row: usize,
+    epoch: Option<String>,
+    step: Option<String>,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "row {}", self.row)?;
+        let place = [("epoch", &self.epoch), ("step", &self.step)];
+        let place: Vec<_> =
+            place.iter().filter_map(|(name, cell)| Some(format!("{name} {}", (*cell).as_ref()?))).collect();
+        if place.is_empty() { Ok(()) } else { write!(f, " ({})", place.join(", ")) }
+    }
+}
+
+pub fn shown(cell: &[u8]) -> String {
+    if cell.is_empty() { "(empty)".to_owned() } else { excerpt(cell, 0) }
 }

@@ -1,9 +1,13 @@
 //! The stages of a training run, each against what comes before it in Python or libtorch, so that a failure
 //! says which stage broke first.
+//!
+//! A program of its own, because other tests set the number of threads, which changes the last bits of the products.
+
+mod common;
 
 use std::collections::BTreeMap;
 
-use crate::common::{assert_same_bits, data_dir, python, stdout_of, tensors};
+use common::{assert_same_bits, data_dir, python, stdout_of, tensors};
 use islp_mnist::islp::SimpleDataModule;
 use islp_mnist::islp::SimpleModule;
 use islp_mnist::notebook::models::Model;

@@ -1,44 +1,114 @@
-//! The elements of a tensor, as numbers.
+//! Numbers on both sides: how far apart they are, and what a tolerance allows.
 
 use std::fmt;
+use std::iter::Sum;
+use std::ops::Add;
 
 use safetensors::Dtype;
 use serde::Serialize;
 
-/// Of values further apart than this a relative difference says more.
+/// Beyond this a relative difference is clearer than a number of ULPs.
 const MAX_ULPS: u64 = 9_999;
 
-/// The kinds whose values can be told; of others, such as those of 8 bits and less with a fraction, only that bytes differ.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Element {
-    F16,
-    BF16,
-    F32,
-    F64,
-    U8,
-    U16,
-    U32,
-    U64,
-    I8,
-    I16,
-    I32,
-    I64,
+/// The tolerance of `torch.allclose`: |candidate - reference| ≤ atol + rtol · |reference|.
+///
+/// ```
+/// use islp_mnist::compare::Tolerance;
+///
+/// let tolerance = Tolerance { atol: 0.0, rtol: 1e-5 };
+/// assert!(tolerance.allows(100.0, 100.0005) && !tolerance.allows(100.0, 100.005));
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Tolerance {
+    /// The absolute part.
+    pub atol: f64,
+    /// The part relative to the reference.
+    pub rtol: f64,
 }
 
-/// A value, exactly.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-#[serde(untagged)]
-pub enum Scalar {
-    Whole(i128),
-    Float(f64),
+impl Tolerance {
+    /// True if the candidate's value is close enough to the reference's, as two NaNs and equal infinities are.
+    pub fn allows(self, reference: f64, candidate: f64) -> bool {
+        self.covers(Gap { reference, apart: apart(reference, candidate) })
+    }
+
+    fn covers(self, Gap { reference, apart }: Gap) -> bool {
+        apart == 0.0 || apart.is_finite() && apart <= self.atol + self.rtol * reference.abs()
+    }
 }
 
-/// Two numbers held against each other.
+/// The absolute differences between numbers: how many, and how large.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Size {
+    pub count: usize,
+    pub max_abs: f64,
+    pub sum_abs: f64,
+}
+
+impl Add for Size {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            count: self.count + other.count,
+            max_abs: self.max_abs.max(other.max_abs),
+            sum_abs: self.sum_abs + other.sum_abs,
+        }
+    }
+}
+
+impl Sum for Size {
+    fn sum<I: Iterator<Item = Self>>(sizes: I) -> Self {
+        sizes.fold(Self::default(), Self::add)
+    }
+}
+
+/// Collects differences one by one. `D` is one of them: where it is, and both values.
+pub struct Differences<D> {
+    tolerance: Option<Tolerance>,
+    /// All of them, whatever the tolerance.
+    pub size: Size,
+    /// The number of those that exceed the tolerance; all if there is none.
+    pub beyond: usize,
+    /// The first of those.
+    pub first: Option<D>,
+    /// The largest of those; none if no two of the values are numbers.
+    pub largest: Option<D>,
+    largest_beyond: f64,
+}
+
+impl<D: Copy> Differences<D> {
+    pub fn new(tolerance: Option<Tolerance>) -> Self {
+        let size = Size::default();
+        Self { tolerance, size, beyond: 0, first: None, largest: None, largest_beyond: 0.0 }
+    }
+
+    /// Adds a difference. `gap` is none unless both values are numbers.
+    pub fn add(&mut self, gap: Option<Gap>, difference: D) {
+        let apart = gap.map(|gap| gap.apart);
+        let abs = apart.unwrap_or_default();
+        self.size = self.size + Size { count: 1, max_abs: abs, sum_abs: abs };
+        if let (Some(tolerance), Some(gap)) = (self.tolerance, gap)
+            && tolerance.covers(gap)
+        {
+            return;
+        }
+        self.beyond += 1;
+        self.first.get_or_insert(difference);
+        if let Some(apart) = apart
+            && (self.largest.is_none() || apart > self.largest_beyond)
+        {
+            (self.largest, self.largest_beyond) = (Some(difference), apart);
+        }
+    }
+}
+
+/// The distance between two numbers.
 #[derive(Clone, Copy, Debug)]
 pub struct Gap {
     pub reference: f64,
-    /// By how much they differ: infinite if only one of them is finite, or a NaN. Of whole numbers the difference is
-    /// taken exactly: as f64 2^53 and 2^53 + 1 would be one number.
+    /// The absolute difference: infinite if only one of them is finite, or NaN. That of integers is exact: as f64,
+    /// 2^53 and 2^53 + 1 would be equal.
     pub apart: f64,
 }
 
@@ -51,13 +121,13 @@ impl Gap {
         Self { reference: reference.as_f64(), apart }
     }
 
-    /// None if one of the texts is no number.
+    /// None if one of the texts is not a number.
     pub fn of_texts(reference: &str, candidate: &str) -> Option<Self> {
         Some(Self::between(Scalar::parse(reference)?, Scalar::parse(candidate)?))
     }
 }
 
-/// By how much two numbers differ: infinite if only one of them is finite, or a NaN.
+/// The absolute difference of two numbers: infinite if only one of them is finite, or NaN.
 pub fn apart(left: f64, right: f64) -> f64 {
     if left == right || left.is_nan() && right.is_nan() {
         return 0.0;
@@ -66,9 +136,17 @@ pub fn apart(left: f64, right: f64) -> f64 {
     if apart.is_nan() { f64::INFINITY } else { apart }
 }
 
+/// A value, exactly.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Scalar {
+    Whole(i128),
+    Float(f64),
+}
+
 impl Scalar {
     fn parse(text: &str) -> Option<Self> {
-        // Digits beyond those of any whole number here are told from each other as floats, as far as these go.
+        // A number beyond the integers of every dtype is compared as a float.
         let whole = text.parse().ok().filter(|number: &i128| number.unsigned_abs() < 1 << 100);
         whole.map(Self::Whole).or_else(|| text.parse().ok().map(Self::Float))
     }
@@ -90,6 +168,23 @@ impl fmt::Display for Scalar {
     }
 }
 
+/// The dtypes whose values are read as numbers. Of others, such as 8-bit floats, only the bytes are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Element {
+    F16,
+    BF16,
+    F32,
+    F64,
+    U8,
+    U16,
+    U32,
+    U64,
+    I8,
+    I16,
+    I32,
+    I64,
+}
+
 impl Element {
     pub fn of(dtype: Dtype) -> Option<Self> {
         Some(match dtype {
@@ -109,7 +204,7 @@ impl Element {
         })
     }
 
-    /// By PyTorch's name.
+    /// The element with this name in PyTorch.
     pub fn of_torch(kind: &str) -> Option<Self> {
         Some(match kind {
             "float16" => Self::F16,
@@ -128,6 +223,7 @@ impl Element {
         })
     }
 
+    /// In bytes.
     pub fn size(self) -> usize {
         match self {
             Self::U8 | Self::I8 => 1,
@@ -141,12 +237,12 @@ impl Element {
         matches!(self, Self::F16 | Self::BF16 | Self::F32 | Self::F64)
     }
 
-    /// As many bytes, which are little-endian, as one word.
+    /// The little-endian bytes of one element as a word.
     fn bits(self, bytes: &[u8]) -> u64 {
         bytes.iter().take(self.size()).rev().fold(0, |word, &byte| word << 8 | u64::from(byte))
     }
 
-    /// The value in as many bytes, which are little-endian.
+    /// The value of one element in its little-endian bytes.
     pub fn value(self, bytes: &[u8]) -> Scalar {
         let bits = self.bits(bytes);
         match self {
@@ -162,20 +258,20 @@ impl Element {
         }
     }
 
-    /// As Rust writes it; with its bits if it is a NaN, which can differ from another.
+    /// The value as Rust prints it; a NaN with its bits, in which NaNs can differ.
     pub fn shown(self, bytes: &[u8]) -> String {
         match self.value(bytes) {
             Scalar::Float(value) if value.is_nan() => {
                 format!("NaN {:#0width$x}", self.bits(bytes), width = 2 + 2 * self.size())
             }
-            // The fewest digits that make an f32; they also make the shorter kinds.
+            // The fewest digits that identify an f32 also identify an f16 or a bf16.
             Scalar::Float(value) if self != Self::F64 => format!("{:?}", value as f32),
             value => value.to_string(),
         }
     }
 
-    /// The steps to the next representable number that lead from one value to the other; -0.0 and 0.0 are one step apart.
-    /// None if it is many, one of them is NaN or infinite, or they are whole numbers.
+    /// The distance in units in the last place; that of -0.0 and 0.0 is 1. None if it exceeds `MAX_ULPS`, a value is NaN or
+    /// infinite, or they are integers.
     pub fn ulps(self, left: &[u8], right: &[u8]) -> Option<u64> {
         let step = |bytes: &[u8]| {
             let bits = self.bits(bytes);
@@ -209,7 +305,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn halves_are_the_numbers_of_ieee_754() {
+    fn half_decodes_ieee_754_binary16() {
         for (bits, value) in [
             (0x0000, 0.0),
             (0x0001, 2f64.powi(-24)),

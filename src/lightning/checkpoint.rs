@@ -1,61 +1,65 @@
-//! Checkpoints: everything that a run needs to go on as if it had never stopped. Lightning's lack the generator.
+//! Checkpoints: everything a run needs to resume bit-exactly. Lightning's lack the generator.
 //!
-//! A checkpoint is a safetensors file with the weights by their names in Python, RMSprop's `square_avg` as
-//! `optimizer.square_avg.NAME`, the generator's state as `generator.state`, as `torch.set_rng_state` takes it, where
-//! dropout draws from CUDA's also that as `generator.cuda.state`, as `torch.cuda.set_rng_state` takes it, where a source of
-//! randomness is varied also `generator.varied.state`, and the rest as JSON in the file's metadata.
-
-mod metadata;
+//! A checkpoint is a safetensors file. It contains
+//! - the weights by their names in Python;
+//! - RMSprop's `square_avg` as `optimizer.square_avg.NAME`;
+//! - the generator's state as `generator.state`, in the form of `torch.set_rng_state`; if dropout draws from CUDA's
+//!   generator, also `generator.cuda.state`, in the form of `torch.cuda.set_rng_state`; if a source of randomness is
+//!   varied, also `generator.varied.state`;
+//! - the rest as JSON in the file's metadata.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use serde_json::Value;
+use serde_json::value::{RawValue, to_raw_value};
+use sha2::{Digest, Sha256};
 use tch::{Tensor, no_grad};
 
-use crate::islp;
-use crate::islp::module::SimpleModule;
-use crate::lightning::error::{CheckpointError, Error};
+use super::error::{CheckpointError, Error};
+use crate::islp::{self, SimpleModule};
 use crate::torch::generator::{Generator, states};
 use crate::torch::state_dict::{self, names};
-use crate::util::text::shown;
+use crate::util::text::{hex, shown};
 
 const SQUARE_AVG: &str = "optimizer.square_avg.";
-/// How the names of generators' states begin.
+/// The prefix of the generators' states.
 const GENERATOR: &str = "generator.";
-/// How the tensors begin that a checkpoint holds besides the weights.
+/// The prefixes of all tensors that are not weights.
 const STATES: [&str; 2] = ["optimizer.", GENERATOR];
-/// The folder of a run's checkpoints, in its own.
+/// The key of [`Metadata`] in the file's metadata.
+const KEY: &str = "checkpoint";
+/// The subfolder of a run's checkpoints.
 pub(crate) const FOLDER: &str = "checkpoints";
-/// The newest of them.
+/// The newest checkpoint in [`FOLDER`].
 pub(crate) const LAST: &str = "last.safetensors";
 
-/// Where a run stands after an epoch.
+/// The state of a run after an epoch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrainerState {
     /// The epoch just finished, from 0.
     pub epoch: usize,
-    /// Training steps taken in all.
+    /// Training steps taken so far.
     pub global_step: usize,
-    /// Validation loss after that epoch, in nats; none if it was not finite.
+    /// Validation loss after that epoch, in nats; none if it is not finite.
     pub valid_loss: Option<f32>,
-    /// SHA-256 of metrics.csv as it was then, in hexadecimal.
+    /// SHA-256 of metrics.csv after that epoch, in hexadecimal.
     pub metrics_sha256: String,
 }
 
 /// A checkpoint read from disk.
 #[derive(Debug)]
 pub struct Checkpoint {
-    /// Where the run stood.
+    /// The state of the run.
     pub state: TrainerState,
-    /// What the run was started with, as JSON; Lightning's `hyper_parameters`.
+    /// The options of the run, as JSON; Lightning's `hyper_parameters`.
     pub hyper_parameters: Box<RawValue>,
     path: PathBuf,
     weights: BTreeMap<String, Tensor>,
     square_avg: BTreeMap<String, Tensor>,
-    /// The states of generators, by their names.
+    /// The generators' states by name.
     generators: BTreeMap<String, Vec<u8>>,
 }
 
@@ -63,36 +67,36 @@ impl Checkpoint {
     /// Reads a checkpoint.
     ///
     /// # Errors
-    /// What is no checkpoint, or one that is damaged.
+    /// Fails if the file can't be read, is not a checkpoint or is damaged.
     pub fn load(path: &Path) -> Result<Self, Error> {
         Self::parse(path, &state_dict::read(path)?)
     }
 
-    /// The newest checkpoint of the run in `log_dir`, if it has one.
+    /// Reads the newest checkpoint of the run in `log_dir`, if it has one.
     ///
     /// # Errors
-    /// As [`Checkpoint::load`].
+    /// Fails like [`Checkpoint::load`].
     pub fn last(log_dir: &Path) -> Result<Option<Self>, Error> {
         let path = log_dir.join(FOLDER).join(LAST);
-        // A link that leads nowhere is an error, not the absence of a checkpoint.
+        // A broken symlink is an error, not the absence of a checkpoint.
         if path.symlink_metadata().is_err() { Ok(None) } else { Self::load(&path).map(Some) }
     }
 
-    /// The checkpoint in the bytes of the file `path`.
+    /// Parses the bytes of the file `path`.
     ///
     /// # Errors
-    /// As [`Checkpoint::load`].
+    /// Fails like [`Checkpoint::load`].
     pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self, Error> {
         let path = path.to_path_buf();
         let parse = || -> Result<_, CheckpointError> {
             let mut views = state_dict::parse(bytes)?;
-            let (state, hyper_parameters) = metadata::read(bytes, &views)?;
+            let (state, hyper_parameters) = read_metadata(bytes, &views)?;
             let generators = views.extract_if(GENERATOR.to_string().., |name, _| name.starts_with(GENERATOR));
             let generators = generators.map(bytes_of).collect::<Result<BTreeMap<_, _>, _>>()?;
             if !generators.contains_key(states::MAIN) {
                 return Err(CheckpointError::Lacks(states::MAIN.into()));
             }
-            // Only now: the checksum is over the names as they are written.
+            // Names are unwrapped last, because the checksum covers them as written.
             Ok((state, hyper_parameters, generators, names::unwrapped(state_dict::floats(views)?)?))
         };
         let (state, hyper_parameters, generators, floats) =
@@ -107,10 +111,10 @@ impl Checkpoint {
         Ok(Self { state, hyper_parameters, path, weights, square_avg, generators })
     }
 
-    /// Puts module and generator where they were.
+    /// Restores module and generator.
     ///
     /// # Errors
-    /// A checkpoint of another model; the message names what differs.
+    /// Fails if the checkpoint is another model's; the message names the first difference.
     pub fn restore(&self, module: &mut SimpleModule, generator: &Generator) -> Result<(), Error> {
         let restored = self.restore_parts(module, generator);
         restored.map_err(|reason| Error::Checkpoint { path: self.path.clone(), reason })
@@ -128,7 +132,7 @@ impl Checkpoint {
         if let Some(name) = self.generators.keys().find(|name| !names.contains(&name.as_str())) {
             return Err(CheckpointError::State {
                 name: shown(name),
-                reason: "is of a run that draws otherwise".into(),
+                reason: "belongs to a run with other generators".into(),
             });
         }
         module.load_state_dict(&self.weights)?;
@@ -162,26 +166,26 @@ fn bytes_of((name, view): (String, TensorView)) -> Result<(String, Vec<u8>), Che
     Ok((name, view.data().to_vec()))
 }
 
-/// Of the tensors in a file's `bytes` those that are weights. Of a checkpoint they are what is left without the states.
+/// Removes the states from the `tensors` in a file's `bytes`, if it is a checkpoint; the rest are weights.
 ///
 /// # Errors
-/// A damaged checkpoint.
+/// Fails if the checkpoint is damaged.
 pub(crate) fn retain_weights(
     bytes: &[u8],
     tensors: &mut BTreeMap<String, TensorView>,
 ) -> Result<(), CheckpointError> {
     let is_state = |name: &str| STATES.iter().any(|state| name.starts_with(state));
     if tensors.keys().any(|name| is_state(name)) {
-        metadata::read(bytes, tensors)?;
+        read_metadata(bytes, tensors)?;
     }
     tensors.retain(|name, _| !is_state(name));
     Ok(())
 }
 
-/// The bytes of a checkpoint.
+/// Serializes a checkpoint.
 ///
 /// # Errors
-/// libtorch's, when memory is short.
+/// Fails if memory is short.
 pub(crate) fn serialize(
     module: &SimpleModule,
     generator: &Generator,
@@ -196,9 +200,91 @@ pub(crate) fn serialize(
         tensors.insert(name.to_string(), Tensor::f_from_slice(&state)?);
     }
     state_dict::serialize(&tensors, |views| {
-        let json = metadata::write(views, state, hyper_parameters);
-        Ok(Some((metadata::KEY, json.map_err(|error| state_dict::Error::Invalid(error.to_string()))?)))
+        let json = write_metadata(views, state, hyper_parameters);
+        Ok(Some((KEY, json.map_err(|error| state_dict::Error::Invalid(error.to_string()))?)))
     })
+}
+
+/// The JSON in the file's metadata. Version 0.1 has the same names, except `run` for `hyper_parameters`.
+#[derive(Debug, Serialize, Deserialize)]
+struct Metadata {
+    /// The version that wrote the file.
+    #[serde(default = "first_version")]
+    islp_mnist: String,
+    /// A [`TrainerState`], as written: the checksum covers its text, and Python formats numbers differently.
+    progress: Box<RawValue>,
+    /// JSON as written, for the same reason.
+    #[serde(alias = "run")]
+    hyper_parameters: Box<RawValue>,
+    /// The [`digest`] of the rest of the file.
+    sha256: String,
+}
+
+/// The version that did not record itself.
+fn first_version() -> String {
+    "0.1".into()
+}
+
+/// Reads state and hyper-parameters from the metadata of a checkpoint with these `tensors`.
+///
+/// # Errors
+/// Fails if there are no metadata, another version wrote them, or the checksum differs.
+fn read_metadata(
+    bytes: &[u8],
+    tensors: &BTreeMap<String, TensorView>,
+) -> Result<(TrainerState, Box<RawValue>), CheckpointError> {
+    let text = state_dict::metadata(bytes, KEY)?.ok_or(CheckpointError::OnlyWeights)?;
+    let parse = || -> serde_json::Result<_> {
+        let metadata: Metadata = serde_json::from_str(&text)?;
+        Ok((serde_json::from_str::<TrainerState>(metadata.progress.get())?, metadata))
+    };
+    let (state, metadata) = parse().map_err(|_| not_readable(&text))?;
+    let Metadata { progress, hyper_parameters, sha256, .. } = metadata;
+    if digest(tensors, &progress, &hyper_parameters) != sha256 {
+        return Err(CheckpointError::Damaged("it differs from what was written".into()));
+    }
+    let TrainerState { epoch, global_step, .. } = state;
+    if epoch >= global_step {
+        let reason = format!("epoch {epoch} cannot end with step {global_step}");
+        return Err(CheckpointError::Damaged(reason));
+    }
+    Ok((state, hyper_parameters))
+}
+
+/// The metadata of a checkpoint with these `tensors`.
+fn write_metadata(
+    tensors: &BTreeMap<String, TensorView>,
+    state: &TrainerState,
+    hyper_parameters: &RawValue,
+) -> serde_json::Result<String> {
+    let progress = to_raw_value(state)?;
+    let sha256 = digest(tensors, &progress, hyper_parameters);
+    let (islp_mnist, hyper_parameters) = (env!("CARGO_PKG_VERSION").into(), hyper_parameters.to_owned());
+    serde_json::to_string(&Metadata { islp_mnist, progress, hyper_parameters, sha256 })
+}
+
+/// The reason why this version can't read the metadata.
+fn not_readable(text: &str) -> CheckpointError {
+    let fields: Value = serde_json::from_str(text).unwrap_or_default();
+    match fields["islp_mnist"].as_str() {
+        Some(version) if version != env!("CARGO_PKG_VERSION") => CheckpointError::Version(shown(version)),
+        _ => CheckpointError::Damaged("its metadata are not a checkpoint's".into()),
+    }
+}
+
+/// SHA-256 of the tensors in the order of their names, the state and the hyper-parameters, in hexadecimal.
+fn digest(
+    tensors: &BTreeMap<String, TensorView>,
+    progress: &RawValue,
+    hyper_parameters: &RawValue,
+) -> String {
+    let mut sha256 = Sha256::new();
+    for (name, view) in tensors {
+        sha256.update(format!("{name} {} {:?}", view.dtype(), view.shape()));
+        sha256.update(view.data());
+    }
+    sha256.update(format!("[{progress},{hyper_parameters}]"));
+    hex(&sha256.finalize())
 }
 
 #[cfg(test)]
@@ -209,7 +295,7 @@ mod tests {
     use super::*;
     use crate::torch::nn::linear;
 
-    /// A module whose parameters have names that begin with `wrapper`.
+    /// A module whose parameter names start with `wrapper`.
     fn module(wrapper: &str, generator: &Generator) -> SimpleModule {
         let vs = VarStore::new(Device::Cpu);
         let path = wrapper.split_terminator('.').fold(vs.root(), |path, part| path / part);
@@ -218,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn a_module_goes_on_from_a_checkpoint_of_one_that_is_wrapped_otherwise() {
+    fn a_module_resumes_from_a_checkpoint_of_one_with_another_wrapper() {
         let state =
             TrainerState { epoch: 0, global_step: 1, valid_loss: None, metrics_sha256: String::new() };
         let hyper_parameters = RawValue::from_string("{}".into()).unwrap();
@@ -246,7 +332,7 @@ mod tests {
             TrainerState { epoch: 0, global_step: 1, valid_loss: None, metrics_sha256: String::new() };
         let hyper_parameters = RawValue::from_string("{}".into()).unwrap();
         let bytes = state_dict::serialize(&named, |views| {
-            Ok(Some((metadata::KEY, metadata::write(views, &state, &hyper_parameters).unwrap())))
+            Ok(Some((KEY, write_metadata(views, &state, &hyper_parameters).unwrap())))
         });
         let error = Checkpoint::parse(Path::new("a"), &bytes.unwrap()).unwrap_err().to_string();
         assert!(tensors[1..].iter().all(|name| error.contains(name)), "{error}");

@@ -1,0 +1,494 @@
+//! The runs of a study: the folder they are in, and the processes of `train` that make them, several at a time.
+
+use std::collections::VecDeque;
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::Ordering;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use indicatif::{ProgressBar, ProgressStyle};
+use log::info;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use tch::Device;
+use tch::vision::dataset::Dataset;
+
+use crate::cli::hints::UsageError;
+use crate::cli::options::flag;
+use crate::cli::output::say;
+use crate::cli::setup::Interrupt;
+use islp_mnist::internals::{short, time, time_left};
+use islp_mnist::lightning::{LimitTrainBatches, evaluate_test};
+use islp_mnist::notebook::weights;
+use islp_mnist::run::{End, GeneratorOption, Outcome, Run, RunJson, RunOptions, TrainOptions, Vary};
+use islp_mnist::study::{Key, RUNS, Row, STUDY_CSV, STUDY_JSON, Varied, newest_version, rows_in, to_csv};
+use islp_mnist::util::text::{hex, shown};
+use islp_mnist::util::{file, json};
+
+/// The row of a run, in its folder.
+const RESULT: &str = "result.json";
+/// The process that trains a run locks this file in its folder.
+const LOCK: &str = "lock";
+/// A result.json or study.json has less than a hundredth of this.
+const MAX_BYTES: u64 = 1 << 20;
+/// Interval between checks for ended processes.
+const POLL: Duration = Duration::from_millis(20);
+/// Interval between checks of runs that other processes train.
+const WAIT: Duration = Duration::from_millis(500);
+/// A model's weights have less than a hundredth of this.
+const MAX_WEIGHTS: u64 = 1 << 30;
+/// A run's messages have less than this.
+const MAX_LOG: u64 = 1 << 20;
+const LOG: &str = "log.txt";
+
+/// Trains the runs of a study.
+pub struct Pool<'a> {
+    pub folder: &'a StudyFolder,
+    pub settings: &'a Settings,
+    /// The data, environment and start that the runs share. Each has its own options.
+    pub run: &'a Run,
+    pub data_dir: &'a Path,
+    pub mnist: &'a Dataset,
+    pub device: Device,
+    pub jobs: usize,
+    pub checkpoint_every: usize,
+    pub interrupt: &'a Interrupt,
+    /// Show a progress bar if stderr is a terminal.
+    pub is_shown: bool,
+}
+
+/// A running process. It is killed with this value; the same command resumes its run.
+struct Running {
+    key: Key,
+    child: Child,
+    /// Keeps others from the run, even if this process dies before the child, whose stdin is the same open file.
+    _lock: File,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Pool<'_> {
+    /// Trains all runs that are missing, until they are done or a signal arrives.
+    ///
+    /// # Errors
+    /// A folder that can't be written to. A failed run is a row.
+    pub fn run(&self, keys: &[Key]) -> Result<()> {
+        let mut progress = Progress::new(self.is_shown, keys.len());
+        let (mut waiting, mut taken) = (VecDeque::from(keys.to_vec()), VecDeque::new());
+        let mut looked = Instant::now();
+        let mut running: Vec<Running> = vec![];
+        loop {
+            if self.interrupt.should_stop.load(Ordering::Relaxed) {
+                progress.finish();
+                return Ok(());
+            }
+            let mut ended = None;
+            for (place, run) in running.iter_mut().enumerate() {
+                if run.child.try_wait().context("cannot wait for a run")?.is_some() {
+                    ended = Some(place);
+                    break;
+                }
+            }
+            if let Some(place) = ended {
+                let Running { key, child, .. } = &mut running[place];
+                let status = child.wait().context("cannot wait for a run")?;
+                let row = self.result(*key, &format!("it ended with {status}"));
+                self.finish(&row)?;
+                running.swap_remove(place);
+                progress.end(&row);
+            } else if running.len() < self.jobs && !waiting.is_empty() {
+                let Some(key) = waiting.pop_front() else { continue };
+                match self.folder.state(key)? {
+                    State::Done => progress.skip(),
+                    State::Taken => taken.push_back(key),
+                    State::Free(lock) => match self.trained(key) {
+                        // The process that trained it died before writing the row.
+                        Some(row) => {
+                            self.finish(&row)?;
+                            progress.end(&row);
+                        }
+                        None => running.push(self.start(key, lock)?),
+                    },
+                }
+            } else if running.is_empty() && taken.is_empty() {
+                progress.finish();
+                return Ok(());
+            } else if !taken.is_empty() && looked.elapsed() > WAIT {
+                // Another process has them. If it dies, they are ours.
+                waiting.append(&mut taken);
+                looked = Instant::now();
+            } else {
+                sleep(POLL);
+            }
+        }
+    }
+
+    /// Starts or resumes a run.
+    fn start(&self, key: Key, lock: File) -> Result<Running> {
+        let folder = self.folder.of(key);
+        let log_path = folder.join(LOG);
+        let log = File::create(&log_path).map_err(file::Error::io("write", &log_path))?;
+        // The running file, even if it has been rebuilt meanwhile.
+        let mut command = Command::new("/proc/self/exe");
+        // With "=", because a path may begin with "-".
+        let option = |name: &str, path: &Path| [name.as_ref(), path.as_os_str()].join("=".as_ref());
+        command.args(["train", "--quiet"]).arg(option("--data-dir", self.data_dir));
+        match newest_version(&folder) {
+            Some(version) => command.arg(option("--resume", &version)),
+            None => {
+                let options = self.settings.of(key, self.checkpoint_every);
+                RunJson::new(Run { options, ..self.run.clone() }, self.data_dir, None).write(&folder)?;
+                // The run's folder there has its name.
+                let output_dir = option("--output-dir", folder.parent().unwrap_or(&folder));
+                command.arg(option("--from", &folder)).arg(output_dir)
+            }
+        };
+        let threads = self.settings.run.threads.unwrap_or(1);
+        // Otherwise libtorch starts a thread per core before --threads is parsed.
+        command.env("OMP_NUM_THREADS", threads.to_string());
+        let stdin = lock.try_clone().context("cannot hand on a lock")?;
+        command.stdin(stdin).stdout(Stdio::null()).stderr(log);
+        Ok(Running { key, child: command.spawn().context("cannot start a run")?, _lock: lock })
+    }
+
+    /// Writes a run's row to disk, then removes the checkpoints it would resume from.
+    fn finish(&self, row: &Row) -> Result<()> {
+        self.folder.write_result(row)?;
+        if !row.is_failed()
+            && let Some(version) = newest_version(&self.folder.of(row.key()))
+        {
+            let _ = fs::remove_dir_all(version.join("checkpoints"));
+        }
+        Ok(())
+    }
+
+    /// The row of a run that ended.
+    fn trained(&self, key: Key) -> Option<Row> {
+        let version = newest_version(&self.folder.of(key))?;
+        let outcome = RunJson::read(&version).ok()?.outcome?;
+        self.row(key, &version, &outcome).ok()
+    }
+
+    /// The row of a run whose process has ended.
+    fn result(&self, key: Key, ended: &str) -> Row {
+        self.trained(key).unwrap_or_else(|| {
+            let log = self.folder.of(key).join(LOG);
+            let messages = file::read(&log, MAX_LOG).unwrap_or_default();
+            let messages = String::from_utf8_lossy(&messages);
+            let reason = messages.lines().rev().find_map(|line| line.strip_prefix("error: "));
+            Row::failed(key, reason.map_or_else(|| format!("{ended}, see {}", log.display()), str::to_string))
+        })
+    }
+
+    fn row(&self, key: Key, version: &Path, outcome: &Outcome) -> Result<Row> {
+        let Some(end @ (End::MaxEpochs | End::Diverged)) = outcome.end.clone() else {
+            anyhow::bail!("it did not end");
+        };
+        let metric = |name: &str| outcome.metrics.get(name).copied().flatten();
+        let mut row = Row {
+            epochs: outcome.epochs,
+            seconds: outcome.duration_seconds,
+            valid_accuracy: metric("valid_accuracy"),
+            valid_loss: metric("valid_loss"),
+            end,
+            ..Row::failed(key, String::new())
+        };
+        if row.end == End::MaxEpochs {
+            let path = version.join(weights::FILE);
+            let module = weights::load(&path, self.device)?;
+            let batch_size = self.settings.run.batch_size;
+            let test = evaluate_test(&module, self.mnist, batch_size)?.compute(&module)?;
+            row.test_accuracy = Some(test.accuracy.into());
+            row.test_loss = Some(test.loss.into());
+            row.weights_sha256 = Some(hex(&Sha256::digest(file::read(&path, MAX_WEIGHTS)?)));
+        }
+        Ok(row)
+    }
+}
+
+/// The options of all runs of a study.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Settings {
+    #[serde(flatten)]
+    pub run: RunOptions,
+    pub limit_train_batches: Option<LimitTrainBatches>,
+}
+
+impl Settings {
+    /// The options of a run.
+    pub fn of(&self, key: Key, checkpoint_every: usize) -> TrainOptions {
+        let mut run = self.run.clone();
+        let vary = match key.varied {
+            Varied::Seed => None,
+            Varied::Source(source) => Some(Vary { source, seed: key.seed }),
+        };
+        if vary.is_none() {
+            run.seed = key.seed;
+        }
+        if !key.model.has_dropout() {
+            run.generator = GeneratorOption::Auto;
+        }
+        let (model, name) = (key.model, Some(key.name()));
+        TrainOptions {
+            model,
+            run,
+            limit_train_batches: self.limit_train_batches,
+            vary,
+            checkpoint_every,
+            name,
+        }
+    }
+
+    /// The first option that differs: name, our value, theirs.
+    fn difference(&self, other: &Self) -> Option<(String, String, String)> {
+        let [ours, theirs] = [self, other].map(|settings| TrainOptions {
+            run: settings.run.clone(),
+            limit_train_batches: settings.limit_train_batches,
+            ..TrainOptions::default()
+        });
+        ours.differences(&theirs).into_iter().next()
+    }
+}
+
+/// The folder of a study.
+pub struct StudyFolder(PathBuf);
+
+/// The state of a run.
+pub enum State {
+    /// Done.
+    Done,
+    /// Another process trains it.
+    Taken,
+    /// Ours while the file is open, here or in a process that inherited it.
+    Free(File),
+}
+
+impl StudyFolder {
+    /// Opens the folder of a study, with or without its runs.
+    ///
+    /// # Errors
+    /// A folder that is not a study's.
+    pub fn open(path: &Path) -> Result<Self> {
+        ensure!(
+            path.join(RUNS).is_dir() || path.join(STUDY_CSV).exists(),
+            "{}: not the folder of a study, it contains neither {RUNS}/ nor {STUDY_CSV}; name the --output-dir of one",
+            path.display()
+        );
+        Ok(Self(path.to_owned()))
+    }
+
+    /// Creates or reopens a study's folder.
+    ///
+    /// # Errors
+    /// A study with other options.
+    pub fn create(path: &Path, settings: &Settings) -> Result<Self> {
+        let cannot_make =
+            || format!("cannot write to the folder {}; --output-dir names another", path.display());
+        fs::create_dir_all(path.join(RUNS)).with_context(cannot_make)?;
+        let study_json = path.join(STUDY_JSON);
+        match file::read(&study_json, MAX_BYTES) {
+            Ok(bytes) => {
+                let theirs: Settings = json::parse(&bytes).with_context(|| {
+                    format!(
+                        "{}: not the {STUDY_JSON} of a study; name another --output-dir",
+                        study_json.display()
+                    )
+                })?;
+                if let Some((name, now, then)) = settings.difference(&theirs) {
+                    bail!(UsageError(format!(
+                        "{} {now} conflicts with the study in {}, whose runs have {then}; --output-dir names another",
+                        flag(&name),
+                        path.display(),
+                    )));
+                }
+            }
+            Err(error) if error.is_not_found() => {
+                file::write(
+                    &study_json,
+                    format!("{}\n", serde_json::to_string_pretty(settings)?).as_bytes(),
+                )?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+        Ok(Self(path.to_owned()))
+    }
+
+    /// Warns if the file system has no locks, such as Lustre or NFS.
+    ///
+    /// # Errors
+    /// A folder that can't be written to.
+    pub fn warn_without_locks(&self) -> Result<()> {
+        if let Err(TryLockError::Error(error)) = open_lock(&self.0.join(RUNS))?.try_lock() {
+            say(&format!(
+                "warning: {}: cannot be locked here ({error}), so two commands may train the same run; \
+                 start one at a time",
+                self.0.display()
+            ));
+        }
+        Ok(())
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The folder of a run.
+    pub fn of(&self, key: Key) -> PathBuf {
+        self.0.join(key.folder())
+    }
+
+    /// Locks a run, unless it is done or taken.
+    ///
+    /// # Errors
+    /// A folder that can't be written to.
+    pub fn state(&self, key: Key) -> Result<State> {
+        let folder = self.of(key);
+        fs::create_dir_all(&folder).map_err(file::Error::io("make", &folder))?;
+        let lock = open_lock(&folder)?;
+        match lock.try_lock() {
+            Err(TryLockError::WouldBlock) => Ok(State::Taken),
+            _ if self.is_done(key)? => Ok(State::Done),
+            // Or there are no locks; see `warn_without_locks`.
+            _ => Ok(State::Free(lock)),
+        }
+    }
+
+    fn is_done(&self, key: Key) -> Result<bool> {
+        Ok(self.result(&self.of(key))?.is_some_and(|row| !row.is_failed()))
+    }
+
+    fn result(&self, folder: &Path) -> Result<Option<Row>> {
+        let path = folder.join(RESULT);
+        match file::read(&path, MAX_BYTES) {
+            // A damaged one is written again.
+            Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Writes a run's row to disk.
+    ///
+    /// # Errors
+    /// A full disk.
+    pub fn write_result(&self, row: &Row) -> Result<()> {
+        let text = format!("{}\n", serde_json::to_string_pretty(row)?);
+        Ok(file::write(&self.of(row.key()).join(RESULT), text.as_bytes())?)
+    }
+
+    /// Writes study.csv with the rows so far, and returns them.
+    ///
+    /// # Errors
+    /// Files that can't be read, a study.csv that is something else, or a full disk.
+    pub fn write_csv(&self) -> Result<Vec<Row>> {
+        let runs = self.0.join(RUNS);
+        if !runs.is_dir() {
+            return Ok(rows_in(&self.0)?);
+        }
+        // Another command may be writing it.
+        let lock = open_lock(&runs)?;
+        let _ = lock.lock();
+        let mut rows = vec![];
+        for model in subfolders(&runs)? {
+            for run in subfolders(&model)? {
+                rows.extend(self.result(&run)?);
+            }
+        }
+        // Keeps the rows of runs whose folders are gone.
+        if self.0.join(STUDY_CSV).exists() {
+            let mut before = rows_in(&self.0)?;
+            before.retain(|row| rows.iter().all(|newer| newer.key() != row.key()));
+            rows.append(&mut before);
+        }
+        let csv = to_csv(&mut rows)?;
+        file::write(&self.0.join(STUDY_CSV), &csv)?;
+        Ok(rows)
+    }
+}
+
+/// Opens or creates the file in a folder that is to be locked.
+fn open_lock(folder: &Path) -> Result<File> {
+    let path = folder.join(LOCK);
+    let lock = File::options().create(true).truncate(false).write(true).open(&path);
+    Ok(lock.map_err(file::Error::io("open", &path))?)
+}
+
+fn subfolders(folder: &Path) -> Result<Vec<PathBuf>> {
+    let list = || file::Error::io("list", folder);
+    let mut folders = vec![];
+    for entry in fs::read_dir(folder).map_err(list())? {
+        let path = entry.map_err(list())?.path();
+        if path.is_dir() {
+            folders.push(path);
+        }
+    }
+    Ok(folders)
+}
+
+/// The progress of a study: a bar if stderr is a terminal, otherwise a line of the log for each run that ends.
+pub struct Progress {
+    bar: ProgressBar,
+    start: Instant,
+    count: usize,
+    /// Runs that are done, here or elsewhere.
+    done: usize,
+    /// Runs that ended here.
+    ended: usize,
+}
+
+impl Progress {
+    /// The progress of `count` runs.
+    pub fn new(wanted: bool, count: usize) -> Self {
+        let bar = if wanted { ProgressBar::new(count as u64) } else { ProgressBar::hidden() };
+        let style = ProgressStyle::with_template("{wide_bar} run {pos}/{len}, {eta} left");
+        bar.set_style(style.expect("the template is well-formed"));
+        bar.enable_steady_tick(Duration::from_secs(1));
+        Self { bar, start: Instant::now(), count, done: 0, ended: 0 }
+    }
+
+    /// Counts a run that another process has done, which tells nothing about the time left.
+    pub fn skip(&mut self) {
+        self.done += 1;
+        self.bar.inc(1);
+        self.bar.reset_eta();
+    }
+
+    /// Counts a run that has ended here.
+    pub fn end(&mut self, row: &Row) {
+        self.done += 1;
+        self.ended += 1;
+        self.bar.inc(1);
+        if self.bar.is_hidden() {
+            let Self { done, count, .. } = self;
+            let left = time(time_left(self.start.elapsed(), self.ended, *count - *done));
+            info!("run {done}/{count}, {} {}: {}, {left} left", row.model, row.key().name(), results(row));
+        }
+    }
+
+    /// Removes the bar.
+    pub fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+fn results(row: &Row) -> String {
+    let accuracy = |name: &str, value: Option<f64>| {
+        format!("{name} {}", value.map_or("none".into(), |value| short(value as f32)))
+    };
+    match &row.end {
+        End::MaxEpochs => {
+            let valid = accuracy("valid_accuracy", row.valid_accuracy);
+            format!("{valid}, {}", accuracy("test_accuracy", row.test_accuracy))
+        }
+        End::Failed(reason) => format!("failed: {}", shown(reason)),
+        end => end.to_string(),
+    }
+}

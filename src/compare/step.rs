@@ -1,0 +1,287 @@
+//! Two records of one step: the first quantity that differs.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
+
+use serde::Serialize;
+
+use super::numbers::Element;
+use super::tensors::{TensorDifference, difference};
+use crate::trace::{Number, Quantity, Step};
+use crate::util::text::shown;
+
+/// More names than anyone reads.
+const MAX_NAMES: usize = 1000;
+
+/// The first difference of two traces.
+#[derive(Debug, Serialize)]
+pub struct StepDifference {
+    pub at: Place,
+    /// None if they are in different epochs.
+    quantity: Option<String>,
+    /// True if it differed before the step began.
+    is_before: bool,
+    /// True if this is the end of a training, after its last step.
+    is_end: bool,
+    /// The side on which something changed it between the steps, if that is only one.
+    changed_in: Option<Side>,
+    pub what: Mismatch,
+    /// The step's quantities that are the same on both sides.
+    same: Vec<String>,
+    /// The others that differ.
+    also: Vec<String>,
+}
+
+/// A step of one of the trainings in a trace, both counted from 0.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Place {
+    pub fit: usize,
+    pub model: String,
+    pub epoch: usize,
+    pub step: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Side {
+    Reference,
+    Candidate,
+}
+
+/// The difference between two records of a step.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mismatch {
+    /// The candidate's step is in this epoch.
+    OtherEpoch(usize),
+    /// Another dtype or shape.
+    Layout { reference: String, candidate: String },
+    Values {
+        reference: Numbers,
+        candidate: Numbers,
+        /// None if a trace lacks the tensor.
+        tensor: Option<TensorDifference>,
+    },
+}
+
+/// The numbers that a trace has for every tensor.
+#[derive(Debug, Serialize)]
+pub struct Numbers {
+    xxh3: String,
+    min: Number,
+    max: Number,
+    mean: Number,
+}
+
+impl Place {
+    pub fn of(step: &Step) -> Self {
+        Self { fit: step.fit, model: shown(&step.model), epoch: step.epoch, step: step.step }
+    }
+}
+
+impl Numbers {
+    fn of(quantity: &Quantity) -> Self {
+        let Quantity { xxh3, min, max, mean, .. } = quantity;
+        Self { xxh3: shown(xxh3), min: *min, max: *max, mean: *mean }
+    }
+}
+
+impl StepDifference {
+    /// Finds the first difference between two records of one step. `before` is the record before each, and `only` collects
+    /// the names of quantities that only one side has.
+    pub fn between(
+        reference: &Step,
+        candidate: &Step,
+        before: &[Option<Step>; 2],
+        only: &mut [BTreeSet<String>; 2],
+    ) -> Option<Self> {
+        let at = Place::of(reference);
+        if reference.epoch != candidate.epoch {
+            let what = Mismatch::OtherEpoch(candidate.epoch);
+            return Some(Self {
+                at,
+                quantity: None,
+                is_before: false,
+                is_end: false,
+                changed_in: None,
+                what,
+                same: vec![],
+                also: vec![],
+            });
+        }
+        let (mut first, mut same, mut also) = (None, vec![], BTreeSet::new());
+        let changes = pairs(&reference.before, &candidate.before).into_iter();
+        let changes = changes.map(|pair| (true, pair.changed_in(), pair.completed(before, reference.fit)));
+        let quantities = pairs(&reference.quantities, &candidate.quantities).into_iter();
+        for (is_before, changed_in, pair) in changes.chain(quantities.map(|pair| (false, None, pair))) {
+            let name = shown(pair.name);
+            match pair.sides {
+                [Some(left), Some(right)] => match Mismatch::between(left, right) {
+                    None if is_before => {}
+                    None => same.push(name),
+                    Some(what) if first.is_none() => first = Some((name, is_before, changed_in, what)),
+                    Some(_) => {
+                        also.insert(name);
+                    }
+                },
+                [left, _] => {
+                    let names = &mut only[usize::from(left.is_none())];
+                    if names.len() < MAX_NAMES {
+                        names.insert(name);
+                    }
+                }
+            }
+        }
+        let (name, is_before, changed_in, what) = first?;
+        also.remove(&name);
+        let also = also.into_iter().collect();
+        let (quantity, is_end) = (Some(name), reference.is_end());
+        Some(Self { at, quantity, is_before, is_end, changed_in, what, same, also })
+    }
+}
+
+/// A quantity on both sides; none on one that lacks it.
+struct Pair<'a> {
+    name: &'a str,
+    sides: [Option<&'a Quantity>; 2],
+}
+
+impl<'a> Pair<'a> {
+    fn changed_in(&self) -> Option<Side> {
+        match self.sides {
+            [Some(_), None] => Some(Side::Reference),
+            [None, Some(_)] => Some(Side::Candidate),
+            _ => None,
+        }
+    }
+
+    /// On a side that has not changed the quantity, takes it as the step before left it.
+    fn completed(mut self, before: &'a [Option<Step>; 2], fit: usize) -> Self {
+        for (side, before) in self.sides.iter_mut().zip(before) {
+            let before = before.as_ref().filter(|before| before.fit == fit);
+            let mut quantities = before.iter().flat_map(|before| &before.quantities);
+            *side = side.or_else(|| quantities.find(|quantity| quantity.name == self.name));
+        }
+        self
+    }
+}
+
+/// Pairs quantities by name, in the reference's order; one that only the candidate has follows the pair that it follows
+/// there. Where several have one name, such as the losses of two networks, the n-th is paired with the n-th.
+fn pairs<'a>(reference: &'a [Quantity], candidate: &'a [Quantity]) -> Vec<Pair<'a>> {
+    let mut places: BTreeMap<&str, VecDeque<usize>> = BTreeMap::new();
+    for (i, quantity) in reference.iter().enumerate() {
+        places.entry(&quantity.name).or_default().push_back(i);
+    }
+    let mut partners = vec![None; reference.len()];
+    let mut surplus: Vec<Vec<&Quantity>> = vec![vec![]; reference.len() + 1];
+    let mut behind = 0;
+    for quantity in candidate {
+        match places.get_mut(quantity.name.as_str()).and_then(VecDeque::pop_front) {
+            Some(i) => {
+                partners[i] = Some(quantity);
+                behind = i + 1;
+            }
+            None => surplus[behind].push(quantity),
+        }
+    }
+    let mut surplus = surplus.into_iter();
+    let alone = |quantities: Vec<&'a Quantity>| {
+        quantities.into_iter().map(|quantity| Pair { name: &quantity.name, sides: [None, Some(quantity)] })
+    };
+    let mut pairs: Vec<Pair> = surplus.next().into_iter().flat_map(alone).collect();
+    for ((left, right), surplus) in reference.iter().zip(partners).zip(surplus) {
+        pairs.push(Pair { name: &left.name, sides: [Some(left), right] });
+        pairs.extend(alone(surplus));
+    }
+    pairs
+}
+
+impl Mismatch {
+    fn between(left: &Quantity, right: &Quantity) -> Option<Self> {
+        if (&left.kind, &left.shape) != (&right.kind, &right.shape) {
+            let layout = |quantity: &Quantity| format!("{} {:?}", shown(&quantity.kind), quantity.shape);
+            return Some(Self::Layout { reference: layout(left), candidate: layout(right) });
+        }
+        if left.xxh3 == right.xxh3 {
+            return None;
+        }
+        let element = Element::of_torch(&left.kind);
+        let bytes = |quantity: &Quantity| quantity.bytes(element?.size());
+        let tensor = bytes(left)
+            .zip(bytes(right))
+            .and_then(|(a, b)| difference(&left.kind, element, &left.shape, [&a, &b], None));
+        Some(Self::Values { reference: Numbers::of(left), candidate: Numbers::of(right), tensor })
+    }
+}
+
+impl fmt::Display for StepDifference {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let Self { at, quantity, is_before, is_end, changed_in, what, same, also } = self;
+        write!(f, "first difference in {at}")?;
+        if let Some(name) = quantity {
+            let when = match (is_end, is_before) {
+                (true, _) => ", as it was when the training ended",
+                (false, true) => ", as it was before the step",
+                (false, false) => "",
+            };
+            write!(f, ": {name}{when}")?;
+        }
+        if let Some(side) = changed_in {
+            write!(
+                f,
+                "\n    something other than a step changed it after the previous step, in the {side} only"
+            )?;
+        }
+        match what {
+            Mismatch::OtherEpoch(epoch) => {
+                return write!(
+                    f,
+                    ", which is in epoch {epoch} in the candidate: their epochs differ in length"
+                );
+            }
+            Mismatch::Layout { reference, candidate } => {
+                write!(f, "\n    reference {reference}, candidate {candidate}")?;
+            }
+            Mismatch::Values { tensor: Some(tensor), .. } => write!(f, "\n    {tensor}")?,
+            Mismatch::Values { reference, candidate, tensor: None } => {
+                write!(f, "\n    reference: {reference}\n    candidate: {candidate}")?;
+            }
+        }
+        write!(f, "\n    the same in this step: {}", listed(same))?;
+        write!(f, "\n    also different: {}", listed(also))
+    }
+}
+
+/// The first names, and how many more there are.
+pub fn listed(names: &[String]) -> String {
+    const MAX_NAMED: usize = 6;
+    match names {
+        [] => "nothing".to_string(),
+        names if names.len() <= MAX_NAMED => names.join(", "),
+        names => format!("{} and {} more", names[..MAX_NAMED - 1].join(", "), names.len() + 1 - MAX_NAMED),
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let Self { fit, model, epoch, step } = self;
+        write!(f, "fit {fit} ({model}), epoch {epoch}, step {step}")
+    }
+}
+
+impl fmt::Display for Side {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(match self {
+            Self::Reference => "reference",
+            Self::Candidate => "candidate",
+        })
+    }
+}
+
+impl fmt::Display for Numbers {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let Self { xxh3, min, max, mean } = self;
+        write!(f, "from {:?} to {:?}, mean {:?}, hash {xxh3}", min.0, max.0, mean.0)
+    }
+}

@@ -1,0 +1,292 @@
+//! Two traces, step by step: the first difference, and how it grows from there.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::io::BufRead;
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::step::{Mismatch, Place, Side, StepDifference, listed};
+use super::verdict::{Error, Finding, Verdict};
+use crate::trace::{Reader, Step, distance};
+use crate::util::text::count;
+
+/// Steps before and after the first difference that are worth keeping with their tensors.
+const AROUND: usize = 2;
+/// Two trainings have fewer pieces that only one side has; the last takes in what follows.
+const MAX_SURPLUS: usize = 20;
+/// More points than a picture has columns.
+const MAX_POINTS: usize = 2000;
+
+/// The result of comparing two traces.
+#[derive(Debug, Serialize)]
+pub struct Trace {
+    /// The number of steps that both have.
+    pub steps: usize,
+    /// The number of those before the first difference.
+    identical_steps: usize,
+    first_difference: Option<StepDifference>,
+    /// From the first difference on, at steps further and further apart.
+    growth: Vec<Growth>,
+    /// The same at enough steps for a picture.
+    #[serde(skip)]
+    pub curve: Curve,
+    /// Steps that only one side has.
+    surplus: Vec<Surplus>,
+    /// The names of quantities that only the reference has, and only the candidate.
+    only: [BTreeSet<String>; 2],
+    /// True if the last step of the reference's trace, of the candidate's, is cut off.
+    is_cut: [bool; 2],
+}
+
+/// Consecutive steps that only one side has.
+#[derive(Debug, Serialize)]
+struct Surplus {
+    side: Side,
+    from: Place,
+    to: Place,
+    /// The number of steps that both have before these.
+    #[serde(skip)]
+    behind: usize,
+}
+
+/// The distance between the two at a step.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Growth {
+    pub epoch: usize,
+    pub step: usize,
+    /// The reference's, and the candidate's.
+    pub loss: [Option<f64>; 2],
+    /// Euclidean, of all parameters, estimated from their sketches; none if they can't be compared.
+    pub parameter_distance: Option<f64>,
+}
+
+impl Trace {
+    pub fn of_files(reference: &Path, candidate: &Path) -> Result<Self, Error> {
+        Self::between(Reader::open(reference)?, Reader::open(candidate)?)
+    }
+
+    pub fn of_contents(reference: (&Path, &[u8]), candidate: (&Path, &[u8])) -> Result<Self, Error> {
+        Self::between(Reader::new(reference.0, reference.1)?, Reader::new(candidate.0, candidate.1)?)
+    }
+
+    fn between<R: BufRead>(mut left: Reader<R>, mut right: Reader<R>) -> Result<Self, Error> {
+        let mut report = Self {
+            steps: 0,
+            identical_steps: 0,
+            first_difference: None,
+            growth: vec![],
+            curve: Curve::default(),
+            surplus: vec![],
+            only: Default::default(),
+            is_cut: [false; 2],
+        };
+        let mut steps = (left.next_step()?, right.next_step()?);
+        let (mut before, mut last) = ([None, None], None);
+        loop {
+            match &mut steps {
+                (Some(a), Some(b)) if key(a) == key(b) => {
+                    report.add_step([a, b], &before, &mut last);
+                    before = [Some(std::mem::take(a)), Some(std::mem::take(b))];
+                    steps = (left.next_step()?, right.next_step()?);
+                }
+                (Some(a), b) if b.as_ref().is_none_or(|b| key(a) < key(b)) => {
+                    report.add_surplus(Side::Reference, a);
+                    before[0] = Some(std::mem::take(a));
+                    steps.0 = left.next_step()?;
+                }
+                (_, Some(b)) => {
+                    report.add_surplus(Side::Candidate, b);
+                    before[1] = Some(std::mem::take(b));
+                    steps.1 = right.next_step()?;
+                }
+                (_, None) => break,
+            }
+        }
+        report.growth.extend(last);
+        report.is_cut = [left.is_cut, right.is_cut];
+        Ok(report)
+    }
+
+    /// Compares a step that both have. `before` is the one before on each side, and `last` the growth at the last step,
+    /// unless the table has it.
+    fn add_step(&mut self, steps: [&Step; 2], before: &[Option<Step>; 2], last: &mut Option<Growth>) {
+        let [reference, candidate] = steps;
+        self.steps += usize::from(!reference.is_end());
+        if self.first_difference.is_none() {
+            self.first_difference = StepDifference::between(reference, candidate, before, &mut self.only);
+            if self.first_difference.is_none() {
+                self.identical_steps = self.steps;
+                return;
+            }
+        }
+        let Some(StepDifference { at, .. }) = &self.first_difference else { return };
+        if at.fit != reference.fit || reference.is_end() {
+            return;
+        }
+        let growth = Growth::between(reference, candidate);
+        // Only the first of the batches whose gradients are accumulated counts.
+        let is_new = self.growth.last().is_none_or(|last| last.step != growth.step);
+        self.curve.add(growth);
+        if is_new && is_row(reference.step.saturating_sub(at.step)) {
+            self.growth.push(growth);
+            *last = None;
+        } else if is_new {
+            *last = Some(growth);
+        }
+    }
+
+    fn add_surplus(&mut self, side: Side, step: &Step) {
+        if step.is_end() {
+            return;
+        }
+        let place = Place::of(step);
+        let (steps, many) = (self.steps, self.surplus.len() >= MAX_SURPLUS);
+        match self.surplus.last_mut() {
+            // Consecutive: both have no step between them.
+            Some(last) if last.side == side && last.to.fit == place.fit && last.behind == steps || many => {
+                last.to = place;
+            }
+            _ => self.surplus.push(Surplus { side, from: place.clone(), to: place, behind: steps }),
+        }
+    }
+
+    /// The steps around the first difference, if it is in values that were not kept.
+    pub fn steps_to_keep(&self) -> Option<(usize, usize)> {
+        match &self.first_difference {
+            Some(StepDifference { at, what: Mismatch::Values { tensor: None, .. }, .. }) => {
+                Some((at.step.saturating_sub(AROUND), at.step.saturating_add(AROUND)))
+            }
+            _ => None,
+        }
+    }
+}
+
+fn key(step: &Step) -> (usize, usize, bool) {
+    (step.fit, step.step, !step.is_end())
+}
+
+/// True for the numbers of steps after the first difference that the table has: 0, 1, 2, 5, 10, 20, 50 and so on.
+fn is_row(mut after: usize) -> bool {
+    while after >= 10 && after.is_multiple_of(10) {
+        after /= 10;
+    }
+    [0, 1, 2, 5].contains(&after)
+}
+
+impl Growth {
+    fn between(reference: &Step, candidate: &Step) -> Self {
+        let loss = |step: &Step| {
+            step.quantities.iter().find(|quantity| quantity.name == "loss").map(|loss| loss.mean.0)
+        };
+        Self {
+            epoch: reference.epoch,
+            step: reference.step,
+            loss: [loss(reference), loss(candidate)],
+            parameter_distance: distance(&reference.sketch, &candidate.sketch),
+        }
+    }
+}
+
+/// Evenly spaced steps of a training of any length, fewer than [`MAX_POINTS`].
+#[derive(Debug)]
+pub struct Curve {
+    pub points: Vec<Growth>,
+    every: usize,
+}
+
+impl Default for Curve {
+    fn default() -> Self {
+        Self { points: vec![], every: 1 }
+    }
+}
+
+impl Curve {
+    fn add(&mut self, growth: Growth) {
+        let from = self.points.first().map_or(growth.step, |first| first.step);
+        let is_new = self.points.last().is_none_or(|last| last.step != growth.step);
+        if !is_new || !(growth.step.saturating_sub(from)).is_multiple_of(self.every) {
+            return;
+        }
+        self.points.push(growth);
+        if self.points.len() == MAX_POINTS {
+            self.every *= 2;
+            let every = self.every;
+            self.points.retain(|point| (point.step - from).is_multiple_of(every));
+        }
+    }
+}
+
+impl Finding for Trace {
+    fn verdict(&self) -> Verdict {
+        match self.first_difference {
+            Some(_) => Verdict::Different,
+            None if !self.surplus.is_empty() || self.only.iter().any(|only| !only.is_empty()) => {
+                Verdict::Different
+            }
+            // No step proves nothing, and a step that was cut off is unknown.
+            None if self.steps == 0 || self.is_cut.contains(&true) => Verdict::Incomparable,
+            None => Verdict::Identical,
+        }
+    }
+}
+
+impl fmt::Display for Trace {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let steps = count(self.steps, "step");
+        match (&self.first_difference, self.verdict()) {
+            (Some(difference), _) => {
+                let same = count(self.identical_steps, "step");
+                write!(f, "{same} the same, then they differ\n    {difference}")?;
+            }
+            (None, Verdict::Identical) => write!(f, "identical ({steps})")?,
+            (None, _) if self.steps == 0 => {
+                f.write_str("could not compare: there is no step that both have")?
+            }
+            (None, Verdict::Incomparable) => write!(f, "could not compare to the end: the same in {steps}")?,
+            (None, _) if self.surplus.is_empty() => {
+                write!(f, "the same in the quantities that both have, in {steps}")?
+            }
+            (None, _) => write!(f, "the same in the {steps} that both have")?,
+        }
+        let sides = [Side::Reference, Side::Candidate];
+        for (side, names) in sides.into_iter().zip(&self.only) {
+            if !names.is_empty() {
+                let names: Vec<_> = names.iter().cloned().collect();
+                write!(f, "\n    quantities only in the {side}: {}", listed(&names))?;
+            }
+        }
+        for Surplus { side, from, to, .. } in &self.surplus {
+            write!(
+                f,
+                "\n    only in the {side}: steps {} to {} of fit {} ({})",
+                from.step, to.step, from.fit, from.model
+            )?;
+        }
+        for (side, is_cut) in sides.into_iter().zip(self.is_cut) {
+            if is_cut {
+                write!(f, "\n    the {side} ends within a step: the run was stopped while writing it")?;
+            }
+        }
+        if self.growth.is_empty() { Ok(()) } else { write_table(f, &self.growth) }
+    }
+}
+
+fn write_table(f: &mut fmt::Formatter, rows: &[Growth]) -> fmt::Result {
+    let row = |cells: [&str; 6]| {
+        let [epoch, step, rest @ ..] = cells;
+        format!("\n    {epoch:>6}{step:>8}{}", rest.map(|cell| format!("{cell:>14}")).concat())
+    };
+    f.write_str(&row(["epoch", "step", "reference", "candidate", "difference", "distance"]))?;
+    for Growth { epoch, step, loss, parameter_distance } in rows {
+        let [left, right] = loss.map(|loss| loss.map_or("-".into(), |loss| format!("{loss:.8}")));
+        let number = |value: Option<f64>| value.map_or("-".into(), |value| format!("{value:.2e}"));
+        let difference = number(loss[0].zip(loss[1]).map(|(a, b)| (a - b).abs()));
+        let (epoch, step, distance) = (epoch.to_string(), step.to_string(), number(*parameter_distance));
+        f.write_str(&row([&epoch, &step, &left, &right, &difference, &distance]))?;
+    }
+    f.write_str(
+        "\n    loss of both and their difference; distance of all parameters, estimated within 9 % or so",
+    )
+}
