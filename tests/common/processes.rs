@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use super::{command, stdout_of, words};
 
 /// The command, which is killed if it writes a larger file than this, in KiB.
-pub fn with_file_size_limit(limit: u32, command: &Command) -> Command {
-    wrapped(&format!("bash -c 'ulimit -f {limit}; exec \"$0\" \"$@\"'"), command)
+pub fn with_file_size_limit(limit: u32, command: &Command) -> assert_cmd::Command {
+    let bash = format!("bash -c 'ulimit -f {limit}; exec \"$0\" \"$@\"'");
+    assert_cmd::Command::from_std(wrapped(&bash, command))
 }
 
 /// The command as the arguments of another, in the same folder and environment.

@@ -9,8 +9,8 @@ use islp_mnist::compare::{Options, Tolerance, Verdict, compare};
 use islp_mnist::internals::compare_contents;
 use safetensors::Dtype;
 
-use crate::common::islp_mnist;
 use crate::common::pair::{METRICS, Pair, f32s, model, safetensors, with_header};
+use crate::common::{checkout, islp_mnist, program};
 
 #[test]
 fn equal_output_folders_are_identical_whatever_their_pictures_and_checkpoints() {
@@ -361,8 +361,7 @@ fn the_program_prints_the_report_and_says_the_verdict_by_its_exit_code() {
         let stdout = String::from_utf8(output.stdout).unwrap();
         assert_eq!(stdout, report.replace(&format!("{}/", pair.0.path().display()), ""));
     }
-    let error = crate::common::error_of(islp_mnist().args(["compare", "nowhere", "nowhere"]), 2);
-    assert!(error.contains("nowhere"), "{error}");
+    crate::common::assert_refused(&mut program(checkout(), "compare nowhere nowhere"), 2, &["nowhere"]);
 }
 
 #[test]

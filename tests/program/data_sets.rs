@@ -231,7 +231,6 @@ fn a_compressed_file_is_decompressed_no_further_than_its_header_announces() {
         // It is killed if it writes more than a MiB into a file.
         let mut limited = with_file_size_limit(1024, &command(lab.path(), "train --data-dir gz"));
         limited.env("TMPDIR", temporary.path());
-        let mut limited = assert_cmd::Command::from_std(limited);
         let named = format!("error: gz/{IMAGES}.gz: ");
         assert_refused(&mut limited, 1, &[&named, reason, "--data-dir"]);
         assert!(!lab.exists("output") && names(temporary.path()).is_empty(), "{what}");

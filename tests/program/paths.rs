@@ -219,9 +219,8 @@ fn the_command_to_resume_can_be_pasted_whatever_the_folder_is_called() {
     }
 }
 
-/// Fails unless each command refuses the path in a line that contains `shown`.
-fn assert_named(path: &[u8], shown: &str) {
-    let lab = Lab::new();
+/// Fails unless each command refuses the path in a line that contains `shown`; `compare` is given another as well.
+fn assert_named(lab: &Lab, path: &[u8], shown: &str, other: &str) {
     let weights = checkout().join("output/MNIST_MLR/version_0");
     for (words, code) in [
         ("reproduce --data-dir", 1),
@@ -232,32 +231,49 @@ fn assert_named(path: &[u8], shown: &str) {
         ("predict --checkpoint WEIGHTS", 1),
         ("plot -o a.png", 1),
         ("plot a.csv -o", 2),
+        ("report -o a.html", 1),
         ("report run -o a.html --data-dir", 1),
-        ("compare .", 2),
+        ("compare OTHER", 2),
         ("study --collect", 1),
     ] {
-        let words = words.replace("WEIGHTS", weights.to_str().unwrap());
+        let words = words.replace("WEIGHTS", weights.to_str().unwrap()).replace("OTHER", other);
         assert_refused(lab.program(&words).arg(name(path)), code, &[shown]);
-    }
-    let figure = [path, b"/a.png"].concat();
-    assert_refused(lab.program("plot -o").arg(name(&figure)).arg(&weights), 1, &[shown]);
-    // A file that is there, but has other content.
-    fs::write(lab.path().join(name(path)), "no such thing").unwrap();
-    for (words, code) in [("test --checkpoint", 1), ("plot -o a.png", 1), ("compare .", 2)] {
-        assert_refused(lab.program(words).arg(name(path)), code, &[shown]);
     }
 }
 
 #[test]
 fn an_error_names_a_path_with_a_backslash_whole() {
-    assert_named(br"C:\new", r"C:\new");
+    let lab = Lab::new();
+    let path = r"C:\new";
+    assert_named(&lab, path.as_bytes(), path, ".");
+    let weights = checkout().join("output/MNIST_MLR/version_0");
+    lab.assert_refused(&format!("plot {} -o {path}/a.png", weights.display()), 1, &[path]);
+    lab.write(path, "no such thing");
+    for (words, code) in [("test --checkpoint", 1), ("plot -o a.png", 1), ("compare .", 2)] {
+        lab.assert_refused(&format!("{words} {path}"), code, &[path]);
+    }
 }
 
 #[test]
 #[ignore = "slow"]
-fn an_error_that_names_a_path_is_a_line_whatever_the_path() {
-    assert_named(b"no\n\x07\x1b[31mthing\x7f", "thing");
-    assert_named(b"nothing\xff", "nothing");
+fn an_error_names_any_path_in_a_line_where_there_is_nothing_or_something_else() {
+    for (path, shown) in [
+        (&b"version_0"[..], "version_0"),
+        (b"no\n\x07\x1b[31mthing\x7f", "thing"),
+        (b"nothing\xff", "nothing"),
+    ] {
+        let lab = Lab::new();
+        let there = lab.path().join(name(path));
+        assert_named(&lab, path, shown, ".");
+        fs::write(&there, "no such thing").unwrap();
+        assert_named(&lab, path, shown, ".");
+        fs::remove_file(&there).unwrap();
+        fs::create_dir(&there).unwrap();
+        for file in ["weights.safetensors", "metrics.csv", "run.trace", "stdout.txt", "run.json"] {
+            fs::write(there.join(file), "no such thing").unwrap();
+        }
+        assert_named(&lab, path, shown, "data/MNIST/raw/train-labels-idx1-ubyte");
+    }
 }
 
 #[test]

@@ -240,7 +240,11 @@ fn wrong_options_and_pictures_of_an_impossible_size_are_an_error_that_names_them
     save(&lab, "1.png", &GrayImage::new(1, 1));
     save(&lab, "9000.png", &GrayImage::new(9000, 9000));
     for (options, code, error) in [
-        ("1.png", 1, "1.png: 1x1 pixels, too few to show a digit; use a larger one, a few hundred pixels wide"),
+        (
+            "1.png",
+            1,
+            "1.png: 1x1 pixels, too few to show a digit; use a larger one, a few hundred pixels wide",
+        ),
         (
             "9000.png",
             1,
