@@ -64,7 +64,7 @@ fn where_nothing_can_be_locked_the_set_up_goes_on_and_says_so_under_strace() {
     let Output { status, stderr, .. } = set_up.output().unwrap();
     let stderr = String::from_utf8(stderr).unwrap();
     assert!(status.success(), "{stderr}");
-    assert!(stderr.contains("nothing can be locked here") && !stderr.contains("under way"), "{stderr}");
+    assert!(stderr.contains("locks do not work here") && !stderr.contains("another set-up"), "{stderr}");
     assert!(folder.path().join("data/MNIST/raw").join(FILES[3]).exists());
 }
 
@@ -140,11 +140,11 @@ fn in_fresh_checkout(line: &str, programs: &[&str]) -> (Option<i32>, String) {
 fn what_a_set_up_needs_it_says_before_it_fetches_anything() {
     let set_up = |parts: &str| format!("source scripts/setup.sh; read_options; set_up {parts}");
     for (parts, programs, said) in [
-        ("libtorch", &[][..], "parity.sh: the program needs cargo, which is not here: install Rust"),
+        ("libtorch", &[][..], "parity.sh: the program needs cargo, which is missing: install Rust"),
         (
             "libtorch",
             &["cargo"],
-            "parity.sh: the program needs c++, which is not here: install a C++ compiler",
+            "parity.sh: the program needs c++, which is missing: install a C++ compiler",
         ),
         (
             "libtorch",
@@ -153,7 +153,7 @@ fn what_a_set_up_needs_it_says_before_it_fetches_anything() {
         ),
         ("mnist reference", &[], "the Python reference (5.5 GB in .venv) needs Python 3.11 or newer"),
         ("peers", &[], "JAX needs Python 3.11 or newer"),
-        ("pages", &[], "what checks HTML pages needs npm"),
+        ("pages", &[], "the check of HTML pages needs npm"),
     ] {
         let (code, stderr) = in_fresh_checkout(&set_up(parts), programs);
         assert_eq!((code, stderr.lines().count()), (Some(1), 1), "{stderr}");
@@ -166,7 +166,7 @@ fn a_script_says_that_the_build_takes_minutes_and_its_help_what_it_needs() {
     let build = "source scripts/setup.sh; cargo() { :; }; c++() { :; }; run() { :; }; build";
     let (code, stderr) = in_fresh_checkout(build, &[]);
     assert_eq!(code, Some(0), "{stderr}");
-    assert_eq!(stderr, "parity.sh: building the program, which takes some minutes at the first time\n");
+    assert_eq!(stderr, "parity.sh: building the program, which takes some minutes the first time\n");
     for (script, needs) in [
         ("reproduce.sh", &["Python 3.10", "2 GB", "builds the program, which takes some minutes"][..]),
         ("parity.sh", &["Python 3.11", "5.5 GB", "some five minutes"]),
@@ -232,11 +232,11 @@ fn without_a_gpu_its_check_and_parity_on_it_say_so() {
     }
     let (code, stderr) = gpu_check(&[]);
     assert_eq!(code, Some(2), "{stderr}");
-    assert!(stderr.starts_with("gpu_check.sh: no NVIDIA driver is found here"), "{stderr}");
+    assert!(stderr.starts_with("gpu_check.sh: no NVIDIA driver found"), "{stderr}");
     for (options, refusal) in [
-        (["--device", "cuda"], "--device cuda: no NVIDIA driver is found here"),
+        (["--device", "cuda"], "--device cuda: no NVIDIA driver found"),
         (["--device", "mps"], "--device mps: must be cpu or cuda"),
-        (["--generator", "cuda"], "--generator: not here"),
+        (["--generator", "cuda"], "--generator: not accepted here"),
     ] {
         let output = Command::new(checkout().join("scripts/parity.sh")).args(options).output().unwrap();
         let stderr = String::from_utf8(output.stderr).unwrap();
@@ -255,16 +255,16 @@ fn the_check_of_a_gpu_does_on_the_cpu_all_that_it_can() {
     let (code, stderr) = gpu_check(&options);
     assert_eq!(code, Some(0), "{stderr}");
     let report = fs::read_to_string(output.join("report.md")).unwrap();
-    assert!(report.starts_with("# Rehearsal on the CPU: this says nothing of a GPU\n"), "{report}");
-    let held = report.lines().filter(|line| line.starts_with("## ") && line.ends_with(": held"));
-    assert_eq!(held.count(), 9, "{report}");
+    assert!(report.starts_with("# Rehearsal on the CPU: this does not test a GPU\n"), "{report}");
+    let passed = report.lines().filter(|line| line.starts_with("## ") && line.ends_with(": passed"));
+    assert_eq!(passed.count(), 9, "{report}");
     assert!(
         report.contains("\nidentical: 6 files, 8 tensors, 752 steps traced, 0 differences\n"),
         "{report}"
     );
     // What is there stays there.
     let (code, stderr) = gpu_check(&options);
-    assert!(code == Some(2) && stderr.contains("holds something already"), "{stderr}");
+    assert!(code == Some(2) && stderr.contains("is not empty"), "{stderr}");
     assert_eq!(fs::read_to_string(output.join("report.md")).unwrap(), report);
 }
 
