@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::weights::runs;
 use super::{METRICS, Pair, f32s, model, safetensors};
-use crate::common::{error_of, islp_mnist, words};
+use crate::common::{assert_refused, checkout, islp_mnist, program, words};
 
 #[test]
 fn equal_output_folders_are_identical_whatever_their_pictures_and_checkpoints() {
@@ -160,8 +160,7 @@ fn the_program_prints_the_report_ends_as_the_verdict_says_and_hints_at_what_help
         assert_eq!(stderr.lines().count(), hints.len(), "{report}{stderr}");
         assert!(hints.iter().all(|hint| stderr.contains(hint)), "{report}{stderr}");
     }
-    let error = error_of(islp_mnist().args(["compare", "nowhere", "nowhere"]), 2);
-    assert!(error.contains("nowhere"), "{error}");
+    assert_refused(&mut program(checkout(), "compare nowhere nowhere"), 2, &["nowhere"]);
 }
 
 #[test]
