@@ -1,7 +1,6 @@
 //! Helpers of all test programs.
 #![allow(dead_code)] // each test file is a program of its own and uses a part
 
-pub mod pair;
 pub mod processes;
 pub mod python;
 
