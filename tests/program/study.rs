@@ -369,7 +369,7 @@ fn the_numbers_in_the_readme_match_the_tracked_study_and_pages() {
     let parity = accuracies("output/parity.html", " test_accuracy ");
     let [mlp, again, mlr, mlr_again] = &parity[..] else { panic!("four tables expected: {parity:?}") };
     assert_eq!((mlp, mlr), (again, mlr_again));
-    assert!(readme.contains(&format!("both reach {} and {}", &mlp[..6], &mlr[..6])), "{parity:?}");
+    assert!(readme.contains(&format!("both sides reach {} and {}", &mlp[..6], &mlr[..6])), "{parity:?}");
 }
 
 #[test]
