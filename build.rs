@@ -1,4 +1,4 @@
-//! Lets every binary of this package find libtorch without LD_LIBRARY_PATH, and tells it what it was built from.
+//! Lets every binary of this package find libtorch without LD_LIBRARY_PATH, and passes it the versions of its sources.
 
 use std::path::Path;
 use std::process::Command;
@@ -17,7 +17,7 @@ fn main() {
 }
 
 fn link() {
-    // torch-sys says where it found libtorch, but only to the packages that name it as a dependency.
+    // torch-sys reports where it found libtorch, but only to direct dependents.
     let Ok(lib) = env::var("DEP_TCH_LIBTORCH_LIB") else {
         println!(
             "cargo::error=torch-sys found no libtorch: run scripts/reproduce.sh, which fetches it, or set LIBTORCH"
@@ -25,12 +25,12 @@ fn link() {
         return;
     };
     println!("cargo::rustc-link-arg=-Wl,-rpath,{lib}");
-    // DT_RPATH rather than DT_RUNPATH: a stray LD_LIBRARY_PATH must not put another libtorch in place of the one
-    // that was compiled against. What libtorch itself loads it finds by its own $ORIGIN rpath.
+    // DT_RPATH rather than DT_RUNPATH: a stray LD_LIBRARY_PATH must not replace the libtorch that was compiled against.
+    // libtorch finds the libraries that it loads by its own $ORIGIN rpath.
     println!("cargo::rustc-link-arg=-Wl,--disable-new-dtags");
 }
 
-/// The Python reference's list of packages is the one place that says it.
+/// torch's version, from the Python reference's list of packages, the one place that defines it.
 fn torch_version() -> String {
     println!("cargo::rerun-if-changed=scripts/requirements.txt");
     let requirements = fs::read_to_string("scripts/requirements.txt").unwrap_or_default();
@@ -38,7 +38,7 @@ fn torch_version() -> String {
     version.unwrap_or("unknown").trim().into()
 }
 
-/// tch does not say its version itself.
+/// tch's version, which tch itself does not expose.
 fn tch_version() -> String {
     println!("cargo::rerun-if-changed=Cargo.lock");
     let lock = fs::read_to_string("Cargo.lock").unwrap_or_default();
@@ -47,7 +47,7 @@ fn tch_version() -> String {
     version.unwrap_or("unknown").into()
 }
 
-/// The checkout's commit, with "-modified" if what goes into the binary is not as committed.
+/// The checkout's commit, with "-modified" if the binary's sources differ from it.
 fn git_commit() -> Option<String> {
     let sources = ["src", "Cargo.toml", "Cargo.lock", "build.rs"];
     let git = |arguments: &[&str]| {
@@ -59,14 +59,14 @@ fn git_commit() -> Option<String> {
             .filter(|output| output.status.success());
         output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_string())
     };
-    // A crate unpacked inside another project's checkout is not of that project's commit.
+    // A crate unpacked inside another project's checkout does not belong to that project's commit.
     if !Path::new(".git").exists() {
         return None;
     }
-    // Every commit and checkout adds a line to that log, which a worktree has in another place.
+    // Every commit and checkout adds a line to that log. In a worktree it is elsewhere.
     let log = git(&["rev-parse", "--git-path", "logs/HEAD"])?;
     for path in [log.as_str()].iter().chain(&sources) {
-        // A path that does not exist would have this run at every build.
+        // With a path that does not exist this would run in every build.
         if Path::new(path).exists() {
             println!("cargo::rerun-if-changed={path}");
         }

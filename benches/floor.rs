@@ -1,6 +1,6 @@
-//! The least time in which libtorch's kernels do a step of the MLP to the same bits: forward, backward and RMSprop
-//! written out, everything in place, no autograd. What `step of MNIST` in step.rs takes longer is what autograd, its
-//! allocations and the calls cost.
+//! The shortest time in which libtorch's kernels can compute a step of the MLP to the same bits: forward, backward and
+//! RMSprop written out, everything in place, without autograd. The time that `step of MNIST` in step.rs takes beyond it is
+//! the cost of autograd, its allocations and the calls.
 
 mod common;
 
@@ -12,9 +12,9 @@ use tch::{Device, Kind, Reduction, Tensor, no_grad};
 
 const LR: f64 = 0.01;
 const WIDTHS: [i64; 4] = [784, 256, 128, 10];
-/// Of the two hidden layers' outputs.
+/// The fraction of each hidden layer's output that dropout keeps.
 const KEEP: [f64; 2] = [1.0 - 0.4, 1.0 - 0.3];
-/// In the order of the layers.
+/// The parameters, in the order of the layers.
 const NAMES: [&str; 6] = [
     "layer1.1.weight",
     "layer1.1.bias",
@@ -39,7 +39,7 @@ fn parts(flat: &Tensor, parameters: &[Tensor]) -> Vec<Tensor> {
     parameters.iter().map(part).collect()
 }
 
-/// What a step works on. Of the layers' outputs `hidden` is what ReLU gives, `dropped` what dropout makes of it.
+/// The data of a step. `hidden` is the output of each layer's ReLU, `dropped` that of its dropout.
 struct WrittenOut {
     lr: f64,
     generator: Generator,
@@ -98,7 +98,7 @@ impl WrittenOut {
         });
     }
 
-    /// The two masks.
+    /// Returns the two masks.
     fn forward(&mut self) -> Vec<Tensor> {
         let mut masks = vec![];
         for (layer, keep) in KEEP.into_iter().enumerate() {
@@ -138,7 +138,7 @@ impl WrittenOut {
         }
     }
 
-    /// As in src/torch/optim.rs.
+    /// `RmsProp::single_tensor` in src/torch/optim.rs.
     fn rmsprop(&mut self) {
         let Self { lr, theta, grad, square_avg, avg, weight, .. } = self;
         let weighted = grad.mul_out(avg, weight);
@@ -156,7 +156,7 @@ fn floor(c: &mut Criterion) {
     let parameters = NAMES.map(|name| variables.remove(name).expect("the model's parameter"));
 
     let written_out = |lr| WrittenOut::new(lr, &parameters, &images, &labels, &generator.get_state());
-    // With a learning rate of 0 for what is measured, so that it stays the same step.
+    // The measured one has a learning rate of 0, so that the step stays the same.
     let [mut checked, mut measured] = [LR, 0.0].map(written_out);
     for step in 1..=20 {
         let gradients = gradients(&module, &images, &labels);

@@ -1,4 +1,4 @@
-//! What a training step is made of, each alone and all together, so that a slower step can be traced to its part:
+//! The parts of a training step, each alone and all together, so that a slower step can be traced to its part:
 //! `cargo bench`, after the set-up.
 
 mod common;
@@ -24,7 +24,7 @@ fn generator(c: &mut Criterion) {
     group.finish();
 }
 
-/// The two masks of the MLP, drawn and multiplied with what the layers before them give.
+/// Draws the two masks of the MLP and multiplies them with outputs of the layers before them.
 fn masks(c: &mut Criterion) {
     let generator = Generator::new(0);
     let layers = [(0.4, 256), (0.3, 128)].map(|(p, width)| {

@@ -1,4 +1,4 @@
-"""Draws the hand-written four beside it, which the README's `predict` reads: python docs/four.py."""
+"""Draws four.png in this folder, the handwritten digit that the README's `predict` reads: python docs/four.py."""
 
 from math import sin
 from pathlib import Path
@@ -7,9 +7,9 @@ from PIL import Image, ImageDraw
 
 WIDTH, HEIGHT = 320, 360
 PAPER, INK = (250, 246, 236), (28, 38, 92)
-SCALE = 4  # drawn larger and shrunk, for smooth edges
+SCALE = 4  # drawn larger and scaled down, for smooth edges
 
-# Two strokes of a pen, each through these points.
+# Two pen strokes, each through these points.
 STROKES = [
     [(128, 58), (119, 96), (103, 141), (84, 181), (80, 196), (98, 201), (146, 197), (198, 191), (246, 184)],
     [(214, 82), (207, 132), (199, 187), (192, 240), (187, 284), (182, 312)],
@@ -17,7 +17,7 @@ STROKES = [
 
 
 def curve(points, steps=60):
-    """A Catmull-Rom spline through the points."""
+    """Yields a Catmull-Rom spline through the points."""
     points = [points[0], *points, points[-1]]
     for a, b, c, d in zip(points, points[1:], points[2:], points[3:]):
         for step in range(steps):
@@ -31,7 +31,7 @@ draw = ImageDraw.Draw(picture)
 for stroke in STROKES:
     spots = list(curve(stroke))
     for i, (x, y) in enumerate(spots):
-        # A hand presses now more, now less, and lifts the pen at the end.
+        # The hand's pressure varies, and the pen is lifted at the end.
         end = min(1.0, (0.3 + (len(spots) - i) / 150) ** 0.5)
         radius = (10.5 + 1.5 * sin(i / 47)) * end
         draw.ellipse([SCALE * value for value in (x - radius, y - radius, x + radius, y + radius)], fill=INK)

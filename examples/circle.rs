@@ -1,4 +1,4 @@
-//! A model and data of one's own: is a point inside a circle?
+//! A model and data of your own: is a point inside a circle?
 //!
 //! `cargo run --release --example circle`
 
@@ -23,7 +23,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> anyhow::Result<()> {
-    // Points in the square from -1 to 1, in two classes: inside the circle or not.
+    // Points in the square from -1 to 1, in two classes: inside the circle or outside.
     let generator = Generator::new(0);
     let points = Tensor::f_from_slice(&generator.uniform(2000, -1.0, 1.0))?.f_view([1000, 2])?;
     let squares = points.f_square()?.f_sum_dim_intlist(1, false, Kind::Float)?;

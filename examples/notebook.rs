@@ -21,7 +21,7 @@ fn main() -> ExitCode {
     let folders: Vec<PathBuf> = args_os().skip(1).map(PathBuf::from).collect();
     let [data, logs] = folders.as_slice() else {
         eprintln!(
-            "error: give two folders: that of MNIST/raw/, which scripts/reproduce.sh fetches into data, and one for the logs"
+            "error: give two folders: the one that contains MNIST/raw/, such as data after scripts/reproduce.sh, and one for the logs"
         );
         return ExitCode::from(2);
     };

@@ -1,4 +1,4 @@
-//! A training of one's own with a trace, as docs/parity.md has it; tests/own_training.py is the same in Python.
+//! A training of your own with a trace, as in docs/parity.md; tests/own_training.py does the same in Python.
 //!
 //!     cargo run --release --example trace
 

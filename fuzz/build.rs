@@ -1,4 +1,4 @@
-//! Lets the fuzz targets find libtorch, as the main package's build.rs does for its own programs.
+//! Lets the fuzz targets find libtorch, like the main package's build.rs.
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");

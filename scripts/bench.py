@@ -1,4 +1,4 @@
-"""The measurements of scripts/bench.sh, which sets up what they need."""
+"""The measurements of scripts/bench.sh, which fetches and builds everything first."""
 
 import argparse
 import atexit
@@ -18,7 +18,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-# The isolated interpreter has not even the script's own folder.
+# In isolated mode Python does not search the script's own folder.
 sys.path.insert(0, str(Path(__file__).parent))
 import mnist_files
 from lab_times import Failed, lab_times
@@ -34,8 +34,8 @@ parser.add_argument("--epochs", type=int, default=2)
 parser.add_argument("--peers", action="store_true")
 args = parser.parse_args()
 if args.runs < 1 or args.epochs < 1:
-    parser.error("--runs and --epochs: take 1 or more")
-# What is measured reads the files as torchvision lays them out.
+    parser.error("--runs and --epochs must be 1 or more")
+# The measured programs need torchvision's layout of the files.
 laid_out = contextlib.ExitStack()
 atexit.register(laid_out.close)
 args.data_dir = Path(laid_out.enter_context(mnist_files.laid_out(str(args.data_dir))))
@@ -43,7 +43,7 @@ args.data_dir = Path(laid_out.enter_context(mnist_files.laid_out(str(args.data_d
 SCRIPTS = Path(__file__).parent
 MODELS = {"mlp": "MLP", "mlr": "logistic regression"}
 SHORT, LONG = 3, 300
-# Of each peer its interpreter, and its script with what makes it that peer.
+# The interpreter of each peer, then its script and the options that select it.
 PEERS = {
     "hand-written, torch.compile": (sys.executable, "hand_written.py", "--compile"),
     "JAX, threefry": (args.jax, "jax_loop.py", "--generator", "threefry2x32"),
@@ -67,13 +67,13 @@ def script(name, *options, python=sys.executable):
 
 
 def lab(side, folder, data_dir, epochs):
-    """The command that runs the whole lab on one of the two sides."""
+    """Returns the command that runs the whole lab on one of the two sides."""
     command = [args.program, "reproduce", "--device", "cpu"] if side == "program" else script("notebook.py")
     return [*command, "--data-dir", str(data_dir), "--output-dir", str(folder), "--epochs", str(epochs)]
 
 
 def run_lab(side, data_dir, epochs):
-    """What `lab_times` says of a run, of `fit` by the epoch."""
+    """Returns `lab_times` of a run, with `fit` in seconds per epoch."""
     with tempfile.TemporaryDirectory() as folder:
         try:
             times = lab_times(lab(side, folder, data_dir, epochs))
@@ -83,13 +83,13 @@ def run_lab(side, data_dir, epochs):
 
 
 def run_script(name, model, epochs, *options):
-    """The numbers that a script prints of each epoch, their mean."""
+    """Returns the means over epochs of the numbers that a script prints for each epoch."""
     _, output = timed(script(name, "--model", model, "--epochs", epochs, *options))
     return [statistics.fmean(numbers) for numbers in zip(*numbers_of(output))]
 
 
 def timed(command):
-    """Seconds from start to exit, and what the command prints. What torch.compile compiles is compiled anew."""
+    """Returns the seconds from start to exit and the output of a command. torch.compile has no cache from earlier runs."""
     with tempfile.TemporaryDirectory() as folder:
         environment = os.environ | {"TORCHINDUCTOR_CACHE_DIR": folder}
         start = time.perf_counter()
@@ -105,7 +105,7 @@ def numbers_of(output):
 
 
 def peak_memory_of_all(command):
-    """MiB of a process and its workers together at their peak, memory that several share counted once."""
+    """Returns the peak memory in MiB of a process and its workers together; shared memory counts once."""
     def children(pid):
         for task in Path(f"/proc/{pid}/task").iterdir():
             for child in (task / "children").read_text().split():
@@ -121,7 +121,7 @@ def peak_memory_of_all(command):
                 rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
                 kilobytes += int(rollup.split("\nPss:")[1].split()[0])
         except (OSError, IndexError):
-            pass  # A process ended in the meantime: the sum falls short, and the next one counts.
+            pass  # A process ended in the meantime, so this sum is too small; the next one counts.
         peak = max(peak, kilobytes)
         time.sleep(0.1)
     if process.returncode != 0:
@@ -130,7 +130,7 @@ def peak_memory_of_all(command):
 
 
 def part_of_the_data(folder, fraction):
-    """MNIST with so many times the training images, the first ones or all of them again and again."""
+    """Writes MNIST with `fraction` times the training images: the first ones, or all of them repeatedly."""
     raw = args.data_dir / "MNIST/raw"
     new = Path(folder, "MNIST/raw")
     new.mkdir(parents=True)
@@ -144,7 +144,7 @@ def part_of_the_data(folder, fraction):
         (new / name).write_bytes(start + values[:count * size])
 
 
-# (measurement, what, unit) to the values of the rounds, in the order in which they are shown.
+# The values of the rounds by (measurement, what, unit), in the table's order.
 measured = {}
 
 
@@ -175,7 +175,7 @@ def rounds():
 
 
 def peers():
-    """An epoch's time without the first one's, in which they compile."""
+    """Measures the peers' time for an epoch, and for the first epoch, in which they compile, separately."""
     for number in range(1, args.runs + 1):
         for model, name in MODELS.items():
             for peer, (python, file, *options) in PEERS.items():
@@ -185,11 +185,11 @@ def peers():
                 seconds = statistics.fmean(epoch[0] for epoch in epochs)
                 record(f"{name}, fit", peer, "s/epoch", seconds)
                 record(f"{name}, first epoch, with compiling", peer, "s", first)
-                say(f"round {number} of {args.runs}, {model}, {peer}: {seconds:.3f} s/epoch, the first {first:.1f} s")
+                say(f"round {number} of {args.runs}, {model}, {peer}: {seconds:.3f} s/epoch, first epoch {first:.1f} s")
 
 
 def jobs():
-    """The whole job of training the MLP, from start to exit."""
+    """Measures the whole job of training the MLP, from start to exit."""
     for number in range(1, args.runs + 1):
         for what in "program", "hand-written loop", *PEERS:
             options = ["--model", "mlp", "--epochs", str(JOB), "--data-dir", str(args.data_dir)]
@@ -210,7 +210,7 @@ def linearity():
             part_of_the_data(Path(folder, name.replace("/", "_")), fraction)
         for number in range(1, args.runs + 1):
             for name, fraction in FRACTIONS.items():
-                # About as many steps for each.
+                # About the same number of steps for each fraction.
                 epochs = max(1, round(args.epochs / fraction))
                 lab_run = run_lab("program", Path(folder, name.replace("/", "_")), epochs)
                 record("MLP, fit", f"{name} of the images", "s/epoch", lab_run["mlp"])
@@ -221,7 +221,7 @@ def linearity():
 
 
 def late_epochs():
-    """How long ten epochs of one run take, those around EARLY and those around LATE, by when metrics.csv was written."""
+    """Measures ten epochs of one run around EARLY and ten around LATE, by the times when metrics.csv was written."""
     for model, name in MODELS.items():
         with tempfile.TemporaryDirectory() as folder:
             command = [args.program, "train", "--device", "cpu", "--data-dir", str(args.data_dir), "--output-dir", folder,
@@ -260,7 +260,7 @@ def rows():
 
 
 def draw(path):
-    """A bar for each contender's median, a line from minimum to maximum."""
+    """Draws a bar for each contender's median, and a line from minimum to maximum."""
     names = [f"{name}, fit" for name in MODELS.values()]
     if args.peers:
         names.append(f"MLP, {JOB} epochs from start to exit")

@@ -1,4 +1,4 @@
-"""On what a run is made, as run.json says it, under the names that `islp-mnist` has for it."""
+"""The environment of a run for run.json, with the same names as in `islp-mnist`."""
 
 import platform
 import subprocess
@@ -14,7 +14,7 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 
 
 def environment() -> dict[str, Optional[str]]:
-    """The program and the machine."""
+    """Returns the versions of the program and the properties of the machine."""
     return {
         "processor": processor(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
@@ -29,7 +29,7 @@ def environment() -> dict[str, Optional[str]]:
 
 
 def processor() -> Optional[str]:
-    """The processor's name, as /proc/cpuinfo has it; None where the system does not say."""
+    """Returns the processor's name from /proc/cpuinfo, or None if the system does not provide it."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -38,7 +38,7 @@ def processor() -> Optional[str]:
 
 
 def git_commit() -> Optional[str]:
-    """The checkout's commit, with "-modified" if the scripts are not as committed; as build.rs."""
+    """Returns the checkout's commit, with "-modified" if the scripts have uncommitted changes, as build.rs does."""
 
     def git(*words: str) -> str:
         command = ["git", "--no-optional-locks", "-C", str(CHECKOUT), *words]

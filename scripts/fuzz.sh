@@ -1,12 +1,11 @@
 #!/usr/bin/env bash
-# Coverage-guided fuzzing of what reads files: idx, safetensors (weights and checkpoints),
-# metrics_csv and trace.
+# Coverage-guided fuzzing of the readers of files: idx, safetensors (weights and checkpoints), metrics_csv and trace.
 #
 #   scripts/fuzz.sh [SECONDS]
 #
-# Each of the four runs for so many seconds (20 if none are given), on from what earlier runs found in fuzz/corpus/.
-# An input that crashes it, hangs it or makes it allocate more than 64 MB is left in fuzz/artifacts/, and the exit code
-# is 1. cargo-fuzz is fetched into .cargo-fuzz/.
+# Fuzzes each of the four for SECONDS (default: 20), starting from what earlier runs found in fuzz/corpus/. If an input
+# crashes a reader, hangs it or makes it allocate more than 64 MB, the input is in fuzz/artifacts/ and the exit code is 1.
+# cargo-fuzz is fetched into .cargo-fuzz/.
 
 source "$(dirname -- "${BASH_SOURCE[0]}")/setup.sh"
 read_options "$@"
@@ -20,16 +19,16 @@ cd -- "$root"
 version=0.13.2 cargo_fuzz=$root/.cargo-fuzz/bin/cargo-fuzz
 if [[ $("$cargo_fuzz" --version 2>/dev/null) != "cargo-fuzz $version" ]]; then
   say "fetching cargo-fuzz $version into .cargo-fuzz"
-  run cargo install --quiet --locked --root "$root/.cargo-fuzz" --target-dir "$target/cargo-fuzz" --version "$version" cargo-fuzz
+  run cargo install --quiet --locked --debug --root "$root/.cargo-fuzz" --target-dir "$target/cargo-fuzz" --version "$version" cargo-fuzz
 fi
 
-# Big-endian bytes of a number.
+# Prints a number as four big-endian bytes.
 word() { printf "\\x$(printf '%08x' "$1" | sed 's/../&\\x/g; s/\\x$//')"; }
 
 # part FILE START LENGTH
 part() { dd if="$1" bs=1 skip="$2" count="$3" status=none; }
 
-# What the fuzzer starts from: real files, as small as they come.
+# Writes the inputs that the fuzzer starts from: real files, as small as possible.
 seeds() {
   local raw=tests/data/fashion-mnist/MNIST/raw count run
   mkdir -p fuzz/corpus/{idx,safetensors,metrics_csv,trace}
@@ -62,12 +61,12 @@ seeds() {
 }
 seeds
 
-# The targets are built with options that only a nightly compiler takes, or one that is told to pass for it.
+# cargo-fuzz passes options that only a nightly compiler accepts; this makes the stable one accept them.
 export RUSTC_BOOTSTRAP=1
 run "$cargo_fuzz" build --target-dir "$root/fuzz/target" || die "the fuzz targets could not be built, see above"
 for name in idx safetensors metrics_csv trace; do
   log=fuzz/target/$name.log
-  # libtorch keeps memory to the end, which is no leak.
+  # libtorch keeps memory until the end, which is not a leak.
   ASAN_OPTIONS=detect_leaks=0 OMP_NUM_THREADS=1 run "$cargo_fuzz" run --target-dir "$root/fuzz/target" "$name" -- \
     -max_total_time="$seconds" -timeout=60 -malloc_limit_mb=64 -print_final_stats=1 -print_funcs=0 -verbosity=0 \
     >"$log" 2>&1 ||

@@ -1,4 +1,4 @@
-"""The checks of scripts/gpu_check.sh, which sets up what they need."""
+"""The checks of scripts/gpu_check.sh, which fetches and builds everything first."""
 
 import argparse
 import json
@@ -15,7 +15,7 @@ import time
 import traceback
 from pathlib import Path
 
-# The isolated interpreter has not even the script's own folder.
+# In isolated mode Python does not search the script's own folder.
 sys.path.insert(0, str(Path(__file__).parent))
 from lab_times import Failed, lab_times
 from paths import shell_word
@@ -32,17 +32,17 @@ parser.add_argument("--runs", type=int, default=5)
 parser.add_argument("--rehearse", action="store_true")
 args = parser.parse_args()
 
-# One GPU, the same for both sides; Lightning would take all that it sees.
+# One GPU, the same for both sides; Lightning would use all that it sees.
 device = "cpu" if args.rehearse else "cuda"
 visible = "" if args.rehearse else (os.environ.get("CUDA_VISIBLE_DEVICES") or "0").split(",")[0]
 os.environ["CUDA_VISIBLE_DEVICES"] = visible
-# As nvidia-smi numbers them.
+# nvidia-smi's numbering.
 os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
 data_dir, output = args.data_dir.resolve(), args.output_dir.resolve()
 
 
-class DoesNotHold(Exception):
-    """What a check found otherwise than it should be."""
+class CheckFailed(Exception):
+    """A check failed; the message says what it found."""
 
 
 def say(text):
@@ -50,7 +50,7 @@ def say(text):
 
 
 def log(name, *command):
-    """Runs a command with its output in the file NAME.log; its exit code and its output."""
+    """Runs a command, appends its output to NAME.log, and returns its exit code and output."""
     done = subprocess.run(list(map(str, command)), cwd=CHECKOUT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, text=True, errors="surrogateescape")
     with open(output / f"{name}.log", "a", errors="surrogateescape") as file:
@@ -59,26 +59,26 @@ def log(name, *command):
 
 
 def must(name, *command):
-    """Runs a command that must succeed; its output."""
+    """Runs a command that must succeed, and returns its output."""
     code, text = log(name, *command)
     if code != 0:
-        raise DoesNotHold("\n".join(text.strip().splitlines()[-12:] + [f"exit code {code}, see {name}.log"]))
+        raise CheckFailed("\n".join(text.strip().splitlines()[-12:] + [f"exit code {code}, see {name}.log"]))
     return text
 
 
 def train(name, folder, *options, on=None):
-    """A run. What a GPU draws is drawn on the CPU too."""
+    """Runs `train` with CUDA's generator, so that a run on the CPU draws the same numbers as one on the GPU."""
     return must(name, args.program, "train", "--device", on or device, "--generator", "cuda", "--no-progress", "--data-dir",
                 data_dir, "--output-dir", output / folder, *options)
 
 
 def remove(*folders):
-    """Removes what a check that held has left."""
+    """Removes the folders of a check that passed."""
     for folder in folders:
         shutil.rmtree(output / folder, ignore_errors=True)
 
 
-# The checks: each gives what goes into the report, or raises DoesNotHold.
+# The checks: each returns its text for the report, or raises CheckFailed.
 
 
 def doctor():
@@ -99,8 +99,8 @@ def parity(folder, epochs, *options):
 
 
 def cpu(model):
-    """Ten steps at a low rate: at RMSprop's usual one a last digit soon becomes a first. The batches are so small that any
-    GPU draws alike."""
+    """Compares ten steps with the CPU, at a low learning rate: at the usual one, rounding differences grow too fast. The
+    batches are so small that every GPU draws the same numbers."""
     name = f"against-cpu-{model}"
     for side, on in ("cpu", "cpu"), ("gpu", device):
         folder = f"{name}/{side}"
@@ -115,13 +115,13 @@ def cpu(model):
         ours, theirs = ({one["name"]: one for one in step["quantities"]} for step in (ours, theirs))
         for name in "input", "target", "generator.state", "generator.cuda.state":
             if name in ours and ours[name]["xxh3"] != theirs[name]["xxh3"]:
-                raise DoesNotHold(f"{text}\n{name} differs, which is no rounding")
+                raise CheckFailed(f"{text}\n{name} differs, which is not rounding")
         if "loss" in ours:
             losses.append(abs(float(ours["loss"]["mean"]) - float(theirs["loss"]["mean"])))
     remove(name)
     if max(losses) > 1e-3:
-        raise DoesNotHold(f"{text}\na loss differs by {max(losses):.3g}, which is more than rounding")
-    return f"{text}\nthe largest difference of a step's loss: {max(losses):.3g}"
+        raise CheckFailed(f"{text}\na loss differs by {max(losses):.3g}, which is more than rounding")
+    return f"{text}\nlargest difference in a step's loss: {max(losses):.3g}"
 
 
 def kill_and_resume(model):
@@ -137,31 +137,31 @@ def kill_and_resume(model):
     process.send_signal(signal.SIGKILL)
     process.wait()
     if not last.exists():
-        raise DoesNotHold(f"the run ended with {process.returncode} before its first checkpoint")
+        raise CheckFailed(f"the run ended with {process.returncode} before its first checkpoint")
     newest = max(last.parent.glob("epoch=*"), key=lambda path: path.stat().st_mtime)
     at = newest.name.split("-")[0]
     must(folder, args.program, "train", "--no-progress", "--resume", output / folder / "killed/MNIST/version_0")
     for file in "metrics.csv", "model.safetensors":
         whole, killed = (output / folder / f"{run}/MNIST/version_0/{file}" for run in ("whole", "killed"))
         if whole.read_bytes() != killed.read_bytes():
-            raise DoesNotHold(f"killed after {at}, {file} differs from that of a run in one go, see {folder}/")
+            raise CheckFailed(f"killed after {at}, {file} differs from an uninterrupted run's, see {folder}/")
     remove(folder)
-    return f"killed after {at} of 6 and gone on: metrics.csv and model.safetensors are those of a run in one go"
+    return f"killed after {at} of 6 and resumed: metrics.csv and model.safetensors equal an uninterrupted run's"
 
 
 class GpuMemory:
-    """MiB that are in use on the GPU at their most, beyond what was in use before; None where nvidia-smi can't say."""
+    """Peak memory in MiB on the GPU, less the memory in use before; None if nvidia-smi cannot tell."""
 
     def __enter__(self):
         self.before, self.done = self._used(), threading.Event()
-        self.most = None if self.before is None else 0
+        self.peak = None if self.before is None else 0
         self.thread = threading.Thread(target=self._watch)
         self.thread.start()
         return self
 
     def _watch(self):
         while self.before is not None and not self.done.wait(0.1):
-            self.most = max(self.most, (self._used() or 0) - self.before)
+            self.peak = max(self.peak, (self._used() or 0) - self.before)
 
     def __exit__(self, *_):
         self.done.set()
@@ -177,13 +177,13 @@ class GpuMemory:
 
 
 def nvidia_smi(query):
-    """What it says of the GPU that the checks run on."""
+    """Returns nvidia-smi's answer to a query about the GPU that the checks use."""
     return subprocess.run(["nvidia-smi", f"--id={visible}", f"--query-gpu={query}", "--format=csv,noheader,nounits"],
                           check=True, capture_output=True, text=True).stdout.strip()
 
 
 def speed():
-    """Both sides in turn, so that whatever else the machine does falls on both alike."""
+    """Measures both sides alternately, so that other load on the machine affects both alike."""
     epochs = 3
     common = ["--data-dir", str(data_dir), "--epochs", str(epochs), "--output-dir"]
     sides = {
@@ -198,8 +198,8 @@ def speed():
                     times = lab_times([*command, str(output / "speed" / f"{side}-{number}")])
                 except Failed as error:
                     (output / "speed.log").write_text(error.log)
-                    raise DoesNotHold(f"{error}, see speed.log") from error
-            measured[side].append(times | {"gpu": memory.most})
+                    raise CheckFailed(f"{error}, see speed.log") from error
+            measured[side].append(times | {"gpu": memory.peak})
     remove("speed")
     quantities = {
         "MLP, s/epoch": lambda run: run["mlp"] / epochs,
@@ -211,12 +211,12 @@ def speed():
     for what, value in quantities.items():
         values = [[value(run) for run in measured[side]] for side in sides]
         if None in values[0] + values[1]:
-            rows.append([what, "not known", "not known", ""])
+            rows.append([what, "unknown", "unknown", ""])
             continue
         program, notebook = map(statistics.median, values)
         ratio = f"{notebook / program:.2f}" if program else ""
         rows.append([what, f"{program:.4g}", f"{notebook:.4g}", ratio])
-    return (f"Medians of {args.runs} runs of each side in turn.\n\n" +
+    return (f"Medians of {args.runs} runs of each side, alternately.\n\n" +
             table(["what", "program", "notebook", "notebook / program"], rows))
 
 
@@ -228,30 +228,31 @@ def table(header, rows):
 CHECKS = {
     "Doctor": doctor,
     "Tests": tests,
-    "As Python on this device, 2 epochs": lambda: parity("parity", 2, "--trace"),
-    f"As Python on this device, {args.epochs} epochs, seed 1": lambda: parity("parity-long", args.epochs, "--seed", "1"),
+    "Same bytes as Python on this device, 2 epochs": lambda: parity("parity", 2, "--trace"),
+    f"Same bytes as Python on this device, {args.epochs} epochs, seed 1":
+        lambda: parity("parity-long", args.epochs, "--seed", "1"),
     "Against the CPU, MLP": lambda: cpu("mlp"),
     "Against the CPU, logistic regression": lambda: cpu("mlr"),
-    "Killed and gone on, MLP": lambda: kill_and_resume("mlp"),
-    "Killed and gone on, logistic regression": lambda: kill_and_resume("mlr"),
+    "Killed and resumed, MLP": lambda: kill_and_resume("mlp"),
+    "Killed and resumed, logistic regression": lambda: kill_and_resume("mlr"),
     "Seconds per epoch and peak memory": speed,
 }
 
 
 def machine():
-    """What it ran on."""
+    """Returns a table of the machine's properties."""
     import torch
 
     try:
         driver = nvidia_smi("driver_version")
     except (OSError, subprocess.CalledProcessError):
-        driver = "not known"
+        driver = "unknown"
     try:
         git = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=CHECKOUT, capture_output=True, text=True)
         commit = git.stdout.strip()
     except OSError:
         commit = ""
-    # In a process of its own, which gives the GPU's memory back.
+    # Runs in its own process, so that the GPU's memory is released.
     properties = "import torch; print(torch.cuda.get_device_properties(0) if torch.cuda.is_available() else 'none')"
     gpu = subprocess.run([sys.executable, "-I", "-c", properties], capture_output=True, text=True).stdout.strip()
     cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
@@ -269,28 +270,27 @@ def machine():
 def main():
     output.mkdir(parents=True, exist_ok=True)
     if any(output.iterdir()):
-        say(f"{shell_word(args.output_dir)} holds something already, such as an earlier report: keep that elsewhere, or "
-            "name another --output-dir")
+        say(f"{shell_word(args.output_dir)} is not empty: move an earlier report elsewhere, or name another --output-dir")
         return 2
-    report = ["# Check of a GPU" if not args.rehearse else "# Rehearsal on the CPU: this says nothing of a GPU", machine()]
-    all_held = True
+    report = ["# Check of a GPU" if not args.rehearse else "# Rehearsal on the CPU: this does not test a GPU", machine()]
+    all_passed = True
     for title, check in CHECKS.items():
         say(f"{title} ...")
         try:
-            verdict, text = "held", check().strip()
-        except DoesNotHold as error:
-            verdict, text = "DID NOT HOLD", str(error).strip()
+            verdict, text = "passed", check().strip()
+        except CheckFailed as error:
+            verdict, text = "FAILED", str(error).strip()
         except Exception:
-            # The others may still say something.
+            # The other checks may still work.
             verdict, text = "COULD NOT BE CHECKED", traceback.format_exc().strip()
-        all_held = all_held and verdict == "held"
+        all_passed = all_passed and verdict == "passed"
         say(f"{title}: {verdict}")
         is_table = "| --- |" in text
         report.append(f"## {title}: {verdict}\n\n" + (text if is_table else f"```\n{text}\n```"))
-        # At once: whatever comes after may take the machine down.
+        # Written after each check, because a later one may crash the machine.
         (output / "report.md").write_text("\n\n".join(report) + "\n", errors="surrogateescape")
-    say(f"{'all held' if all_held else 'not all held'}; the report is {shell_word(output / 'report.md')}")
-    return 0 if all_held else 1
+    say(f"{'all checks passed' if all_passed else 'not all checks passed'}; the report is {shell_word(output / 'report.md')}")
+    return 0 if all_passed else 1
 
 
 sys.exit(main())

@@ -1,7 +1,7 @@
-"""The notebook's training without Lightning and DataLoader, as one would write it by hand for speed: all images in one
-tensor, a batch is one indexing, nothing is read back before the end of an epoch. With --compile forward, backward and
-optimizer go through torch.compile. Prints of each epoch on a line its seconds, training and validation, with --compile
-the first one's with compiling, then training loss and accuracy, validation loss and accuracy."""
+"""The notebook's training without Lightning and DataLoader, written by hand for speed: all images are in one tensor, a
+batch is one indexing operation, and no value is read back before the end of an epoch. With --compile, forward, backward and
+optimizer use torch.compile. Prints a line for each epoch: the seconds of training and validation (with --compile the first
+epoch includes compiling), then training loss and accuracy, validation loss and accuracy."""
 
 import argparse
 import time
@@ -42,7 +42,7 @@ def forward(x, y):
 
 step = optimizer.step
 if args.compile:
-    # The last batch is smaller: a program of its own, not one for batches of any size.
+    # The last batch is smaller and gets its own compiled program, instead of one for batches of any size.
     forward, step = torch.compile(forward, dynamic=False), torch.compile(step)
 
 for epoch in range(args.epochs):

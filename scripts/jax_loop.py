@@ -1,7 +1,6 @@
-"""The notebook's training in JAX, as one would write it there for speed: an epoch is one compiled program, a `lax.scan`
-over the batches with validation after it, and the parameters' memory is used again. Prints of each epoch on a line its
-seconds, training and validation, the first one's with compiling, then training loss and accuracy, validation loss and
-accuracy."""
+"""The notebook's training in JAX, written for speed: an epoch is one compiled program, a `lax.scan` over the batches
+followed by validation, which reuses the parameters' memory. Prints a line for each epoch: the seconds of training and
+validation (the first epoch includes compiling), then training loss and accuracy, validation loss and accuracy."""
 
 import argparse
 import struct

@@ -1,4 +1,4 @@
-"""How long a run of the lab takes, and its parts, on either side."""
+"""Times a run of the lab and its parts, on either side."""
 
 import os
 import subprocess
@@ -6,7 +6,7 @@ import time
 
 
 class Failed(Exception):
-    """The run did not come to its end; the message is what it said last, `log` all that it said."""
+    """The run failed; the message is its last line, `log` its whole output."""
 
     def __init__(self, message: str, log: str):
         super().__init__(message)
@@ -14,9 +14,9 @@ class Failed(Exception):
 
 
 def lab_times(command: list[str]) -> dict[str, float]:
-    """Runs `islp-mnist reproduce` or notebook.py. Seconds of the whole run, from its start to the first `fit`, and of both
-    models' `fit`, as both sides tell them by the lines that Lightning prints when a `fit` begins and when it ends; and
-    peak memory in MiB."""
+    """Runs `islp-mnist reproduce` or notebook.py. Returns the seconds of the whole run, from its start to the first `fit`,
+    and of each model's `fit`, and the peak memory in MiB. The lines that Lightning prints when a `fit` begins and ends give
+    these times on both sides."""
     lines, begun, ended = [], [], []
     start = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)

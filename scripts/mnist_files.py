@@ -1,7 +1,7 @@
-"""Where the four files of MNIST lie, and what is in them, under their usual names or others that they go by, compressed
-or not: as `islp-mnist` finds them.
+"""Finds and reads the four files of MNIST as `islp-mnist` does, under their usual or other common names, compressed or not.
 
-torchvision wants them in ROOT/MNIST/raw under their usual names; `laid_out` makes such a ROOT where they lie otherwise.
+torchvision requires them in ROOT/MNIST/raw under their usual names; `laid_out` creates such a ROOT if they have another
+layout.
 """
 
 import contextlib
@@ -16,33 +16,33 @@ from typing import Iterator, Optional
 
 from options import Failed
 
-# As in scripts/setup.sh.
+# The same as in scripts/setup.sh.
 CHECKSUMS = {
     "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
     "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
     "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
     "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 }
-# Where they are looked for in a data folder: as torchvision has them first.
+# The folders within a data folder that are searched, torchvision's first.
 FOLDERS = "MNIST/raw", "raw", "."
 BLOCK = 1 << 16
-# Of an IDX file of three dimensions.
+# The header of an IDX file with three dimensions.
 MAX_HEADER = 16
-# torchvision could read more, `islp-mnist` can't.
+# torchvision could read more; `islp-mnist` cannot.
 MAX_VALUES = (1 << 32) - 1
 HINT = "--data-dir names another folder"
 
 
 def folder(data_dir: str) -> Path:
-    """The folder that the four files lie in: the first of FOLDERS that has all of them under some name, else the first
-    that has one, else MNIST/raw."""
+    """Returns the folder of the four files: the first of FOLDERS that has all of them under some name, otherwise the first
+    that has one, otherwise MNIST/raw."""
     folders = [Path(data_dir, folder) for folder in FOLDERS]
     counts = [sum(_find_in(folder, name) is not None for name in CHECKSUMS) for folder in folders]
     return folders[counts.index(4) if 4 in counts else next((i for i, count in enumerate(counts) if count), 0)]
 
 
 def find(data_dir: str, name: str) -> Path:
-    """One of the four files, by its usual name. Raises Failed where it is not there."""
+    """Returns the path of one of the four files, given its usual name. Raises Failed if it is missing."""
     where = folder(data_dir)
     if path := _find_in(where, name):
         return path
@@ -68,17 +68,17 @@ def _is_there(path: Path) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError:
-        # Whatever else is wrong with it, it is meant.
+        # Any other error concerns this file, so the caller reports it.
         return True
 
 
 def _dotted(name: str) -> str:
-    """The name that some archives have for it: train-images.idx3-ubyte."""
+    """Returns the name in some archives, such as train-images.idx3-ubyte."""
     return name.replace("-idx", ".idx")
 
 
 def checksums(data_dir: str) -> dict[str, str]:
-    """The SHA-256 of the content of the four files of the data set, by their usual names."""
+    """Returns the SHA-256 of the content of the data set's four files, by their usual names."""
     sums = {}
     for name in CHECKSUMS:
         sha256 = hashlib.sha256()
@@ -89,12 +89,12 @@ def checksums(data_dir: str) -> dict[str, str]:
 
 
 def data_set(sums: dict[str, str]) -> str:
-    """What run.json says of data with these checksums: MNIST, or another data set in its form."""
+    """Returns run.json's `data_set` for these checksums: MNIST, or another data set in the same format."""
     return "MNIST" if sums == CHECKSUMS else "other"
 
 
 def note(data_dir: str, sums: dict[str, str]) -> Optional[str]:
-    """What there is to say of data that are in MNIST's form, but not MNIST."""
+    """Returns a note for data that have MNIST's format but are not MNIST."""
     differing = [name for name in CHECKSUMS if sums[name] != CHECKSUMS[name]]
     if not differing:
         return None
@@ -107,8 +107,8 @@ def note(data_dir: str, sums: dict[str, str]) -> Optional[str]:
 
 @contextlib.contextmanager
 def laid_out(data_dir: str) -> Iterator[str]:
-    """A folder that has the files as torchvision wants them: `data_dir`, or a temporary one while the context lasts. Where
-    one is missing it is `data_dir`, into which torchvision can fetch them."""
+    """Yields a folder with torchvision's layout: `data_dir`, or a temporary folder for the duration of the context. If a file
+    is missing it is `data_dir`, so that torchvision can fetch the files into it."""
     if any(_find_in(folder(data_dir), name) is None for name in CHECKSUMS):
         yield data_dir
         return
@@ -125,7 +125,7 @@ def laid_out(data_dir: str) -> Iterator[str]:
                     (raw / name).symlink_to(os.path.abspath(path))
                     continue
                 except OSError:
-                    # Not every file system has links.
+                    # Some file systems have no links.
                     pass
             with open(raw / name, "xb") as copy:
                 for block in _content(path):
@@ -134,7 +134,7 @@ def laid_out(data_dir: str) -> Iterator[str]:
 
 
 def _open(path: Path):
-    """Opens a file, and no FIFO, which would block the reader, or device, which might never end."""
+    """Opens a regular file. A FIFO would block the reader, and a device might never end."""
     if not stat.S_ISREG(os.stat(path).st_mode):
         raise Failed(f"{path}: not a regular file; {HINT}")
     return open(path, "rb")
@@ -146,8 +146,8 @@ def _is_compressed(path: Path) -> bool:
 
 
 def _content(path: Path) -> Iterator[bytes]:
-    """What a file holds, block by block, decompressed where it is compressed. Then no more than its header announces: a
-    small file can hold more than any disk."""
+    """Yields a file's content block by block, decompressed if necessary. Decompresses no more than the header announces,
+    because a small file can expand to more than any disk."""
     if not _is_compressed(path):
         with _open(path) as file:
             yield from iter(lambda: file.read(BLOCK), b"")
@@ -168,7 +168,7 @@ def _content(path: Path) -> Iterator[bytes]:
 
 
 def _announced(path: Path, start: bytes) -> int:
-    """How long a file is according to its header."""
+    """Returns a file's length according to its header."""
     dimensions = {b"\0\0\x08\x01": 1, b"\0\0\x08\x03": 3}.get(start[:4], 0)
     length = 4 * (1 + dimensions)
     if dimensions == 0 or len(start) < length:

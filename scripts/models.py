@@ -1,4 +1,4 @@
-"""The notebook's model classes, taken from scripts/notebook.py without running its cells."""
+"""The notebook's model classes, extracted from scripts/notebook.py without running its cells."""
 
 import ast
 from pathlib import Path

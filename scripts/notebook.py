@@ -1,9 +1,8 @@
-"""The MNIST notebook of ISLP, cell by cell, with ISLP and Lightning themselves.
+"""The MNIST notebook of ISLP, cell by cell, run by ISLP and Lightning.
 
-The reference that `islp-mnist reproduce` is compared with, byte for byte. A cell that only shows a value
-prints it here. Beyond the notebook this script takes options, hands MNIST_MLR's Trainer the logger that the
-notebook makes and then forgets, saves figure, weights and run.json beside each metrics.csv, and keeps clear of a race
-in MKL.
+This is the reference for `islp-mnist reproduce`, compared byte for byte. A cell that only shows a value prints it here.
+Unlike the notebook, this script takes options, passes MNIST_MLR's Trainer the logger that the notebook creates but does not
+use, saves figure, weights and run.json beside each metrics.csv, and avoids a race in MKL.
 """
 
 import argparse
@@ -13,7 +12,7 @@ from datetime import datetime, timezone
 
 start = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
-# The isolated interpreter of scripts/parity.sh has not even the script's own folder.
+# In isolated mode, as in scripts/parity.sh, Python does not search the script's own folder.
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from options import trace_steps
 
@@ -28,10 +27,10 @@ parser.add_argument("--data-dir", default="data")
 parser.add_argument("--output-dir", default="output")
 parser.add_argument("--threads", type=int, help="default: libtorch's")
 parser.add_argument("--no-progress", action="store_true", help="accepted and ignored: the notebook has no progress bar")
-parser.add_argument("--quiet", action="store_true", help="accepted and ignored: stderr is Lightning's")
-parser.add_argument("--trace", help="write down in this new file what every training step comes to")
+parser.add_argument("--quiet", action="store_true", help="accepted and ignored: only Lightning prints to stderr")
+parser.add_argument("--trace", help="record every training step in this new file")
 parser.add_argument("--trace-steps", type=trace_steps, default=range(0),
-                    help="keep the tensors themselves of these steps, such as 130..140")
+                    help="also record the tensors of these steps, such as 130..140")
 args = parser.parse_args()
 if args.trace_steps and not args.trace:
     parser.error("--trace-steps needs --trace")
@@ -57,22 +56,22 @@ import mnist_files
 from environment import environment
 from paths import to_text
 
-# Now, as the checkout may be another's before the run ends.
+# Recorded now, because the checkout may change before the run ends.
 made_on = environment()
 
-# A worker that is not forked runs its parent's script again, as is the default from Python 3.14 on.
+# Unless workers are forked, which is not the default since Python 3.14, each would run this script again.
 multiprocessing.set_start_method("fork")
 
 if args.threads:
     torch.set_num_threads(args.threads)
 
-# NumPy, which Lightning seeds too, takes 32 bits only; torch takes 64.
+# NumPy, which Lightning seeds too, accepts only 32 bits; torch accepts 64.
 seed_everything(args.seed % 2**32, workers=True)
 torch.manual_seed(args.seed)
 
-# MKL settles on a kernel for its square root, RMSprop's, at the first call. If that comes from two threads at once,
-# one may get a coarser kernel, and one run in twenty differs from the others (pytorch/pytorch#188792). One element
-# is one thread's.
+# MKL chooses its kernel for RMSprop's square root at the first call. If two threads make that call at once, one may get a
+# less accurate kernel, and one run in twenty differs from the others (pytorch/pytorch#188792). A single element uses only
+# one thread.
 torch.ones(1).sqrt()
 
 from parity_trace import Trace
@@ -211,13 +210,13 @@ print(mlr_trainer.test(mlr_module, datamodule=mnist_dataModule))
 
 # %%
 plot_accuracy(mlr_logger)
-# named_parameters() is state_dict() with a shared tensor once, under its first name: safetensors holds no aliases.
+# named_parameters() lists a shared tensor once, under its first name; safetensors refuses state_dict()'s aliases.
 for model, logger in (mnist_model, mnist_logger), (mlr_model, mlr_logger):
     save_file({name: p.detach() for name, p in model.named_parameters()},
               os.path.join(logger.log_dir, 'model.safetensors'))
 
 
-# As `islp-mnist reproduce` writes it, but for the time that fit and test took.
+# The same as from `islp-mnist reproduce`, except for the duration of fit and test.
 def save_run_json(trainer, logger):
     device = trainer.strategy.root_device
     options = {name: vars(args)[name] for name in

@@ -1,11 +1,11 @@
-"""The options of scripts/train.py, under the names and the rules of `islp-mnist train`."""
+"""The options of scripts/train.py, with the names and rules of `islp-mnist train`."""
 
 import argparse
 import json
 import re
 from typing import Any, Callable, Iterable, Optional
 
-# What decides a run's results, in run.json's order; the defaults are the notebook's values.
+# The options that determine a run's results, in run.json's order; the defaults are the notebook's values.
 DEFAULTS = {
     "model": "mlp",
     "epochs": 30,
@@ -22,13 +22,13 @@ DEFAULTS = {
     "checkpoint_every": 1,
     "name": None,
 }
-# What `--resume` may change: when the run ends and what it leaves behind, not what it computes.
+# The options that `--resume` may change: they affect when the run ends and which files it leaves, not its results.
 CHANGEABLE = ["--epochs", "--checkpoint-every"]
 
 
 class Failed(Exception):
-    """What ends the program in a line. Its exit code is 2 if the options are at fault, 3 for a loss that is no finite
-    number any more, 1 for anything else."""
+    """Ends the program with a one-line message. The exit code is 2 if the options are at fault, 3 if the loss becomes NaN or
+    infinite, and 1 for anything else."""
 
     def __init__(self, message: str, exit_code: int = 1):
         super().__init__(message)
@@ -88,7 +88,7 @@ def _max_time(text: str) -> float:
 
 
 def trace_steps(text: str) -> range:
-    """The steps of `--trace-steps FROM..TO`, both included."""
+    """Returns the steps of `--trace-steps FROM..TO`, including both ends."""
     found = re.fullmatch(r"([0-9]{1,18})\.\.([0-9]{1,18})", text)
     if not found or int(found[1]) > int(found[2]):
         raise argparse.ArgumentTypeError(f"{text!r} must be two steps, such as 130..140")
@@ -106,52 +106,52 @@ def _add_options(parser: argparse.ArgumentParser):
     add("--validation", type=fraction,
         help="fraction of the training images held back for validation [default: 0.2]")
     add("--seed", type=_whole(0, 2**64 - 1, f"must be a whole number from 0 to {2**64 - 1}"),
-        help="seed of everything random but the split [default: 0]")
+        help="seed of everything random except the split [default: 0]")
     add("--num-workers", type=_whole(0, 2**64 - 1, "must be a whole number, 0 or more"),
         help="workers of the data loaders [default: 4]")
-    # The parameters are f32, and RMSprop fails with a rate beyond their range.
+    # The parameters are f32, and RMSprop fails if the rate exceeds their range.
     rate = _number(lambda lr: 0 <= lr <= 3.4028234663852886e38, "must be a number from 0 to 3.4e38, such as 0.01")
     add("--lr", type=rate, help="learning rate of RMSprop [default: 0.01]")
     add("--threads", type=_whole(1, 1024, "must be a whole number from 1 to 1024"),
-        help="threads of libtorch [default: libtorch's, one a physical core]")
-    add("--device", type=_device, help="where to train: auto, cpu, cuda or cuda:N; auto takes a GPU where torch can use "
-        "one [default: auto]")
-    add("--generator", choices=["auto", "cpu", "cuda"], help="which of PyTorch's generators dropout draws from: here that "
-        "of the device alone, which is auto [default: auto]")
+        help="threads of libtorch [default: one per physical core]")
+    add("--device", type=_device, help="device to train on: auto, cpu, cuda or cuda:N; auto uses a GPU if torch can "
+        "[default: auto]")
+    add("--generator", choices=["auto", "cpu", "cuda"], help="generator that dropout draws from; here only the "
+        "device's, which is auto [default: auto]")
     add("--limit-train-batches", metavar="N|FRACTION", type=_limit_train_batches,
-        help="training batches of an epoch: a number, or with a decimal point a fraction [default: all]")
-    add("--vary", metavar="SOURCE=SEED", help="of islp-mnist train alone: PyTorch draws all from one stream")
+        help="training batches per epoch: a number, or a fraction with a decimal point [default: all]")
+    add("--vary", metavar="SOURCE=SEED", help="only for islp-mnist train, because PyTorch draws everything from one stream")
     add("--checkpoint-every", metavar="EPOCHS", type=at_least_one,
-        help="epochs from one checkpoint to the next; the best so far and the last are saved in any case [default: 1]")
+        help="save a checkpoint every EPOCHS epochs; the best one and the last are always saved [default: 1]")
     add("--name", type=_name, help="name of the run's folder in OUTPUT_DIR [default: MNIST or MNIST_MLR, by the model]")
 
 
 def parse_args(words: Iterable[str], description: str) -> argparse.Namespace:
-    """The command line; of the options in DEFAULTS only those that are given. Raises Failed for a wrong one."""
+    """Parses the command line; options of DEFAULTS that are not given are absent. Raises Failed if one is wrong."""
     parser = _Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
                      argument_default=argparse.SUPPRESS)
     _add_options(parser)
     add = parser.add_argument
     add("--data-dir", metavar="DIR", default=None,
         help="folder with MNIST's four files: in MNIST/raw/, as torchvision lays them out, in raw/ or in the folder "
-        "itself [default: ISLP_MNIST_DATA_DIR, or where a run that goes on had them, or data]")
-    add("--output-dir", metavar="DIR", help="folder for what the run leaves behind [default: output]")
-    add("--resume", metavar="VERSION_DIR", default=None, help="go on with the run in this folder, whichever side left "
-        "it; of its options only --epochs and --checkpoint-every may be changed")
-    add("--from", metavar="RUN_JSON", default=None, help="take the options that are not given here from a run.json")
+        "itself [default: ISLP_MNIST_DATA_DIR, or the folder that a resumed run used, or data]")
+    add("--output-dir", metavar="DIR", help="folder for the run's files [default: output]")
+    add("--resume", metavar="VERSION_DIR", default=None, help="resume the run in this folder, from either side, "
+        "after its last checkpoint; only --epochs and --checkpoint-every may change")
+    add("--from", metavar="RUN_JSON", default=None, help="take all options that are not given from this run.json")
     add("--max-time", metavar="TIME", type=_max_time, default=None,
-        help="end with the epoch in which this time is over, such as 90s, 10m or '1h 30m' [default: no limit]")
+        help="stop after the epoch in which TIME elapses, such as 90s, 10m or '1h 30m' [default: no limit]")
     add("--trace", metavar="FILE", default=None,
-        help="write down in this new file what every training step comes to, for `islp-mnist compare`")
-    add("--trace-steps", metavar="FROM..TO", type=trace_steps, default=range(0), help="keep the tensors themselves of "
-        "these steps, such as 130..140; the first is 0, the last is included")
+        help="record every training step in this new file, for `islp-mnist compare`")
+    add("--trace-steps", metavar="FROM..TO", type=trace_steps, default=range(0), help="also record the tensors of "
+        "these steps, such as 130..140; steps count from 0, and the last one is included")
     add("--no-progress", action="store_true", default=False,
-        help="no progress bar where stderr is a terminal, but a line for each epoch, as elsewhere")
+        help="print a line per epoch instead of a progress bar, as when stderr is not a terminal")
     add("--quiet", action="store_true", default=False,
-        help="say nothing but warnings and errors: no progress bar, no line for each epoch, no summary of the model")
+        help="print only warnings and errors: no progress bar, no line per epoch, no model summary")
     try:
         args = parser.parse_args(list(words))
-        # A run.json may have it.
+        # A run.json may contain it.
         if getattr(args, "device", "auto") == "mps":
             parser.error("argument --device: 'mps' must be auto, cpu, cuda or cuda:N")
         if args.trace_steps and args.trace is None:
@@ -166,27 +166,27 @@ def parse_args(words: Iterable[str], description: str) -> argparse.Namespace:
 
 
 def given(args: argparse.Namespace) -> dict[str, Any]:
-    """Those of the options in DEFAULTS that the command line gave."""
+    """Returns the options of DEFAULTS that were given on the command line."""
     return {name: value for name, value in vars(args).items() if name in DEFAULTS}
 
 
 def from_fields(fields: dict[str, Any]) -> dict[str, Any]:
-    """Options by their names, as run.json has them, held to the rules of the command line. Raises Failed."""
+    """Returns the options in run.json's format, checked by the rules of the command line. Raises Failed if one is wrong."""
     parser = _Parser(add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS)
     _add_options(parser)
-    # Before there was a choice all was drawn from the CPU's.
+    # Files without the option are older than it; those runs drew from the CPU's generator.
     fields = {"generator": "cpu"} | fields
     parsed = vars(parser.parse_args([f"{flag(name)}={value}" for name, value in fields.items() if value is not None]))
     for name, value in DEFAULTS.items():
-        # A default here would be another option than the run's.
+        # A default here could differ from the run's option.
         if value is not None and name not in parsed:
             raise Failed(f"lacks {flag(name)}")
     return DEFAULTS | parsed
 
 
 def differences(options: dict[str, Any], others: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """The options in which the two differ, as one types them: flag, our value, theirs."""
-    # As text: 1 batch is not 1.0 of them.
+    """Returns the differing options as typed on the command line: flag, our value, theirs."""
+    # Compared as text, because 1 batch differs from 1.0, all batches.
     texts = [(name, _text(options[name]), _text(others[name])) for name in DEFAULTS]
     return [(flag(name), ours, theirs) for name, ours, theirs in texts
             if _canonical(name, ours) != _canonical(name, theirs)]
@@ -197,12 +197,12 @@ def _canonical(name: str, text: str) -> str:
 
 
 def unchangeable(options: dict[str, Any], others: dict[str, Any]) -> Optional[tuple[str, str, str]]:
-    """The first option in which the two differ and must not: flag, our value, theirs."""
+    """Returns the first differing option that must not differ: flag, our value, theirs."""
     return next((found for found in differences(options, others) if found[0] not in CHANGEABLE), None)
 
 
 def flag(name: str) -> str:
-    """The option as one types it."""
+    """Returns the option's flag on the command line."""
     return "--" + name.replace("_", "-")
 
 

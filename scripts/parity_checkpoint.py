@@ -1,23 +1,23 @@
-"""Checkpoints that Lightning and islp-mnist both go on from, to the same bits.
+"""Checkpoints that both Lightning and islp-mnist can resume from, with the same bits.
 
-A checkpoint of Lightning's lacks the state of torch's generator, so a fit that goes on from one draws other numbers.
-Those here hold it. They are safetensors files: weights by their names, RMSprop's averages, the generator, and as JSON
-where the run stood. Nothing of them is a pickle. A fit that may be stopped, in Python:
+Lightning's checkpoints lack the state of torch's generator, so a fit resumed from one draws other numbers. These contain it.
+They are safetensors files with the weights by name, RMSprop's averages, the generator's state, and the run's progress as
+JSON. No part is a pickle. This fit can be stopped and resumed in Python:
 
     log_dir = "output/mine/version_0"
     checkpoint = load_last(log_dir)                     # None if there is none yet
     trainer = Trainer(logger=CSVLogger.resume(log_dir, checkpoint),
                       callbacks=[ModelCheckpoint({"lr": 0.01}, resume=checkpoint)])
-    trainer.fit(module, datamodule=data)                # the module and the data as at the first time, seeded alike
+    trainer.fit(module, datamodule=data)                # the same module, data and seed as the first time
 
-It goes on as if it had never stopped, whoever ran the epochs before. docs/parity.md has more.
+It continues as if it had never stopped, whichever side ran the earlier epochs. docs/parity.md has more.
 
-As a program this turns weights that PyTorch or Lightning saved into a safetensors file, which islp-mnist reads:
+Run as a program, this file converts weights that PyTorch or Lightning saved to a safetensors file for islp-mnist:
 
     python scripts/parity_checkpoint.py WEIGHTS.pt|RUN.ckpt OUT.safetensors
 
-Those are pickles, and a pickle can run any program when it is loaded. PyTorch is told to refuse whatever is not a
-tensor or plain data (weights_only=True), but take files that you trust all the same.
+The inputs are pickles, which can run any code when loaded. PyTorch is told to refuse everything but tensors and plain data
+(weights_only=True), but convert only files that you trust.
 """
 
 import argparse
@@ -46,12 +46,12 @@ from pytorch_lightning.loggers.csv_logs import ExperimentWriter
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch.optim import Optimizer, RMSprop
 
-# Isolated, Python does not look beside the script.
+# In isolated mode Python does not search the script's own folder.
 sys.path.insert(0, str(Path(__file__).parent))
 
 from parity_names import OneName, by_one_name, unwrapped, wrapper
 
-# That of Cargo.toml; tests/program/handover.rs holds the two against each other.
+# Equals the version in Cargo.toml; tests/program/handover.rs compares the two.
 VERSION = "0.2.0"
 
 METADATA = "checkpoint"
@@ -64,7 +64,7 @@ LAST = "last.safetensors"
 BEST = "best.safetensors"
 TEMPORARY = ".tmp-"
 
-# As the readers in src/ have them.
+# The same limits as in src/.
 MAX_CHECKPOINT = 1 << 30
 MAX_HEADER = 1 << 20
 MAX_METRICS = 64 << 20
@@ -73,11 +73,11 @@ PathLike = Union[str, os.PathLike]
 
 
 class CheckpointError(Exception):
-    """What is wrong with a checkpoint, or with the metrics.csv that goes with it. The message names the file."""
+    """A fault of a checkpoint, or of its metrics.csv. The message names the file."""
 
 
 class VersionError(CheckpointError):
-    """A checkpoint of a version whose checkpoints this one does not read."""
+    """A checkpoint written by a version whose checkpoints this version cannot read."""
 
 
 class MetricsError(CheckpointError):
@@ -88,12 +88,12 @@ class MetricsError(CheckpointError):
 
 
 def read_file(path: PathLike, limit: int) -> bytes:
-    """The bytes of a regular file of at most `limit` bytes. A FIFO would block, a device might never end."""
+    """Returns the bytes of a regular file of at most `limit` bytes. A FIFO would block, a device might never end."""
     status = os.stat(path)
     if not stat.S_ISREG(status.st_mode):
         raise OSError(errno.EINVAL, "not a regular file", str(path))
     with open(path, "rb") as file:
-        # The room is taken before the first byte is read.
+        # read() allocates this size before it reads the first byte.
         data = file.read(min(status.st_size, limit) + 1)
     if len(data) > limit:
         raise OSError(errno.EFBIG, f"more than {limit} bytes long", str(path))
@@ -101,10 +101,10 @@ def read_file(path: PathLike, limit: int) -> bytes:
 
 
 def write_file(path: PathLike, data: bytes):
-    """Replaces a file, so that whoever reads it finds the old bytes or the new ones, whole, whatever happens."""
+    """Replaces a file atomically: at any moment a reader finds either all old bytes or all new ones."""
 
     def make(temporary: Path):
-        # As for any other new file the umask decides.
+        # The umask decides, as for any other new file.
         with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as file:
             file.write(data)
             file.flush()
@@ -114,12 +114,12 @@ def write_file(path: PathLike, data: bytes):
 
 
 def _link(path: Path, target: str, data: bytes):
-    """Points the link at `path` to `target`, a file with these bytes in the same folder. Where the file system has no
-    links, such as vfat, SMB, or Google Drive in Colab, the bytes go to `path` itself."""
+    """Points the link at `path` to `target`, a file with these bytes in the same folder. If the file system has no links,
+    as vfat, SMB, or Google Drive in Colab, writes the bytes to `path` itself."""
     try:
         _replace(path, lambda temporary: os.symlink(target, temporary))
     except OSError:
-        # What keeps a file from being written as well is that one's error.
+        # If a file cannot be written either, write_file raises the error.
         write_file(path, data)
 
 
@@ -134,7 +134,7 @@ def _replace(path: Path, make):
             raise
         _sync_folder(path.parent)
     except OSError as error:
-        # By its own name, not by that of the temporary file.
+        # The error names `path`, not the temporary file.
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 
@@ -146,38 +146,38 @@ def _sync_folder(path: Path):
         finally:
             os.close(folder)
     except OSError as error:
-        # CIFS, vboxsf and 9p synchronise no folders; the file is whole all the same. These say that something is lost.
+        # CIFS, vboxsf and 9p cannot synchronize folders, and the file is complete anyway. These errors report lost data.
         if error.errno in (errno.EIO, errno.ENOSPC, errno.EDQUOT):
             raise
 
 
 def remove_temporaries(folder: Path):
-    """Removes what a process left that was killed. Nobody else may be writing there."""
+    """Removes the temporary files of a killed process. No other process may be writing there."""
     for path in folder.iterdir():
         if path.name.startswith(TEMPORARY):
             path.unlink()
 
 
 def shown(text: str) -> str:
-    """A text as it may go to a terminal: a file must not send it control characters."""
+    """Returns a text that is safe for a terminal: control characters from a file are escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-# Reading a checkpoint.
+# Reading checkpoints.
 
 
 @dataclass(frozen=True)
 class TrainerState:
-    """Where a run stands after an epoch."""
+    """The progress of a run after an epoch."""
 
     epoch: int
     """The epoch just finished, from 0."""
     global_step: int
-    """Training steps taken in all."""
+    """Training steps taken so far."""
     valid_loss: Optional[float]
-    """Validation loss after that epoch; None if it was not finite, or there was none."""
+    """Validation loss after that epoch; None if it was not finite or missing."""
     metrics_sha256: str
-    """SHA-256 of metrics.csv as it was then, in hexadecimal."""
+    """SHA-256 of metrics.csv at that time, in hexadecimal."""
 
 
 @dataclass(frozen=True)
@@ -187,19 +187,18 @@ class Checkpoint:
     path: Path
     state: TrainerState
     hyper_parameters: Any
-    """What the run was started with, from JSON."""
+    """The run's options, from JSON."""
     weights: dict[str, torch.Tensor]
     square_avg: dict[str, torch.Tensor]
     generator: torch.Tensor
-    """What torch.set_rng_state takes."""
+    """The argument for torch.set_rng_state."""
     cuda_generator: Optional[torch.Tensor] = None
-    """What torch.cuda.set_rng_state takes; None if dropout did not draw from it."""
+    """The argument for torch.cuda.set_rng_state; None if dropout did not draw from CUDA's generator."""
 
     def restore(self, module: torch.nn.Module, optimizer: Optimizer):
-        """Puts a network or a LightningModule, its optimizer and torch's global generator where they were, on a GPU that
-        GPU's generator too.
+        """Restores a network or a LightningModule, its optimizer and torch's global generator, on a GPU also the GPU's.
 
-        Raises CheckpointError for a checkpoint of another model. Nothing has changed then.
+        Raises CheckpointError for a checkpoint of another model, and then changes nothing.
         """
         tensors, model = named_tensors(module), type(module).__name__
         averages = named_parameters(tensors, optimizer)
@@ -226,7 +225,7 @@ class Checkpoint:
             if device.type == "cuda" and self.cuda_generator is None:
                 raise CheckpointError(f"lacks {CUDA_GENERATOR}")
             if device.type != "cuda" and self.cuda_generator is not None:
-                raise CheckpointError(f"{CUDA_GENERATOR} is of a run whose dropout draws from CUDA's generator")
+                raise CheckpointError(f"{CUDA_GENERATOR} belongs to a run whose dropout draws from CUDA's generator")
         except CheckpointError as error:
             raise CheckpointError(f"{self.path}: {error}") from None
         with torch.no_grad():
@@ -243,9 +242,9 @@ class Checkpoint:
 
 
 def load_checkpoint(path: PathLike) -> Checkpoint:
-    """Reads a checkpoint, whichever side wrote it, and makes sure that it is as it was written.
+    """Reads a checkpoint that either side wrote, and verifies its checksum.
 
-    Raises CheckpointError for what is no checkpoint, or a damaged one.
+    Raises CheckpointError if the file is damaged or not a checkpoint.
     """
     path = Path(path)
     try:
@@ -257,9 +256,9 @@ def load_checkpoint(path: PathLike) -> Checkpoint:
 
 
 def load_last(log_dir: PathLike) -> Optional[Checkpoint]:
-    """The newest checkpoint of the run in a folder; None if it has none."""
+    """Returns the newest checkpoint of the run in a folder, or None if it has none."""
     path = Path(log_dir, FOLDER, LAST)
-    # A link that leads nowhere is an error, not the absence of a checkpoint.
+    # A dangling link is an error, not the absence of a checkpoint.
     return load_checkpoint(path) if os.path.lexists(path) else None
 
 
@@ -273,7 +272,7 @@ def _parse(path: Path, data: bytes) -> Checkpoint:
     generator = _bytes_of(GENERATOR, entries)
     _check_generator(generator)
     if VARIED in entries:
-        raise CheckpointError(f"{VARIED} is of a run with --vary, and PyTorch draws all from one stream")
+        raise CheckpointError(f"{VARIED} belongs to a run with --vary, and PyTorch draws everything from one stream")
     cuda_generator = None
     if CUDA_GENERATOR in entries:
         cuda_generator = _bytes_of(CUDA_GENERATOR, entries)
@@ -292,7 +291,7 @@ def _parse(path: Path, data: bytes) -> Checkpoint:
             square_avg[name.removeprefix(SQUARE_AVG)] = tensor
         else:
             weights[name] = tensor
-    # Only now: the checksum is over the names as they are written.
+    # Removes the prefix after the checksum, which covers the names as written.
     prefix = wrapper(weights)
     # Sorted, because the order of a file's tensors varies and an error names the first two that clash.
     names = sorted(square_avg)
@@ -312,12 +311,12 @@ def _bytes_of(name: str, entries: "dict[str, _Entry]") -> bytes:
     return data
 
 
-# dtype as safetensors names it, shape, bytes.
+# safetensors' name of the dtype, the shape, the bytes.
 _Entry = tuple[str, list[int], bytes]
 
 
 def _open(data: bytes) -> tuple[dict[str, _Entry], dict[str, str]]:
-    """Tensors and metadata in the bytes of a safetensors file."""
+    """Returns the tensors and metadata in the bytes of a safetensors file."""
     if data.startswith(b"PK"):
         raise CheckpointError("a pickle, as torch.save and Lightning write it, which can run any program when it is "
                               "loaded; it is not a checkpoint to resume from")
@@ -325,7 +324,7 @@ def _open(data: bytes) -> tuple[dict[str, _Entry], dict[str, str]]:
     if length > MAX_HEADER:
         raise CheckpointError(f"not a valid safetensors file: its header claims {length} bytes")
     header = data[8:8 + length]
-    # What safetensors adds up unchecked: more digits than any offset into a file has.
+    # safetensors adds offsets without an overflow check; no offset into a file has this many digits.
     if re.search(rb"\d{19}", re.sub(rb'"(?:[^"\\]|\\.)*"', b"", header)):
         raise CheckpointError("not a valid safetensors file: its header names an offset or a size beyond any file")
     try:
@@ -338,11 +337,11 @@ def _open(data: bytes) -> tuple[dict[str, _Entry], dict[str, str]]:
 
 
 def _metadata(text: str, entries: dict[str, _Entry]) -> tuple[TrainerState, Any]:
-    """What a checkpoint says besides its tensors, both as they were written."""
+    """Returns the progress and the hyper-parameters from a checkpoint's metadata, after verifying the checksum."""
     version = None
     try:
         fields = _raw_fields(text)
-        # Version 0.1 did not say so, and called the hyper-parameters `run`.
+        # Version 0.1 did not write its version, and called the hyper-parameters `run`.
         version = str(_json(fields.get("islp_mnist", '"0.1"')))
         hyper_parameters = fields["hyper_parameters"] if "hyper_parameters" in fields else fields["run"]
         progress, sha256 = fields["progress"], _json(fields["sha256"])
@@ -363,12 +362,12 @@ def _json(text: str) -> Any:
     def refuse(constant):
         raise ValueError(constant)
 
-    # JSON has no NaN, though Python's reader does.
+    # JSON has no NaN, but Python's reader accepts it.
     return json.loads(text, parse_constant=refuse)
 
 
 def _raw_fields(text: str) -> dict[str, str]:
-    """The fields of a JSON object, each as the text that was written: the checksum is over that."""
+    """Returns the fields of a JSON object, each as its original text, which the checksum covers."""
     if not isinstance(_json(text), dict):
         raise ValueError("no object")
     decoder, space = json.JSONDecoder(), re.compile(r"[ \t\n\r]*")
@@ -395,7 +394,7 @@ def _trainer_state(text: str) -> TrainerState:
     if type(valid_loss) not in (int, float, type(None)) or not isinstance(metrics_sha256, str):
         raise ValueError("neither a number nor null, or no text")
     if valid_loss is not None:
-        # Rust writes the shortest digits of an f32, which as an f64 are another number.
+        # Rust writes the shortest digits of an f32; read as an f64 they are another number.
         valid_loss = torch.tensor(float(valid_loss), dtype=torch.float32).item()
         if not math.isfinite(valid_loss):
             raise ValueError("not finite")
@@ -403,7 +402,7 @@ def _trainer_state(text: str) -> TrainerState:
 
 
 def _digest(entries: dict[str, _Entry], progress: str, hyper_parameters: str) -> str:
-    """SHA-256 of the tensors in the order of their names and of what else the metadata say, in hexadecimal."""
+    """Returns the SHA-256 of the tensors, in the order of their names, and of the other metadata, in hexadecimal."""
     sha256 = hashlib.sha256()
     for name, (dtype, shape, data) in sorted(entries.items()):
         sha256.update(f"{name} {dtype} {list(shape)}".encode())
@@ -413,14 +412,14 @@ def _digest(entries: dict[str, _Entry], progress: str, hyper_parameters: str) ->
 
 
 def _check_generator(state: bytes):
-    """Refuses what islp-mnist refuses; torch takes words of more than 32 bits and cuts them."""
+    """Refuses the states that islp-mnist refuses; torch would truncate words of more than 32 bits."""
     size, words = 5056, 624
     if len(state) != size:
         raise CheckpointError(f"{GENERATOR}: {len(state)} bytes where {size} belong")
     left, seeded, place = struct.unpack_from("<iiQ", state, 8)
     if seeded != 1 or not 1 <= left <= words:
         raise CheckpointError(f"{GENERATOR}: not seeded")
-    # A newly seeded generator has no draw left of a block it has not made.
+    # A newly seeded generator has no block yet: its place is 0, with one draw left.
     if place != words + 1 - left and (place, left) != (0, 1):
         raise CheckpointError(f"{GENERATOR}: its place in the stream is {place}")
     if max(struct.unpack_from(f"<{words}Q", state, 24)) >= 1 << 32:
@@ -435,20 +434,20 @@ def _check_cuda_generator(state: bytes):
         raise CheckpointError(f"{CUDA_GENERATOR}: its offset is {offset}")
 
 
-# What a checkpoint is made of.
+# Writing checkpoints.
 
 
 def named_tensors(module: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """The network's tensors by their names in state_dict(), each once, under its first name.
+    """Returns the network's tensors by their names in state_dict(), each once, under its first name.
 
-    What wraps the network goes, such as the `model.` of ISLP's SimpleModule, where all names begin with it.
+    Removes a wrapper's prefix, such as the `model.` of ISLP's SimpleModule, if all names begin with it.
     """
     tensors, seen = {}, set()
     for name, tensor in module.state_dict(keep_vars=True).items():
         if not isinstance(tensor, torch.Tensor) or tensor.dtype != torch.float32:
             kind = tensor.dtype if isinstance(tensor, torch.Tensor) else type(tensor).__name__
             raise MisconfigurationException(
-                f"{name} of {type(module).__name__} is of {kind}: a checkpoint holds torch.float32 alone")
+                f"{name} of {type(module).__name__} is of {kind}: a checkpoint contains only torch.float32")
         if tensor not in seen:
             seen.add(tensor)
             tensors[name] = tensor
@@ -456,11 +455,11 @@ def named_tensors(module: torch.nn.Module) -> dict[str, torch.Tensor]:
 
 
 def named_parameters(tensors: dict[str, torch.Tensor], optimizer: Optimizer) -> dict[str, torch.Tensor]:
-    """The parameters that RMSprop moves, by the names that they have in `tensors`."""
+    """Returns the parameters that RMSprop updates, by their names in `tensors`."""
     if type(optimizer) is not RMSprop or any(
             group[option] for group in optimizer.param_groups for option in ("momentum", "centered", "capturable")):
         raise MisconfigurationException(
-            f"the optimizer is {type(optimizer).__name__}: a checkpoint holds the state of RMSprop alone, without "
+            f"the optimizer is {type(optimizer).__name__}: a checkpoint contains only RMSprop's state, without "
             "momentum, centered and capturable")
     names = {tensor: name for name, tensor in tensors.items()}
     moved = [parameter for group in optimizer.param_groups for parameter in group["params"]]
@@ -473,7 +472,7 @@ def _serialize(module: torch.nn.Module, optimizer: Optimizer, state: TrainerStat
     named = named_tensors(module)
     tensors = dict(named)
     for name, parameter in named_parameters(named, optimizer).items():
-        # There is none yet of a parameter that has never had a gradient.
+        # A parameter that never had a gradient has no average yet.
         square_avg = optimizer.state[parameter].get("square_avg") if parameter in optimizer.state else None
         tensors[SQUARE_AVG + name] = torch.zeros_like(parameter) if square_avg is None else square_avg
     tensors[GENERATOR] = torch.get_rng_state()
@@ -497,13 +496,13 @@ def _to_json(value: Any) -> str:
     return json.dumps(value, allow_nan=False, separators=(",", ":"))
 
 
-# With Lightning.
+# Classes for Lightning.
 
 
 class _ExperimentWriter(ExperimentWriter):
-    """Lightning's, with the same bytes, but at any moment metrics.csv is whole, the old one or the new one.
+    """Lightning's ExperimentWriter with the same bytes, except that it replaces metrics.csv atomically.
 
-    Lightning's own removes a metrics.csv that is there, appends to it, and writes it anew in place for a new column.
+    Lightning's own removes an existing metrics.csv, appends to it, and rewrites it in place for a new column.
     """
 
     def __init__(self, log_dir: str, rows: Iterable[dict[str, Any]] = ()):
@@ -522,7 +521,7 @@ class _ExperimentWriter(ExperimentWriter):
             self.write()
 
     def write(self):
-        """Puts the metrics so far on disk, those of an epoch that was not finished gone."""
+        """Writes the metrics so far to disk, without those of an unfinished epoch."""
         write_file(self.metrics_file_path, self.to_csv())
 
     def to_csv(self) -> bytes:
@@ -537,14 +536,14 @@ class _ExperimentWriter(ExperimentWriter):
 
 
 class CSVLogger(loggers.CSVLogger):
-    """Lightning's CSVLogger, whose metrics.csv goes on where it was, and is whole at any moment."""
+    """Lightning's CSVLogger, except that it continues an existing metrics.csv and replaces it atomically."""
 
     @classmethod
     def resume(cls, log_dir: PathLike, checkpoint: Optional[Checkpoint]) -> "CSVLogger":
-        """Goes on with the metrics of the run in `log_dir`, or begins there without a checkpoint.
+        """Continues the metrics of the run in `log_dir`, or starts new ones there if `checkpoint` is None.
 
-        What metrics.csv says of epochs after the checkpoint's is forgotten, once the fit has begun. Raises
-        CheckpointError for a metrics.csv that is not the one the checkpoint was saved with.
+        Once the fit begins, the rows of metrics.csv for epochs after the checkpoint's are dropped. Raises CheckpointError
+        if metrics.csv is not the one that the checkpoint was saved with.
         """
         log_dir = Path(log_dir)
         logger = cls(log_dir.parent, name="", version=log_dir.name)
@@ -559,19 +558,19 @@ class CSVLogger(loggers.CSVLogger):
     @property
     @rank_zero_experiment
     def experiment(self) -> _ExperimentWriter:
-        """What holds the metrics so far."""
+        """The writer with the metrics so far."""
         if self._experiment is None:
             self._experiment = _ExperimentWriter(self.log_dir)
         return self._experiment
 
 
 def _rows(path: Path, last_epoch: int) -> list[dict[str, str]]:
-    """The rows of a metrics.csv up to that epoch. Cells without a value are not logged."""
+    """Returns the rows of a metrics.csv up to that epoch, without empty cells."""
     rows = []
     try:
         for row in csv.DictReader(io.StringIO(read_file(path, MAX_METRICS).decode(), newline=""), strict=True):
             if None in row or None in row.values():
-                raise ValueError("a row of another length")
+                raise ValueError("a row has another length")
             row = {name: value for name, value in row.items() if value}
             epoch = row.get("epoch", "")
             if re.fullmatch(r"[0-9]{1,19}", epoch) and int(epoch) <= last_epoch:
@@ -588,7 +587,7 @@ def _name_of(state: TrainerState) -> str:
 
 
 def _leads_to(link: Path) -> tuple[Optional[str], Optional[float]]:
-    """The checkpoint that a link leads to, or that it is a copy of, by name, and that one's validation loss."""
+    """Returns the name and validation loss of the checkpoint that `link` points to or is a copy of."""
     if not os.path.lexists(link):
         return None, None
     state = load_checkpoint(link).state
@@ -596,19 +595,19 @@ def _leads_to(link: Path) -> tuple[Optional[str], Optional[float]]:
 
 
 class ModelCheckpoint(callbacks.Checkpoint):
-    """Saves what a stopped fit needs to go on, and goes on; the counterpart of islp-mnist's ModelCheckpoint.
+    """Saves what a stopped fit needs to resume, and resumes it; the counterpart of islp-mnist's ModelCheckpoint.
 
     It keeps the latest and the best checkpoint as LOG_DIR/checkpoints/epoch=E-step=S.safetensors, with the links
-    last.safetensors and best.safetensors to them, which are copies where the file system has no links. It is for one
-    device, for one optimizer, RMSprop without momentum, and for a fit whose logger is a CSVLogger of this module.
+    last.safetensors and best.safetensors to them, which are copies if the file system has no links. It works with one
+    device, one optimizer (RMSprop without momentum) and a CSVLogger of this module.
 
-    What it does not hold: the state of other callbacks; the generators of other GPUs than the module's; the generators
-    of a loader's workers, which matter where the data set itself draws random numbers.
+    It does not save the state of other callbacks, the generators of GPUs other than the module's, nor the generators of a
+    loader's workers, which matter only if the data set itself draws random numbers.
 
     Args:
-        hyper_parameters: What the run was started with, kept in each checkpoint as JSON.
-        every_n_epochs: A checkpoint is due after so many. The best so far and the last are saved in any case.
-        monitor: The logged metric that says which is the best; the lower, the better.
+        hyper_parameters: The options of the run, stored in each checkpoint as JSON.
+        every_n_epochs: Epochs between two checkpoints. The best one and the last are always saved.
+        monitor: The logged metric that determines the best checkpoint; lower is better.
         resume: The checkpoint to resume from.
     """
 
@@ -620,26 +619,26 @@ class ModelCheckpoint(callbacks.Checkpoint):
         self._resume = resume
         self._folder: Optional[Path] = None
         self._best_valid_loss: Optional[float] = None
-        # What LAST and BEST lead to, or are copies of, by name.
+        # The names of the checkpoints that LAST and BEST point to or are copies of.
         self._last: Optional[str] = None
         self._best: Optional[str] = None
         self._valid_loss: Optional[float] = None
-        # How many epochs have been taken in; and the last one's state and bytes, if it is not saved.
+        # Epochs handled so far; then the last one's state and bytes, if it is not saved.
         self._epochs = 0
         self._pending: Optional[tuple[TrainerState, bytes]] = None
 
     @property
     def last(self) -> Optional[Path]:
-        """The checkpoint last saved, if there is one."""
+        """The path of the checkpoint saved last, if there is one."""
         return self._kept(self._last, LAST)
 
     @property
     def best(self) -> Optional[Path]:
-        """The checkpoint with the lowest validation loss, if there is one."""
+        """The path of the checkpoint with the lowest validation loss, if there is one."""
         return self._kept(self._best, BEST)
 
     def _kept(self, name: Optional[str], copy: str) -> Optional[Path]:
-        """A checkpoint by its own name, or if only a copy of it is there, by the copy's."""
+        """Returns the path of a checkpoint, or of its copy if only that exists."""
         paths = [self._folder / name, self._folder / copy] if self._folder and name else []
         return next((path for path in paths if path.exists()), None)
 
@@ -647,7 +646,7 @@ class ModelCheckpoint(callbacks.Checkpoint):
         if stage != "fit":
             return
         if not isinstance(trainer.logger, CSVLogger):
-            raise MisconfigurationException("ModelCheckpoint takes a Trainer whose logger is a CSVLogger of its module")
+            raise MisconfigurationException("ModelCheckpoint needs a Trainer whose logger is this module's CSVLogger")
         self._folder = Path(trainer.logger.log_dir, FOLDER)
         self._folder.mkdir(parents=True, exist_ok=True)
         remove_temporaries(self._folder)
@@ -655,17 +654,17 @@ class ModelCheckpoint(callbacks.Checkpoint):
         self._best, self._best_valid_loss = _leads_to(self._folder / BEST)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule):
-        # What a checkpoint can't hold is refused before the first step.
+        # Refuses, before the first step, what a checkpoint cannot contain.
         faults = {
             "more than one device": trainer.world_size > 1,
-            "not one optimizer": len(trainer.optimizers) != 1,
-            "optimization by hand": not pl_module.automatic_optimization,
+            "several optimizers or none": len(trainer.optimizers) != 1,
+            "manual optimization": not pl_module.automatic_optimization,
             "a learning-rate scheduler": bool(trainer.lr_scheduler_configs),
             "reload_dataloaders_every_n_epochs": bool(trainer.reload_dataloaders_every_n_epochs),
         }
         for fault, is_so in faults.items():
             if is_so:
-                raise MisconfigurationException(f"ModelCheckpoint does not go with {fault}")
+                raise MisconfigurationException(f"ModelCheckpoint does not support {fault}")
         named_parameters(named_tensors(pl_module), trainer.optimizers[0])
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule):
@@ -674,8 +673,8 @@ class ModelCheckpoint(callbacks.Checkpoint):
             return
         if trainer.logger.experiment.sha256() != checkpoint.state.metrics_sha256:
             raise MisconfigurationException("make the logger with CSVLogger.resume and the checkpoint to resume from")
-        # Here the sanity check has made the validation loader's workers, and the first iter() of the training loader
-        # its own. From here on a fit that goes on draws what one that was never stopped draws.
+        # By now the sanity check has created the validation loader's workers, and the first iter() of the training loader
+        # its workers. From here on a resumed fit draws the same numbers as one that was never stopped.
         checkpoint.restore(pl_module, trainer.optimizers[0])
         self._epochs = checkpoint.state.epoch + 1
         epoch_loop, progress = trainer.fit_loop.epoch_loop, trainer.fit_loop.epoch_progress
@@ -703,12 +702,12 @@ class ModelCheckpoint(callbacks.Checkpoint):
         self._epoch_end(trainer, pl_module, is_end=True)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException):
-        # If it came between an epoch's end and the next one's start, this epoch is not taken in yet.
+        # If it was raised between an epoch's end and the next one's start, this epoch is not handled yet.
         self._epoch_end(trainer, pl_module)
         self.save_pending()
 
     def _epoch_end(self, trainer: Trainer, module: LightningModule, is_end: bool = False):
-        """Takes in an epoch that has been finished, and saves it if that is due, it is the best, or it is the last."""
+        """Handles a finished epoch, and saves a checkpoint if one is due or the epoch is the best or the last."""
         if trainer.current_epoch <= self._epochs:
             return
         self._epochs = trainer.current_epoch
@@ -725,19 +724,19 @@ class ModelCheckpoint(callbacks.Checkpoint):
             self.save_pending()
 
     def _is_best(self, state: TrainerState) -> bool:
-        """As Lightning, which takes NaN for infinite: the first of equal ones."""
+        """True if `state` is better than the best so far. As in Lightning, NaN counts as infinite and ties do not count."""
         if self._best_valid_loss is None:
             return state.valid_loss is not None or self.best is None
         return state.valid_loss is not None and state.valid_loss < self._best_valid_loss
 
     def save_pending(self):
-        """Saves the last epoch's checkpoint, if it is not saved, and removes those that are not kept any more."""
+        """Saves the last epoch's checkpoint, unless it is saved, and removes those that are neither last nor best."""
         if self._pending is None:
             return
         (state, data), self._pending = self._pending, None
         name = _name_of(state)
         write_file(self._folder / name, data)
-        # The last one last: a run that dies in between goes on from the one before and comes to the same.
+        # LAST changes last: if the run dies in between, it resumes from the previous checkpoint and gives the same bytes.
         if self._is_best(state):
             _link(self._folder / BEST, name, data)
             self._best, self._best_valid_loss = name, state.valid_loss
@@ -749,7 +748,7 @@ class ModelCheckpoint(callbacks.Checkpoint):
                 path.unlink()
 
 
-# As a program.
+# The program.
 
 
 def _fail(message: str):
@@ -757,23 +756,23 @@ def _fail(message: str):
 
 
 def to_safetensors(weights: PathLike, out: PathLike):
-    """Writes what torch.save or Lightning saved as a safetensors file.
+    """Converts a file of torch.save or Lightning to a safetensors file.
 
-    Takes a state_dict, or a checkpoint of Lightning's. What wraps the network, such as the `model.` of ISLP's
-    SimpleModule, goes where all names begin with it. Exits with a line on stderr if the file holds anything else.
+    The file is a state_dict or a Lightning checkpoint. Removes a wrapper's prefix, such as the `model.` of ISLP's
+    SimpleModule, if all names begin with it. Exits with a line on stderr if the file contains anything else.
     """
     try:
         state_dict = torch.load(weights, map_location="cpu", weights_only=True)
     except Exception as error:
         _fail(f"{weights}: not weights saved by torch.save or Lightning: {str(error).splitlines()[0]}")
     if isinstance(state_dict, dict) and isinstance(state_dict.get("state_dict"), dict):
-        # Lightning's own.
+        # A Lightning checkpoint.
         state_dict = state_dict["state_dict"]
     if not isinstance(state_dict, dict) or not all(
             isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in state_dict.items()):
-        _fail(f"{weights}: holds something else than tensors by name; save model.state_dict()")
+        _fail(f"{weights}: contains something other than tensors by name; save model.state_dict()")
 
-    # safetensors holds no tensor twice: of two names of one tensor, as MNISTModel has them, the first stays.
+    # safetensors refuses shared tensors. If a tensor has two names, as in MNISTModel, the first stays.
     tensors, seen = {}, set()
     for name, tensor in unwrapped(state_dict).items():
         place = (tensor.untyped_storage().data_ptr(), tensor.storage_offset(), tensor.shape, tensor.stride(),
@@ -786,8 +785,8 @@ def to_safetensors(weights: PathLike, out: PathLike):
 
 def main():
     parser = argparse.ArgumentParser(
-        description="Turns weights that PyTorch or Lightning saved into a safetensors file. Such files are pickles: "
-        "take only those that you trust.")
+        description="Converts weights that PyTorch or Lightning saved to a safetensors file. Such files are pickles: "
+        "convert only those that you trust.")
     parser.add_argument("weights", metavar="WEIGHTS.pt|RUN.ckpt")
     parser.add_argument("out", metavar="OUT.safetensors")
     args = parser.parse_args()

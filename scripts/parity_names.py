@@ -1,7 +1,7 @@
-"""The names of a model's tensors without what wraps the model.
+"""The names of a model's tensors without a wrapper's prefix.
 
-`_orig_mod.` is torch.compile's, `module.` DistributedDataParallel's, and `model.` that of a LightningModule with the
-network in `model`, as ISLP's SimpleModule has it. One may wrap the other. src/torch/state_dict.rs has the same rule.
+torch.compile adds `_orig_mod.`, DistributedDataParallel `module.`, and a LightningModule with the network in `model`, such
+as ISLP's SimpleModule, `model.`. Wrappers can be nested. src/torch/state_dict.rs has the same rule.
 """
 
 from typing import Any, Iterable
@@ -10,11 +10,11 @@ WRAPPERS = "_orig_mod.", "module.", "model."
 
 
 class OneName(ValueError):
-    """Two names that become one. The message names both."""
+    """Two names become equal without the prefix. The message contains both."""
 
 
 def wrapper(names: Iterable[str]) -> str:
-    """What wrappers have put before each of the parameters' names; nothing if one lacks it."""
+    """Returns the wrappers' prefix of the parameters' names; empty if a name lacks it."""
     names, prefix = list(names), ""
     while names:
         longer = [prefix + wrapper for wrapper in WRAPPERS]
@@ -27,15 +27,15 @@ def wrapper(names: Iterable[str]) -> str:
 
 
 def unwrapped(tensors: dict[str, Any]) -> dict[str, Any]:
-    """What has these names, by its names without what wraps the model. No two become one: all lose the same beginning."""
+    """Returns `tensors` by their names without the wrappers' prefix. Names stay distinct: all lose the same prefix."""
     start = len(wrapper(tensors))
     return {name[start:]: tensor for name, tensor in tensors.items()}
 
 
 def by_one_name(named: Iterable[tuple[str, str, Any]]) -> dict[str, Any]:
-    """Of new names, the names so far, and what has them: what has them by the new names.
+    """Builds a dictionary from tuples of new name, old name and value.
 
-    Raises OneName where two names become one.
+    Raises OneName if two new names are equal.
     """
     written, tensors = {}, {}
     for new, name, tensor in named:

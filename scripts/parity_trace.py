@@ -1,11 +1,11 @@
-"""What every step of a training comes to, in a file that `islp-mnist compare` reads.
+"""Records every step of a training in a file that `islp-mnist compare` reads.
 
 `Trace` is a Lightning callback for any LightningModule and any optimizer:
 
     from parity_trace import Trace
     Trainer(callbacks=[ErrorTracker(), Trace("python.trace")]).fit(module, datamodule=data)
 
-The format is described in docs/trace.md. It needs torch, pytorch-lightning, xxhash, and parity_names.py beside it.
+docs/trace.md describes the format. This needs torch, pytorch-lightning, xxhash, and parity_names.py in the same folder.
 """
 
 import base64
@@ -24,18 +24,18 @@ SKETCH_LENGTH = 64
 
 
 class Trace(Callback):
-    """Writes down what every training step comes to.
+    """Records every training step.
 
-    Of a step, in this order: what of the state is otherwise than the step before left it; `input` and `target`, the two
-    parts of the batch; `logits`, what the module's `forward` returned; `loss`; the gradients as `grad.NAME`, in the order
-    in which backward comes to them; the optimizer's state as `optimizer.STATE.NAME`; parameters and buffers by their
-    names; and the generator as `generator.state`, on a GPU that one's too as `generator.cuda.state`. NAME is the parameter's
-    name in the module, without what wraps the network if every one begins with it, such as `model.` in ISLP's SimpleModule,
-    and without `_orig_mod.` where a part of it is compiled.
+    A step has, in this order: the parts of the state that changed since the previous step; `input` and `target`, the two
+    parts of the batch; `logits`, the result of the module's `forward`; `loss`; the gradients as `grad.NAME`, in the order
+    of backward; the optimizer's state as `optimizer.STATE.NAME`; parameters and buffers by their names; and the generator
+    as `generator.state`, on a GPU also the GPU's as `generator.cuda.state`. NAME is the parameter's name in the module,
+    without a wrapper's prefix if every name begins with it, such as `model.` in ISLP's SimpleModule, and without the
+    `_orig_mod.` of a compiled submodule.
 
     Args:
-        path: A new file. One Trace can follow several fits, one after the other, into the same file.
-        steps: The steps, counted from 0, of which the tensors themselves are kept; a range, for instance.
+        path: A new file. One Trace can record several fits, one after the other, in the same file.
+        steps: The steps, counted from 0, whose tensors are kept, for instance as a range.
     """
 
     def __init__(self, path, steps=()):
@@ -51,7 +51,7 @@ class Trace(Callback):
         self.model = type(self.names.network(pl_module)).__name__
         self.hashes = {}
         self.fit, self.fits = self.fits, self.fits + 1
-        # What `forward` returns comes after what its parts return, and counts.
+        # The result of the module's own `forward` comes after those of its submodules and replaces them.
         parts = [child for child in pl_module.children() if any(True for _ in child.parameters())]
         self.hooks = [part.register_forward_hook(self._hook) for part in parts]
         self._wrap(pl_module, "training_step", self._begin, lambda output: None)
@@ -94,7 +94,7 @@ class Trace(Callback):
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
         self.epoch, self.step, self.is_whole = trainer.current_epoch, trainer.global_step, False
         self.before, self.quantities, self.output = [], [], None
-        # The state is taken as training_step begins, so that what other callbacks change is seen.
+        # The state is read when training_step begins, so that changes by other callbacks are included.
         self.state = lambda: self._state(trainer, pl_module)
         self.batch = batch
 
@@ -114,7 +114,7 @@ class Trace(Callback):
                 self._record(f"grad.{name}", parameter.grad)
 
     def teardown(self, trainer, pl_module, stage):
-        # Whatever other callbacks have changed at the end.
+        # Other callbacks may have changed the state at the end.
         if stage == "fit" and self.is_whole:
             self.is_whole, self.step = False, self.step + 1
             self.before, self.quantities = self._changed(self._state(trainer, pl_module)), []
@@ -128,18 +128,18 @@ class Trace(Callback):
         self.is_whole = True
 
     def _changed(self, state):
-        """What is otherwise than the last step left it."""
+        """Returns the quantities that changed since the last step."""
         return [self._quantity(name, tensor, content) for name, tensor, content in state
                 if self.hashes.get(name) != xxhash.xxh3_64_hexdigest(content)]
 
     def _state(self, trainer, pl_module):
-        """Optimizer states, parameters, buffers and the generator, each with its name and its bytes."""
+        """Yields name, tensor and bytes of optimizer states, parameters, buffers and the generator."""
         names = {parameter: name for name, parameter in self.names.parameters(pl_module)}
         for optimizer in trainer.optimizers:
             for key in sorted({key for state in optimizer.state.values() for key in state}):
                 for parameter, name in names.items():
                     tensor = optimizer.state.get(parameter, {}).get(key)
-                    # How many steps there were says the step's number.
+                    # The optimizer's step count is redundant: the step has a number.
                     if isinstance(tensor, torch.Tensor) and key != "step":
                         yield f"optimizer.{key}.{name}", tensor, _bytes(tensor)
         for parameter, name in names.items():
@@ -175,7 +175,7 @@ class Trace(Callback):
         return quantity
 
     def _sketch(self, pl_module):
-        """The parameters by name, each times a sign, and the sum of every 64th."""
+        """Sums every 64th value of the parameters in the order of their names, each multiplied by a random sign."""
         parameters = sorted(self.names.parameters(pl_module))
         flat = torch.cat([torch.zeros(0, dtype=torch.float64)] +
                          [parameter.detach().cpu().double().reshape(-1) for _, parameter in parameters])
@@ -190,17 +190,17 @@ class Trace(Callback):
                      "quantities": self.quantities, "sketch": self._sketch(pl_module)})
 
     def _write(self, line):
-        # At once, so that what is on disk of a process that was killed are whole lines, but for the last.
+        # Written immediately, so that a killed process leaves complete lines except perhaps the last.
         self.file.write(json.dumps(line, separators=(",", ":"), allow_nan=False).encode() + b"\n")
         self.file.flush()
 
 
 class _Names:
-    """The names of a module's parameters and buffers, as the network alone would have them, compiled or not."""
+    """The names of a module's parameters and buffers without a wrapper's prefix, compiled or not."""
 
     def __init__(self, pl_module):
         self.prefix = wrapper(name for name, _ in pl_module.named_parameters())
-        # Two that become one are an error, and not only the second one's hash in the trace.
+        # Raises if two names become equal; otherwise the trace would contain only the second one's hash.
         named = [*pl_module.named_parameters(), *pl_module.named_buffers()]
         by_one_name((self._name(name), name, tensor) for name, tensor in named)
 
@@ -230,7 +230,7 @@ def _bytes(tensor):
 
 
 def _statistics(tensor):
-    """Minimum, maximum and mean; the mean of integers in f64. NaN if there are none, or none that torch can tell."""
+    """Returns minimum, maximum and mean; the mean of integers in f64. NaN if there are no values, or torch cannot tell."""
     try:
         tensor = _dense(tensor)
         minimum, maximum = torch.aminmax(tensor)

@@ -1,5 +1,5 @@
-"""Paths as text: in run.json, on stdout, in a command line to paste. A path is bytes, and need not be UTF-8; src/util/path.rs
-does the same."""
+"""Paths as text: in run.json, on stdout, in a command line to paste. A path consists of bytes that need not be UTF-8.
+src/util/path.rs does the same."""
 
 import os
 import shlex
@@ -9,12 +9,12 @@ from urllib.parse import quote, unquote_to_bytes
 
 PathLike = Union[str, os.PathLike]
 
-# How a text begins that is not the path itself.
+# The prefix of a text that encodes a path.
 URL = "file://"
 
 
 def to_text(path: PathLike) -> str:
-    """A path from the root as JSON has it: itself, or where it is not UTF-8 a URL such as file:///data/o%FF."""
+    """Returns an absolute path for JSON: the path itself, or if it is not UTF-8 a URL such as file:///data/o%FF."""
     data = os.fsencode(os.path.abspath(path))
     try:
         return data.decode()
@@ -23,18 +23,18 @@ def to_text(path: PathLike) -> str:
 
 
 def from_text(text: str) -> str:
-    """The path that to_text has written, or an earlier version, which had what is not UTF-8 as lone surrogates."""
+    """Decodes a path from to_text, or from an earlier version, which wrote bytes that are not UTF-8 as lone surrogates."""
     if text.startswith(URL):
         return os.fsdecode(unquote_to_bytes(text.removeprefix(URL)))
     try:
         return os.fsdecode(text.encode(errors="surrogateescape"))
     except UnicodeEncodeError:
-        # A lone surrogate that is no byte; nobody wrote such a path.
+        # A lone surrogate that does not encode a byte; no version wrote such a path.
         return os.fsdecode(text.encode(errors="replace"))
 
 
 def shell_word(path: PathLike) -> str:
-    """A path as one types it in bash, behind an option too."""
+    """Quotes a path for bash, so that it also works as an option's value."""
     text = os.fspath(path)
     text = f"./{text}" if text.startswith("-") else text
     if text.isprintable():
@@ -49,7 +49,7 @@ def _spelt(character: str) -> str:
 
 
 def print_path(path: PathLike):
-    """Prints a path, byte for byte, so that `$(…)` in a script is that path whatever its name."""
+    """Prints a path byte for byte, so that `$(…)` in a script gives exactly that path."""
     sys.stdout.flush()
     sys.stdout.buffer.write(os.fsencode(path) + b"\n")
     sys.stdout.buffer.flush()

@@ -3,7 +3,7 @@
     scripts/photographs.py DIR [--kinds building] [--per-digit 4] [--seed 0]
     scripts/photographs.py DIR --measure target/release/islp-mnist --checkpoint VERSION_DIR
 
-The recognizer may be tuned on the building kinds only; the held-back ones are there to tell how well that carries over.
+The recognizer may be tuned only on the building kinds; the held-back kinds measure how well it generalizes.
 """
 
 import argparse
@@ -21,12 +21,12 @@ from scipy import ndimage
 
 RAW = Path(__file__).resolve().parents[1] / "data/MNIST/raw"
 FONTS = Path(matplotlib.get_data_path()) / "fonts/ttf"
-# The Mono faces of DejaVu have a spot in their 0, which few people write: they serve for 1 to 9 only.
+# DejaVu's Mono faces have a dot in their 0, which few people write, so they are used only for 1 to 9.
 FACES = """DejaVuSans DejaVuSans-Bold DejaVuSans-Oblique DejaVuSerif DejaVuSerif-Bold DejaVuSerif-Italic STIXGeneral
     STIXGeneralItalic cmr10 cmss10 cmb10 DejaVuSansMono DejaVuSansMono-Bold DejaVuSansMono-Oblique""".split()
 
-# How people write each digit: shapes of one or more strokes, through points x,y of a box 60 wide and 100 high; a
-# stroke turns sharply at a point with "!" and softly at the others.
+# Handwritten shapes of each digit. A shape has one or more strokes through points x,y of a box 60 wide and 100 high; a
+# stroke turns sharply at a point with "!" and smoothly at the others.
 SHAPES = {
     0: [["32,2 10,20 3,52 12,86 30,98 50,84 58,50 50,16 32,2"],
         ["44,6 22,3 6,28 3,62 18,96 42,93 57,62 54,26 38,5 28,8"],
@@ -60,7 +60,7 @@ INKS = {"black": (25, 25, 28), "pencil": (78, 78, 80), "blue": (40, 70, 175), "d
 CHALKS = {"white": (236, 236, 230), "light yellow": (238, 226, 150), "light pink": (240, 190, 196)}
 DESKS = [(112, 78, 50), (70, 48, 34), (58, 58, 62), (92, 98, 104), (40, 44, 52), (140, 105, 72)]
 LIGHT_DESKS = [(206, 190, 166), (188, 190, 192)]
-# The holes that a digit has at least, as most people write it.
+# The minimum number of holes in each digit, as most people write it.
 HOLES = {0: 1, 6: 1, 8: 2, 9: 1}
 
 
@@ -74,17 +74,17 @@ def one_of(rng, things):
 
 
 def linear(colour):
-    """Light, from the numbers of a picture (with a gamma of 2): surfaces and shadows multiply as light only."""
+    """Converts pixel values to linear light (gamma 2), because reflectance and shadow multiply only in linear light."""
     return (np.asarray(colour, np.float32) / 255) ** 2
 
 
 def waves(rng, width, height, across, down):
-    """A soft random field of about `across` by `down` bumps, mean 0 and deviation 1."""
+    """Returns a smooth random field of about `across` by `down` bumps, with mean 0 and standard deviation 1."""
     bumps = Image.fromarray(rng.normal(size=(down + 2, across + 2)).astype(np.float32))
     return np.asarray(bumps.resize((width, height), Image.Resampling.BICUBIC)) * 1.5
 
 
-# Figures: masks of ink, 0 to 1, cut to the figure, as high as asked.
+# Figures: masks of ink from 0 to 1, cropped to the figure, with the given height.
 
 
 def cut(mask):
@@ -93,7 +93,7 @@ def cut(mask):
 
 
 def curve(points):
-    """A Catmull-Rom spline through the points, closed if the last of them is the first."""
+    """Returns a Catmull-Rom spline through the points, closed if the last point equals the first."""
     if (points[0] == points[-1]).all():
         p = np.concatenate([points[-2:-1], points, points[1:2]])
     else:
@@ -107,7 +107,7 @@ def curve(points):
 
 
 def hand(rng, height):
-    """How a person writes, to be kept for all the figures of a picture."""
+    """Returns the style of a person's handwriting, the same for all figures of a picture."""
     pen = max(between(rng, 0.025, 0.05) if rng.random() < 0.5 else between(rng, 0.05, 0.12), 1.6 / height)
     return {"pen": pen, "slant": between(rng, -0.1, 0.3), "aspect": between(rng, 0.85, 1.25),
             "face": one_of(rng, FACES), "threshold": between(rng, 0.36, 0.54), "pressure": between(rng, 0.02, 0.1)}
@@ -127,7 +127,7 @@ def strokes(rng, digit, height, style):
         points[:, 0] = points[:, 0] * style["aspect"] + style["slant"] * (0.5 - points[:, 1])
         turns = [0, *(i for i, word in enumerate(words) if word.endswith("!")), len(words) - 1]
         lines.append(np.concatenate([curve(points[a : b + 1]) for a, b in zip(turns, turns[1:])]))
-    if len(lines) > 1 and rng.random() < 0.4:  # the second stroke begins a little away from the first
+    if len(lines) > 1 and rng.random() < 0.4:  # the second stroke starts slightly away from the first
         lines[1] = lines[1] + rng.normal(scale=0.02, size=2)
     every = np.concatenate(lines)
     low, high = every.min(0), every.max(0)
@@ -165,8 +165,8 @@ def mnist(part, count):
 
 
 def written(rng, digit, height, style):
-    """A test image of MNIST. Some of them nobody can read: it must look like three training images of its digit, and
-    keep its holes as ink."""
+    """Returns the ink of an MNIST test image. Nobody can read some of them, so it must resemble three training images of
+    its digit and keep its holes as ink."""
     (images, labels), (known, known_labels) = mnist("t10k", 10000), mnist("train", 10000)
     while True:
         image = images[one_of(rng, np.flatnonzero(labels == digit))]
@@ -177,11 +177,11 @@ def written(rng, digit, height, style):
         scale = height / (image.shape[0] - 4)
         size = tuple(round(n * scale) for n in image.shape[::-1])
         mask = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
-        mask = ndimage.gaussian_filter(mask, 0.2 * scale)  # the pixels' own steps
+        mask = ndimage.gaussian_filter(mask, 0.2 * scale)  # smooths the steps between pixels
         mask = ((mask - style["threshold"]) * max(scale, 1.5) * 0.7 + 0.5).clip(0, 1)
         parts, count = ndimage.label(mask > 0.5)
         areas = ndimage.sum_labels(mask, parts, np.arange(count + 1))
-        if (areas[1:] < 0.2 * areas.sum()).any():  # a speck, no stroke
+        if (areas[1:] < 0.2 * areas.sum()).any():  # a speck, not a stroke
             continue
         background, holes = ndimage.label(mask < 0.5)
         holes = (np.bincount(background.ravel())[1:] > 0.3 * scale**2).sum() - 1
@@ -195,7 +195,7 @@ SOURCES = [strokes, printed, written]
 def turned(mask, degrees):
     if degrees == 0:
         return mask
-    image = Image.fromarray(mask)  # at twice its size: a thin line comes out even
+    image = Image.fromarray(mask)  # at twice its size, so that a thin line is even
     image = image.resize((image.width * 2, image.height * 2), Image.Resampling.BICUBIC)
     image = image.rotate(-degrees, Image.Resampling.BICUBIC, expand=True)
     image = image.resize((image.width // 2, image.height // 2), Image.Resampling.BOX)
@@ -203,7 +203,7 @@ def turned(mask, degrees):
 
 
 def row(rng, digits, height, source, style):
-    """The figures side by side, clear of each other, on about one line."""
+    """Places the figures side by side without overlap, roughly on one line."""
     masks = [source(rng, digit, height, style) for digit in digits]
     gaps = [round(height * between(rng, 0.18, 0.5)) for _ in masks]
     shifts = [round(height * between(rng, 0, 0.1)) for _ in masks]
@@ -218,10 +218,10 @@ def row(rng, digits, height, source, style):
 
 
 def boxed(rng, mask, kind):
-    """The figure with room around it, and a mask of the same size with the frame that is drawn around it."""
+    """Returns the figure with a margin, and a mask of the same size with a frame around the figure."""
     size = max(mask.shape)
     pad_x, pad_y = (round(size * between(rng, 0.18, 0.5)) for _ in "xy")
-    pad_x += max(0, (mask.shape[0] // 2 - mask.shape[1]) // 2)  # a 1 has a box of usual width
+    pad_x += max(0, (mask.shape[0] // 2 - mask.shape[1]) // 2)  # the box of a 1 has the usual width
     if kind == "round":
         pad_x, pad_y = (pad + size // 6 for pad in (pad_x, pad_y))
     mask = np.pad(mask, ((pad_y, pad_y), (pad_x, pad_x)))
@@ -251,8 +251,8 @@ def boxed(rng, mask, kind):
 
 
 def ruling(rng, photo, rule, width):
-    """How much of each pixel the sheet's printed lines cover, and its margin line. `photo` has the sheet's coordinates
-    u and v."""
+    """Returns the fraction of each pixel that the sheet's printed lines cover, and its margin line. `photo` contains the
+    sheet's coordinates u and v."""
     short = photo["short"]
     pitch = max(short / between(rng, 7, 24), 13) * (1 if rule in ("grid", "dots") else 1.6)
     wide = np.float32(np.clip(pitch * between(rng, *width), 1, 4))
@@ -273,8 +273,8 @@ def ruling(rng, photo, rule, width):
 
 
 def desk(rng, photo, kind):
-    """What is around the sheet: a desk, dark or light, even or with the grain of wood; or a scanner's black margin,
-    with a white border outside at times."""
+    """Draws the surroundings of the sheet: a desk (dark or light, plain or with wood grain) or a scanner's black margin,
+    sometimes with a white border outside."""
     height, width = photo["u"].shape
     if kind == "scan":
         border = between(rng, 0.01, 0.05) * photo["short"] * (rng.random() < 0.5)
@@ -287,7 +287,8 @@ def desk(rng, photo, kind):
 
 
 def placed(rng, photo, layers):
-    """The layers, which share a size, somewhere on the sheet and clear of its edges; smaller if they find no room."""
+    """Places the layers, which have the same size, at a random position on the sheet, away from its edges; shrinks them if
+    they do not fit."""
     height, width = photo["u"].shape
     margin = 0.05 * photo["short"]
     while True:
@@ -305,8 +306,8 @@ def placed(rng, photo, layers):
 
 
 def illumination(rng, photo, light):
-    """The light on each point: a little more on one side always; `shadow` has an edge, `lamp` is a bright spot,
-    `creases` are crumpled paper's."""
+    """Returns the light at each point, always slightly brighter on one side. `shadow` has an edge, `lamp` is a bright spot,
+    `creases` are those of crumpled paper."""
     u, v, short = photo["x"], photo["y"], photo["short"]
     height, width = u.shape
     angle = between(rng, 0, 2 * np.pi)
@@ -336,8 +337,8 @@ def photograph(rng, digits, source, *, papers=tuple(PAPERS), inks=tuple(INKS), r
                lines=((200, 212, 228), (150, 150, 152)), angle=(0, 0), figure_angle=(-5, 5), perspective=0, sides=None,
                around="desk", edge=(0.08, 0.22), light=None, frames=(), noise=(0.002, 0.012), blur=(0, 0.7), shake=0,
                quality=(65, 95)):
-    """A picture and how it is to be kept: (pixels, JPEG quality or None for PNG)."""
-    # The camera and the sheet under it. Its own coordinates are u and v; `room` is how far its edge is.
+    """Returns a picture and its format: (pixels, JPEG quality or None for PNG)."""
+    # The camera and the sheet below it. u and v are the sheet's coordinates; `room` is the distance to its edge.
     short = int(240 * (1200 / 240) ** rng.random())
     long = min(1600, int(short * one_of(rng, [1, 4 / 3, 4 / 3, 1.5, 16 / 9])))
     width, height = (short, long) if rng.random() < 0.5 else (long, short)
@@ -374,15 +375,15 @@ def photograph(rng, digits, source, *, papers=tuple(PAPERS), inks=tuple(INKS), r
     layers = placed(rng, photo, [turned(layer, tilt) for layer in layers])
     ink = one_of(rng, inks)
     for layer, colour in zip(layers, [ink, ink if rng.random() < 0.5 else one_of(rng, inks)]):
-        if colour in ("pencil", *CHALKS):  # graphite and chalk leave the pores free
+        if colour in ("pencil", *CHALKS):  # graphite and chalk do not fill the paper's pores
             layer = layer * (0.88 + 0.1 * rng.standard_normal(layer.shape, np.float32)).clip(0, 1)
         layer = layer[:, :, None]
-        if colour in CHALKS:  # covers, while ink filters
+        if colour in CHALKS:  # chalk covers the paper, while ink filters light
             canvas = canvas * (1 - layer) + linear(CHALKS[colour]) * layer
         else:
             canvas *= 1 - layer * (1 - linear(INKS[colour]))
 
-    # What is around the sheet, the light, the lens, the sensor.
+    # The surroundings, the light, the lens, the sensor.
     if sides:
         sheet = (photo["room"] + 0.5).clip(0, 1)[:, :, None]
         under = 1 - between(rng, 0, 0.5) * np.exp(photo["room"].clip(-1e6, 0) / (0.02 * short))[:, :, None]
@@ -390,7 +391,7 @@ def photograph(rng, digits, source, *, papers=tuple(PAPERS), inks=tuple(INKS), r
     canvas *= illumination(rng, photo, light)[:, :, None].astype(np.float32)
     canvas *= 1 + rng.normal(scale=0.02, size=3).astype(np.float32)  # white balance
     softness = between(rng, *blur) * (short / 600) ** 0.5
-    more = softness * (1 + shake * rng.random())  # a hand that shakes
+    more = softness * (1 + shake * rng.random())  # camera shake
     canvas = ndimage.gaussian_filter(canvas, (more, softness, 0) if rng.random() < 0.5 else (softness, more, 0))
     picture = np.sqrt(canvas.clip(0, 1))
     picture += np.float32(between(rng, *noise)) * rng.standard_normal(picture.shape, np.float32)
@@ -450,7 +451,7 @@ def make(folder, kind, per_digit, seed):
 
 
 def predictions(program, checkpoint, files, several):
-    """What the program says of each file: {file: [object, ..]}."""
+    """Returns the program's JSON for each file: {file: [object, ..]}."""
     command = [program, "predict", "--json", "--checkpoint", checkpoint, *(["--all"] if several else []), *files]
     run = subprocess.run(command, capture_output=True, text=True)
     if run.returncode not in (0, 1) or not run.stdout:

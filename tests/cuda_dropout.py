@@ -1,8 +1,8 @@
-"""python tests/cuda_dropout.py OFFSET SCRIPT [ARGUMENT...]: runs a script of the reference on the CPU, whose dropout drops
-what it would on a GPU.
+"""python tests/cuda_dropout.py OFFSET SCRIPT [ARGUMENT...]: runs a script of the reference on the CPU, with the dropout masks
+of a GPU.
 
-Under Lightning that is whatever is dropped in `fit`: before, the module is still on the CPU. Which values those are is
-written here once more, with NumPy, from PyTorch's and NVIDIA's sources. Where CUDA's generator ends is written to the file
+This replaces dropout only in Lightning's `fit`, because the module is on the CPU before. The masks are a second
+implementation, in NumPy, of PyTorch's and NVIDIA's sources. The final offset of CUDA's generator is written to the file
 OFFSET.
 """
 
@@ -16,7 +16,7 @@ import torch
 
 
 def philox(seed, offset, threads):
-    """The numbers that each of the threads of a kernel draws first, [threads, 4]: Philox4x32-10."""
+    """Returns the first numbers that each thread of a kernel draws, [threads, 4]: Philox4x32-10."""
     x, y = (np.full(threads, number, np.uint64) for number in (offset // 4 % 2**32, offset // 4 >> 32))
     z, w = np.arange(threads, dtype=np.uint64), np.zeros(threads, np.uint64)
     low, half = np.uint64(2**32 - 1), np.uint64(32)
@@ -29,13 +29,13 @@ def philox(seed, offset, threads):
 
 
 class CudaGenerator:
-    """`torch.cuda.default_generators[0]`."""
+    """Stands in for `torch.cuda.default_generators[0]`."""
 
     def __init__(self):
         self.offset = 0
 
     def dropout_mask(self, n, p):
-        assert n % 4 == 0 and n <= 65_536, "how these are drawn depends on the GPU"
+        assert n % 4 == 0 and n <= 65_536, "the draws of larger tensors depend on the GPU"
         numbers = philox(torch.initial_seed() % 2**64, self.offset, n // 4).reshape(-1)
         self.offset += 4
         uniform = numbers.astype(np.float32) * np.float32(2**-32) + np.float32(2**-33)
@@ -63,7 +63,7 @@ def dropout_on_cuda(input, p=0.5, training=True, inplace=False):
 
 pytorch_lightning.Trainer.fit, torch.nn.functional.dropout = fit_on_cuda, dropout_on_cuda
 offset, script, *sys.argv = [sys.argv[1], sys.argv[2], *sys.argv[2:]]
-# As for a script that is run by itself.
+# The same as if the script ran by itself.
 sys.path[0] = str(Path(script).parent)
 try:
     runpy.run_path(script, run_name="__main__")

@@ -1,4 +1,4 @@
-"""Prints 100,000 floats, as the bits of the f32 and as Python writes it: of all magnitudes, and such as metrics are."""
+"""Prints 100,000 floats as their f32 bits and as Python writes them: half of any magnitude, half in the range of metrics."""
 
 import random
 import struct

@@ -1,5 +1,4 @@
-//! The generator against libtorch's own draws. libtorch has one generator for the whole process, so every
-//! test holds a lock while it uses it.
+//! The generator against libtorch's own draws. libtorch has one generator for the whole process, so every test locks it.
 
 mod common;
 
@@ -15,8 +14,9 @@ use tch::{Device, Kind, Tensor};
 /// Seeds that differ above bit 32 or not, with few and many bits.
 const SEEDS: [u64; 6] = [0, 1, 42, 4_294_967_295, 4_294_967_301, u64::MAX];
 const FLOAT: (Kind, Device) = (Kind::Float, Device::Cpu);
+const INT64: (Kind, Device) = (Kind::Int64, Device::Cpu);
 
-/// libtorch's generator and ours, both seeded, ours first in the pair to hold while libtorch's is in use.
+/// Seeds both generators; libtorch's may be used while the guard lives.
 fn seeded(seed: u64) -> (MutexGuard<'static, ()>, Generator) {
     static LIBTORCH: Mutex<()> = Mutex::new(());
     let lock = LIBTORCH.lock().unwrap_or_else(PoisonError::into_inner);
@@ -24,75 +24,69 @@ fn seeded(seed: u64) -> (MutexGuard<'static, ()>, Generator) {
     (lock, Generator::new(seed))
 }
 
-#[test]
-fn the_64_bit_draws_are_those_of_libtorch() {
-    for seed in SEEDS {
-        let (_lock, generator) = seeded(seed);
-        let theirs = Tensor::zeros([2000], (Kind::Int64, Device::Cpu)).random_();
-        let ours: Vec<i64> = (0..2000).map(|_| generator.random() as i64).collect();
-        assert_same_bits(&format!("random_, seed {seed}"), &Tensor::from_slice(&ours), &theirs);
-    }
+#[derive(Clone, Copy, Debug)]
+enum Draw {
+    Random(i64),
+    Uniform(i64, f64, f64),
+    Bernoulli(i64, f64),
+    Randperm(i64),
 }
 
-#[test]
-fn the_uniform_draws_are_those_of_libtorch() {
-    for seed in SEEDS {
-        for (from, to) in [(0.0, 1.0), (-0.0357142857, 0.0357142857), (-0.0625, 0.0625), (3.0, 1e6)] {
-            // Sizes below, at and above one block of the state and a vector register.
-            for n in [1, 15, 16, 17, 623, 624, 625, 200_704] {
-                let (_lock, generator) = seeded(seed);
-                let theirs = Tensor::zeros([n], FLOAT).uniform_(from, to);
-                let ours = Tensor::from_slice(&generator.uniform(n as usize, from, to));
-                assert_same_bits(&format!("uniform_({from}, {to}) of {n}, seed {seed}"), &ours, &theirs);
-            }
+/// Draws from both generators, which must give the same.
+fn assert_same_draw(what: &str, generator: &Generator, draw: Draw) {
+    let (ours, theirs) = match draw {
+        Draw::Random(n) => {
+            let ours: Vec<i64> = (0..n).map(|_| generator.random() as i64).collect();
+            (Tensor::from_slice(&ours), Tensor::zeros([n], INT64).random_())
         }
-    }
-}
-
-#[test]
-fn the_bernoulli_draws_are_those_of_libtorch() {
-    for seed in SEEDS {
-        for p in [0.6, 0.7, 0.5, 1e-3, 0.0, 1.0] {
-            for n in [1, 311, 312, 313, 65_536] {
-                let (_lock, generator) = seeded(seed);
-                let theirs = Tensor::zeros([n], FLOAT).bernoulli_float_(p);
-                let ours = Tensor::from_slice(&generator.bernoulli(n as usize, p));
-                assert_same_bits(&format!("bernoulli_({p}) of {n}, seed {seed}"), &ours, &theirs);
-            }
+        Draw::Uniform(n, from, to) => {
+            let ours = generator.uniform(n as usize, from, to);
+            (Tensor::from_slice(&ours), Tensor::zeros([n], FLOAT).uniform_(from, to))
         }
-    }
+        Draw::Bernoulli(n, p) => {
+            let ours = generator.bernoulli(n as usize, p);
+            (Tensor::from_slice(&ours), Tensor::zeros([n], FLOAT).bernoulli_float_(p))
+        }
+        Draw::Randperm(n) => {
+            (Tensor::from_slice(&generator.randperm(n as usize)), Tensor::randperm(n, INT64))
+        }
+    };
+    assert_same_bits(&format!("{draw:?}, {what}"), &ours, &theirs);
 }
 
 #[test]
-fn the_permutations_are_those_of_libtorch() {
+fn every_draw_is_libtorchs() {
+    let mut draws = vec![Draw::Random(2000)];
+    for (from, to) in [(0.0, 1.0), (-0.0357142857, 0.0357142857), (-0.0625, 0.0625), (3.0, 1e6)] {
+        // Sizes below, at and above one block of the state and a vector register.
+        draws.extend([1, 15, 16, 17, 623, 624, 625, 200_704].map(|n| Draw::Uniform(n, from, to)));
+    }
+    for p in [0.6, 0.7, 0.5, 1e-3, 0.0, 1.0] {
+        draws.extend([1, 311, 312, 313, 65_536].map(|n| Draw::Bernoulli(n, p)));
+    }
+    draws.extend([0, 1, 2, 624, 625, 60_000].map(Draw::Randperm));
     for seed in SEEDS {
-        for n in [0, 1, 2, 624, 625, 60_000] {
+        for &draw in &draws {
             let (_lock, generator) = seeded(seed);
-            let theirs = Tensor::randperm(n, (Kind::Int64, Device::Cpu));
-            let ours = Tensor::from_slice(&generator.randperm(n as usize));
-            assert_same_bits(&format!("randperm({n}), seed {seed}"), &ours, &theirs);
+            assert_same_draw(&format!("seed {seed}"), &generator, draw);
         }
     }
 }
 
 #[test]
-fn draws_of_all_kinds_after_one_another_stay_those_of_libtorch() {
+fn draws_of_all_kinds_after_one_another_stay_libtorchs() {
     let (_lock, generator) = seeded(7);
     for round in 0..50 {
         let n = 100 + 13 * round;
-        let theirs = Tensor::zeros([n], FLOAT).uniform_(-1.0, 1.0);
-        assert_same_bits("uniform_", &Tensor::from_slice(&generator.uniform(n as usize, -1.0, 1.0)), &theirs);
-        let theirs = Tensor::randperm(n, (Kind::Int64, Device::Cpu));
-        assert_same_bits("randperm", &Tensor::from_slice(&generator.randperm(n as usize)), &theirs);
-        let theirs = Tensor::zeros([n], FLOAT).bernoulli_float_(0.6);
-        assert_same_bits("bernoulli_", &Tensor::from_slice(&generator.bernoulli(n as usize, 0.6)), &theirs);
-        let theirs = Tensor::zeros([1], (Kind::Int64, Device::Cpu)).random_();
-        assert_same_bits("random_", &Tensor::from_slice(&[generator.random() as i64]), &theirs);
+        for draw in [Draw::Uniform(n, -1.0, 1.0), Draw::Randperm(n), Draw::Bernoulli(n, 0.6), Draw::Random(1)]
+        {
+            assert_same_draw(&format!("round {round}"), &generator, draw);
+        }
     }
 }
 
 #[test]
-fn the_layers_of_the_mlp_start_as_libtorch_would_draw_them() {
+fn the_layers_of_the_mlp_start_from_libtorchs_draws() {
     let (_lock, generator) = seeded(3);
     let vs = VarStore::new(Device::Cpu);
     Model::Mlp.build(&vs.root(), &generator).unwrap();
@@ -100,7 +94,7 @@ fn the_layers_of_the_mlp_start_as_libtorch_would_draw_them() {
     for (layer, out_features, in_features) in
         [("layer1.1", 256, 784), ("layer2.0", 128, 256), ("_forward.2", 10, 128)]
     {
-        // kaiming_uniform_(a=sqrt(5)) comes to 1/sqrt(fan_in), but for its last bits.
+        // kaiming_uniform_(a=sqrt(5)) gives 1/sqrt(fan_in), except for its last bits.
         let bound =
             3f64.sqrt() * ((2.0 / (1.0 + 5f64.sqrt().powi(2))).sqrt() / f64::from(in_features).sqrt());
         let weight = Tensor::zeros([out_features, i64::from(in_features)], FLOAT).uniform_(-bound, bound);
@@ -112,7 +106,7 @@ fn the_layers_of_the_mlp_start_as_libtorch_would_draw_them() {
 }
 
 #[test]
-fn dropout_and_its_gradient_are_those_of_libtorch() {
+fn dropout_and_its_gradient_are_libtorchs() {
     // Where nothing or everything is dropped, nothing is drawn.
     for p in [0.4, 0.3, 0.0, 1.0] {
         let (_lock, generator) = seeded(11);
@@ -124,9 +118,7 @@ fn dropout_and_its_gradient_are_those_of_libtorch() {
         out.sum(Kind::Float).backward();
         expected.sum(Kind::Float).backward();
         assert_same_bits("gradient of dropout", &ours.grad(), &theirs.grad());
-        let next = Tensor::from_slice(&[generator.random() as i64]);
-        let their_next = Tensor::zeros([1], (Kind::Int64, Device::Cpu)).random_();
-        assert_same_bits("the draw after dropout", &next, &their_next);
+        assert_same_draw("after dropout", &generator, Draw::Random(1));
     }
 }
 
@@ -137,14 +129,14 @@ fn the_start_up_check_agrees_on_this_machine() {
 }
 
 #[test]
-fn what_is_drawn_in_isolation_is_put_back() {
+fn draws_in_isolation_leave_the_generator_unchanged() {
     let generator = Generator::new(5);
     let isolated = generator.isolate(|| generator.uniform(1000, 0.0, 1.0));
     assert_eq!(generator.uniform(1000, 0.0, 1.0), isolated);
 }
 
 #[test]
-fn a_state_that_is_put_back_gives_the_same_draws_wherever_it_was_taken() {
+fn a_restored_state_gives_the_same_draws_wherever_it_was_taken() {
     // Newly seeded, at the block's first and last draw, and around its end.
     for draws in [0, 1, 2, 311, 312, 623, 624, 625, 5000] {
         let generator = Generator::new(u64::MAX - 3);
@@ -159,7 +151,7 @@ fn a_state_that_is_put_back_gives_the_same_draws_wherever_it_was_taken() {
 }
 
 #[test]
-fn bytes_that_are_no_state_are_refused_and_change_nothing() {
+fn bytes_that_are_not_a_state_are_refused_and_change_nothing() {
     let generator = Generator::new(5);
     generator.random();
     let state = generator.get_state();

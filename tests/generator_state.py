@@ -1,6 +1,6 @@
 """python tests/generator_state.py STATE NEW_STATE: draws a thousand numbers from a saved state of torch's generator.
 
-Prints the bits of the first and the last, and saves the state it is left in.
+Prints the bits of the first and the last, and saves the generator's final state.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""A LightningModule of one's own with parity_checkpoint: what is stopped comes to the bytes of a fit in one go.
+"""Checks parity_checkpoint with a custom LightningModule: a stopped and resumed fit gives the bytes of an uninterrupted one.
 
 python tests/own_module.py; tests/program/handover.rs runs it.
 """
@@ -30,7 +30,7 @@ DATA = TensorDataset(X, (X.square().sum(1, keepdim=True) < 1).float())
 
 
 class Own(LightningModule):
-    """With a parameter that has two names, one that is frozen, and one that has no part in the loss."""
+    """Has a parameter with two names, a frozen one, and one that does not affect the loss."""
 
     def __init__(self, make_optimizer=lambda parameters: RMSprop(parameters, lr=0.02, weight_decay=0.01)):
         super().__init__()
@@ -61,7 +61,7 @@ class Own(LightningModule):
 
 
 def fit(log_dir, epochs, num_workers=0, module=None, logger=None, monitor="val_loss", every=1, more=(), resume=True):
-    # Only at the first time does the seed matter.
+    # The seed matters only the first time.
     checkpoint = load_last(log_dir)
     seed_everything(7 if checkpoint is None else 8)
     module = module or Own()
@@ -77,7 +77,7 @@ def fit(log_dir, epochs, num_workers=0, module=None, logger=None, monitor="val_l
 
 def assert_same(log_dir, other):
     assert (log_dir / "metrics.csv").read_bytes() == (other / "metrics.csv").read_bytes(), (log_dir, other)
-    # Everything but the checksum of it all.
+    # Everything except the checksum.
     ours, theirs = load_last(log_dir), load_last(other)
     assert ours.state == theirs.state and ours.hyper_parameters == theirs.hyper_parameters == {"lr": 0.02}
     for name in "weights", "square_avg":
@@ -120,7 +120,7 @@ def main(folder: Path):
             "hidden.weight", "hidden.bias", "out.weight", "out.bias", "unused.weight", "unused.bias", "scale"}
         assert "out.bias" not in load_last(whole).square_avg
 
-    # An epoch that was finished is saved, whatever ends the next one; and Ctrl-C is SystemExit to who called fit.
+    # A finished epoch is saved, whatever ends the next one. Ctrl-C reaches fit's caller as SystemExit.
     whole, parts = folder / "whole_0", folder / "stopped"
     for epoch, (error, raised) in enumerate([(RuntimeError("stop"), RuntimeError), (KeyboardInterrupt(), SystemExit)], 2):
         try:
@@ -129,13 +129,13 @@ def main(folder: Path):
             assert load_last(parts).state.epoch == epoch - 1
         else:
             raise AssertionError("not stopped")
-    # Where nothing is left to do, what the epoch that was stopped has logged still goes.
+    # Even if no epochs are left, the rows of the stopped epoch are removed.
     fit(parts, 3)
     sha256 = hashlib.sha256((parts / "metrics.csv").read_bytes()).hexdigest()
     assert sha256 == load_last(parts).state.metrics_sha256
     fit(parts, 6)
     assert_same(parts, whole)
-    # The best and the last are kept, and nothing else.
+    # Only the best and the last checkpoint are kept.
     checkpoints = parts / "checkpoints"
     kept = {os.readlink(checkpoints / link) for link in ("best.safetensors", "last.safetensors")}
     assert {path.name for path in checkpoints.iterdir()} == kept | {"best.safetensors", "last.safetensors"}

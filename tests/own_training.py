@@ -1,4 +1,4 @@
-"""A training of one's own with a trace, as docs/parity.md has it; examples/trace.rs is the same in Rust."""
+"""The custom training with a trace from docs/parity.md; examples/trace.rs is the same in Rust."""
 
 import torch
 from parity_trace import Trace

@@ -1,7 +1,7 @@
-"""Trainings of the notebook's MLP that part from the Rust program's: python tests/partings.py DATA_DIR OUT_DIR.
+"""Trainings of the notebook's MLP that differ from the Rust program's: python tests/partings.py DATA_DIR OUT_DIR.
 
-Writes OUT_DIR/NAME.trace for each, two epochs at seed 3 with batches of 48 images, the tensors of all steps kept: `same`,
-which is not to part, and trainings with one change each, for tests/library/trace.rs to find.
+Writes OUT_DIR/NAME.trace for each: two epochs with seed 3 and batches of 48 images, including the tensors of all steps.
+`same` must not differ; each of the others has one change, for tests/library/trace.rs to find.
 """
 
 import sys
@@ -22,7 +22,7 @@ from models import MNISTModel
 from parity_trace import Trace
 
 data_dir, out_dir = sys.argv[1:]
-# As in scripts/notebook.py.
+# The same as in scripts/notebook.py.
 torch.ones(1).sqrt()
 
 
@@ -43,7 +43,7 @@ class FlipGradient(Callback):
 
 
 class FlipAtTheEnd(Callback):
-    """Flips the lowest bit of one weight behind the last step."""
+    """Flips the lowest bit of one weight after the last step."""
 
     def on_train_end(self, trainer, pl_module):
         pl_module.model._forward[2].bias.data.view(torch.int32)[9] ^= 1
@@ -60,7 +60,7 @@ class Swap(Callback):
         first = torch.empty(rows, 256).bernoulli_(1 - 0.4).div_(1 - 0.4)
         self.hooks = [pl_module.model.layer1[3].register_forward_hook(lambda m, args, out: args[0] * first),
                       pl_module.model.layer2[2].register_forward_hook(lambda m, args, out: args[0] * second)]
-        # The layers draw masks of their own all the same.
+        # The layers still draw their own masks.
         self.state = torch.get_rng_state()
 
     def on_before_backward(self, trainer, pl_module, loss):
@@ -105,7 +105,7 @@ def train(name, model=MNISTModel, data=SimpleDataModule, callback=None, **option
     module = SimpleModule.classification(network, num_classes=10,
                                          optimizer=RMSprop(network.parameters(), lr=0.01, **options))
     callbacks = [Trace(Path(out_dir) / f"{name}.trace", steps=range(20)), ErrorTracker()]
-    # Behind the Trace, where it is harder to see.
+    # Runs after the Trace, where its change is harder to see.
     callbacks += [callback] if callback else []
     trainer = Trainer(deterministic=True, max_epochs=2, logger=CSVLogger(out_dir, name=name), callbacks=callbacks,
                       enable_progress_bar=False, enable_checkpointing=False)

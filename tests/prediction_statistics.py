@@ -1,4 +1,4 @@
-"""What scikit-learn, torchmetrics and statsmodels say of predictions: JSON for tests/program/report.rs."""
+"""Computes statistics of predictions with scikit-learn, torchmetrics and statsmodels: JSON for tests/program/report.rs."""
 
 import json
 import sys

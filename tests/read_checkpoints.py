@@ -1,7 +1,7 @@
-"""Reads c.safetensors in the working folder, again and again, as a run that goes on would: python tests/read_checkpoints.py.
+"""Reads c.safetensors in the working folder repeatedly, as a resumed run would: python tests/read_checkpoints.py.
 
-Each line of stdin is a model, mlp or mlr. Each line of stdout says what the file holds for it, {"Ok": ...}, or why it is
-refused, {"Err": ...}. tests/library/bad_input/checkpoints.rs asks for them.
+Each line of stdin is a model, mlp or mlr. Each line of stdout is the file's content for that model, {"Ok": ...}, or the
+reason why it is refused, {"Err": ...}. tests/library/bad_input/checkpoints.rs uses it.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from parity_checkpoint import CheckpointError, load_checkpoint
 
 
 def content(model):
-    """What is restored, as a text that differs where that does."""
+    """Returns a text that differs if the restored state differs."""
     checkpoint = load_checkpoint("c.safetensors")
     optimizer = RMSprop(model.parameters())
     checkpoint.restore(model, optimizer)
@@ -37,5 +37,5 @@ for line in sys.stdin:
         answer = {"Ok": content(model)}
     except CheckpointError as error:
         answer = {"Err": str(error)}
-        assert all(parameter.equal(was) for parameter, was in zip(model.parameters(), before)), "nothing has changed"
+        assert all(parameter.equal(was) for parameter, was in zip(model.parameters(), before)), "a refused checkpoint must change nothing"
     print(json.dumps(answer), flush=True)

@@ -1,6 +1,6 @@
-"""python tests/read_cuda_generator.py CHECKPOINT: what Python makes of a checkpoint with the state of CUDA's generator.
+"""python tests/read_cuda_generator.py CHECKPOINT: reads a checkpoint with the state of CUDA's generator.
 
-Prints that as seed and offset, why it does not go on with it on the CPU, and why it refuses an offset that no generator has.
+Prints the seed and the offset, then the error of resuming on the CPU, then the error for an offset that no generator has.
 """
 
 import struct

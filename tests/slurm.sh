@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# A study as an array job on a real Slurm: four tasks over eight seeds, one of them requeued midway, come to the study.csv
-# of a study without Slurm, but for the seconds; and a task that Slurm asks to stop requeues itself and goes on.
+# Tests a study as an array job on a real Slurm: four tasks over eight seeds, one of them requeued midway, give the same
+# study.csv as a study without Slurm, except for the seconds. A task that Slurm asks to stop requeues itself and resumes.
 #
 #   tests/slurm.sh
 #
-# Needs root, and Debian's slurm-wlm and munge; it sets up a Slurm of its own on this machine, in a temporary folder, and
-# takes it down again. Not part of scripts/test.sh. Exit code: 0 if all is as it should be, 1 if not, 2 where it can't run.
+# Needs root, and Debian's slurm-wlm and munge. It sets up its own Slurm on this machine, in a temporary folder, and stops it
+# at the end. Not part of scripts/test.sh. Exit code: 0 if the test passes, 1 if it fails, 2 if it cannot run.
 
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
@@ -18,9 +18,9 @@ cannot() {
 }
 [[ $(id -u) == 0 ]] || cannot "needs root, to run slurmctld and slurmd"
 for needed in sbatch slurmctld slurmd munged; do
-  command -v "$needed" >/dev/null || cannot "no $needed here: apt-get install slurm-wlm munge"
+  command -v "$needed" >/dev/null || cannot "needs $needed: apt-get install slurm-wlm munge"
 done
-! pgrep -x slurmctld >/dev/null && ! pgrep -x slurmd >/dev/null || cannot "a Slurm is running here already"
+! pgrep -x slurmctld >/dev/null && ! pgrep -x slurmd >/dev/null || cannot "Slurm is already running on this machine"
 
 source scripts/setup.sh
 read_options "$@"
@@ -29,14 +29,14 @@ build
 
 folder=$(mktemp -d)
 pids=()
-# The functions of setup.sh use this trap too.
+# Replaces the trap of setup.sh.
 finish() {
   local status=$?
   if ((status != 0)); then
     tail -n 5 -- "$folder"/log/* "$folder"/task-* 2>/dev/null >&2 || true
   fi
   ((${#pids[@]} == 0)) || kill "${pids[@]}" 2>/dev/null || true
-  # runuser does not pass a signal on.
+  # runuser does not forward signals.
   [[ ! ${munged-} ]] || pkill -x munged || true
   wait 2>/dev/null || true
   rm -rf -- "$folder"
@@ -78,13 +78,13 @@ pids+=($!)
 setsid slurmd -D -N "$host" >"$folder/log/slurmd.out" 2>&1 &
 pids+=($!)
 
-# wait_for WHAT COMMAND...: until the command succeeds.
+# wait_for WHAT COMMAND...: waits until the command succeeds, at most two minutes.
 wait_for() {
   local what=$1 tries=0
   shift
   until "$@" >/dev/null 2>&1; do
     ((++tries < 600)) || {
-      say "$what did not come"
+      say "timed out waiting for $what"
       exit 1
     }
     sleep 0.2
@@ -97,21 +97,21 @@ options=(--seeds 0..7 --epochs 4 --device cpu --data-dir "$root/data")
 say "a study of eight seeds on Slurm, in four tasks"
 job=$(ISLP_MNIST=$program sbatch --parsable --array=0-3 --output="$folder/task-%a" scripts/study.sbatch \
   "${options[@]}" --output-dir "$folder/slurm")
-# The second task has the seeds 1 and 5. It is taken away in the middle of its first run.
+# The second task has the seeds 1 and 5. It is requeued in the middle of its first run.
 first=$folder/slurm/runs/mlp/seed=1
 has_checkpoint() { [[ -e $first/version_0/checkpoints/last.safetensors ]]; }
 wait_for "a checkpoint of the second task" has_checkpoint
 [[ $(squeue --noheader --array --jobs="${job}_1" --format=%T) == RUNNING && ! -e $first/result.json ]] || {
-  say "the second task was done with its first run before it could be taken away"
+  say "the second task finished its first run before it could be requeued"
   exit 1
 }
-# It waits two minutes before it runs again, unless it is told to.
+# A requeued task waits two minutes before it runs again, unless its StartTime is changed.
 scontrol requeue "${job}_1"
 is_requeued() { [[ $(squeue --noheader --array --jobs="${job}_1" --format=%T) == PENDING ]]; }
 wait_for "the requeued task" is_requeued
 say "the second task was requeued"
 scontrol update jobid="${job}_1" StartTime=now
-# A squeue that gets no answer prints nothing either.
+# A squeue that gets no answer prints nothing either, but fails.
 is_over() {
   local left
   left=$(squeue --noheader --jobs="$job" 2>/dev/null) && [[ ! $left ]]
@@ -124,23 +124,23 @@ say "the same without Slurm"
 column=$(head -n 1 "$folder/plain/study.csv" | tr , '\n' | grep -n -x seconds | cut -d: -f1)
 without_seconds() { cut -d, --complement -f"$column" "$folder/$1/study.csv"; }
 [[ $(wc -l <"$folder/plain/study.csv") == 17 ]] || {
-  say "not sixteen runs"
+  say "study.csv does not have 16 rows"
   exit 1
 }
 diff <(without_seconds plain) <(without_seconds slurm) || {
   say "the two study.csv differ"
   exit 1
 }
-# None was trained twice: what was requeued went on in its folder.
+# No run was trained twice: the requeued one was resumed in its folder.
 begun=$(find "$folder/slurm/runs" -path '*/version_*/run.json' | wc -l)
 [[ $begun == 16 ]] || {
-  say "$begun runs were begun, not 16"
+  say "$begun runs were started, not 16"
   exit 1
 }
 restarts=$(scontrol show job "${job}_1" 2>/dev/null | grep -o 'Restarts=[0-9]*' || true)
-say "the same study.csv, 16 runs (second task: ${restarts:-no longer known})"
+say "the same study.csv, 16 runs (second task: ${restarts:-unknown})"
 
-# As Slurm does two minutes before a task's time is over.
+# Slurm sends this signal two minutes before the time limit.
 say "a study that Slurm asks to stop"
 job=$(ISLP_MNIST=$program sbatch --parsable --array=0 --output="$folder/asked" scripts/study.sbatch \
   --seeds 0 --model mlp --epochs 30 --device cpu --data-dir "$root/data" --output-dir "$folder/asked-to-stop")

@@ -1,7 +1,7 @@
-"""What each stage of a training run comes to in Python: python tests/stages.py DATA_DIR FILE.safetensors.
+"""Saves the result of each stage of a training run in Python: python tests/stages.py DATA_DIR FILE.safetensors.
 
-Split, init, first batch, logits, loss, gradients and RMSprop steps of the notebook's MLP at seed 1, with
-ISLP's data module, for tests/stages.rs to hold its own against.
+Split, initialization, first batch, logits, loss, gradients and RMSprop steps of the notebook's MLP with seed 1 and ISLP's
+data module; tests/stages.rs compares its own with them.
 """
 
 import sys
@@ -20,7 +20,7 @@ from models import MNISTModel
 data_dir, file = sys.argv[1:]
 STEPS = 20
 stages = {}
-# As in scripts/notebook.py.
+# The same as in scripts/notebook.py.
 torch.ones(1).sqrt()
 
 seed_everything(1, workers=True)

@@ -1,6 +1,6 @@
-"""python tests/study.py: what NumPy and SciPy say of samples, for tests/program/study.rs to hold its own against.
+"""python tests/study.py: computes statistics of samples with NumPy and SciPy; tests/program/study.rs compares its own.
 
-The bootstrap is there twice: with the samples that torch's generator with seed 0 draws, and as SciPy draws them.
+The bootstrap is computed twice: with the samples that torch's generator draws with seed 0, and with those that SciPy draws.
 """
 
 import json

@@ -1,6 +1,6 @@
-"""LightningModules of many kinds, each with a Trace: python tests/traced_modules.py. Leaves NAME.trace in the working folder.
+"""Traces LightningModules of many kinds: python tests/traced_modules.py. Writes NAME.trace to the working folder.
 
-What a Trace does to a module is undone at the end of a fit, also of one that fails.
+Also checks that a Trace restores the module at the end of a fit, even of one that fails.
 """
 
 import json
@@ -17,7 +17,7 @@ from parity_trace import Trace
 
 
 class Parts(LightningModule):
-    """No `forward`, parts in a ModuleList, noise before the first of them, buffers of whole numbers and truth values."""
+    """Has no `forward`, parts in a ModuleList, noise before the first part, and integer and boolean buffers."""
 
     def __init__(self):
         super().__init__()
@@ -36,7 +36,7 @@ class Parts(LightningModule):
 
 
 class TwoOptimizers(LightningModule):
-    """Optimization by hand, a sparse gradient, f64."""
+    """Has manual optimization, a sparse gradient, and f64."""
 
     def __init__(self):
         super().__init__()
@@ -88,10 +88,10 @@ def names(quantities):
 
 
 steps = fit("parts", Parts())
-# Ten steps and an end each.
+# Ten steps and an end for each fit.
 assert [step["fit"] for step in steps] == [0] * 11 + [1] * 11
 assert [len(steps[i]["quantities"]) for i in (10, 21)] == [0, 0]
-# Within an epoch nothing but a step changes anything: the noise is drawn in the step.
+# Within an epoch only a step changes the state, because the noise is drawn in the step.
 assert all(step["before"] == [] for step in steps[1:5]), names(steps[1]["before"])
 assert "grad.parts.0.bias" not in names(steps[0]["quantities"]), "a frozen parameter has no gradient"
 assert {"input.x", "input.y", "loss", "optimizer.exp_avg.parts.0.weight", "parts.1.running_mean",

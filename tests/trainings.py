@@ -1,7 +1,7 @@
-"""Runs scripts again and again, each time in a process that has torch and Lightning imported, which takes seconds.
+"""Runs scripts repeatedly, each in a fork of a process that has imported torch and Lightning, which takes seconds.
 
 Each line of stdin is a JSON array: a script of the checkout, the folder to run it in, and its options. Each line of
-stdout is one too: the exit code, stdout and stderr. tests/common/python.rs asks for them.
+stdout is one too: the exit code, stdout and stderr. tests/common/python.rs uses it.
 """
 
 import json
@@ -43,7 +43,7 @@ for line in sys.stdin:
                 worker.terminate()
             sys.stdout.flush()
             sys.stderr.flush()
-            # Without taking all that was imported apart, which takes a second.
+            # Skips the interpreter's teardown of all imports, which takes a second.
             os._exit(exit_code)
         exit_code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         said = [file.seek(0) or file.read().decode() for file in (out, err)]

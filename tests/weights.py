@@ -1,7 +1,7 @@
-"""The notebook's models between Python and files: python tests/weights.py save|logits MODEL FOLDER [DATA_DIR].
+"""Saves and loads the notebook's models in Python: python tests/weights.py save|logits MODEL FOLDER DATA_DIR.
 
-`save` writes a newly initialized model as people do: save_file and save_model of safetensors, torch.save of a
-state_dict, and Lightning's own checkpoint; and its test loss and accuracy as metrics.json.
+`save` writes a newly initialized model in the usual ways: save_file and save_model of safetensors, torch.save of a
+state_dict, and Lightning's own checkpoint. It also writes the model's test loss and accuracy as metrics.json.
 `logits` loads model.safetensors with safetensors.torch.load_model, and writes the logits of the first test images.
 """
 
@@ -41,7 +41,7 @@ else:
                       max_epochs=0)
     trainer.fit(module, datamodule=data)
     trainer.save_checkpoint(folder / "lightning.ckpt")
-    # SimpleModule's own test step takes means of batch means; the notebook's ErrorTracker judges all at once.
+    # SimpleModule's own test step averages batch means; the notebook's ErrorTracker evaluates all images at once.
     model.eval()
     with torch.no_grad():
         batches = torch.utils.data.DataLoader(mnist_test, batch_size=256)

@@ -1,7 +1,8 @@
-"""Models that are compiled, in DistributedDataParallel or in a LightningModule have the names of the model itself.
+"""Checks that models that are compiled, in DistributedDataParallel or in a LightningModule keep the model's own names.
 
-python tests/wrapped.py FOLDER, which is empty. Leaves wrapped.safetensors there, a checkpoint with `module.` before the names
-of all parameters, made of plain.safetensors, which holds the same without; and wrapped.trace of a compiled network.
+python tests/wrapped.py FOLDER, which must be empty. Writes to it plain.safetensors, a checkpoint; wrapped.safetensors, the
+same with `module.` before all parameters' names; and plain.trace and wrapped.trace, of a network and its
+compiled form.
 """
 
 import json
@@ -42,7 +43,7 @@ def compiled(network):
 
 
 class Parallel(nn.Module):
-    """As DistributedDataParallel has it, which needs a process group."""
+    """Has the same names as DistributedDataParallel, which would need a process group."""
 
     def __init__(self, network):
         super().__init__()
@@ -53,7 +54,7 @@ class Parallel(nn.Module):
 
 
 def convert(state_dict, is_lightning=False):
-    """The tensors that parity_checkpoint.py makes of a pickle."""
+    """Returns the tensors that parity_checkpoint.py converts a pickle to."""
     torch.save({"state_dict": state_dict} if is_lightning else state_dict, FOLDER / "weights.pt")
     out = FOLDER / "out.safetensors"
     parity_checkpoint.to_safetensors(FOLDER / "weights.pt", out)
@@ -68,25 +69,25 @@ for network in WRAPPED:
     for is_lightning in False, True:
         assert set(convert(network.state_dict(), is_lightning)) == NAMES
 
-# Only where all names bear it; and of two names that look alike none is lost.
+# A prefix is removed only if all names have it, and similar names stay distinct.
 one, two = torch.ones(1), torch.zeros(1)
 for is_lightning in False, True:
     assert set(convert({"model.a": one, "a": two}, is_lightning)) == {"model.a", "a"}
     assert set(convert({"model.a": one, "loss.b": two}, is_lightning)) == {"model.a", "loss.b"}
-# Two views of one memory that are not one tensor are two; and so are two that are empty.
+# Two different views of the same memory stay two tensors, and so do two empty tensors.
 square = torch.arange(4.0).reshape(2, 2)
 tensors = convert({"a": square, "b": square.T, "c": torch.empty(0), "d": torch.empty(0)})
 assert set(tensors) == set("abcd") and tensors["b"].equal(square.T.contiguous())
 try:
     convert({1: one})
 except SystemExit as error:
-    assert "something else than tensors by name" in str(error), error
+    assert "something other than tensors by name" in str(error), error
 else:
-    raise AssertionError("a number is no name")
+    raise AssertionError("a number was accepted as a name")
 
 
 def write(path, tensors):
-    """A checkpoint of these tensors with the checksum that goes with them."""
+    """Writes a checkpoint of these tensors with a valid checksum."""
     dtypes = {torch.float32: "F32", torch.uint8: "U8"}
     entries = {name: (dtypes[tensor.dtype], tensor.shape, tensor.numpy().tobytes()) for name, tensor in tensors.items()}
     progress = json.dumps({"epoch": 0, "global_step": 5, "valid_loss": None, "metrics_sha256": ""})
@@ -109,7 +110,7 @@ loaded = load_checkpoint(FOLDER / "wrapped.safetensors")
 assert set(loaded.weights) == set(loaded.square_avg) == NAMES
 for network in MODEL, *WRAPPED:
     loaded.restore(network, torch.optim.RMSprop(network.parameters()))
-# The average of one parameter under two names.
+# One parameter's average under two names.
 twice = [("optimizer.square_avg.0.bias", torch.zeros(3))]
 write(FOLDER / "twice.safetensors", checkpoint("module.", twice))
 try:
@@ -118,7 +119,7 @@ except CheckpointError as error:
     assert "optimizer.square_avg.0.bias" in str(error) or "0.bias and module.0.bias" in str(error), error
     assert "module.0.bias" in str(error), error
 else:
-    raise AssertionError("one of two is lost")
+    raise AssertionError("one of the two was lost")
 
 
 def fit(module, name):
@@ -147,4 +148,4 @@ try:
 except OneName as error:
     assert "part._orig_mod.weight" in str(error) and "part.weight" in str(error), error
 else:
-    raise AssertionError("one of two is lost")
+    raise AssertionError("one of the two was lost")

@@ -1,4 +1,4 @@
-//! The headers of two IDX files, images and labels, in front of tch's reader.
+//! Loads two IDX files, images and labels, whose headers are checked before tch reads them.
 #![no_main]
 
 use std::fs;
@@ -7,7 +7,7 @@ use islp_mnist::{internals, torchvision};
 use libfuzzer_sys::fuzz_target;
 use tch::Device;
 
-// The labels are the last bytes, as many as the first byte says.
+// The first byte is the length of the labels, which are the last bytes.
 fuzz_target!(|bytes: &[u8]| {
     let Some((&length, rest)) = bytes.split_first() else { return };
     let Some((images, labels)) = rest.split_at_checked(rest.len().saturating_sub(length.into())) else {

@@ -1,4 +1,4 @@
-//! Weights and checkpoints, and the comparison of two such files.
+//! Loads weights and checkpoints, and compares two such files.
 #![no_main]
 
 use std::collections::{BTreeMap, HashMap};
@@ -7,8 +7,7 @@ use std::path::Path;
 use islp_mnist::compare::Verdict;
 use islp_mnist::internals::compare_contents;
 use islp_mnist::islp::SimpleModule;
-use islp_mnist::lightning::{Checkpoint, TrainerState};
-use islp_mnist::lightning::CheckpointError;
+use islp_mnist::lightning::{Checkpoint, CheckpointError, TrainerState};
 use islp_mnist::notebook::models::Model;
 use islp_mnist::notebook::weights::{self, ContentError};
 use islp_mnist::torch::Generator;
@@ -28,7 +27,7 @@ fuzz_target!(|bytes: &[u8]| {
         assert!(!error.contains(char::is_control), "{error}");
     }
     let sealed = match &module {
-        // The library refuses first what makes this parser overflow.
+        // `sealed` runs only on files that the library has parsed: others can make this parser overflow.
         Err(ContentError::Checkpoint(CheckpointError::Damaged(_))) => sealed(bytes),
         _ => None,
     };
@@ -36,7 +35,7 @@ fuzz_target!(|bytes: &[u8]| {
         let file = SafeTensors::deserialize(bytes).expect("what is accepted is valid");
         for (name, tensor) in module.vs.variables() {
             let alias = name.replacen("layer1", "_forward.0", 1).replacen("layer2", "_forward.1", 1);
-            let view = file.tensor(&name).or(file.tensor(&alias)).expect("no parameter is made up");
+            let view = file.tensor(&name).or(file.tensor(&alias)).expect("every parameter is in the file");
             let values = Vec::<f32>::try_from(tensor.detach().flatten(0, -1)).unwrap();
             assert!(values.iter().all(|value| value.is_finite()));
             assert!(values.iter().flat_map(|value| value.to_le_bytes()).eq(view.data().iter().copied()));
@@ -62,7 +61,7 @@ fuzz_target!(|bytes: &[u8]| {
     }
 });
 
-/// The same checkpoint with the checksum of what it holds: behind the checksum there is more to break.
+/// The same checkpoint with a valid checksum, so that fuzzing gets past that check.
 fn sealed(bytes: &[u8]) -> Option<Vec<u8>> {
     let (_, header) = SafeTensors::read_metadata(bytes).ok()?;
     let text = header.metadata().as_ref()?.get("checkpoint")?.clone();

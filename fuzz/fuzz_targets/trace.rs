@@ -1,4 +1,4 @@
-//! Two traces, as `compare` reads them.
+//! Compares two traces.
 #![no_main]
 
 use std::path::Path;
@@ -7,7 +7,7 @@ use islp_mnist::compare::Verdict;
 use islp_mnist::internals::compare_contents;
 use libfuzzer_sys::fuzz_target;
 
-// Two files with the byte 0xFF between, which no text has.
+// Two files with the byte 0xFF between them, which no UTF-8 text contains.
 fuzz_target!(|bytes: &[u8]| {
     let at = bytes.iter().position(|&byte| byte == 0xFF).unwrap_or(bytes.len());
     let (reference, candidate) = (&bytes[..at], bytes.get(at + 1..).unwrap_or_default());

@@ -1,9 +1,9 @@
-//! A picture file made into MNIST's images, one for each figure in it.
+//! Turns a picture file into images in MNIST's format, one for each figure in it.
 //!
-//! PNG, JPEG, WebP, GIF, BMP and TIFF are read and turned as their EXIF data say (`picture`). What is darker than the
-//! paper around it is ink (`ink`), but for printed lines (`lines`); connected pieces of it (`groups`) make figures
-//! (`figures`). With each `normalize` does what MNIST's makers did with their digits. Pictures come from anywhere:
-//! whatever the bytes are, they give digits or an error, in less than 1 GB.
+//! PNG, JPEG, WebP, GIF, BMP and TIFF are decoded, and turned by their EXIF data. Ink is darker than the paper around it
+//! (`ink`) and not a printed line (`lines`). Its connected components form figures (`figures`), which `normalize` processes
+//! as MNIST's makers did their digits. All thresholds are in `thresholds`. Pictures may come from anywhere: any bytes give
+//! digits or an error, in less than 1 GB.
 //!
 //! ```
 //! use image::{GrayImage, Luma};
@@ -21,35 +21,29 @@
 //! let [digit::Figure { digit, warnings, .. }] = &figures[..] else { panic!("one stroke") };
 //! assert!(warnings.is_empty());
 //! let is_inked = |row: &&[u8]| row.iter().any(|&value| value > 0);
-//! assert_eq!(digit.chunks(28).filter(is_inked).count(), 20); // as high as MNIST's digits are
+//! assert_eq!(digit.chunks(28).filter(is_inked).count(), 20); // as high as MNIST's digits
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod bounds;
 mod figures;
-mod groups;
-mod hough;
 mod ink;
 mod lines;
 mod normalize;
-mod picture;
+mod thresholds;
 
 use std::fmt::{self, Display, Formatter};
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
-use crate::torchvision;
+use image::metadata::Orientation;
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, Rgb, RgbImage, RgbaImage};
+
 use crate::util::{file, png};
-use picture::{MAX_SIDE, Picture};
+pub use normalize::Digit;
+use normalize::{SIDE, mnists_own, normalize};
+use thresholds::{BOX, FAINT, MAX_BYTES, MAX_DECODED, MAX_SIDE, MIN_SIDE, SMALL, WORKING_SIDE};
 
-const SIDE: usize = torchvision::SIDE as usize;
-
-/// An image as MNIST has them: 28 rows of 28 values from 0, the paper, to 255, full ink.
-pub type Digit = [u8; SIDE * SIDE];
-
-/// The largest file that is read.
-const MAX_BYTES: u64 = 64 << 20;
-
-/// Why a file gives no digit.
+/// Why no digit can be read from a file.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)] // the messages say what they are
 pub enum Error {
@@ -59,7 +53,8 @@ pub enum Error {
     Picture { path: PathBuf, reason: PictureError },
 }
 
-/// Why bytes are no picture of a digit. What the decoder says is left out: it may be several lines, with bytes of the file.
+/// Why bytes are not a picture of a digit. The decoder's message is left out: it may be several lines, with bytes of the
+/// file.
 #[derive(Debug, PartialEq, thiserror::Error)]
 #[allow(missing_docs)] // the messages say what they are
 pub enum PictureError {
@@ -75,18 +70,18 @@ pub enum PictureError {
     NoDigit,
 }
 
-/// What looks like a digit in a picture.
+/// Something in a picture that looks like a digit.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Figure {
-    /// As MNIST's images are.
+    /// The figure as one of MNIST's images.
     pub digit: Digit,
-    /// How high or wide it is in the picture, whichever is more, in pixels.
+    /// The larger of its height and width in the picture, in pixels.
     pub size: u32,
-    /// Why it may be no digit, or not be cut out well.
+    /// Reasons why it may not be a digit, or not cut out well.
     pub warnings: Vec<Warning>,
 }
 
-/// Why what was found in a picture is in doubt.
+/// A reason to doubt a figure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Warning {
     /// Its ink reaches the border of the picture, so some of it may be missing.
@@ -107,27 +102,22 @@ impl Display for Warning {
     }
 }
 
-/// Ink less dark than this is faint, of 255.
-const FAINT: u8 = 45;
-/// A figure that is neither as high nor as wide is small.
-const SMALL: u32 = 12;
-
-/// The figures in a picture file, from left to right; one at least.
+/// Reads the figures in a picture file, from left to right; at least one.
 ///
 /// # Errors
-/// A file that can't be read, or that is no picture of a digit.
+/// A file that can't be read, or that is not a picture of a digit.
 pub fn read(path: &Path) -> Result<Vec<Figure>, Error> {
     let bytes = file::read(path, MAX_BYTES)?;
     from_bytes(&bytes).map_err(|reason| Error::Picture { path: path.to_owned(), reason })
 }
 
-/// The figures in a picture file's bytes, from left to right; one at least.
+/// Reads the figures in a picture file's bytes, from left to right; at least one.
 ///
 /// # Errors
-/// Bytes that are no picture of a digit.
+/// Bytes that are not a picture of a digit.
 pub fn from_bytes(bytes: &[u8]) -> Result<Vec<Figure>, PictureError> {
-    let picture = picture::decode(bytes)?;
-    // White ink on nothing shows only on black.
+    let picture = decode(bytes)?;
+    // White ink on a transparent background shows only on black.
     let backgrounds = if picture.is_opaque() { &[255][..] } else { &[255, 0] };
     let mut found = backgrounds.iter().map(|background| figures(&picture, *background));
     found.find(|figures| !figures.is_empty()).ok_or(PictureError::NoDigit)
@@ -135,8 +125,8 @@ pub fn from_bytes(bytes: &[u8]) -> Result<Vec<Figure>, PictureError> {
 
 fn figures(picture: &Picture, background: u8) -> Vec<Figure> {
     let pixels = picture.over(background);
-    if let Some(digit) = normalize::mnists_own(&pixels) {
-        return vec![Figure { digit, size: 20, warnings: vec![] }];
+    if let Some(digit) = mnists_own(&pixels) {
+        return vec![Figure { digit, size: BOX, warnings: vec![] }];
     }
     let figure = |found: figures::Figure| {
         let size = found.bounds.size() as f32 * picture.scale;
@@ -146,25 +136,24 @@ fn figures(picture: &Picture, background: u8) -> Vec<Figure> {
             (size < SMALL as f32, Warning::Small),
         ];
         let warnings = warnings.into_iter().filter_map(|(is_so, warning)| is_so.then_some(warning)).collect();
-        Some(Figure { digit: normalize::normalize(found.ink)?, size: size as u32, warnings })
+        Some(Figure { digit: normalize(found.ink)?, size: size as u32, warnings })
     };
     figures::figures(&pixels).into_iter().filter_map(figure).collect()
 }
 
-/// The largest of the figures in a picture; of several equally large ones the rightmost.
+/// The largest figure of a picture; the rightmost of several equally large ones.
 pub fn largest(figures: &[Figure]) -> Option<&Figure> {
     figures.iter().max_by_key(|figure| figure.size)
 }
 
-/// The images side by side as a PNG, light ink on black, as MNIST has them.
+/// A PNG of the images side by side, light ink on black, as in MNIST.
 pub fn png(digits: &[Digit]) -> Vec<u8> {
     let rows = (0..SIDE).flat_map(|y| digits.iter().map(move |digit| &digit[y * SIDE..][..SIDE]));
     let pixels: Vec<u8> = rows.flatten().copied().collect();
     png::encode(png::Color::Grayscale, digits.len() * SIDE, &pixels).expect("there are digits")
 }
 
-/// The image as text for a terminal: 28 lines, two characters a pixel, denser for more ink, without the spaces at
-/// their ends.
+/// The image as text for a terminal: 28 lines, two characters per pixel, denser for more ink, without trailing spaces.
 pub fn show(digit: &Digit) -> String {
     const SHADES: &[u8] = b" .:-=+*#%@";
     let shade = |&value: &u8| char::from(SHADES[usize::from(value) * SHADES.len() / 256]);
@@ -173,4 +162,107 @@ pub fn show(digit: &Digit) -> String {
         line.trim_end().to_string()
     };
     digit.chunks(SIDE).map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// A decoded picture.
+struct Picture {
+    pixels: RgbaImage,
+    /// The width of a pixel in pixels of the file.
+    scale: f32,
+}
+
+impl Picture {
+    /// True if no background shows through.
+    fn is_opaque(&self) -> bool {
+        self.pixels.pixels().all(|pixel| pixel.0[3] == 255)
+    }
+
+    /// The picture on a background of this grey value.
+    fn over(&self, background: u8) -> RgbImage {
+        RgbImage::from_fn(self.pixels.width(), self.pixels.height(), |x, y| {
+            let [red, green, blue, alpha] = self.pixels.get_pixel(x, y).0.map(u32::from);
+            let blend = |value: u32| (value * alpha + u32::from(background) * (255 - alpha) + 127) / 255;
+            Rgb([red, green, blue].map(|value| blend(value) as u8))
+        })
+    }
+}
+
+/// Decodes the picture, or the first of several, such as a GIF's frames, and turns it by its EXIF data. Nothing is decoded
+/// before its size is known to be within bounds.
+fn decode(bytes: &[u8]) -> Result<Picture, PictureError> {
+    let (format, name) = match image::guess_format(bytes) {
+        Ok(format @ ImageFormat::Png) => (format, "PNG"),
+        Ok(format @ ImageFormat::Jpeg) => (format, "JPEG"),
+        Ok(format @ ImageFormat::WebP) => (format, "WebP"),
+        Ok(format @ ImageFormat::Gif) => (format, "GIF"),
+        Ok(format @ ImageFormat::Bmp) => (format, "BMP"),
+        Ok(format @ ImageFormat::Tiff) => (format, "TIFF"),
+        _ => return Err(PictureError::UnknownFormat),
+    };
+    let unreadable = PictureError::Unreadable { format: name };
+    let bytes = if format == ImageFormat::WebP { whole_webp(bytes) } else { Some(bytes) };
+    let Some(bytes) = bytes else { return Err(unreadable) };
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+    let mut limits = Limits::default();
+    // For the other contents of a PNG: a colour profile, texts.
+    limits.max_alloc = Some(MAX_BYTES);
+    reader.limits(limits.clone());
+    let Ok(mut decoder) = reader.into_decoder() else { return Err(unreadable) };
+    let (width, height) = decoder.dimensions();
+    if width.max(height) > MAX_SIDE {
+        return Err(PictureError::TooLarge { width, height });
+    }
+    if width.max(height) < MIN_SIDE {
+        return Err(PictureError::TooSmall { width, height });
+    }
+    if format == ImageFormat::Jpeg && !has_end(bytes) {
+        return Err(unreadable);
+    }
+    if matches!(format, ImageFormat::Gif | ImageFormat::Tiff) {
+        // These decode into a buffer of their own first, which counts.
+        let size = decoder.total_bytes();
+        limits.max_alloc = Some(size + MAX_BYTES);
+        if 2 * size > MAX_DECODED || decoder.set_limits(limits).is_err() {
+            return Err(unreadable);
+        }
+    }
+    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let picture = DynamicImage::from_decoder(decoder).map_err(|_| unreadable)?;
+    let scale = (width.max(height) as f32 / WORKING_SIDE as f32).max(1.0);
+    // Turning makes a copy, so it comes after the picture is small.
+    let mut picture = if scale > 1.0 { picture.thumbnail(WORKING_SIDE, WORKING_SIDE) } else { picture };
+    picture.apply_orientation(orientation);
+    Ok(Picture { pixels: picture.into_rgba8(), scale })
+}
+
+/// True if an end marker follows a JPEG's data. The decoder silently fills missing data with grey.
+fn has_end(jpeg: &[u8]) -> bool {
+    const START_OF_SCAN: u8 = 0xda;
+    const END: [u8; 2] = [0xff, 0xd9];
+    // After the start marker. Each segment is skipped whole: it may contain a thumbnail with an end marker of its own.
+    let mut rest = &jpeg[2..];
+    while let Some(at) = rest.windows(2).position(|pair| pair[0] == 0xff && !matches!(pair[1], 0 | 0xff)) {
+        let [_, marker, high, low, ..] = rest[at..] else { return false };
+        let segment = &rest[at + 2..];
+        if marker == START_OF_SCAN {
+            return segment.windows(2).any(|pair| pair == END);
+        }
+        rest = segment.get(usize::from(u16::from_be_bytes([high, low]))..).unwrap_or_default();
+    }
+    false
+}
+
+/// A WebP without trailing bytes, if all its chunks are complete. The decoder allocates the size that a chunk claims.
+fn whole_webp(bytes: &[u8]) -> Option<&[u8]> {
+    // Before the chunks are "RIFF", a size and "WEBP".
+    let size = |chunk: &[u8]| Some(u32::from_le_bytes(chunk.get(4..8)?.try_into().ok()?) as usize);
+    let webp = bytes.get(..8 + size(bytes)?)?;
+    let mut rest = webp.get(12..)?;
+    while !rest.is_empty() {
+        let end = 8 + size(rest)?;
+        // A chunk of odd size is padded by a byte, which the last one may lack.
+        let next = (end + end % 2).min(rest.len().max(end));
+        rest = rest.get(next..)?;
+    }
+    Some(webp)
 }

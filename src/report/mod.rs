@@ -1,20 +1,15 @@
-//! Pages: a run to look at, two runs side by side, or a study, as one HTML file that needs nothing else.
+//! Pages about runs, two runs side by side, or a study. Each is one self-contained HTML file.
 //!
-//! Every number on a page is computed from what the runs left in their folders: metrics.csv, weights, run.json, and of two
-//! runs what [`compare`] finds. The model looks at the test images once more. The templates are in
-//! `templates/`; what comes from a run goes through them and is escaped there.
+//! All numbers on a page are computed from the files of the runs: metrics.csv, weights and run.json; for two runs also
+//! from the findings of [`compare`]. The model is evaluated on the test images again. The templates in `templates/`
+//! escape everything that comes from a run.
 
-mod facts;
-mod format;
-mod pair;
-mod parting;
+mod comparison;
 mod pictures;
 mod predictions;
 mod run;
 mod section;
-mod statistics;
 mod study;
-mod texts;
 
 use std::path::{Path, PathBuf};
 
@@ -23,26 +18,24 @@ use tch::Device;
 use tch::vision::dataset::Dataset;
 
 use crate::chart;
-use crate::compare;
-use crate::compare::Options;
+use crate::compare::{self, Options};
 use crate::islp;
 use crate::notebook::weights;
 use crate::study as studies;
 use crate::util::file;
 use crate::util::path::shown_path;
-use pair::Pair;
-pub use predictions::{Bin, Calibration, calibration};
+use comparison::Pair;
+pub use predictions::{Bin, Calibration, calibration, mcnemar, wilson};
 use run::{Run, find};
 use section::Section;
-pub use statistics::{mcnemar, wilson};
 
-/// Why there is no page.
+/// Why a page can't be made.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)] // the messages say what they are
 pub enum Error {
-    #[error("{}: holds neither metrics.csv nor weights, nor do the folders in it", .0.display())]
+    #[error("{}: contains neither metrics.csv nor weights, and neither do its subfolders", .0.display())]
     NoRun(PathBuf),
-    #[error("{}: holds {count} runs, too many for a page", folder.display())]
+    #[error("{}: contains {count} runs, too many for one page", folder.display())]
     ManyRuns { folder: PathBuf, count: usize },
     #[error("the model in {} has outputs that are not finite", .0.display())]
     Outputs(PathBuf),
@@ -68,7 +61,7 @@ pub enum Error {
     Run(#[from] crate::run::Error),
 }
 
-// Not `#[from]`: what is in the message is no source besides.
+// Not `#[from]`: the message already contains the error, so it must not be the source as well.
 impl From<askama::Error> for Error {
     fn from(error: askama::Error) -> Self {
         Self::Template(error)
@@ -82,7 +75,7 @@ struct RunsPage {
     sections: Vec<Section>,
 }
 
-/// The page of the runs in these folders, each a version folder or one that holds some; as HTML.
+/// Returns the HTML page of the runs in these folders. Each is a version folder or contains some.
 ///
 /// ```
 /// use islp_mnist::{report, torchvision};
@@ -95,7 +88,8 @@ struct RunsPage {
 /// ```
 ///
 /// # Errors
-/// A folder without a run, or with files that are no run's; short memory.
+/// A folder contains no run or too many, a file of a run can't be read or parsed, the model has outputs that are not
+/// finite, or memory is short.
 pub fn page(folders: &[&Path], mnist: &Dataset, device: Device) -> Result<String, Error> {
     let mut sections = vec![];
     for folder in folders {
@@ -109,10 +103,10 @@ pub fn page(folders: &[&Path], mnist: &Dataset, device: Device) -> Result<String
     Ok(RunsPage { title, sections }.render()?)
 }
 
-/// The page of two runs, or of two folders of runs, held against each other; as HTML.
+/// Returns the HTML page that compares two runs, or two folders of runs.
 ///
 /// # Errors
-/// As [`page`], and what [`compare::compare`] returns.
+/// Those of [`page`] and of [`compare::compare`].
 pub fn comparison(
     reference: &Path,
     candidate: &Path,
@@ -124,15 +118,15 @@ pub fn comparison(
     Ok(Pair { folders: [reference, candidate], report: &report, mnist, device }.page()?.render()?)
 }
 
-/// Whether a folder is that of a study.
+/// True if the folder contains a study.
 pub fn is_study(folder: &Path) -> bool {
     folder.join(studies::STUDY_CSV).exists()
 }
 
-/// The page of the study in this folder; as HTML.
+/// Returns the HTML page of the study in this folder.
 ///
 /// # Errors
-/// No `study.csv` there, or one that is something else.
+/// `study.csv` or another file of the study can't be read or parsed.
 pub fn study(folder: &Path) -> Result<String, Error> {
     let path = folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf());
     let name = shown_path(path.file_name().unwrap_or_default().as_ref());

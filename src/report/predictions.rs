@@ -1,31 +1,30 @@
-//! What a model makes of the test images.
+//! The predictions of a model for the test images, and their statistics: calibration, intervals and tests.
 
 use tch::vision::dataset::Dataset;
 use tch::{Device, Kind, Tensor};
 
 use super::Error;
-use crate::islp;
-use crate::islp::error_tracker::{ErrorTracker, Metrics};
-use crate::islp::module::SimpleModule;
+use crate::islp::{self, ErrorTracker, Metrics, SimpleModule};
 use crate::lightning::evaluate_test;
 
-/// Bins of the confidence, as many as torchmetrics takes by itself.
+/// Bins of the confidence, torchmetrics' default.
 const BINS: i64 = 15;
 
-/// What a model says of every test image.
+/// A model's predictions for the test images.
 pub struct Predictions {
     pub metrics: Metrics,
-    /// A row for each label, in it a column for each digit it was taken for.
+    /// Numbers of images, with a row for each label and a column for each prediction.
     pub confusion_matrix: Vec<Vec<i64>>,
     pub calibration: Calibration,
-    /// The labels, and the digits the images were taken for.
+    /// The labels.
     pub truths: Vec<i64>,
+    /// The predicted digits.
     pub guesses: Vec<i64>,
-    /// Ten for each image.
+    /// One for each class of each image, image by image.
     probabilities: Vec<f32>,
 }
 
-/// How sure a model is, and how often it is right then.
+/// A model's confidence against its accuracy.
 ///
 /// ```
 /// use islp_mnist::report::calibration;
@@ -40,27 +39,27 @@ pub struct Predictions {
 pub struct Calibration {
     /// The expected calibration error, from 0 to 1.
     pub error: f32,
-    /// The bins with images in them, from unsure to sure.
+    /// The bins that contain images, by increasing confidence.
     pub bins: Vec<Bin>,
 }
 
-/// The images for which the model's highest probability lies in a fifteenth of 0 to 1.
+/// The images whose highest probability lies in one of 15 equal intervals from 0 to 1.
 #[derive(Clone, Copy, Debug)]
 pub struct Bin {
-    /// The mean of the highest probabilities.
+    /// Mean of the highest probabilities.
     pub confidence: f32,
-    /// The part of the images that is right.
+    /// Fraction of the bin's images that are classified correctly.
     pub accuracy: f32,
-    /// The part of all images that is in this bin.
+    /// Fraction of all images that are in this bin.
     pub fraction: f32,
 }
 
-/// How sure logits `[N, C]` are, and how often right by labels `[N]`;
-/// `torchmetrics.functional.calibration_error(logits, labels, task="multiclass", n_bins=15, norm="l1")`, operation by
+/// Computes the calibration of logits `[N, C]` with labels `[N]`. It follows
+/// `torchmetrics.functional.calibration_error(logits, labels, task="multiclass", n_bins=15, norm="l1")` operation by
 /// operation.
 ///
 /// # Errors
-/// Labels that don't fit the logits, or short memory.
+/// The labels don't fit the logits, or memory is short.
 pub fn calibration(logits: &Tensor, labels: &Tensor) -> Result<Calibration, islp::Error> {
     let (confidences, guesses) = logits.f_softmax(1, Kind::Float)?.f_max_dim(1, false)?;
     let right = guesses.f_eq_tensor(labels)?.f_to_kind(Kind::Float)?;
@@ -85,10 +84,10 @@ fn floats(tensor: Tensor) -> Result<Vec<f32>, islp::Error> {
 }
 
 impl Predictions {
-    /// Of the module for the data's test images, in batches of so many.
+    /// Evaluates the module on the test images, in batches of this size.
     ///
     /// # Errors
-    /// Outputs that are not all finite, or short memory.
+    /// An output is not finite, or memory is short.
     pub fn new(module: &SimpleModule, mnist: &Dataset, batch_size: usize) -> Result<Self, Error> {
         Self::of(&evaluate_test(module, mnist, batch_size)?, module)
     }
@@ -118,18 +117,59 @@ impl Predictions {
         self.truths[image] == self.guesses[image]
     }
 
-    /// The probability that the model gives an image to be this digit.
+    /// Returns the probability that the model assigns to a digit for an image.
     pub fn probability(&self, image: usize, digit: i64) -> f32 {
         let classes = self.probabilities.len() / self.truths.len();
         self.probabilities[image * classes + digit as usize]
     }
 
-    /// The images that are taken for another digit, with the surest first.
+    /// Returns up to `most` misclassified images, the most confident first.
     pub fn worst_mistakes(&self, most: usize) -> Vec<usize> {
         let mut wrong: Vec<usize> = (0..self.truths.len()).filter(|&image| !self.is_right(image)).collect();
-        let sure = |image: &usize| self.probability(*image, self.guesses[*image]);
-        wrong.sort_by(|a, b| sure(b).total_cmp(&sure(a)));
+        let confidence = |image: &usize| self.probability(*image, self.guesses[*image]);
+        wrong.sort_by(|a, b| confidence(b).total_cmp(&confidence(a)));
         wrong.truncate(most);
         wrong
     }
+}
+
+/// Returns `right / count` and the lower and upper end of its 95 % Wilson interval, from 0 to 1; none if `count` is 0.
+/// Equals `statsmodels.stats.proportion.proportion_confint(right, count, method="wilson")`.
+///
+/// ```
+/// let [fraction, low, high] = islp_mnist::report::wilson(95, 100).unwrap();
+/// assert_eq!(fraction, 0.95);
+/// assert!((0.888..0.889).contains(&low) && (0.978..0.979).contains(&high));
+/// ```
+pub fn wilson(right: u64, count: u64) -> Option<[f64; 3]> {
+    /// The normal distribution's 97.5 % quantile, `scipy.stats.norm.isf(0.025)`.
+    const CRIT: f64 = 1.9599639845400545;
+    let n = Some(count as f64).filter(|&n| n > 0.0)?;
+    let fraction = right as f64 / n;
+    let crit2 = CRIT * CRIT;
+    let denominator = 1.0 + crit2 / n;
+    let center = (fraction + crit2 / (2.0 * n)) / denominator;
+    let spread = (fraction * (1.0 - fraction) / n + crit2 / (4.0 * (n * n))).sqrt();
+    let distance = CRIT * spread / denominator;
+    Some([fraction, (center - distance).clamp(0.0, 1.0), (center + distance).clamp(0.0, 1.0)])
+}
+
+/// Returns the p-value of McNemar's exact test: the probability, if both models were equally good, of a split at least
+/// this uneven among the images that only one of them classifies correctly. The arguments are the two off-diagonal
+/// cells of the table in `statsmodels.stats.contingency_tables.mcnemar(table, exact=True).pvalue`.
+///
+/// ```
+/// assert_eq!(islp_mnist::report::mcnemar(0, 0), 1.0);
+/// assert!((islp_mnist::report::mcnemar(1, 5) - 0.21875).abs() < 1e-12);
+/// ```
+pub fn mcnemar(only_reference: u64, only_candidate: u64) -> f64 {
+    let (fewer, n) = (only_reference.min(only_candidate), only_reference + only_candidate);
+    // The binomial distribution's lower tail, in logarithms because 0.5^n underflows from n = 1075.
+    let mut log_ways = 0.0;
+    let (mut tail, log_half) = (0.0, n as f64 * std::f64::consts::LN_2);
+    for k in 0..=fewer {
+        tail += f64::exp(log_ways - log_half);
+        log_ways += ((n - k) as f64 / (k + 1) as f64).ln();
+    }
+    (2.0 * tail).min(1.0)
 }

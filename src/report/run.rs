@@ -1,5 +1,6 @@
-//! What a run has left in its folder.
+//! One run: its folder, and what its run.json says.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -9,33 +10,35 @@ use tch::vision::dataset::Dataset;
 
 use super::Error;
 use super::predictions::Predictions;
-use crate::islp::module::SimpleModule;
+use crate::compare::{GIT_COMMIT, OWN_VERSIONS};
+use crate::islp::SimpleModule;
 use crate::notebook::{self, weights};
 use crate::run::RunJson;
 use crate::util::file;
-use crate::util::path::shown_path;
+use crate::util::path::{shell_word, shown_path};
+use crate::util::text::shown;
 
-/// A hundred thousand epochs have less.
+/// A hundred thousand epochs are smaller.
 const MAX_CSV: u64 = 16 << 20;
-/// A page of more runs would be too long to read, and too large.
+/// More runs would make a page too long.
 const MAX_RUNS: usize = 6;
-/// From an output folder to its version folders there are two steps.
+/// Version folders are two levels below an output folder.
 const MAX_DEPTH: usize = 3;
 
-/// A version folder, and what is in it.
+/// The contents of a version folder.
 pub struct Run {
-    /// What the page calls it: the end of its path.
+    /// Name on the page: the end of its path.
     pub name: String,
-    /// None if the folder holds none.
+    /// None if there is no such file.
     pub metrics_csv: Option<Vec<u8>>,
-    /// The model, and what it says of the test images; none if the folder holds no weights.
+    /// The model and its predictions for the test images; none if the folder contains no weights.
     pub model: Option<(SimpleModule, Predictions)>,
-    /// The whole of run.json; empty if there is none.
+    /// The whole run.json; empty if there is none.
     pub run_json: Map<String, Value>,
 }
 
 impl Run {
-    /// Reads a version folder, and has its model look at the data's test images.
+    /// Reads a version folder and evaluates its model on the test images.
     pub fn read(folder: &Path, name: String, mnist: &Dataset, device: Device) -> Result<Self, Error> {
         let metrics_csv = match file::read(&folder.join("metrics.csv"), MAX_CSV) {
             Err(error) if error.is_not_found() => None,
@@ -61,7 +64,7 @@ impl Run {
     }
 }
 
-/// Where a run's weights are: the last checkpoint, model.safetensors, or the only other file of its kind.
+/// Finds a run's weights: the last checkpoint, model.safetensors, or the only other safetensors file.
 fn weights_in(folder: &Path) -> Option<PathBuf> {
     let entries = fs::read_dir(folder).ok()?;
     if let Ok(newest) = weights::find(folder) {
@@ -72,7 +75,7 @@ fn weights_in(folder: &Path) -> Option<PathBuf> {
     files.next().filter(|_| files.next().is_none())
 }
 
-/// The version folders in a folder, or itself if it is one, by what a page calls them.
+/// Finds the version folders in a folder, or the folder itself if it is one, each with its name on the page.
 pub fn find(folder: &Path) -> Result<Vec<(String, PathBuf)>, Error> {
     if is_run(folder) {
         let path = folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf());
@@ -107,4 +110,141 @@ fn find_below(root: &Path, below: &Path, runs: &mut Vec<(String, PathBuf)>) -> R
         }
     }
     Ok(())
+}
+
+/// Text for null.
+const NONE: &str = "none";
+
+/// Names and values in a section of run.json, such as its options.
+pub type Fields = Vec<(String, String)>;
+
+/// A row of the table that compares how two runs were made.
+#[derive(PartialEq)]
+pub struct Fact {
+    pub name: String,
+    /// The reference's and the candidate's value; only one if they are equal.
+    pub values: Vec<String>,
+    /// True if the difference can change the results.
+    pub differs: bool,
+}
+
+/// Returns the sections of run.json as text, each with its title.
+pub fn facts(run: &Run) -> Vec<(&'static str, Fields)> {
+    let of = |section: &str| fields(run.run_json.get(section));
+    let mut outcome = of("outcome");
+    outcome.retain(|(name, _)| name != "metrics");
+    if let Some(start) = run.run_json.get("start") {
+        outcome.insert(0, ("start".into(), text(start)));
+    }
+    let mut data = of("data");
+    if run.run_json.get("data_set").is_some_and(|data_set| data_set == "other") {
+        data.insert(0, ("data set".into(), "in MNIST's format, but not MNIST".into()));
+    }
+    let facts = vec![
+        ("Options", of("options")),
+        ("Environment", of("environment")),
+        ("Data, SHA-256", data),
+        ("Outcome", outcome),
+    ];
+    facts.into_iter().filter(|(_, fields)| !fields.is_empty()).collect()
+}
+
+/// Returns the fields of a JSON object as text; empty if it is not an object.
+pub fn fields(section: Option<&Value>) -> Fields {
+    let fields = section.and_then(Value::as_object).into_iter().flatten();
+    fields.map(|(name, value)| (readable(name), text(value))).collect()
+}
+
+/// Compares the run.json of two runs: program and machine first, then the options. Empty if neither has one.
+pub fn facts_of_both(runs: &[Run; 2]) -> Vec<Fact> {
+    let jsons = runs.each_ref().map(|run| &run.run_json);
+    if jsons.iter().all(|json| json.is_empty()) {
+        return vec![];
+    }
+    let fact = |name: &str, values: [Option<String>; 2], missing: &str, matters: bool| {
+        let differs = matters && matches!(&values, [Some(left), Some(right)] if left != right);
+        let mut values: Vec<_> = values.into_iter().map(|value| value.unwrap_or(missing.into())).collect();
+        values.dedup();
+        Fact { name: name.to_owned(), values, differs }
+    };
+    let of = |section: &'static str, name: &str| jsons.map(|json| json.get(section)?.get(name).map(text));
+    // In the environment null means unknown; in the options it means none.
+    let of_environment =
+        |name: &str| of("environment", name).map(|value| value.filter(|value| value != NONE));
+    let programs = jsons.map(|json| (!json.is_empty()).then(|| program(json)));
+    // With the same options, `reproduce` and `train` end with different weights.
+    let is_other = is_of_reproduce(jsons[0]) != is_of_reproduce(jsons[1]);
+    let mut facts = vec![
+        fact("program", programs.map(|program| program.map(String::from)), "unknown", is_other),
+        fact("versions", jsons.map(versions), "unknown", false),
+        fact("commit", of_environment(GIT_COMMIT), "unknown", false),
+        fact("start", jsons.map(|json| json.get("start").map(text)), "unknown", false),
+    ];
+    let names = |section: &str| -> BTreeSet<&String> {
+        jsons.into_iter().filter_map(|json| json.get(section)?.as_object()).flat_map(Map::keys).collect()
+    };
+    let is_own = |name: &str| OWN_VERSIONS.contains(&name) || name == GIT_COMMIT;
+    for name in names("environment").into_iter().filter(|name| !is_own(name)) {
+        facts.push(fact(&readable(name), of_environment(name), "unknown", true));
+    }
+    for name in names("options") {
+        facts.push(fact(&readable(name), of("options", name), NONE, true));
+    }
+    facts
+}
+
+fn is_of_reproduce(run_json: &Map<String, Value>) -> bool {
+    run_json.get("command").is_some_and(|command| command == "reproduce")
+}
+
+/// Returns the program that made the run: only Python's has no version of tch.
+fn program(run_json: &Map<String, Value>) -> &'static str {
+    let tch = run_json.get("environment").and_then(|environment| environment.get("tch"));
+    let is_python = tch.is_some_and(Value::is_null);
+    match (is_of_reproduce(run_json), is_python) {
+        (true, true) => "scripts/notebook.py",
+        (false, true) => "scripts/train.py",
+        (true, false) => "islp-mnist reproduce",
+        (false, false) => "islp-mnist train",
+    }
+}
+
+/// Returns the versions of the program and of its libraries.
+fn versions(run_json: &Map<String, Value>) -> Option<String> {
+    let environment = run_json.get("environment")?;
+    let versions = OWN_VERSIONS.into_iter().filter_map(|name| {
+        let version = environment.get(name).filter(|version| !version.is_null())?;
+        Some(format!("{} {}", name.replace('_', "-"), text(version)))
+    });
+    let versions: Vec<String> = versions.collect();
+    (!versions.is_empty()).then(|| versions.join(", "))
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::Null => NONE.to_string(),
+        Value::String(text) => shown(text),
+        value => shown(&value.to_string()),
+    }
+}
+
+fn readable(name: &str) -> String {
+    shown(name).replace('_', " ")
+}
+
+/// Returns the command that repeats the run from the root of the checkout; none if its options are unknown.
+pub fn command(run: &Run) -> Option<String> {
+    let options = run.run_json.get("options")?.as_object()?;
+    let program = program(&run.run_json);
+    let python = if program.ends_with(".py") { ".venv/bin/python " } else { "" };
+    let is_name = |name: &str| name.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+    // scripts/notebook.py has no such options: Lightning picks the device, and the device its generator.
+    let is_option = |name: &str| program != "scripts/notebook.py" || !["device", "generator"].contains(&name);
+    let given =
+        options.iter().filter(|(name, value)| !value.is_null() && is_name(name) && is_option(name.as_str()));
+    let words = given.map(|(name, value)| {
+        let value = value.as_str().map_or(value.to_string(), str::to_string);
+        format!(" --{} {}", name.replace('_', "-"), shell_word(value.as_ref()))
+    });
+    Some(format!("{python}{program}{}", words.collect::<String>()))
 }

@@ -1,39 +1,36 @@
-//! A run as its page shows it.
+//! The section of one run on a page.
 
 use askama::Template;
 use tch::vision::dataset::Dataset;
 
 use super::Error;
-use super::facts::{command, facts};
-use super::format::{CHART, Chart, percent, thousands};
-use super::pictures::{Picture, mistake, weight_pictures};
-use super::predictions::Predictions;
-use super::run::Run;
-use super::statistics::wilson;
+use super::pictures::{CHART, Chart, Picture, mistake, percent, thousands, weight_pictures};
+use super::predictions::{Predictions, wilson};
+use super::run::{Fields, Run, command, facts};
 use crate::chart::{Figure, Lines, Metric, Picture as _};
-use crate::islp::module::SimpleModule;
+use crate::islp::SimpleModule;
 use crate::lightning::repr;
 
-/// How many mistakes a page shows.
+/// Mistakes that a page shows.
 const MAX_MISTAKES: usize = 25;
 
-/// What a page says of one run.
+/// The section of one run.
 #[derive(Template)]
 #[template(path = "section.html")]
 pub struct Section {
-    /// For the links within the page.
+    /// Number in the anchor for links within the page.
     pub id: usize,
     pub name: String,
     pub class_name: &'static str,
     pub figures: Vec<Chart>,
     pub test: Option<Test>,
-    /// By section of run.json: name and value.
-    pub facts: Vec<(&'static str, Vec<(String, String)>)>,
-    /// What runs it again.
+    /// Sections of run.json, each with its title.
+    pub facts: Vec<(&'static str, Fields)>,
+    /// Command that repeats the run.
     pub command: Option<String>,
 }
 
-/// What the model makes of the test images.
+/// Results on the test images.
 pub struct Test {
     pub images: String,
     pub right: String,
@@ -47,16 +44,16 @@ pub struct Test {
     pub bins: Vec<[String; 3]>,
     pub mistakes: Vec<Picture>,
     pub weights: Vec<Picture>,
-    pub weights_say: &'static str,
+    pub weights_sentence: &'static str,
 }
 
-/// A digit's row: how often it is recognized, between which ends that may lie.
+/// A digit's row in the table of accuracies.
 pub struct Digit {
     pub images: u64,
     pub right: u64,
     pub accuracy: String,
     pub interval: String,
-    /// Where the interval and the accuracy lie in the row's bar, in percent of its width.
+    /// Start and width of the interval in the row's bar, and place of the accuracy, in percent of the bar's width.
     pub bar: Option<[f64; 3]>,
 }
 
@@ -85,15 +82,15 @@ impl Section {
     }
 }
 
-/// Accuracy and loss against epoch, as far as metrics.csv has them.
+/// Draws accuracy and loss against epoch, each if metrics.csv contains it.
 pub fn figures(run: &Run) -> Vec<(Figure, String)> {
     let Some(csv) = &run.metrics_csv else { return vec![] };
     let mut figures = vec![];
     for (metric, name) in [(Metric::Accuracy, "Accuracy"), (Metric::Loss, "Loss")] {
         let Ok(mut figure) = Figure::from_csv(metric, csv) else { continue };
         figure.size = CHART;
-        // Of losses that are all 0 a log axis shows nothing.
         figure.log_y = *figure.metric() == Metric::Loss;
+        // A log axis fails if all losses are 0.
         figure.log_y = figure.log_y && figure.to_svg().is_ok();
         let axis = if figure.log_y { ", on a log axis," } else { "" };
         figures
@@ -112,7 +109,7 @@ impl Test {
             [percent(bin.confidence.into()), percent(bin.accuracy.into()), thousands(count.round() as usize)]
         });
         let mistakes = predictions.worst_mistakes(MAX_MISTAKES).into_iter();
-        let (weights, weights_say) = weight_pictures(module)?;
+        let (weights, weights_sentence) = weight_pictures(module)?;
         Ok(Self {
             images: thousands(images),
             right: thousands(right),
@@ -126,7 +123,7 @@ impl Test {
             bins: bins.collect(),
             mistakes: mistakes.map(|image| mistake(predictions, mnist, image)).collect::<Result<_, _>>()?,
             weights,
-            weights_say,
+            weights_sentence,
         })
     }
 }
@@ -151,7 +148,7 @@ fn digits(matrix: &[Vec<i64>]) -> Vec<Digit> {
     rows.into_iter().zip(intervals).map(digit).collect()
 }
 
-/// Shades by the root of the part of a row, as mistakes are few.
+/// Shades each cell by the square root of its share of the row, so that a few mistakes are visible.
 fn matrix(matrix: &[Vec<i64>]) -> Vec<Vec<Cell>> {
     let cells = |(truth, row): (usize, &Vec<i64>)| {
         let all = row.iter().sum::<i64>().max(1) as f64;
@@ -167,13 +164,13 @@ fn matrix(matrix: &[Vec<i64>]) -> Vec<Vec<Cell>> {
 fn reliability(predictions: &Predictions) -> Result<Chart, Error> {
     let bins = &predictions.calibration.bins;
     let points = bins.iter().map(|bin| (f64::from(bin.confidence), f64::from(bin.accuracy))).collect();
-    let mut lines = Lines::new("how sure: mean probability of the guess", "how often right");
+    let mut lines = Lines::new("confidence", "accuracy");
     lines.size = CHART;
     lines.add("This model", points);
-    lines.add("As sure as right", vec![(0.0, 0.0), (1.0, 1.0)]);
+    lines.add("Perfect calibration", vec![(0.0, 0.0), (1.0, 1.0)]);
     let error = percent(predictions.calibration.error.into());
     let caption = format!(
-        "How often the model is right against how sure it is, in {} bins; expected calibration error {error}",
+        "Accuracy against confidence in {} non-empty bins; expected calibration error {error}",
         bins.len()
     );
     Ok(Chart::new(&lines.to_svg()?, caption))

@@ -7,8 +7,8 @@ use askama::Template;
 use serde_json::Value;
 
 use super::Error;
-use super::facts::{Fields, fields};
-use super::format::{CHART, Chart, thousands};
+use super::pictures::{CHART, Chart, thousands};
+use super::run::{Fields, fields};
 use crate::run::{self, End, RunJson};
 use crate::study::{
     ACCURACY, Difference, Distribution, Interval, Row, STUDY_JSON, Summary, Varied, newest_version, pictures,
@@ -17,12 +17,12 @@ use crate::study::{
 use crate::util::file;
 use crate::util::text::count;
 
-/// A study.json has less than a hundredth of this.
+/// A study.json is hundreds of times smaller.
 const MAX_JSON: u64 = 1 << 20;
-/// A study's pictures have a twentieth of it.
+/// A study's pictures are twenty times smaller.
 const MAX_SVG: u64 = 1 << 20;
 
-/// What a page says of a study.
+/// The page.
 #[derive(Template)]
 #[template(path = "study.html")]
 pub struct StudyPage {
@@ -44,27 +44,28 @@ struct Line {
     standard_deviation: String,
     range: String,
     binomial: String,
-    /// How many seeds lie below what the notebook prints.
+    /// Number of seeds below the accuracy that the notebook prints.
     below: String,
 }
 
 impl StudyPage {
-    /// Of the study in a folder. Where its runs are gone, their accuracy is shown as it was drawn before.
+    /// Makes the page of the study in a folder. If its runs are gone, the picture of their accuracy is the one drawn
+    /// earlier.
     pub fn new(folder: &Path, title: String) -> Result<Self, Error> {
         let rows = rows_in(folder)?;
         let summary = Summary::new(&rows);
         let pictures = pictures(folder, &rows, &summary, CHART)?;
-        let drawn_before = if pictures.iter().any(|picture| picture.name == ACCURACY) {
+        let drawn_earlier = if pictures.iter().any(|picture| picture.name == ACCURACY) {
             None
         } else {
             optional(folder, &format!("{ACCURACY}.svg"), MAX_SVG)?
         };
-        let caption = "Validation accuracy against epoch, median and where 90 % lie, drawn when the runs’ folders were there";
-        let drawn_before = drawn_before.map(|svg| Chart::of_file(&svg, caption.into()));
+        let caption = "Validation accuracy against epoch, median and central 90 %, drawn before the runs’ folders were removed";
+        let drawn_earlier = drawn_earlier.map(|svg| Chart::of_file(&svg, caption.into()));
         let drawn = pictures.into_iter().map(|picture| Chart::new(&picture.svg, picture.caption));
         Ok(Self {
             title,
-            figures: drawn_before.into_iter().chain(drawn).collect(),
+            figures: drawn_earlier.into_iter().chain(drawn).collect(),
             facts: facts(folder, &rows)?,
             distributions: summary.distributions.iter().map(Line::new).collect(),
             difference: summary.difference.as_ref().map(difference),
@@ -73,10 +74,10 @@ impl StudyPage {
     }
 }
 
-/// The options of all runs, and on what they ran, as far as their folders are still there.
+/// Returns the options of all runs, and the environments of those whose folders still exist.
 fn facts(folder: &Path, rows: &[Row]) -> Result<Vec<(&'static str, Fields)>, Error> {
     let options = optional(folder, STUDY_JSON, MAX_JSON)?.map(|json| parse(&json));
-    // By field: in how many runs it has which value.
+    // For each field, the number of runs with each value.
     let mut environment: BTreeMap<String, BTreeMap<String, usize>> = BTreeMap::new();
     for row in rows {
         let Some(version) = newest_version(&folder.join(row.key().folder())) else { continue };
@@ -102,7 +103,7 @@ fn facts(folder: &Path, rows: &[Row]) -> Result<Vec<(&'static str, Fields)>, Err
     Ok(facts.into_iter().filter(|(_, fields)| !fields.is_empty()).collect())
 }
 
-/// Nothing of what is no JSON: what the runs came to is shown all the same.
+/// Returns null for invalid JSON, so that the results are shown anyway.
 fn parse(json: &[u8]) -> Value {
     serde_json::from_slice(json).unwrap_or_default()
 }
@@ -140,6 +141,7 @@ impl Line {
     }
 }
 
+/// Returns the number of shared seeds, the mean difference and the probability that the MLP is better.
 fn difference(difference: &Difference) -> [String; 3] {
     let text = |Interval { value, low, high }: Interval| {
         let interval =
@@ -147,7 +149,11 @@ fn difference(difference: &Difference) -> [String; 3] {
         format!("{value:.4}{interval}")
     };
     let Difference { n, mean, wins, outperforms } = difference;
-    [n.to_string(), text(*mean), format!("{}, with {wins} of {}", text(*outperforms), count(*n, "seed"))]
+    [
+        n.to_string(),
+        text(*mean),
+        format!("{}, better with {wins} of {}", text(*outperforms), count(*n, "seed")),
+    ]
 }
 
 fn row(row: &Row) -> [String; 8] {

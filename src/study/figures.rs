@@ -1,23 +1,24 @@
-//! A study's pictures.
+//! Pictures of a study.
 
 use std::path::Path;
 
-use super::key::newest_version;
-use super::statistics::{binomial_error, mean, quantile};
-use super::summary::{Distribution, IMAGES, printed, printed_in_labs};
-use super::{Error, Row, Summary, Varied};
+use super::Error;
+use super::run::{Row, Varied, newest_version};
+use super::summary::{
+    Distribution, IMAGES, Summary, binomial_error, mean, printed, printed_in_labs, quantile,
+};
 use crate::chart::{Bands, Bars, Metric, Picture as _, Stack, valid_points};
 use crate::notebook::models::Model;
 use crate::run::End;
 use crate::util::file;
 use crate::util::text::count as counted;
 
-/// A hundred thousand epochs have less.
+/// A hundred thousand epochs are smaller.
 const MAX_CSV: u64 = 16 << 20;
-/// The part of the runs that lies below a band, and above it.
+/// Fraction of the runs below a band, and of those above it.
 const OUTSIDE: f64 = 0.05;
 
-/// Its name: the one picture that takes more than the rows.
+/// Name of the only picture that needs more than the rows.
 pub(crate) const ACCURACY: &str = "accuracy";
 
 /// A picture of a study.
@@ -33,21 +34,21 @@ pub(crate) const ACCURACY: &str = "accuracy";
 /// ```
 #[derive(Clone, Debug)]
 pub struct Picture {
-    /// Of its files, without an ending.
+    /// Name of its files, without extension.
     pub name: String,
-    /// What it shows, in words.
+    /// Description of the picture.
     pub caption: String,
-    /// The bytes of a PNG file.
+    /// The PNG file.
     pub png: Vec<u8>,
-    /// The text of an SVG file.
+    /// The SVG file.
     pub svg: String,
 }
 
-/// The pictures of a study, from its rows and the `metrics.csv` of its runs in `folder`; those whose files are gone are
-/// left out.
+/// Draws the pictures of a study from its rows and from the `metrics.csv` of its runs in `folder`. Runs without a
+/// `metrics.csv` are left out; if none has one, so is the picture of the validation accuracy.
 ///
 /// # Errors
-/// Files that can't be read.
+/// A file exists and can't be read.
 pub fn pictures(
     folder: &Path,
     rows: &[Row],
@@ -75,10 +76,10 @@ pub fn pictures(
     Ok(pictures)
 }
 
-/// Validation accuracy against epoch, over the seeds of each model.
+/// Draws validation accuracy against epoch, over the seeds of each model.
 fn accuracy(folder: &Path, rows: &[Row]) -> Result<Option<(Bands, String)>, Error> {
     let mut bands = Bands::new("epoch", "Accuracy");
-    let mut said = vec![];
+    let mut drawn = vec![];
     for model in Model::ALL {
         let mut epochs: Vec<(f64, Vec<f64>)> = vec![];
         let mut count = 0;
@@ -106,13 +107,13 @@ fn accuracy(folder: &Path, rows: &[Row]) -> Result<Option<(Bands, String)>, Erro
         }
         let ends = |values: &[f64]| [OUTSIDE, 0.5, 1.0 - OUTSIDE].map(|q| quantile(values, q));
         bands.add(model.class_name(), epochs.iter().map(|(epoch, values)| (*epoch, ends(values))).collect());
-        said.push(format!("{} over {}", model.class_name(), counted(count, "seed")));
+        drawn.push(format!("{} over {}", model.class_name(), counted(count, "seed")));
     }
-    let caption =
-        format!("Validation accuracy against epoch, median and where 90 % lie: {}", said.join(", "));
-    Ok((!said.is_empty()).then_some((bands, caption)))
+    let caption = format!("Validation accuracy against epoch, median and central 90 %: {}", drawn.join(", "));
+    Ok((!drawn.is_empty()).then_some((bands, caption)))
 }
 
+/// Draws the test accuracies of one model, one dot for each seed.
 fn stack(distribution: &Distribution) -> (Stack, String) {
     let Distribution { model, accuracies, .. } = distribution;
     let center = mean(accuracies);
@@ -126,30 +127,27 @@ fn stack(distribution: &Distribution) -> (Stack, String) {
     );
     stack.mark("printed in ISLP_labs", printed_in_labs(*model));
     let caption = format!(
-        "Test accuracy of {} over {}, with what the notebook prints, what versions of the book's own, ISLP_labs, print, \
-         and the error that {IMAGES} test images leave around the mean",
+        "Test accuracy of {} over {}, with the values that the notebook and versions of the book's own, ISLP_labs, print, \
+         and the binomial error of {IMAGES} test images around the mean",
         model.class_name(),
         counted(accuracies.len(), "seed")
     );
     (stack, caption)
 }
 
-/// How much each source of randomness contributes, in percentage points of test accuracy.
+/// Draws how much each source of randomness contributes, in percentage points of test accuracy.
 fn sources(summary: &Summary) -> Option<(Bars, String)> {
     let bars: Vec<_> = summary
         .distributions
         .iter()
         .filter(|distribution| distribution.accuracies.len() > 1)
         .map(|distribution| {
-            let what = match distribution.varied {
-                Varied::Seed => "seed".to_string(),
-                Varied::Source(source) => source.to_string(),
-            };
-            (format!("{}, {what}", distribution.model), 100.0 * distribution.standard_deviation)
+            let name = format!("{}, {}", distribution.model, distribution.varied);
+            (name, 100.0 * distribution.standard_deviation)
         })
         .collect();
     let varied = summary.distributions.iter().any(|distribution| distribution.varied != Varied::Seed);
-    let caption = "Standard deviation of the test accuracy where one source of randomness varies, or with the seed all \
-                   but the split, in percentage points";
+    let caption = "Standard deviation of the test accuracy in percentage points when one source of randomness varies; \
+                   seed varies all sources but the split";
     (varied && !bars.is_empty()).then(|| (Bars::new("standard deviation, %", bars), caption.to_string()))
 }

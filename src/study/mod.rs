@@ -1,6 +1,6 @@
 //! A study: the same training with many seeds, to tell the model from luck.
 //!
-//! Its folder holds `study.json` with the options that all runs share, a folder of every run under `runs/`, and their
+//! Its folder contains `study.json` with the options that all runs share, one folder per run under `runs/`, and the
 //! results in `study.csv`.
 //!
 //! ```
@@ -14,26 +14,39 @@
 //! # Ok::<(), islp_mnist::study::Error>(())
 //! ```
 
-mod error;
 mod figures;
-mod key;
-mod row;
-mod statistics;
+mod run;
 mod summary;
 
-pub use error::Error;
+use std::path::PathBuf;
+
+use crate::chart;
+use crate::util::file;
 pub(crate) use figures::ACCURACY;
 pub use figures::{Picture, pictures};
-pub use key::{Key, Varied, newest_version};
-pub use row::{Row, rows_in, to_csv};
-pub use statistics::{
-    Interval, binomial_error, bootstrap_mean, mean, outperforms, quantile, standard_deviation,
+pub use run::{Key, Row, Varied, newest_version, rows_in, to_csv};
+pub use summary::{
+    Difference, Distribution, Interval, Summary, binomial_error, bootstrap_mean, mean, outperforms, quantile,
+    standard_deviation,
 };
-pub use summary::{Difference, Distribution, Summary};
 
-/// The file with a row of every run.
+/// File with one row per run.
 pub const STUDY_CSV: &str = "study.csv";
-/// The file with the options of all runs.
+/// File with the options of all runs.
 pub const STUDY_JSON: &str = "study.json";
-/// The folder of the runs, in the study's.
+/// Subfolder with the runs.
 pub const RUNS: &str = "runs";
+
+/// Why a study can't be read or drawn.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)] // the messages say what they are
+pub enum Error {
+    #[error("{}: not a {STUDY_CSV}: {reason}", path.display())]
+    Csv { path: PathBuf, reason: csv::Error },
+    #[error("cannot write {STUDY_CSV}: {0}")]
+    Write(String),
+    #[error(transparent)]
+    File(#[from] file::Error),
+    #[error(transparent)]
+    Chart(#[from] chart::Error),
+}

@@ -1,37 +1,60 @@
-//! What a study says of its models, in words.
+//! Statistics of a study and their summary as text. They follow NumPy, SciPy and Bouthillier et al. 2021, "Accounting
+//! for variance in machine learning benchmarks".
 
 use std::fmt::{self, Display, Formatter};
 
-use super::statistics::{
-    Interval, binomial_error, bootstrap_mean, outperforms, quantile, standard_deviation,
-};
 use super::{Row, Varied};
 use crate::notebook::models::Model;
 use crate::run::End;
-use crate::torch::Source;
+use crate::torch::{Generator, Source};
 use crate::util::text::count;
 
-/// The test images of MNIST.
+/// Samples that the bootstrap draws.
+const RESAMPLES: usize = 10_000;
+/// Quantiles at the ends of a 95 % interval.
+const ENDS: [f64; 2] = [0.025, 0.975];
+/// Test images in MNIST.
 pub(super) const IMAGES: usize = 10_000;
 
-/// What the notebook prints of a model's accuracy on the test images.
-pub(super) fn printed(model: Model) -> f64 {
-    match model {
-        Model::Mlp => 0.966,
-        Model::Mlr => 0.922,
+/// Statistics of a whole study; its text is what `islp-mnist study` prints.
+///
+/// ```
+/// use islp_mnist::study::{Summary, rows_in};
+///
+/// let summary = Summary::new(&rows_in("output/study".as_ref())?).to_string();
+/// assert!(summary.starts_with("MNISTModel, test accuracy over 100 seeds\n"));
+/// # Ok::<(), islp_mnist::study::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Summary {
+    /// One distribution for each model and kind of seed.
+    pub distributions: Vec<Distribution>,
+    /// The two models compared, if both ran with some of the same seeds.
+    pub difference: Option<Difference>,
+}
+
+impl Summary {
+    /// Computes the statistics of a study's rows.
+    pub fn new(rows: &[Row]) -> Self {
+        let kinds = [Varied::Seed].into_iter().chain(Source::ALL.map(Varied::Source));
+        let groups = kinds.flat_map(|varied| Model::ALL.map(|model| (varied, model)));
+        let distributions = groups.filter_map(|(varied, model)| {
+            let rows: Vec<_> = rows.iter().filter(|row| row.model == model && row.varied == varied).collect();
+            (!rows.is_empty()).then(|| Distribution::new(model, varied, &rows))
+        });
+        Self { distributions: distributions.collect(), difference: Difference::new(rows) }
     }
 }
 
-/// What the versions of the book's own notebook, ISLP_labs, print of it with seed 0: v1, v2, v2.2 and v2.2.1.
-pub(super) fn printed_in_labs(model: Model) -> Vec<f64> {
-    match model {
-        Model::Mlp => vec![0.9681, 0.9657, 0.9620, 0.9641],
-        // v2.2.1 prints what v2 does.
-        Model::Mlr => vec![0.9241, 0.9235, 0.9161],
+impl Display for Summary {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        let texts = self.distributions.iter().map(ToString::to_string);
+        let texts: Vec<String> = texts.chain(self.difference.iter().map(ToString::to_string)).collect();
+        f.write_str(texts.join("\n").trim_end())
     }
 }
 
-/// The test accuracies of one model with one kind of seeds.
+/// Test accuracies of one model with one kind of seed.
 ///
 /// ```
 /// use islp_mnist::study::{Summary, rows_in};
@@ -45,72 +68,16 @@ pub(super) fn printed_in_labs(model: Model) -> Vec<f64> {
 pub struct Distribution {
     /// The model.
     pub model: Model,
-    /// What the seeds are of.
+    /// The randomness that the seeds vary.
     pub varied: Varied,
-    /// A test accuracy of each run that came to its end.
+    /// Test accuracy of each finished run.
     pub accuracies: Vec<f64>,
-    /// Runs that diverged or failed.
+    /// Number of runs that diverged or failed.
     pub others: usize,
-    /// The mean, and where it lies.
+    /// The mean with its 95 % interval.
     pub mean: Interval,
-    /// The standard deviation.
+    /// The standard deviation, with n - 1.
     pub standard_deviation: f64,
-}
-
-/// Two models, by the seeds that both have.
-///
-/// ```
-/// use islp_mnist::study::{Summary, rows_in};
-///
-/// let summary = Summary::new(&rows_in("output/study".as_ref())?);
-/// let difference = summary.difference.unwrap();
-/// assert!(difference.n == 100 && difference.outperforms.value > 0.9);
-/// # Ok::<(), islp_mnist::study::Error>(())
-/// ```
-#[derive(Clone, Debug)]
-pub struct Difference {
-    /// Seeds that both have.
-    pub n: usize,
-    /// The mean of how much more accurate the MLP is.
-    pub mean: Interval,
-    /// With so many seeds the MLP is the better one.
-    pub wins: usize,
-    /// How probable it is that the MLP is the better one.
-    pub outperforms: Interval,
-}
-
-/// All of a study; as text what `islp-mnist study` prints.
-///
-/// ```
-/// use islp_mnist::study::{Summary, rows_in};
-///
-/// let summary = Summary::new(&rows_in("output/study".as_ref())?).to_string();
-/// assert!(summary.starts_with("MNISTModel, test accuracy over 100 seeds\n"));
-/// # Ok::<(), islp_mnist::study::Error>(())
-/// ```
-#[derive(Clone, Debug)]
-pub struct Summary {
-    /// Of each model and kind of seeds.
-    pub distributions: Vec<Distribution>,
-    /// Of the two models, where both were trained with `seed`.
-    pub difference: Option<Difference>,
-}
-
-impl Summary {
-    /// Of a study's rows.
-    pub fn new(rows: &[Row]) -> Self {
-        let kinds = [Varied::Seed].into_iter().chain(Source::ALL.map(Varied::Source));
-        let groups = kinds.flat_map(|varied| Model::ALL.map(|model| (varied, model)));
-        let distributions = groups.filter_map(|(varied, model)| {
-            let rows: Vec<_> = rows.iter().filter(|row| row.model == model && row.varied == varied).collect();
-            (!rows.is_empty()).then(|| Distribution::new(model, varied, &rows))
-        });
-        Self { distributions: distributions.collect(), difference: Difference::new(rows) }
-    }
-}
-
-fn accuracy(row: &Row) -> Option<f64> {
-    row.test_accuracy.filter(|_| row.end == End::MaxEpochs)
 }
 
 impl Distribution {
@@ -126,21 +93,84 @@ impl Distribution {
         }
     }
 
-    /// The lowest and the highest; NaN of nothing.
+    /// Returns the lowest and the highest accuracy; NaN if there are none.
     pub fn range(&self) -> [f64; 2] {
         [0.0, 1.0].map(|q| quantile(&self.accuracies, q))
     }
 
-    /// What the test images leave open in any case, around the mean.
+    /// Returns the [`binomial_error`] of the mean accuracy on MNIST's test images.
     pub fn binomial_error(&self) -> f64 {
         binomial_error(self.mean.value, IMAGES)
     }
 
-    /// The number of seeds whose test accuracy is below the notebook's.
+    /// Counts the seeds whose test accuracy is below the notebook's.
     pub fn below_printed(&self) -> usize {
-        // As f32, which the accuracies are.
+        // In f32, the type in which the accuracies were computed.
         self.accuracies.iter().filter(|&&accuracy| (accuracy as f32) < printed(self.model) as f32).count()
     }
+}
+
+impl Display for Distribution {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        let Self { model, varied, accuracies, others, mean: center, standard_deviation } = self;
+        let class_name = model.class_name();
+        let what = match varied {
+            Varied::Seed => "seeds".to_string(),
+            Varied::Source(source) => format!("seeds of {source} alone"),
+        };
+        writeln!(f, "{class_name}, test accuracy over {} {what}", accuracies.len())?;
+        if *others > 0 {
+            writeln!(f, "  {others} more did not finish")?;
+        }
+        if accuracies.is_empty() {
+            return Ok(());
+        }
+        let Interval { value, low, high } = center;
+        write!(f, "  mean                {value:.4}")?;
+        if accuracies.len() > 1 {
+            write!(f, "   95 % interval {low:.4} to {high:.4} (bootstrap)")?;
+        }
+        writeln!(f)?;
+        if accuracies.len() > 1 {
+            writeln!(f, "  standard deviation  {standard_deviation:.4}")?;
+        }
+        let (median, [low, high]) = (quantile(accuracies, 0.5), self.range());
+        writeln!(f, "  median              {median:.4}   range {low:.4} to {high:.4}")?;
+        let binomial = self.binomial_error();
+        writeln!(f, "  binomial error      {binomial:.4}   standard error from {IMAGES} test images alone")?;
+        if *varied == Varied::Seed {
+            let (below, n) = (self.below_printed(), accuracies.len());
+            writeln!(
+                f,
+                "  the notebook's      {:.3}    {below} of {} are below",
+                printed(*model),
+                count(n, "seed")
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// Two models compared on the seeds that both ran with.
+///
+/// ```
+/// use islp_mnist::study::{Summary, rows_in};
+///
+/// let summary = Summary::new(&rows_in("output/study".as_ref())?);
+/// let difference = summary.difference.unwrap();
+/// assert!(difference.n == 100 && difference.outperforms.value > 0.9);
+/// # Ok::<(), islp_mnist::study::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Difference {
+    /// Number of shared seeds.
+    pub n: usize,
+    /// Mean accuracy of the MLP minus that of logistic regression.
+    pub mean: Interval,
+    /// Number of seeds with which the MLP is better.
+    pub wins: usize,
+    /// Probability that the MLP is better, see [`outperforms`].
+    pub outperforms: Interval,
 }
 
 impl Difference {
@@ -162,59 +192,15 @@ impl Difference {
     }
 }
 
-impl Display for Distribution {
-    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
-        let Self { model, varied, accuracies, others, mean: center, standard_deviation } = self;
-        let class_name = model.class_name();
-        let what = match varied {
-            Varied::Seed => "seeds".to_string(),
-            Varied::Source(source) => format!("seeds of {source} alone"),
-        };
-        writeln!(f, "{class_name}, test accuracy over {} {what}", accuracies.len())?;
-        if *others > 0 {
-            writeln!(f, "  {others} more did not come to their end")?;
-        }
-        if accuracies.is_empty() {
-            return Ok(());
-        }
-        let Interval { value, low, high } = center;
-        write!(f, "  mean                {value:.4}")?;
-        if accuracies.len() > 1 {
-            write!(f, "   95 % interval {low:.4} to {high:.4} (bootstrap)")?;
-        }
-        writeln!(f)?;
-        if accuracies.len() > 1 {
-            writeln!(f, "  standard deviation  {standard_deviation:.4}")?;
-        }
-        let (median, [low, high]) = (quantile(accuracies, 0.5), self.range());
-        writeln!(f, "  median              {median:.4}   range {low:.4} to {high:.4}")?;
-        let binomial = self.binomial_error();
-        writeln!(
-            f,
-            "  binomial error      {binomial:.4}   what {IMAGES} test images leave open in any case"
-        )?;
-        if *varied == Varied::Seed {
-            let (below, n) = (self.below_printed(), accuracies.len());
-            writeln!(
-                f,
-                "  the notebook's      {:.3}    {below} of {} are below it",
-                printed(*model),
-                count(n, "seed")
-            )?;
-        }
-        Ok(())
-    }
-}
-
 impl Display for Difference {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
         let Self { n, mean, wins, outperforms } = self;
-        writeln!(f, "MNISTModel and MNIST_MLR, by the {} of both", count(*n, "seed"))?;
+        writeln!(f, "MNISTModel and MNIST_MLR, on the {} of both", count(*n, "seed"))?;
         let Interval { value, low, high } = mean;
         writeln!(f, "  difference          {value:.4}   95 % interval {low:.4} to {high:.4} (bootstrap)")?;
         let Interval { value, low, high } = outperforms;
         write!(f, "  P(MLP > MLR)        {value:.4}   with {wins} of {}", count(*n, "seed"))?;
-        // Where all agree the bootstrap sees nothing else.
+        // If all seeds agree, every bootstrap sample is the same.
         if (0.0..1.0).contains(low) && low < high {
             write!(f, ", 95 % interval {low:.4} to {high:.4} (bootstrap)")?;
         }
@@ -222,10 +208,127 @@ impl Display for Difference {
     }
 }
 
-impl Display for Summary {
-    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
-        let texts = self.distributions.iter().map(ToString::to_string);
-        let texts: Vec<String> = texts.chain(self.difference.iter().map(ToString::to_string)).collect();
-        f.write_str(texts.join("\n").trim_end())
+/// Returns the test accuracy of a finished run.
+fn accuracy(row: &Row) -> Option<f64> {
+    row.test_accuracy.filter(|_| row.end == End::MaxEpochs)
+}
+
+/// Returns the test accuracy that the notebook prints.
+pub(super) fn printed(model: Model) -> f64 {
+    match model {
+        Model::Mlp => 0.966,
+        Model::Mlr => 0.922,
     }
+}
+
+/// Returns the test accuracies that versions v1, v2, v2.2 and v2.2.1 of the book's own notebook, ISLP_labs, print with
+/// seed 0.
+pub(super) fn printed_in_labs(model: Model) -> Vec<f64> {
+    match model {
+        Model::Mlp => vec![0.9681, 0.9657, 0.9620, 0.9641],
+        // v2.2.1 prints the same as v2.
+        Model::Mlr => vec![0.9241, 0.9235, 0.9161],
+    }
+}
+
+/// A number with its 95 % confidence interval.
+///
+/// ```
+/// use islp_mnist::study::{Interval, bootstrap_mean};
+///
+/// let Interval { value, low, high } = bootstrap_mean(&[0.96, 0.97, 0.965]);
+/// assert!(0.959 < low && low < value && value < high && high < 0.971);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Interval {
+    /// The estimate from the sample.
+    pub value: f64,
+    /// The lower end.
+    pub low: f64,
+    /// The upper end.
+    pub high: f64,
+}
+
+/// `np.mean(values)` up to the order of the sum; NaN if empty.
+pub fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
+/// `np.std(values, ddof=1)`; NaN if there are fewer than two.
+pub fn standard_deviation(values: &[f64]) -> f64 {
+    let center = mean(values);
+    let squares = values.iter().map(|value| (value - center).powi(2)).sum::<f64>();
+    (squares / (values.len() as f64 - 1.0)).sqrt()
+}
+
+/// `np.quantile(values, q)` with linear interpolation; NaN if empty.
+///
+/// ```
+/// assert_eq!(islp_mnist::study::quantile(&[3.0, 1.0, 2.0], 0.25), 1.5);
+/// ```
+pub fn quantile(values: &[f64], q: f64) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    quantile_of_sorted(&sorted, q)
+}
+
+fn quantile_of_sorted(sorted: &[f64], q: f64) -> f64 {
+    let Some(last) = sorted.len().checked_sub(1) else { return f64::NAN };
+    let place = q * last as f64;
+    let below = place.floor() as usize;
+    let (low, high, part) = (sorted[below], sorted[(below + 1).min(last)], place - below as f64);
+    // NumPy's `_lerp`, exact at both ends.
+    if part >= 0.5 { high - (high - low) * (1.0 - part) } else { low + (high - low) * part }
+}
+
+/// The standard error of an accuracy on this number of images: the standard deviation of the binomial distribution,
+/// divided by the number.
+///
+/// ```
+/// assert!((islp_mnist::study::binomial_error(0.966, 10_000) - 0.00181).abs() < 1e-5);
+/// ```
+pub fn binomial_error(accuracy: f64, images: usize) -> f64 {
+    (accuracy * (1.0 - accuracy) / images as f64).sqrt()
+}
+
+/// Returns the mean with its 95 % interval by the percentile bootstrap of 10,000 samples;
+/// `scipy.stats.bootstrap((values,), np.mean, method="percentile", n_resamples=10_000)`. A generator with seed 0 draws
+/// the samples, so the same values give the same interval; NaN if empty.
+pub fn bootstrap_mean(values: &[f64]) -> Interval {
+    let n = values.len();
+    if n == 0 {
+        return Interval { value: f64::NAN, low: f64::NAN, high: f64::NAN };
+    }
+    let generator = Generator::new(0);
+    let mean_of_sample = || {
+        let sample = (0..n).map(|_| values[(generator.random() % n as u64) as usize]);
+        sample.sum::<f64>() / n as f64
+    };
+    let mut means: Vec<f64> = (0..RESAMPLES).map(|_| mean_of_sample()).collect();
+    means.sort_by(f64::total_cmp);
+    let [low, high] = ENDS.map(|q| quantile_of_sorted(&means, q));
+    Interval { value: mean(values), low, high }
+}
+
+/// Returns the probability that the first model beats the second with the same seed, P(A > B), with its 95 % interval by
+/// the percentile bootstrap. Each pair belongs to one seed. Unlike in Bouthillier et al., a tie counts half.
+///
+/// ```
+/// let pairs = [(0.97, 0.92), (0.96, 0.92), (0.91, 0.92), (0.92, 0.92)];
+/// assert_eq!(islp_mnist::study::outperforms(&pairs).value, 0.625);
+/// ```
+pub fn outperforms(pairs: &[(f64, f64)]) -> Interval {
+    let wins: Vec<f64> = pairs
+        .iter()
+        .map(|(a, b)| {
+            if a > b {
+                1.0
+            } else if a == b {
+                0.5
+            } else {
+                0.0
+            }
+        })
+        .collect();
+    bootstrap_mean(&wins)
 }

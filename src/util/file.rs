@@ -1,5 +1,5 @@
-//! Files that are read within bounds, and written so that a reader finds the old content or the new, whole, whatever
-//! happens in between.
+//! Bounded reads and atomic writes: a reader finds the whole old content or the whole new one, whatever happens in
+//! between.
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, ErrorKind, Read, Write};
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
-/// What went wrong with a file or folder, which the message names.
+/// Why an action on a file or folder failed; the message names its path.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)] // the messages say what they are
 pub enum Error {
@@ -27,16 +27,16 @@ impl Error {
         move |reason| Self::Io { action, path, reason }
     }
 
-    /// Whether the file is not there.
+    /// True if the file does not exist.
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::Io { reason, .. } if reason.kind() == ErrorKind::NotFound)
     }
 }
 
-/// A file to be read.
+/// Opens a file for reading.
 ///
 /// # Errors
-/// A file that can't be read. A folder, a FIFO, which would block the reader, or a device, which might never end.
+/// A file that can't be read; a folder, a FIFO, which would block the reader, or a device, which might never end.
 pub fn open(path: &Path) -> Result<File, Error> {
     let cannot_read = || Error::io("read", path);
     if !path.metadata().map_err(cannot_read())?.is_file() {
@@ -45,10 +45,10 @@ pub fn open(path: &Path) -> Result<File, Error> {
     File::open(path).map_err(cannot_read())
 }
 
-/// The bytes of a file of at most `limit` bytes.
+/// Reads a file of at most `limit` bytes.
 ///
 /// # Errors
-/// As [`open`], and a file that is larger.
+/// Those of [`open`], or a larger file.
 pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
     let mut bytes = vec![];
     open(path)?.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(Error::io("read", path))?;
@@ -58,10 +58,10 @@ pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
     Ok(bytes)
 }
 
-/// How the names of temporary files begin.
+/// The prefix of temporary files' names.
 const TEMPORARY: &str = ".tmp-";
 
-/// Removes from a folder the temporary files of a process that was killed. Nobody else may be writing there.
+/// Removes the temporary files that a killed process left in a folder. Nothing else may be writing there.
 ///
 /// # Errors
 /// The system's.
@@ -78,38 +78,38 @@ pub fn remove_temporaries(folder: &Path) -> Result<(), Error> {
     remove().map_err(Error::io("remove temporary files in", folder))
 }
 
-/// Replaces the file at `path` by `bytes`: a temporary file beside it, synchronised, renamed, and the folder
-/// synchronised where the file system can.
+/// Atomically replaces the file at `path` by `bytes`: writes a temporary file beside it, syncs it, renames it, and syncs
+/// the folder if the file system can.
 ///
 /// # Errors
-/// A disk that is full, or a folder that is missing or can't be written to. A device or a FIFO, which a file would replace.
+/// A full disk, a folder that is missing or not writable, or a device or a FIFO, which a file would replace.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     if path.metadata().is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir()) {
-        let reason = io::Error::other("it is no regular file, name another one");
+        let reason = io::Error::other("not a regular file; name another one");
         return Err(Error::io("write", path)(reason));
     }
     replace(path, |folder, temporary| {
-        // As for any other new file the umask decides; a temporary file would be the owner's alone.
+        // The umask applies as to any new file; by default only the owner can read a temporary file.
         let mut file = temporary.permissions(Permissions::from_mode(0o666)).tempfile_in(folder)?;
-        // Past tempfile, which would add its path to the system's error.
+        // Not through tempfile, which would add its path to the system's error.
         file.as_file_mut().write_all(bytes)?;
         file.as_file().sync_all()?;
         Ok(file)
     })
 }
 
-/// Points the link at `path` to `target`, a file with these bytes in the same folder. Where the file system has no links,
-/// such as vfat, SMB, or Google Drive in Colab, the bytes go to `path` itself.
+/// Atomically points the symlink at `path` to `target`, a file with these bytes in the same folder. If the file system has
+/// no links, such as vfat, SMB, or Google Drive in Colab, writes the bytes to `path` itself.
 ///
 /// # Errors
-/// As [`write()`].
+/// Those of [`write()`].
 pub fn link(path: &Path, target: &str, bytes: &[u8]) -> Result<(), Error> {
     let linked = replace(path, |folder, temporary| temporary.make_in(folder, |link| symlink(target, link)));
-    // Whatever refused the link: what keeps a file from being written as well is that one's error.
+    // Whatever refused the link, the error of the write is the one to report.
     linked.or_else(|_| write(path, bytes))
 }
 
-/// Puts in place at `path` what `make` makes under another name in the same folder.
+/// Makes a file by `make` under a temporary name in the same folder, and renames it to `path`.
 fn replace<F>(
     path: &Path,
     make: impl FnOnce(&Path, &mut tempfile::Builder) -> io::Result<NamedTempFile<F>>,
@@ -120,21 +120,21 @@ fn replace<F>(
         make(folder, tempfile::Builder::new().prefix(TEMPORARY))?.persist(path)?;
         match File::open(folder).and_then(|folder| folder.sync_all()) {
             Err(error) if is_loss(&error) => Err(error),
-            // CIFS, vboxsf and 9p synchronise no folders; the file is whole all the same.
+            // CIFS, vboxsf and 9p cannot sync folders; the file is whole all the same.
             _ => Ok(()),
         }
     };
     replace().map_err(without_path).map_err(Error::io("write", path))
 }
 
-/// Whether a disk says that it has lost something, rather than that it can't do what it is asked for.
+/// True if a disk reports lost data, rather than an unsupported operation.
 fn is_loss(error: &io::Error) -> bool {
     const EIO: i32 = 5;
     error.raw_os_error() == Some(EIO)
         || matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
 }
 
-/// The error without the path of the temporary file, which tempfile adds and which means nothing to a user.
+/// Removes the temporary file's path, which tempfile adds and which means nothing to a user.
 fn without_path(error: io::Error) -> io::Error {
     if error.raw_os_error().is_some() { error } else { error.kind().into() }
 }

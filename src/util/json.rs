@@ -1,4 +1,4 @@
-//! JSON as Python writes it too.
+//! JSON, including what only Python writes.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -8,13 +8,13 @@ use std::path::Path;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer, Visitor};
 
-use crate::util::path::to_text;
+use super::path::to_text;
 
-/// Parses JSON. Of a path that is not UTF-8 Python can write the bytes as lone surrogates (PEP 383), which serde_json
-/// refuses wherever they stand; they are read as if [`to_text`] had written that path.
+/// Parses JSON. Python can write the bytes of a path that is not UTF-8 as lone surrogates (PEP 383), which serde_json
+/// refuses anywhere; they are read as if [`to_text`] had written that path.
 ///
 /// # Errors
-/// What is no JSON, or that of something else.
+/// Bytes that are not JSON, or JSON that is not a `T`.
 pub fn parse<T: DeserializeOwned>(json: &[u8]) -> serde_json::Result<T> {
     let parsed = serde_json::from_slice(json);
     match str::from_utf8(json) {
@@ -25,7 +25,7 @@ pub fn parse<T: DeserializeOwned>(json: &[u8]) -> serde_json::Result<T> {
     }
 }
 
-/// The same JSON, each string with lone surrogates in it written anew.
+/// Rewrites each string that contains lone surrogates.
 fn with_paths_as_text(json: &[u8]) -> Vec<u8> {
     let (mut written, mut rest) = (vec![], json);
     while let Some(start) = rest.iter().position(|&byte| byte == b'"') {
@@ -39,7 +39,7 @@ fn with_paths_as_text(json: &[u8]) -> Vec<u8> {
     written
 }
 
-/// The length of the string at the beginning, its quotes included.
+/// The length of the string at the beginning, including its quotes.
 fn length(json: &[u8]) -> usize {
     let mut place = 1;
     while place < json.len() && json[place] != b'"' {
@@ -48,7 +48,7 @@ fn length(json: &[u8]) -> usize {
     json.len().min(place + 1)
 }
 
-/// A string with lone surrogates, written anew; none if it has none.
+/// Rewrites a string with lone surrogates; `None` if it has none.
 fn as_text(string: &[u8]) -> Option<Vec<u8>> {
     if serde_json::from_slice::<String>(string).is_ok() {
         return None;
@@ -57,7 +57,7 @@ fn as_text(string: &[u8]) -> Option<Vec<u8>> {
     let (mut bytes, mut rest) = (vec![], encoded.as_slice());
     while let Some((&byte, behind)) = rest.split_first() {
         let (byte, behind) = match *rest {
-            // U+DC80 to U+DCFF, as UTF-8 would have them, are the bytes 0x80 to 0xFF.
+            // U+DC80 to U+DCFF, encoded as in UTF-8, mean the bytes 0x80 to 0xFF.
             [0xED, high @ 0xB2..=0xB3, low, ..] => (high << 6 | low & 0x3F, &rest[3..]),
             _ => (byte, behind),
         };
@@ -72,7 +72,7 @@ fn as_text(string: &[u8]) -> Option<Vec<u8>> {
     serde_json::to_vec(&text).ok()
 }
 
-/// A string's bytes, lone surrogates among them.
+/// A string's bytes, including lone surrogates.
 struct Bytes(Vec<u8>);
 
 impl<'de> Deserialize<'de> for Bytes {
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_stays_none() {
+    fn invalid_json_is_refused() {
         for json in [
             &br#"{"a": "/o\udcff""#[..],
             br#""/o\udcff"#,

@@ -1,4 +1,4 @@
-//! Files written whole or not at all, paths as text, and text fit for a terminal.
+//! Files written atomically, paths as text, JSON as Python writes it, and text that is safe for a terminal.
 
 pub mod file;
 pub mod json;

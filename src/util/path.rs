@@ -4,17 +4,17 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf, absolute};
 
-use crate::util::text::printable;
+use super::text::{escaped_byte, printable};
 
-/// How a text begins that is not the path itself.
+/// The prefix of a text that is not the path itself.
 const URL: &str = "file://";
 
-/// A path as JSON has it: itself, or where it is not UTF-8 a URL such as `file:///data/o%FF`, which
+/// A path as a JSON string: itself, or if it is not UTF-8 a URL such as `file:///data/o%FF`, which
 /// [`from_text`] and scripts/train.py read.
 pub fn to_text(path: &Path) -> String {
     match path.to_str() {
         Some(text) if !text.starts_with(URL) => text.to_owned(),
-        // A URL has its path from the root.
+        // A URL's path is absolute.
         _ => {
             let whole = absolute(path).unwrap_or_else(|_| path.to_owned());
             let encoded = whole.as_os_str().as_bytes().iter().map(|&byte| match byte {
@@ -27,7 +27,7 @@ pub fn to_text(path: &Path) -> String {
     }
 }
 
-/// The path that [`to_text`] has written.
+/// The path of a text from [`to_text`].
 pub fn from_text(text: &str) -> PathBuf {
     let Some(mut rest) = text.strip_prefix(URL).map(str::as_bytes) else { return text.into() };
     let mut path = vec![];
@@ -45,21 +45,21 @@ pub fn from_text(text: &str) -> PathBuf {
     OsString::from_vec(path).into()
 }
 
-/// A path as a terminal may show it: control characters and what is not UTF-8 are spelt out.
+/// A path that is safe for a terminal: control characters and invalid UTF-8 are escaped.
 pub fn shown_path(path: &Path) -> String {
-    spelt(path.as_os_str(), printable)
+    escaped(path.as_os_str(), printable)
 }
 
-/// A word as one types it in bash.
+/// A word as typed in bash.
 pub fn shell_word(word: &OsStr) -> String {
     let is_plain = |c: char| c.is_alphanumeric() || "/._-+=,@%:".contains(c);
     match word.to_str() {
         Some(text) if !text.is_empty() && text.chars().all(is_plain) => text.to_owned(),
         Some(text) if !text.contains(char::is_control) => format!("'{}'", text.replace('\'', r"'\''")),
         _ => {
-            let quoted = spelt(word, |character| match character {
+            let quoted = escaped(word, |character| match character {
                 '\'' | '\\' => format!(r"\{character}"),
-                c if c.is_control() => c.to_string().bytes().map(spelt_byte).collect(),
+                c if c.is_control() => c.to_string().bytes().map(escaped_byte).collect(),
                 c => c.to_string(),
             });
             format!("$'{quoted}'")
@@ -67,7 +67,7 @@ pub fn shell_word(word: &OsStr) -> String {
     }
 }
 
-/// A path as one types it in bash, behind an option too.
+/// A path as typed in bash, even after an option.
 pub fn shell_path(path: &Path) -> String {
     if path.as_os_str().as_bytes().starts_with(b"-") {
         shell_word(Path::new(".").join(path).as_os_str())
@@ -76,20 +76,17 @@ pub fn shell_path(path: &Path) -> String {
     }
 }
 
-fn spelt(text: &OsStr, spell: impl Fn(char) -> String) -> String {
+/// Escapes the characters by `escape`, and the bytes of invalid UTF-8.
+fn escaped(text: &OsStr, escape: impl Fn(char) -> String) -> String {
     let chunks = text.as_bytes().utf8_chunks();
     let of_chunk = |chunk: std::str::Utf8Chunk| {
-        let invalid = chunk.invalid().iter().copied().map(spelt_byte);
-        chunk.valid().chars().map(&spell).chain(invalid).collect::<String>()
+        let invalid = chunk.invalid().iter().copied().map(escaped_byte);
+        chunk.valid().chars().map(&escape).chain(invalid).collect::<String>()
     };
     chunks.map(of_chunk).collect()
 }
 
-fn spelt_byte(byte: u8) -> String {
-    format!("\\x{byte:02x}")
-}
-
-/// Whether a file's name has this extension, in capitals or not.
+/// True if a file's name has this extension, in upper or lower case.
 pub fn has_ending(path: &Path, ending: &str) -> bool {
     path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(ending))
 }
@@ -130,15 +127,15 @@ mod tests {
         }
         assert_eq!(to_text(path(b"/a b/o\xff\xfe")), "file:///a%20b/o%FF%FE");
         assert_eq!(to_text(path("/a b/%ü".as_bytes())), "/a b/%ü");
-        assert_eq!(from_text("/a%20b"), Path::new("/a%20b"), "no URL");
+        assert_eq!(from_text("/a%20b"), Path::new("/a%20b"), "not a URL");
         assert_eq!(from_text("file:///100%/%+1%f"), Path::new("/100%/%+1%f"), "as Python reads it");
-        // From where one stands.
+        // Relative to the working directory.
         assert!(from_text(&to_text(path(b"o\xff"))).is_absolute());
         assert!(from_text(&to_text(path(b"file:///x"))).ends_with("file:/x"));
     }
 
     #[test]
-    fn a_path_that_is_pasted_into_bash_is_that_path_and_shows_no_control_character() {
+    fn a_path_pasted_into_bash_is_that_path_and_has_no_control_characters() {
         for name in NAMES {
             let words = [shell_path(path(name)), shell_word(OsStr::from_bytes(name))];
             for word in words {
@@ -146,9 +143,9 @@ mod tests {
                 let mut bash = Command::new("bash");
                 let output =
                     bash.args(["-c", &format!("printf %s {word}")]).env("LC_ALL", "C").output().unwrap();
-                let said = output.stdout.strip_prefix(b"./").unwrap_or(&output.stdout);
-                // printf takes a word that begins so for an option.
-                assert!(said == name || word.starts_with('-'), "{word}: {output:?}");
+                let printed = output.stdout.strip_prefix(b"./").unwrap_or(&output.stdout);
+                // printf takes a word that begins with a hyphen for an option.
+                assert!(printed == name || word.starts_with('-'), "{word}: {output:?}");
             }
         }
         assert_eq!(shell_path(path(b"-o")), "./-o");
@@ -157,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_terminal_shows_of_a_path_has_no_control_character_and_tells_paths_apart() {
+    fn a_path_on_a_terminal_has_no_control_characters_and_differs_from_other_paths() {
         assert_eq!(shown_path(path(b"a\n\xff")), r"a\n\xff");
         assert!(shown_path(path(b"o\xfe")) != shown_path(path(b"o\xff")));
     }

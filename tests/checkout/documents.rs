@@ -25,10 +25,13 @@ const FOREIGN: [&str; 8] = [
 ];
 
 /// What takes long, and what is run in its place. A test of scripts/test.sh would run itself.
-const SHORTER: [(&str, &str); 10] = [
+const SHORTER: [(&str, &str); 13] = [
+    ("scripts/reproduce.sh", "scripts/reproduce.sh --epochs 1"),
     ("scripts/test.sh --quick", "scripts/test.sh --help"),
     ("scripts/test.sh", "scripts/test.sh --help"),
     ("scripts/parity.sh", "scripts/parity.sh --epochs 1"),
+    ("run=$(islp-mnist train --epochs 10 --lr 0.001)", "run=$(islp-mnist train --epochs 2 --lr 0.001)"),
+    ("islp-mnist train --resume \"$run\" --epochs 30", "islp-mnist train --resume \"$run\" --epochs 3"),
     ("scripts/bench.sh", "scripts/bench.sh --runs 1 --epochs 1"),
     (
         "islp-mnist train --device cpu --generator cuda",

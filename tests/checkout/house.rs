@@ -1,5 +1,5 @@
-//! The one rule of the house: a room imports only from the rooms below it. docs/design.md says why. The command line, above
-//! them all, belongs to the program; the compiler keeps the library apart from it.
+//! A room imports only from the rooms below it; docs/design.md says why. The command line, above them all, belongs to the
+//! program, and the compiler keeps the library apart from it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,7 +19,7 @@ const FLOORS: [&[&str]; 10] = [
     &["util"],
 ];
 
-/// What these import is even less: two runs and pictures of numbers need no libtorch.
+/// These import even less: to compare runs and to draw numbers takes no libtorch.
 const ONLY: [(&str, &[&str]); 2] =
     [("compare", &["util", "torch::state_dict", "trace"]), ("chart", &["util"])];
 

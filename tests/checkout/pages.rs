@@ -1,4 +1,4 @@
-//! HTML pages in Chromium and in the Nu checker. `scripts/test.sh` fetches what looks at them.
+//! HTML pages in Chromium and in the Nu checker, which `scripts/test.sh` fetches.
 
 use std::path::Path;
 use std::process::Command;
@@ -6,11 +6,11 @@ use std::process::Command;
 use crate::common::{Lab, checkout, stdout_of};
 use serde_json::Value;
 
-/// What is wrong with these pages, each problem a line that begins with the page's path; none where all is well.
+/// The problems of these pages, each a line that begins with the page's path.
 ///
-/// `tests/pages/check.mjs` opens them in Chromium: light and dark, at 1280 and 400 pixels and on paper. It looks for
-/// console messages, requests, what is wider than the page, pictures without text, WCAG A and AA. The Nu checker says
-/// what is not valid HTML; its warnings count too. Either takes seconds to start, so give all pages in one call.
+/// `tests/pages/check.mjs` opens them in Chromium: light and dark, at 1280 and 400 pixels and on paper. It finds console
+/// messages, requests, content wider than the page, pictures without text, and violations of WCAG A and AA. The Nu checker
+/// finds invalid HTML; its warnings count too. Both take seconds to start, so pass all pages in one call.
 fn problems(pages: &[&Path]) -> Vec<String> {
     let packages = checkout().join(".pages/node_modules");
     assert!(packages.exists(), "no {}: run scripts/test.sh, which sets it up", packages.display());
@@ -38,7 +38,7 @@ fn problems(pages: &[&Path]) -> Vec<String> {
 
 #[test]
 #[ignore = "needs Chromium and Java"]
-fn the_checks_find_what_is_wrong_with_a_bad_page_in_chromium() {
+fn the_checks_find_the_problems_of_a_bad_page_in_chromium() {
     let bad = checkout().join("tests/pages/bad.html");
     let found = problems(&[&bad]);
     // Part of the sentence, and where it is seen.
@@ -75,7 +75,7 @@ fn the_checks_find_what_is_wrong_with_a_bad_page_in_chromium() {
 
 #[test]
 #[ignore = "needs Chromium and Java"]
-fn the_pages_of_runs_have_nothing_wrong_with_them_in_chromium() {
+fn the_pages_of_runs_have_no_problems_in_chromium() {
     let lab = Lab::new();
     let train = |options: &str| lab.train(&format!("--epochs 2 --device cpu {options}"));
     let mlp = train("--model mlp");

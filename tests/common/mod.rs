@@ -1,14 +1,13 @@
-//! What several test files share.
+//! Helpers of all test programs.
 #![allow(dead_code)] // each test file is a program of its own and uses a part
 
-pub mod pair;
 pub mod processes;
 pub mod python;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 
 use predicates::prelude::predicate;
 use serde_json::Value;
@@ -60,7 +59,7 @@ pub fn command(folder: impl AsRef<Path>, arguments: &str) -> Command {
     command
 }
 
-/// What a command prints that must succeed: stdout and stderr.
+/// Stdout and stderr of a command that must succeed.
 pub fn output(command: &mut assert_cmd::Command) -> (String, String) {
     let assert = command.assert().success();
     let [stdout, stderr] = [&assert.get_output().stdout, &assert.get_output().stderr]
@@ -80,13 +79,20 @@ pub fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Fails unless the program ends with this exit code, prints nothing, and says in one error line something that
-/// contains each of `names`.
+/// Fails unless the program ends with this exit code, prints nothing, and reports one error line that contains each of
+/// `names` and says nothing twice.
 pub fn assert_refused(command: &mut assert_cmd::Command, code: i32, names: &[&str]) {
     let a_line = predicate::str::is_match(r"\Aerror: [^[:cntrl:]]+\n\z").unwrap();
     let mut assert = command.assert().code(code).stdout("").stderr(a_line);
     for name in names {
         assert = assert.stderr(predicate::str::contains(*name));
+    }
+    let error = str::from_utf8(&assert.get_output().stderr).unwrap();
+    // The separators that errors are put together with.
+    let parts = error.trim_end().split([':', ';', '(', ')']).map(str::trim).filter(|part| part.len() > 3);
+    let mut said = BTreeSet::new();
+    for part in parts {
+        assert!(said.insert(part), "{part:?} twice: {error}");
     }
 }
 
@@ -203,7 +209,7 @@ impl Lab {
         program(&self.0, arguments)
     }
 
-    /// What a command prints that must succeed.
+    /// Stdout of a command that must succeed.
     pub fn stdout(&self, arguments: &str) -> String {
         output(&mut self.program(arguments)).0
     }
@@ -260,18 +266,6 @@ impl Lab {
             assert!(self.read(run, file) == self.read(other, file), "{what}: {file} differs");
         }
     }
-}
-
-/// The one error line of a run that must fail with this exit code, before any training and without a trace.
-pub fn error_of(command: &mut Command, code: i32) -> String {
-    let Output { status, stdout, stderr } = command.output().unwrap();
-    let stderr = String::from_utf8(stderr).unwrap();
-    assert_eq!(status.code(), Some(code), "{stderr}");
-    assert_eq!(String::from_utf8(stdout).unwrap(), "", "a run that can't start prints nothing");
-    let lines: Vec<&str> = stderr.lines().collect();
-    assert_eq!(lines.len(), 1, "more than one line: {stderr}");
-    assert!(lines[0].starts_with("error: "), "{stderr}");
-    lines[0].to_string()
 }
 
 /// Fails unless every try of a kind held. Leaves the row that scripts/robustness.sh puts into docs/robustness.md.

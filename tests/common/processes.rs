@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use super::{command, stdout_of, words};
 
-/// Stops a program that is larger than this, in KiB a file.
-pub fn with_file_size_limit(limit: u32, command: &Command) -> Command {
-    wrapped(&format!("bash -c 'ulimit -f {limit}; exec \"$0\" \"$@\"'"), command)
+/// The command, which is killed if it writes a larger file than this, in KiB.
+pub fn with_file_size_limit(limit: u32, command: &Command) -> assert_cmd::Command {
+    let bash = format!("bash -c 'ulimit -f {limit}; exec \"$0\" \"$@\"'");
+    assert_cmd::Command::from_std(wrapped(&bash, command))
 }
 
 /// The command as the arguments of another, in the same folder and environment.
@@ -109,7 +110,7 @@ pub fn wait_for(path: &Path) {
     wait_until(&path.display().to_string(), || path.exists());
 }
 
-/// What the program writes to stderr on a terminal of 160 columns, which `script` makes.
+/// The stderr of the program on a terminal of 160 columns, which `script` makes.
 pub fn on_a_terminal(folder: &Path, arguments: &str) -> String {
     let line = format!("stty cols 160; '{}' {arguments} >/dev/null", env!("CARGO_BIN_EXE_islp-mnist"));
     let mut script = Command::new("script");

@@ -1,4 +1,4 @@
-"""Makes the golden texts beside it: python tests/golden/make.py DIR."""
+"""Makes the golden texts of this folder: python tests/golden/make.py DIR."""
 
 import sys
 from pathlib import Path
@@ -11,7 +11,7 @@ from models import MNIST_MLR, MNISTModel
 
 folder = Path(sys.argv[1])
 for model in MNISTModel(), MNIST_MLR():
-    # Small and large units, and mult-adds that are a whole number (785).
+    # Batch sizes with small and large units, and a whole number of mult-adds (785).
     for batch_size in 1, 20, 256, 100_000:
         table = summary(model, input_size=(batch_size, 1, 28, 28), verbose=0,
                         col_names=["input_size", "output_size", "num_params"])

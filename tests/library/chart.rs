@@ -1,11 +1,11 @@
-//! The figure held against matplotlib 3.11's of the same rows: pixels are `ax.transData.transform` of the points, y from
+//! The figure, compared with matplotlib 3.11's of the same rows: pixels are `ax.transData.transform` of the points, y from
 //! the top and rounded as Agg snaps marks; tick labels are those inside `ax.get_xlim()` and `ax.get_ylim()`.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Cursor;
 
-use crate::common::checkout;
+use crate::common::{checkout, words};
 use islp_mnist::chart::{self, CsvError, Error, Figure, Metric, MetricError, Name, Picture, Source, Stack};
 
 /// Two epochs as Lightning logged them.
@@ -31,6 +31,11 @@ fn accuracy(csv: &str) -> Figure {
 
 fn loss(csv: &str) -> Figure {
     Figure::from_csv(Metric::Loss, csv.as_bytes()).unwrap()
+}
+
+/// The error on a file drawn for its loss.
+fn error(csv: impl AsRef<[u8]>) -> CsvError {
+    Figure::from_csv(Metric::Loss, csv.as_ref()).unwrap_err()
 }
 
 /// The pixels, row by row, RGB.
@@ -67,7 +72,7 @@ fn texts(figure: &Figure) -> Vec<String> {
     svg.split("<text ").skip(1).map(|text| text.split(['>', '<']).nth(1).unwrap().trim().to_owned()).collect()
 }
 
-/// The middles of the dots of a color in the SVG, in pixels; the legend's is the last.
+/// The centers of the dots of a color in the SVG, in pixels; the legend's is the last.
 fn dots(figure: &Figure, color: &str) -> Vec<(f64, f64)> {
     let svg = figure.to_svg().unwrap();
     let number = |dot: &str, name: &str| -> f64 {
@@ -78,7 +83,7 @@ fn dots(figure: &Figure, color: &str) -> Vec<(f64, f64)> {
 }
 
 #[test]
-fn marks_lie_on_the_pixels_where_matplotlib_has_them() {
+fn marks_lie_on_the_same_pixels_as_matplotlibs() {
     assert_marks(TWO_EPOCHS, &[(96, 513), (519, 237)], &[(96, 138), (519, 93)]);
     let one = "epoch,train_accuracy_epoch,valid_accuracy\n0,,0.925\n0,0.78,\n";
     assert_marks(one, &[(308, 513)], &[(308, 93)]);
@@ -111,7 +116,7 @@ fn each_loss_lies_at_its_value_between_the_ends_of_the_axes() {
 }
 
 #[test]
-fn a_mark_holds_as_much_ink_as_matplotlibs() {
+fn a_mark_has_as_much_ink_as_matplotlibs() {
     let pixels = decode(&accuracy(TWO_EPOCHS));
     let ink = |(x, y): (usize, usize), channel: usize| {
         let around = (y - 7..y + 8).flat_map(|y| (x - 7..x + 8).map(move |x| (x, y)));
@@ -156,7 +161,7 @@ fn ticks_suit_losses_of_any_size_and_leave_room_for_the_name_of_the_axis() {
 }
 
 #[test]
-fn the_legend_is_at_the_lower_right_and_makes_room_for_marks() {
+fn the_legend_is_at_the_lower_right_and_avoids_marks() {
     let legend = |csv| *dots(&accuracy(csv), "#000000").last().unwrap();
     assert_eq!(legend(TWO_EPOCHS), (432.0, 491.0));
     let falling = "epoch,train_accuracy_epoch,valid_accuracy\n0,0.9,0.2\n1,0.8,0.1\n2,0.7,0.1\n";
@@ -216,15 +221,12 @@ fn a_long_name_is_cut_at_its_end_if_given_and_at_its_start_if_a_path() {
 
 #[test]
 fn a_file_that_cannot_be_drawn_is_refused_with_what_it_lacks() {
-    let error = |csv: &str| Figure::from_csv(Metric::Loss, csv.as_bytes()).unwrap_err();
     for csv in ["", "epoch;train_loss\n0;1\n", "train_loss\n1\n"] {
         assert!(matches!(error(csv), CsvError::NoColumn { names, .. } if names == "epoch"), "{csv:?}");
     }
     let no_loss = error("epoch,step,test_loss\n0,188,0.3\n");
-    assert_eq!(
-        no_loss.to_string(),
-        "no column train_loss or valid_loss; its columns are epoch, step, test_loss"
-    );
+    let text = "no column train_loss or valid_loss; its columns are epoch, step, test_loss";
+    assert_eq!(no_loss.to_string(), text);
     assert!(matches!(no_loss, CsvError::NoColumn { names, .. } if names == "train_loss or valid_loss"));
     for csv in ["epoch,valid_loss\n", "epoch,valid_loss\n0,nan\n", "epoch,valid_loss\n,1\n"] {
         assert!(matches!(error(csv), CsvError::NoPoint { names } if names == "valid_loss"), "{csv:?}");
@@ -248,45 +250,26 @@ fn a_file_that_cannot_be_drawn_is_refused_with_what_it_lacks() {
 #[test]
 fn the_usual_columns_of_a_lightning_log_are_found_the_first_of_the_list() {
     type Draw = fn(&str) -> Figure;
-    let lists: [(Draw, &[&str], &[&str]); 2] = [
+    let lists: [(Draw, &str, &str); 2] = [
         (
             accuracy,
-            &[
-                "train_accuracy_epoch",
-                "train_accuracy",
-                "train_acc_epoch",
-                "train_acc",
-                "train/accuracy",
-                "train/acc",
-                "accuracy",
-                "acc",
-            ],
-            &[
-                "valid_accuracy",
-                "val_accuracy",
-                "valid_acc",
-                "val_acc",
-                "valid_accuracy_epoch",
-                "val_accuracy_epoch",
-                "valid_acc_epoch",
-                "val_acc_epoch",
-                "validation_accuracy",
-                "val/accuracy",
-                "val/acc",
-            ],
+            "train_accuracy_epoch train_accuracy train_acc_epoch train_acc train/accuracy train/acc accuracy acc",
+            "valid_accuracy val_accuracy valid_acc val_acc valid_accuracy_epoch val_accuracy_epoch \
+             valid_acc_epoch val_acc_epoch validation_accuracy val/accuracy val/acc",
         ),
         (
             loss,
-            &["train_loss", "train_loss_epoch", "train/loss", "loss"],
-            &["valid_loss", "val_loss", "valid_loss_epoch", "val_loss_epoch", "validation_loss", "val/loss"],
+            "train_loss train_loss_epoch train/loss loss",
+            "valid_loss val_loss valid_loss_epoch val_loss_epoch validation_loss val/loss",
         ),
     ];
     for (figure, training, validation) in lists {
+        let [training, validation] = [training, validation].map(words);
         let expected = figure(&format!("epoch,{},{}\n0,1,2\n1,3,4\n", training[0], validation[0]));
         let expected = expected.to_svg().unwrap();
         for (i, first) in training.iter().enumerate() {
             for (j, second) in validation.iter().enumerate() {
-                // What comes later in the lists holds other values, further left.
+                // Later ones in the lists have other values, further left.
                 let later = [&training[i + 1..], &validation[j + 1..]].concat();
                 let header = [&["epoch"][..], &later, &[*first, *second]].concat().join(",");
                 let others = ",9".repeat(later.len());
@@ -348,8 +331,7 @@ fn one_or_two_columns_are_drawn_and_each_must_be_there() {
 #[test]
 fn an_error_lists_no_more_columns_than_a_line_has_room_for_and_no_control_characters() {
     let header: String = (0..100).map(|i| format!(",c{i}")).collect();
-    let error = Figure::from_csv(Metric::Loss, format!("epoch,\"a\nb\",{header}\n").as_bytes()).unwrap_err();
-    let error = error.to_string();
+    let error = error(format!("epoch,\"a\nb\",{header}\n")).to_string();
     assert!(error.contains(r#"its columns are epoch, a\nb, "", c0, "#), "{error}");
     assert!(error.ends_with(", c16 and 83 more"), "{error}");
 }
@@ -363,12 +345,12 @@ fn a_missing_cell_of_r_or_pandas_gives_no_point() {
     for missing in ["NA", "null", "None", "nan", "NaN", "NULL", "N/A", "<NA>", " NA ", "\"NA\""] {
         assert!(loss(&csv(missing)).to_svg().unwrap() == expected, "{missing}");
     }
-    let error = Figure::from_csv(Metric::Loss, csv("NAN0").as_bytes()).unwrap_err();
+    let error = error(csv("NAN0"));
     assert!(matches!(error, CsvError::NotANumber { line: 2, .. }), "{error}");
 }
 
 #[test]
-fn a_header_that_comes_again_is_named_with_its_line() {
+fn a_repeated_header_is_named_with_its_line() {
     for csv in [
         "epoch,train_loss,valid_loss\n0,1,\n0,,2\nepoch,train_loss,valid_loss\n1,1,\n",
         "epoch,train_loss,valid_loss\n0,1,\n0,,2\nvalid_loss,epoch,train_loss\n1,1,\n",
@@ -376,7 +358,7 @@ fn a_header_that_comes_again_is_named_with_its_line() {
         "\u{feff}epoch,train_loss\r\n0,1\r\n0,2\r\n\u{feff}epoch,train_loss\r\n1,1\r\n",
         "epoch,train_loss,unit\n0,1,epoch\n0,2,epoch\nepoch,train_loss,unit\n",
     ] {
-        let error = Figure::from_csv(Metric::Loss, csv.as_bytes()).unwrap_err();
+        let error = error(csv);
         assert!(matches!(error, CsvError::HeaderAgain { line: 4 }), "{csv:?}: {error}");
     }
 }
@@ -399,17 +381,16 @@ fn marks_below_the_dots_of_a_stack_lie_at_their_values() {
 }
 
 #[test]
-fn no_csv_makes_it_panic() {
+fn no_csv_causes_a_panic() {
     let numbers = ["0", "-0", "1e308", "-1e308", "1e-320", "1e-300", "0.10000000000000002", "1e17", "-5e15"];
     for x in numbers {
         for y in numbers {
-            loss(&format!("epoch,train_loss,valid_loss\n0,{x},{y}\n{x},{y},0.5\n{y},0.5,{x}\n"))
-                .to_svg()
-                .unwrap();
+            let csv = format!("epoch,train_loss,valid_loss\n0,{x},{y}\n{x},{y},0.5\n{y},0.5,{x}\n");
+            loss(&csv).to_svg().unwrap();
         }
     }
     loss("epoch,train_loss\n-1e308,1e308\n1e308,-1e308\n").to_png().unwrap();
     for csv in [&b"\xff\xfe\x00"[..], b"epoch\xff,a\n", b"\"", b"\n\n\n", b"epoch,epoch\n1,2\n"] {
-        assert!(Figure::from_csv(Metric::Loss, csv).is_err());
+        error(csv);
     }
 }

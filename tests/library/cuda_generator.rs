@@ -1,19 +1,16 @@
-//! CUDA's generator without a GPU: what it draws, and runs on the CPU whose dropout draws from it.
+//! CUDA's generator without a GPU: its draws, and runs on the CPU whose dropout draws from it.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::common::{
-    Lab, assert_refused, checkout, data_dir, islp_mnist, program, python, stdout_of, tensors,
-};
+use crate::common::{Lab, checkout, data_dir, islp_mnist, python, stdout_of, tensors};
+use crate::compare::compare_paths;
 use islp_mnist::islp::SimpleModule;
 use islp_mnist::lightning::{Checkpoint, CheckpointError, Error};
 use islp_mnist::notebook::models::Model;
 use islp_mnist::torch::nn::dropout;
 use islp_mnist::torch::{CudaGenerator, DropoutGenerator, Generator};
-use predicates::str::contains;
 use serde_json::Value;
 use tch::nn::{ModuleT, VarStore};
 use tch::{Device, Kind, Tensor};
@@ -21,7 +18,7 @@ use tempfile::tempdir;
 
 const CHECKPOINT: &str = "checkpoints/last.safetensors";
 
-/// A generator with this seed after so many draws.
+/// A generator with this seed, after `offset` draws.
 fn generator(seed: u64, offset: u64) -> CudaGenerator {
     let generator = CudaGenerator::new(0);
     generator.set_state(&[seed.to_le_bytes(), offset.to_le_bytes()].concat()).unwrap();
@@ -34,7 +31,7 @@ fn kept(mask: &[f32]) -> String {
 }
 
 #[test]
-fn the_first_values_are_those_that_nvidias_own_code_keeps() {
+fn the_first_values_kept_are_those_of_nvidias_own_code() {
     // As tests/curand/dropout_mask.cpp prints them of 64 values.
     for (seed, offset, keep, expected) in [
         (0, 0, 0.6, "1000101110110100011100111100011110100010101111111100001111011101"),
@@ -48,7 +45,7 @@ fn the_first_values_are_those_that_nvidias_own_code_keeps() {
 
 #[test]
 #[ignore = "needs the Python reference"]
-fn what_is_kept_is_what_nvidias_own_code_keeps() {
+fn nvidias_own_code_keeps_the_same_values() {
     let folder = tempdir().unwrap();
     let program = folder.path().join("dropout_mask");
     let mut compiler = Command::new("c++");
@@ -99,12 +96,12 @@ fn a_state_is_seed_and_offset_as_torch_cuda_get_rng_state_has_them() {
 }
 
 #[test]
-fn dropout_draws_from_the_generator_that_it_is_told_to() {
+fn dropout_draws_from_the_selected_generator() {
     let generator = Generator::new(1);
     let layer = dropout(0.4, &generator).unwrap();
     let xs = Tensor::ones([256, 256], (Kind::Float, Device::Cpu));
     let states = || (generator.get_state(), generator.cuda().get_state());
-    // Each time with what is drawn from the CPU's, and from CUDA's.
+    // Each with whether it draws from the CPU's, and from CUDA's.
     for (which, cpu, cuda) in [
         (DropoutGenerator::Device, true, false),
         (DropoutGenerator::Cuda, false, true),
@@ -113,9 +110,9 @@ fn dropout_draws_from_the_generator_that_it_is_told_to() {
         generator.draw_dropout_from(which);
         let before = states();
         let _ = layer.forward_t(&xs, false);
-        assert_eq!(states(), before, "{which:?}: nothing is dropped in evaluation");
+        assert_eq!(states(), before, "{which:?}: nothing is drawn in evaluation");
         let _ = generator.isolate(|| layer.forward_t(&xs, true));
-        assert_eq!(states(), before, "{which:?}: what is drawn in isolation is put back");
+        assert_eq!(states(), before, "{which:?}: draws in isolation leave the states unchanged");
         let dropped = layer.forward_t(&xs, true);
         let after = states();
         assert_eq!((after.0 != before.0, after.1 != before.1), (cpu, cuda), "{which:?}");
@@ -147,14 +144,14 @@ fn seed_and_offset(state: &Tensor) -> (u64, u64) {
 }
 
 #[test]
-fn a_run_that_was_stopped_comes_to_the_same_bytes() {
+fn a_run_that_was_stopped_ends_with_the_same_bytes() {
     let lab = Lab::new();
     for options in ["--seed 3 --batch-size 32", "--batch-size 64 --num-workers 0 --seed 18446744073709551615"]
     {
         let whole = lab.train(&format!("{options} --generator cuda --epochs 4"));
         let run = lab.train(&format!("{options} --generator cuda --epochs 4 --max-time 0s"));
-        lab.program(&format!("train --resume {run} --max-time 0s")).assert().success();
-        lab.program(&format!("train --resume {run}")).assert().success();
+        lab.train(&format!("--resume {run} --max-time 0s"));
+        lab.train(&format!("--resume {run}"));
         lab.assert_same(&run, &whole, options);
         let [run, whole] = [run, whole].map(|run| tensors(&lab.path().join(run).join(CHECKPOINT)));
         assert!(run == whole, "{options}");
@@ -162,7 +159,7 @@ fn a_run_that_was_stopped_comes_to_the_same_bytes() {
 }
 
 #[test]
-fn a_checkpoint_holds_both_generators_where_dropout_draws_from_cudas() {
+fn a_checkpoint_has_both_generators_where_dropout_draws_from_cudas() {
     let lab = Lab::new();
     // 320 images to train on, 10 steps an epoch, two layers that drop.
     let run = lab.train("--generator cuda --batch-size 32 --epochs 3 --seed 11");
@@ -178,41 +175,36 @@ fn a_checkpoint_holds_both_generators_where_dropout_draws_from_cudas() {
 }
 
 #[test]
-fn what_does_not_go_with_cudas_generator_is_refused_by_name() {
+fn options_that_do_not_go_with_cudas_generator_are_refused_by_name() {
     let lab = Lab::new();
     for command in ["train", "reproduce"] {
         let options = format!("{command} --generator cuda --device cpu --batch-size 257");
-        assert_refused(
-            &mut lab.program(&options),
-            2,
-            &["at most 256 images, not 257", "--batch-size", "--generator cpu"],
-        );
+        lab.assert_refused(&options, 2, &["at most 256 images, not 257", "--batch-size", "--generator cpu"]);
     }
-    assert!(!lab.path().join("output").exists(), "nothing was begun");
+    assert!(!lab.exists("output"), "nothing was begun");
     lab.train("--model mlr --generator cuda --device cpu --batch-size 257 --epochs 1");
     let run = lab.train("--generator cuda --batch-size 32 --epochs 1");
     let resume = format!("train --resume {run} --epochs 2 --generator cpu");
-    assert_refused(&mut lab.program(&resume), 2, &["--generator cpu", "used cuda"]);
-    // `auto` leaves it to the run.
-    lab.program(&format!("train --resume {run} --epochs 2 --generator auto")).assert().success();
+    lab.assert_refused(&resume, 2, &["--generator cpu", "used cuda"]);
+    // With `auto` the run decides.
+    lab.train(&format!("--resume {run} --epochs 2 --generator auto"));
     assert_eq!(lab.run_json(&run)["options"]["generator"], "cuda");
 }
 
 #[test]
-fn a_run_json_without_the_option_is_of_a_run_that_drew_from_the_cpus() {
+fn without_the_option_in_run_json_a_run_draws_from_the_cpus() {
     let lab = Lab::new();
     let run = lab.train("--epochs 1 --batch-size 32");
-    let path = lab.path().join(&run).join("run.json");
-    let mut json: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let mut json = lab.run_json(&run);
     json["options"].as_object_mut().unwrap().remove("generator").unwrap();
-    fs::write(&path, json.to_string()).unwrap();
+    lab.write(&format!("{run}/run.json"), json.to_string());
     let again = lab.train(&format!("--from {run}/run.json"));
     assert_eq!(lab.run_json(&again)["options"]["generator"], "cpu");
     lab.assert_same(&run, &again, "once more");
 }
 
 #[test]
-fn a_checkpoint_goes_on_only_with_the_generators_that_it_holds() {
+fn a_checkpoint_resumes_only_with_its_own_generators() {
     let lab = Lab::new();
     let with = lab.train("--generator cuda --batch-size 32 --epochs 1");
     let without = lab.train("--generator cpu --batch-size 32 --epochs 1");
@@ -242,8 +234,8 @@ fn a_checkpoint_goes_on_only_with_the_generators_that_it_holds() {
 fn a_trace_shows_both_generators_and_that_steps_draw_from_cudas_alone() {
     let lab = Lab::new();
     lab.train("--generator cuda --batch-size 32 --epochs 1 --trace run.trace");
-    let trace = String::from_utf8(fs::read(lab.path().join("run.trace")).unwrap()).unwrap();
-    let steps: Vec<Value> = trace.lines().skip(1).map(|line| serde_json::from_str(line).unwrap()).collect();
+    let steps: Vec<Value> =
+        lab.text("run.trace").lines().skip(1).map(|line| serde_json::from_str(line).unwrap()).collect();
     let hash = |step: &Value, name: &str| {
         let quantities = step["quantities"].as_array().unwrap();
         quantities.iter().find(|quantity| quantity["name"] == name).unwrap()["xxh3"].to_string()
@@ -254,7 +246,7 @@ fn a_trace_shows_both_generators_and_that_steps_draw_from_cudas_alone() {
     }
 }
 
-/// Python, on the CPU, with what a GPU would drop: the script's arguments, and the file where its generator ends.
+/// A Python script on the CPU that drops what a GPU would, and writes the generator's offset at the end into a file.
 fn python_on_cuda(script: &str, offset: &Path) -> Command {
     let mut command = python("tests/cuda_dropout.py");
     command.arg(offset).arg(checkout().join(script));
@@ -272,8 +264,9 @@ fn assert_parity(data_dir: &Path, options: &str) {
     };
     run(&mut python_on_cuda("scripts/notebook.py", &folder.path().join("offset")), "reference");
     run(islp_mnist().args(["reproduce", "--device", "cpu", "--generator", "cuda"]), "candidate");
-    let compare = program(&folder, "compare reference candidate").assert();
-    compare.success().stdout(contains("\nidentical: 5 files, 8 tensors, 0 differences"));
+    let [reference, candidate] = ["reference", "candidate"].map(|side| folder.path().join(side));
+    let (report, _) = compare_paths(&reference, &candidate, "");
+    assert!(report.contains("\nidentical: 5 files, 8 tensors, 0 differences"), "{report}");
 }
 
 #[test]
@@ -298,17 +291,10 @@ fn runs_of_train_and_their_generators_are_pythons_where_it_drops_what_a_gpu_woul
         let mut theirs = python_on_cuda("scripts/train.py", &offset);
         theirs.arg("--data-dir").arg(&data).arg("--output-dir").arg(lab.path().join("python"));
         theirs.args(["--device", "cpu", "--epochs", "3", "--model", model]).args(options.split_whitespace());
-        let theirs = PathBuf::from(stdout_of(theirs.env("OMP_NUM_THREADS", "1")).trim_end());
+        let theirs = stdout_of(theirs.env("OMP_NUM_THREADS", "1")).trim_end().to_owned();
         let ours = lab.train(&format!("{options} --generator cuda --epochs 3 --model {model}"));
-        let ours = lab.path().join(ours);
-        for file in ["metrics.csv", "model.safetensors"] {
-            assert!(
-                fs::read(ours.join(file)).unwrap() == fs::read(theirs.join(file)).unwrap(),
-                "{model}: {file}"
-            );
-        }
-        let states = |run: &Path| -> BTreeMap<String, Tensor> { tensors(&run.join(CHECKPOINT)) };
-        let (ours, theirs) = (states(&ours), states(&theirs));
+        lab.assert_same_numbers(&ours, &theirs, model);
+        let [ours, theirs] = [ours, theirs].map(|run| tensors(&lab.path().join(run).join(CHECKPOINT)));
         assert!(ours["generator.state"] == theirs["generator.state"], "{model}: the CPU's generator");
         let (_, drawn) = seed_and_offset(&ours["generator.cuda.state"]);
         assert_eq!(fs::read_to_string(&offset).unwrap(), format!("{drawn}\n"), "{model}");

@@ -1,5 +1,4 @@
-//! The library for others: what it is given and can't use comes back as a typed error, never as a panic; and it says
-//! nothing on stderr by itself.
+//! The library for other programs: unusable input is a typed error, never a panic, and the library prints nothing itself.
 
 use std::collections::BTreeMap;
 use std::env::current_exe;
@@ -9,8 +8,7 @@ use std::sync::Mutex;
 
 use islp_mnist::islp::{self, SimpleDataModule, SimpleModule};
 use islp_mnist::lightning::LimitTrainBatches::{self, Fraction, Number};
-use islp_mnist::lightning::evaluate;
-use islp_mnist::lightning::{self, CsvLogger, Trainer};
+use islp_mnist::lightning::{self, CsvLogger, Trainer, evaluate};
 use islp_mnist::notebook::models::Model;
 use islp_mnist::torch::data::{DataLoader, Subset, random_split};
 use islp_mnist::torch::nn::{Flatten, ReLU, dropout, linear, sequential};
@@ -40,7 +38,7 @@ fn module(generator: &Generator) -> SimpleModule {
     SimpleModule::classification(model, vs, 0.01).unwrap()
 }
 
-/// Runs one of these tests in a process of its own; what that says on stderr.
+/// Runs one of these tests in a process of its own; its stderr.
 fn stderr_of(test: &str) -> String {
     let output = Command::new(current_exe().unwrap())
         .args(["--exact", &format!("errors::{test}"), "--nocapture"])
@@ -66,7 +64,7 @@ fn inputs_that_do_not_fit_the_model_are_errors() {
 }
 
 #[test]
-fn of_inputs_that_do_not_fit_nothing_is_said_on_stderr() {
+fn inputs_that_do_not_fit_print_nothing_on_stderr() {
     assert_eq!(stderr_of("inputs_that_do_not_fit_the_model_are_errors"), "");
 }
 
@@ -94,7 +92,7 @@ fn dataset(images: &Tensor, labels: &Tensor) -> Dataset {
 }
 
 #[test]
-fn data_that_do_not_go_together_are_errors() {
+fn data_that_do_not_match_are_errors() {
     let generator = Generator::new(0);
     let new = |images: &Tensor, labels: &Tensor, validation: f64, batch_size: usize| {
         SimpleDataModule::new(&dataset(images, labels), validation, 0, batch_size, &generator)
@@ -144,7 +142,7 @@ fn fit(images: &Tensor, labels: &Tensor) -> Result<(), lightning::Error> {
 }
 
 #[test]
-fn a_trainer_returns_what_fails_in_a_step() {
+fn a_trainer_returns_the_error_of_a_step() {
     let (images, labels) = (Tensor::zeros([8, 784], FLOAT), Tensor::zeros([8], INT64));
     assert!(fit(&images, &labels).is_ok());
     let wrong_label = fit(&images, &Tensor::full([8], 12, INT64));
@@ -154,7 +152,7 @@ fn a_trainer_returns_what_fails_in_a_step() {
 }
 
 #[test]
-fn what_lightning_says_around_a_run_goes_to_the_log_crate() {
+fn messages_of_a_run_go_to_the_log_crate() {
     static SAID: Mutex<Vec<String>> = Mutex::new(vec![]);
     struct Listener;
     impl Log for Listener {
@@ -175,8 +173,8 @@ fn what_lightning_says_around_a_run_goes_to_the_log_crate() {
 }
 
 #[test]
-fn without_a_logger_a_run_says_nothing_on_stderr() {
-    assert_eq!(stderr_of("a_trainer_returns_what_fails_in_a_step"), "");
+fn without_a_logger_a_run_prints_nothing_on_stderr() {
+    assert_eq!(stderr_of("a_trainer_returns_the_error_of_a_step"), "");
 }
 
 #[test]
@@ -197,7 +195,7 @@ fn a_confusion_matrix_counts_each_label_and_prediction() {
     assert_error!(predictions([0, 1, 2, 2, 3]).confusion_matrix(), islp::Error::Label { classes: 3 });
 }
 
-/// A model that is none of the notebook's.
+/// A model that is not in the notebook.
 fn own_module(seed: u64) -> SimpleModule {
     let (vs, generator) = (VarStore::new(Device::Cpu), Generator::new(seed));
     let layer = |name: &str, from, to| linear(vs.root() / name, from, to, &generator).unwrap();
@@ -211,7 +209,7 @@ fn values(tensors: &BTreeMap<String, Tensor>) -> BTreeMap<String, Vec<f32>> {
 }
 
 #[test]
-fn the_weights_of_any_model_go_to_a_file_and_back() {
+fn the_weights_of_any_model_can_be_saved_and_loaded() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("own.safetensors");
     let (saved, mut loaded) = (own_module(1), own_module(2));
@@ -227,7 +225,7 @@ fn the_weights_of_any_model_go_to_a_file_and_back() {
 }
 
 #[test]
-fn weights_that_are_not_just_the_models_are_refused_by_name_and_change_nothing() {
+fn weights_that_are_not_exactly_the_models_are_refused_by_name_and_change_nothing() {
     let mut module = own_module(2);
     let before = values(&module.state_dict());
     // Other values than the module's, so that a change would show.
@@ -256,7 +254,7 @@ fn weights_that_are_not_just_the_models_are_refused_by_name_and_change_nothing()
 }
 
 #[test]
-fn a_file_without_f32_tensors_is_refused_by_what_is_wrong_with_it() {
+fn a_file_without_f32_tensors_is_refused_with_the_reason() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("x.safetensors");
     let load = |bytes: &[u8]| {

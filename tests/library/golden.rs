@@ -1,11 +1,10 @@
-//! What is printed, as whole texts. What `reproduce` prints in all is in tests/program/reproduce.rs.
+//! Printed texts as a whole. All that `reproduce` prints is in tests/program/reproduce.rs.
 
 use std::fs;
 
 use crate::common::{checkout, python, stdout_of};
 use insta::assert_snapshot;
-use islp_mnist::internals::repr;
-use islp_mnist::internals::{tensor_of_digits, torch_size};
+use islp_mnist::internals::{repr, tensor_of_digits, torch_size};
 use islp_mnist::islp::Metrics;
 use islp_mnist::lightning::{test_list, test_table};
 use islp_mnist::notebook::models::{MnistMlr, MnistModel};
@@ -73,31 +72,6 @@ fn the_test_table_is_lightnings_at_any_terminal_width() {
     ");
     let list = "[{'test_loss': 0.20371714234352112, 'test_accuracy': 0.9415000081062317}]";
     assert_eq!(test_list(&metrics), list);
-}
-
-#[test]
-fn floats_are_written_as_pythons_repr() {
-    let cases: [(f32, &str); 15] = [
-        // Halfway between two numbers of 17 digits.
-        (162.329_01, "162.32901000976562"),
-        (0.0, "0.0"),
-        (-0.0, "-0.0"),
-        (1.0, "1.0"),
-        (0.1, "0.10000000149011612"),
-        (1e-4, "9.999999747378752e-05"),
-        (1.220_703_1e-4, "0.0001220703125"),
-        (6.103_515_6e-5, "6.103515625e-05"),
-        (1e-38, "9.999999350456404e-39"),
-        (1e15, "999999986991104.0"),
-        (1e16, "1.0000000272564224e+16"),
-        (3.402_823_5e38, "3.4028234663852886e+38"),
-        (f32::INFINITY, "inf"),
-        (f32::NEG_INFINITY, "-inf"),
-        (f32::NAN, "nan"),
-    ];
-    for (value, python) in cases {
-        assert_eq!(repr(value), python);
-    }
 }
 
 #[test]

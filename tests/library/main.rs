@@ -12,5 +12,4 @@ mod fixtures;
 mod golden;
 mod metrics_csv;
 mod trace;
-mod verdicts;
 mod weights;

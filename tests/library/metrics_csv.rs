@@ -1,4 +1,4 @@
-//! metrics.csv and its folder, as Lightning's CSVLogger makes them.
+//! The folder of metrics.csv, as Lightning's CSVLogger numbers it. Its bytes are in tests/library/fixtures/.
 
 use std::fs;
 use std::path::Path;
@@ -10,32 +10,7 @@ fn version_of(logger: &CsvLogger) -> String {
 }
 
 #[test]
-fn the_bytes_are_those_of_lightnings_csv_logger() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut logger = CsvLogger::new(folder.path(), "MNIST").unwrap();
-    logger.log_metrics(&[("train_accuracy_step", 0.746_093_75)], 0, 49);
-    logger.save().unwrap();
-    assert_eq!(
-        fs::read(logger.metrics_file_path()).unwrap(),
-        b"epoch,step,train_accuracy_step\r\n0,49,0.74609375\r\n"
-    );
-    logger.log_metrics(&[("valid_loss", 0.261_149_23), ("valid_accuracy", 0.925)], 0, 187);
-    logger.log_metrics(&[("train_loss", 1.487_597), ("train_accuracy_epoch", f32::NAN)], 0, 187);
-    logger.log_metrics(&[("test_loss", 2e-5), ("test_accuracy", 1.0)], 1, 188);
-    logger.save().unwrap();
-    assert_eq!(
-        String::from_utf8(fs::read(logger.metrics_file_path()).unwrap()).unwrap(),
-        "epoch,step,test_accuracy,test_loss,train_accuracy_epoch,train_accuracy_step,train_loss,valid_accuracy,\
-         valid_loss\r\n\
-         0,49,,,,0.74609375,,,\r\n\
-         0,187,,,,,,0.925000011920929,0.26114922761917114\r\n\
-         0,187,,,nan,,1.4875969886779785,,\r\n\
-         1,188,1.0,1.9999999494757503e-05,,,,,\r\n"
-    );
-}
-
-#[test]
-fn versions_count_up_from_the_highest_folder_as_lightning_counts() {
+fn versions_count_up_from_the_highest_folder_as_lightnings() {
     let folder = tempfile::tempdir().unwrap();
     let next = || version_of(&CsvLogger::new(folder.path(), "MNIST").unwrap());
     assert_eq!(next(), "version_0");
@@ -62,16 +37,4 @@ fn loggers_made_at_the_same_moment_get_a_version_each() {
     versions.sort();
     versions.dedup();
     assert_eq!(versions.len(), 16);
-}
-
-#[test]
-fn nothing_but_the_metrics_is_left_in_the_folder() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut logger = CsvLogger::new(folder.path(), "MNIST").unwrap();
-    logger.log_metrics(&[("test_loss", 1.0)], 0, 0);
-    logger.save().unwrap();
-    logger.save().unwrap();
-    let names: Vec<_> =
-        fs::read_dir(logger.log_dir()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(names, ["metrics.csv"]);
 }

@@ -1,4 +1,4 @@
-//! Weights between Python and Rust, in both directions, and files that hold none.
+//! Weights between Python and Rust, in both directions.
 
 use std::fs;
 use std::path::Path;
@@ -64,7 +64,7 @@ fn weights_saved_in_python_give_the_same_test_metrics_here() {
 
 #[test]
 #[ignore = "needs the Python reference"]
-fn what_wraps_a_model_in_python_does_not_count_in_weights_checkpoints_and_traces() {
+fn wrappers_of_a_model_in_python_do_not_count_in_weights_checkpoints_and_traces() {
     let folder = tempfile::tempdir().unwrap();
     stdout_of(python("tests/wrapped.py").arg(folder.path()));
     for (file, verdict) in [

@@ -1,16 +1,16 @@
-// Opens pages in Chromium, in both colour schemes, wide, narrow and on paper, and says what is wrong with them.
+// Opens pages in Chromium, light and dark, wide, narrow and on paper, and reports their problems.
 //
 //   node tests/pages/check.mjs FILE.html...
 //
-// Prints a line of JSON for each file: {"file", "bytes", "problems"}. A problem is a sentence that ends with where it
-// was seen. The exit code is 0 whenever the pages could be looked at.
+// Prints a line of JSON for each file: {"file", "bytes", "problems"}. A problem is a sentence that ends with the
+// views that have it. The exit code is 0 whether or not there are problems.
 import fs from 'node:fs';
 import { address, launch, look, require, usage, views } from './chromium.mjs';
 import { inspect } from './inspect.mjs';
 
 const axe = require('axe-core');
 
-// What is wrong with a page in one view.
+// Returns the problems of a page in one view.
 const problemsIn = async (browser, file, view) => {
   const problems = [];
   const page = await look(browser, view);
@@ -23,7 +23,7 @@ const problemsIn = async (browser, file, view) => {
     if (url !== own && !url.startsWith('data:')) problems.push(`request to ${url}`);
   });
   await page.goto(own);
-  // Evaluated from outside, which a page's content security policy does not forbid.
+  // A page's content security policy does not apply to code evaluated from outside.
   await page.evaluate(axe.source);
   problems.push(...(await page.evaluate(inspect, view.media)));
   await page.close();

@@ -1,10 +1,10 @@
-// What check.mjs and shot.mjs share: the packages of .pages/, the browser, and the ways a page is looked at.
+// Shared by the other scripts: the packages in .pages/, the browser, and the views of a page.
 import fs from 'node:fs';
 import path from 'node:path';
 import { createRequire } from 'node:module';
 import { pathToFileURL } from 'node:url';
 
-// The packages are not where Node looks by itself.
+// Node does not search .pages/ by default.
 export const require = createRequire(new URL('../../.pages/', import.meta.url));
 
 // The last is an A4 page at 96 pixels per inch.
@@ -29,8 +29,8 @@ const executable = () => {
   throw new Error('no chromium, chromium-browser or google-chrome on the PATH');
 };
 
-// A browser with a profile of its own that asks for nothing by itself. It has no sandbox, which root could not have:
-// the pages are ours.
+// A browser with a fresh profile that sends no requests of its own. Playwright starts it without a sandbox, so that it
+// runs as root; the pages are ours.
 export const launch = () =>
   require('playwright-core').chromium.launch({
     executablePath: executable(),
@@ -44,7 +44,7 @@ export const launch = () =>
     ],
   });
 
-// A page of its own for a view, not yet gone anywhere.
+// Opens a blank page with the settings of a view.
 export const look = async (browser, { scheme, media, width, height }) => {
   const page = await browser.newPage({ viewport: { width, height }, colorScheme: scheme });
   await page.emulateMedia({ media, colorScheme: scheme });

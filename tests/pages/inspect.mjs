@@ -1,4 +1,4 @@
-// Runs inside the page, so it can use nothing from outside itself but `axe`.
+// Runs inside the page, so from outside this function it can use only `axe`.
 export const inspect = async (media) => {
   const problems = [];
   const all = (selector) => [...document.querySelectorAll(selector)];
@@ -11,13 +11,13 @@ export const inspect = async (media) => {
     const tag = `<${element.tagName.toLowerCase()}${element.id && `#${element.id}`}${classes}>`;
     return element.textContent.trim() ? `${tag} "${short(element.textContent)}"` : tag;
   };
-  // What is folded away has to be right too.
+  // Collapsed content is checked too.
   for (const details of all('details')) details.open = true;
 
   // --- width
 
   const width = document.scrollingElement.clientWidth;
-  // Or cuts off: it keeps what is in it from making the page wide.
+  // True if the element scrolls or clips: then its content does not widen the page.
   const scrolls = (element) => getComputedStyle(element).overflowX !== 'visible';
   const inScroller = (element) => {
     for (let up = element.parentElement; up && up !== document.body; up = up.parentElement) {
@@ -28,11 +28,11 @@ export const inspect = async (media) => {
   const edge = (element) => element.getBoundingClientRect().right;
   if (document.scrollingElement.scrollWidth > width) {
     const beyond = all('body *').filter((element) => edge(element) > width + 0.5 && !inScroller(element));
-    // A parent that only follows its child is not the cause.
+    // A parent that only grows with its child is not the cause.
     const causes = beyond.filter((element) => ![...element.children].some((child) => edge(child) >= edge(element)));
     const widest = causes.sort((a, b) => edge(b) - edge(a)).slice(0, 5);
     const named = widest.map((element) => `${name(element)} to ${Math.round(edge(element))}`).join(', ');
-    const by = named || 'what is no element';
+    const by = named || 'no element';
     problems.push(`overflow: ${document.scrollingElement.scrollWidth} pixels wide, by ${by}`);
   }
   if (media === 'print') {
@@ -70,11 +70,11 @@ export const inspect = async (media) => {
       problems.push(`picture without alternative text: ${name(svg)} needs role="img" and a label, or aria-hidden`);
   }
 
-  // --- contrast that axe leaves out: text of SVG, and where it cannot tell
+  // --- contrast where axe does not check it (text in SVG) or cannot decide
 
   const canvas = new OffscreenCanvas(1, 1).getContext('2d', { willReadFrequently: true });
   const known = new Map();
-  // Red, green, blue in 0..255 and alpha in 0..1, of any colour that CSS can write.
+  // Parses any CSS colour into red, green and blue from 0 to 255 and alpha from 0 to 1.
   const parse = (colour) => {
     if (!known.has(colour)) {
       canvas.clearRect(0, 0, 1, 1);
@@ -123,7 +123,7 @@ export const inspect = async (media) => {
   };
 
   const shapes = new Map();
-  // The filled shapes of an <svg> as they are painted, the lowest first.
+  // Returns the filled shapes of an <svg> in painting order.
   const shapesOf = (svg) => {
     if (!shapes.has(svg)) {
       const filled = [...svg.querySelectorAll('rect, circle, ellipse, path, polygon')]
@@ -175,10 +175,10 @@ export const inspect = async (media) => {
   for (const node of incomplete.filter(({ id }) => id === 'color-contrast').flatMap(({ nodes }) => nodes)) {
     const why = node.any[0]?.data?.messageKey;
     const element = document.querySelector(node.target[0]);
-    // Done above.
+    // Checked above.
     if (element.closest('svg')) continue;
     if (['bgImage', 'bgGradient', 'imgNode'].includes(why)) {
-      problems.push(`contrast of ${name(element)} can't be told: it stands on a picture or gradient`);
+      problems.push(`contrast of ${name(element)} can't be told: it is on a picture or gradient`);
     } else {
       const [r, g, b, a] = parse(getComputedStyle(element).color);
       const back = background(element);

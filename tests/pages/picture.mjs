@@ -1,9 +1,9 @@
-// The picture of a run's page that the README shows: the page from its top to the end of the first confusion matrix.
+// Takes the picture of a run's page for the README: from the top to the end of the first confusion matrix.
 //
 //   node tests/pages/picture.mjs FILE.html OUT.png
 import { address, launch, usage } from './chromium.mjs';
 
-// Wide enough for both charts beside each other, and then made smaller, for a page of text.
+// Wide enough for two charts side by side, then scaled down to fit the README.
 const width = 1100;
 const deviceScaleFactor = 0.6;
 const below = 24;

@@ -1,4 +1,4 @@
-// Pictures of a page, to look at: PREFIX-SCHEME-MEDIA-WIDTH.png, the whole page, and PREFIX.pdf as it prints.
+// Takes pictures of a whole page in every view, PREFIX-SCHEME-MEDIA-WIDTH.png, and prints it to PREFIX.pdf.
 //
 //   node tests/pages/shot.mjs FILE.html PREFIX
 import { address, launch, look, usage, views } from './chromium.mjs';

@@ -1,4 +1,4 @@
-//! `islp-mnist doctor`, and with it what a process loads for which `--device`.
+//! `doctor`, and the libraries that a process loads for each `--device`.
 
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
@@ -13,24 +13,25 @@ use tempfile::{TempDir, tempdir, tempdir_in};
 /// The program in the checkout, where data/ is MNIST.
 fn doctor(options: &str) -> assert_cmd::Command {
     let mut command = program(checkout(), &format!("doctor {options}"));
-    // It is to look for what the other tests have hidden.
+    // Other tests hide the GPUs.
     command.env("CUDA_VISIBLE_DEVICES", "0");
     command
 }
 
 /// The report of a doctor that must end with this exit code.
 fn report(doctor: &mut assert_cmd::Command, code: i32) -> String {
-    String::from_utf8(doctor.assert().code(code).stderr("").get_output().stdout.clone()).unwrap()
+    let assert = doctor.assert().code(code).stderr("");
+    String::from_utf8(assert.get_output().stdout.clone()).unwrap()
 }
 
-/// What the line with this name finds.
+/// The finding in the line with this name.
 fn found(report: &str, name: &str) -> String {
     let lines: Vec<&str> = report.lines().filter_map(|line| line.strip_prefix(name)).collect();
     assert_eq!(lines.len(), 1, "{report}");
     lines[0].trim().to_string()
 }
 
-/// A folder to put first for the loader, where a library that is no driver has the driver's name.
+/// A folder for the loader in which a library that is no driver has the driver's name.
 fn stand_in_driver() -> TempDir {
     let maps = fs::read_to_string("/proc/self/maps").unwrap();
     let libm = maps.lines().find(|line| line.contains("/libm.so")).expect("libtorch loads libm");
@@ -39,14 +40,14 @@ fn stand_in_driver() -> TempDir {
     folder
 }
 
-/// A folder to put first for the loader, where what has the driver's name is no library.
+/// A folder for the loader in which a file with the driver's name is no library.
 fn no_driver() -> TempDir {
     let folder = tempdir().unwrap();
     fs::write(folder.path().join("libcuda.so.1"), "no library\n".repeat(100)).unwrap();
     folder
 }
 
-/// What is said of CUDA beside a driver that sees no GPU: it depends on the libtorch here.
+/// The problem with CUDA beside a driver that sees no GPU; it depends on the libtorch here.
 fn missing_beside_a_driver() -> String {
     let libtorch_cuda = libtorch::folder().unwrap().join("libtorch_cuda.so");
     if !libtorch_cuda.exists() {
@@ -67,7 +68,7 @@ fn where_all_is_well_every_check_has_a_line_and_the_exit_code_is_0() {
         assert!(loaded_from.contains(library), "{loaded_from}");
     }
     assert!(loaded_from.contains(libtorch::folder().unwrap().to_str().unwrap()), "{loaded_from}");
-    // What is this machine's.
+    // Facts of this machine.
     let report = report
         .replace(&loaded_from, "FILES")
         .replace(&libtorch::version().unwrap(), "2.13.0+BUILD")
@@ -87,7 +88,7 @@ fn where_all_is_well_every_check_has_a_line_and_the_exit_code_is_0() {
 }
 
 #[test]
-fn a_libtorch_for_the_cpu_alone_and_one_of_another_version_are_told() {
+fn a_libtorch_for_the_cpu_alone_and_one_of_another_version_are_reported() {
     // This libtorch from another folder, which has no CUDA half and says that it is another version.
     let folder = tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let (original, lib) = (libtorch::folder().unwrap(), folder.path().join("lib"));
@@ -99,7 +100,7 @@ fn a_libtorch_for_the_cpu_alone_and_one_of_another_version_are_told() {
         .unwrap();
     fs::write(folder.path().join("build-version"), "2.12.1+cpu\n").unwrap();
     let driver = stand_in_driver();
-    // What else it needs lies where this one found it.
+    // Its dependencies are where this one found them.
     let folders: Vec<_> =
         libtorch::files().unwrap().iter().map(|file| file.parent().unwrap().to_owned()).collect();
     let path = env::join_paths(folders.into_iter().chain([driver.path().to_owned()])).unwrap();

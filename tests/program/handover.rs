@@ -304,16 +304,16 @@ fn python_reads_the_state_of_cudas_generator_and_does_not_resume_with_it_on_the_
     let run = lab.train("--generator cuda --batch-size 32 --epochs 1 --seed 11");
     let varied = lab.train("--vary init=2 --batch-size 32 --epochs 1 --name varied");
     for (options, code, reason) in [
-        (format!("--resume {run} --epochs 2"), 2, "--generator cuda does not go with --device cpu"),
-        (format!("--resume {varied} --epochs 2"), 1, "generator.varied.state is of a run with --vary"),
-        (format!("--from {varied}/run.json"), 2, "--vary init=2: PyTorch draws all from one stream"),
+        (format!("--resume {run} --epochs 2"), 2, "--generator cuda conflicts with --device cpu"),
+        (format!("--resume {varied} --epochs 2"), 1, "generator.varied.state belongs to a run with --vary"),
+        (format!("--from {varied}/run.json"), 2, "--vary init=2: PyTorch draws everything from one stream"),
         ("--epochs 1 --device cuda".into(), 1, "--device cuda: torch sees 0 GPUs"),
     ] {
         Side::Python.assert_refused(&lab, &options, code, &[reason]);
     }
     let checkpoint = lab.path().join(&run).join("checkpoints/last.safetensors");
     let read = stdout_of(python("tests/read_cuda_generator.py").arg(checkpoint));
-    let reason = "generator.cuda.state is of a run whose dropout draws from CUDA's generator";
+    let reason = "generator.cuda.state belongs to a run whose dropout draws from CUDA's generator";
     assert_eq!(read, format!("11 80\n{reason}\ngenerator.cuda.state: its offset is 82\n"));
 }
 

@@ -106,7 +106,7 @@ fn the_ending_decides_the_format_and_an_existing_file_is_replaced_but_no_fifo() 
     }
     let fifo = lab.path().join("fifo.png");
     processes::run("mkfifo", &[fifo.to_str().unwrap()]);
-    let error = "error: cannot write fifo.png: it is no regular file, name another one\n";
+    let error = "error: cannot write fifo.png: not a regular file; name another one\n";
     lab.assert_refused("plot logs/version_0 -o fifo.png", 1, &[error]);
     assert!(fifo.metadata().unwrap().file_type().is_fifo());
 }

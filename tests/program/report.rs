@@ -1,4 +1,4 @@
-//! The command `report`: what its pages say, against Python's values, and what it refuses.
+//! The command `report`: the contents of its pages, checked against Python's values, and its refusals.
 
 use std::fs;
 use std::path::Path;
@@ -11,13 +11,13 @@ use islp_mnist::report::{calibration, mcnemar, wilson};
 use serde_json::Value;
 use tch::{Kind, Tensor};
 
-/// The page that these arguments give.
+/// Runs `report` with these arguments and returns the page.
 fn page(lab: &Lab, arguments: &str) -> String {
     lab.program(&format!("report {arguments} -o page.html")).assert().success().stdout("page.html\n");
     fs::read_to_string(lab.path().join("page.html")).unwrap()
 }
 
-/// Fails unless a page needs nothing else: no script, and not one address but those within it.
+/// Fails if a page has a script or refers to another file.
 fn assert_self_contained(html: &str) {
     assert!(html.len() < 2_000_000, "{} bytes", html.len());
     assert!(!html.contains("<script") && !html.contains("url(") && !html.contains("@import"));
@@ -29,7 +29,7 @@ fn assert_self_contained(html: &str) {
 }
 
 #[test]
-fn a_run_of_train_has_a_page_with_its_options_and_its_command() {
+fn the_page_of_a_training_shows_its_options_and_its_command() {
     let lab = Lab::new();
     let run = lab.train("--model mlr --epochs 3 --batch-size 32 --seed 7 --device cpu");
     let html = page(&lab, &run);
@@ -52,11 +52,14 @@ fn a_run_of_train_has_a_page_with_its_options_and_its_command() {
     let json: Value = serde_json::from_slice(&json.get_output().stdout).unwrap();
     let accuracy = json["test_accuracy"].as_f64().unwrap();
     assert!(html.contains(&format!("<strong>{:.2} %</strong> of 100 test images", 100.0 * accuracy)));
-    assert!(html.contains(&format!("<td>{accuracy:?}</td>")), "test_accuracy as the notebook's table has it");
+    assert!(
+        html.contains(&format!("<td>{accuracy:?}</td>")),
+        "test_accuracy is printed as in the notebook's table"
+    );
 }
 
 #[test]
-fn reproduce_leaves_one_page_of_both_models_if_asked() {
+fn reproduce_with_report_writes_one_page_for_both_models() {
     let lab = Lab::new();
     let options = "--epochs 2 --batch-size 64 --device cpu";
     let assert = lab.program(&format!("reproduce --report {options}")).assert().success();
@@ -73,7 +76,7 @@ fn reproduce_leaves_one_page_of_both_models_if_asked() {
 }
 
 #[test]
-fn a_run_that_diverged_ends_as_ever_though_there_is_no_page_of_it() {
+fn a_diverged_run_succeeds_without_a_page() {
     let lab = Lab::new();
     let options = "--epochs 2 --batch-size 64 --device cpu --lr 1e30";
     let plain = lab.program(&format!("reproduce {options}")).assert().success();
@@ -84,7 +87,7 @@ fn a_run_that_diverged_ends_as_ever_though_there_is_no_page_of_it() {
 }
 
 #[test]
-fn what_runs_it_again_is_safe_to_paste() {
+fn the_command_that_repeats_a_run_is_safe_to_paste() {
     let lab = Lab::new();
     fs::create_dir_all(lab.path().join("run")).unwrap();
     fs::write(lab.path().join("run/metrics.csv"), "epoch,step,train_loss\n0,1,0.5\n").unwrap();
@@ -97,7 +100,7 @@ fn what_runs_it_again_is_safe_to_paste() {
 }
 
 #[test]
-fn a_run_of_reproduce_is_no_run_for_train_to_go_on_with() {
+fn train_does_not_continue_a_run_of_reproduce() {
     let lab = Lab::new();
     lab.program("reproduce --epochs 1 --device cpu").assert().success();
     for option in ["--resume", "--from"] {
@@ -110,7 +113,7 @@ fn a_run_of_reproduce_is_no_run_for_train_to_go_on_with() {
 }
 
 #[test]
-fn identical_runs_have_a_page_that_says_what_was_compared() {
+fn the_page_of_identical_runs_lists_what_was_compared() {
     let lab = Lab::new();
     let options = "--model mlr --epochs 2 --device cpu --seed 3";
     let (left, right) = (lab.train(options), lab.train(options));
@@ -119,13 +122,17 @@ fn identical_runs_have_a_page_that_says_what_was_compared() {
     assert!(html.contains("<strong>identical: 2 files, 2 tensors, 0 differences</strong>"), "{html}");
     assert!(html.contains("2 files and 2 tensors of 7,850 values"));
     assert!(html.contains("p = 1.0000"));
-    assert!(!html.contains("Where they part"));
+    assert!(!html.contains("Where they differ"));
     let hash = sha256(&lab.read(&left, "metrics.csv"));
-    assert_eq!(html.matches(&hash).count(), 1, "the hash of metrics.csv once, as both have it");
+    assert_eq!(
+        html.matches(&hash).count(),
+        1,
+        "metrics.csv is the same on both sides, so its hash is shown once"
+    );
 }
 
 #[test]
-fn two_runs_that_differ_have_a_page_that_says_where_and_which_answers_flip() {
+fn the_page_of_different_runs_shows_where_they_differ_and_which_predictions_change() {
     let lab = Lab::new();
     let (left, right) = (
         lab.train("--model mlr --epochs 2 --device cpu"),
@@ -136,16 +143,16 @@ fn two_runs_that_differ_have_a_page_that_says_where_and_which_answers_flip() {
     for part in [
         "different: 2 of 2 files",
         "--seed: reference 0, candidate 1",
-        "Where they part",
+        "Where they differ",
         "first in row 1",
-        "Difference of the losses in metrics.csv against step, on a log axis",
-        "Test images whose answer flips",
+        "Difference between the losses in metrics.csv against step, on a log axis",
+        "Test images with different predictions",
     ] {
         assert!(html.contains(part), "no {part:?}");
     }
 }
 
-/// The row of this name in the table of how two runs were made: its class, and its cells.
+/// Returns the row of this name in the table of facts about two runs: true if it is marked as different, and its cells.
 fn fact(html: &str, name: &str) -> (bool, Vec<String>) {
     let table = html.split("<table class=\"facts\">").nth(1).unwrap().split("</table>").next().unwrap();
     let row = table.split("<tr").find(|row| {
@@ -161,7 +168,7 @@ fn fact(html: &str, name: &str) -> (bool, Vec<String>) {
 }
 
 #[test]
-fn a_page_of_two_says_on_what_machine_and_how_each_of_them_was_run() {
+fn the_page_of_two_runs_shows_the_machine_and_the_options_of_each() {
     let lab = Lab::new();
     let left = lab.train("--model mlr --epochs 2 --device cpu --threads 1");
     let right = lab.train("--model mlr --epochs 2 --device cpu --threads 2 --seed 1 --limit-train-batches 3");
@@ -190,7 +197,7 @@ fn a_page_of_two_says_on_what_machine_and_how_each_of_them_was_run() {
     let starts = [&left, &right].map(|run| lab.run_json(run)["start"].as_str().unwrap().to_owned());
     let (is_marked, mut starts_shown) = fact(&html, "start");
     starts_shown.resize(2, starts[0].clone());
-    assert_eq!((is_marked, starts_shown), (false, starts.to_vec()), "another time is no reason");
+    assert_eq!((is_marked, starts_shown), (false, starts.to_vec()), "a different start time is not marked");
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap();
     if let Some(name) = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")) {
         assert_eq!(environment("processor"), name.trim_start_matches(['\t', ' ', ':']).trim_end());
@@ -198,7 +205,7 @@ fn a_page_of_two_says_on_what_machine_and_how_each_of_them_was_run() {
 }
 
 #[test]
-fn two_notebooks_that_were_run_alike_say_so_once() {
+fn options_that_both_models_share_are_shown_once() {
     let lab = Lab::new();
     let options = "--epochs 1 --batch-size 64 --device cpu";
     for side in ["a", "b"] {
@@ -211,11 +218,15 @@ fn two_notebooks_that_were_run_alike_say_so_once() {
     let changed = fs::read_to_string(&run_json).unwrap().replace("\"seed\": 0", "\"seed\": 7");
     fs::write(run_json, changed).unwrap();
     let html = page(&lab, "a b");
-    assert_eq!(html.matches("<table class=\"facts\">").count(), 2, "what differs is said of either model");
+    assert_eq!(
+        html.matches("<table class=\"facts\">").count(),
+        2,
+        "each model has a table of its own if the options differ"
+    );
 }
 
 #[test]
-fn what_an_older_run_does_not_say_of_itself_is_unknown_and_no_difference() {
+fn a_fact_that_an_older_run_did_not_record_is_unknown_and_not_a_difference() {
     let lab = Lab::new();
     let run = lab.train("--model mlr --epochs 1 --device cpu");
     let mut json = lab.run_json(&run);
@@ -226,21 +237,21 @@ fn what_an_older_run_does_not_say_of_itself_is_unknown_and_no_difference() {
         fs::copy(lab.path().join(&run).join(file), lab.path().join("older").join(file)).unwrap();
     }
     let html = page(&lab, "older older");
-    assert!(html.contains("No run.json says on which machine and with which options"), "{html}");
+    assert!(html.contains("There is no run.json, so machine and options are unknown"), "{html}");
     for (older, unknown) in [("{}".to_string(), true), (json.to_string(), false)] {
         fs::write(lab.path().join("older/run.json"), older).unwrap();
         let html = page(&lab, &format!("older {run}"));
         let (is_marked, processors) = fact(&html, "processor");
         assert_eq!((is_marked, processors[0].as_str()), (false, "unknown"));
         assert_eq!(fact(&html, "libtorch").1.len(), if unknown { 2 } else { 1 });
-        // With the same options the notebook comes to other weights than one model alone.
+        // With the same options, `reproduce` and `train` end with different weights.
         assert_eq!(fact(&html, "program").0, !unknown);
     }
 }
 
 #[test]
 #[ignore = "needs the Python reference"]
-fn the_notebook_in_python_says_of_itself_what_reproduce_says() {
+fn the_notebook_in_python_writes_the_same_run_json_as_reproduce() {
     let lab = Lab::new();
     let options = "--epochs 2 --batch-size 64 --threads 1 --lr 1e-3";
     lab.program(&format!("reproduce {options} --device cpu --output-dir rust")).assert().success();
@@ -276,11 +287,11 @@ fn the_notebook_in_python_says_of_itself_what_reproduce_says() {
     let command = html.split("<pre class=\"command\">").nth(1).unwrap().split("</pre>").next().unwrap();
     let again = ".venv/bin/python scripts/notebook.py --batch-size 64 --epochs 2 --lr 0.001 --num-workers 4 \
                  --seed 0 --threads 1 --validation 0.2";
-    assert_eq!(command, again, "it takes no other options");
+    assert_eq!(command, again, "scripts/notebook.py has no other options");
 }
 
 #[test]
-fn traces_say_where_two_runs_part_and_draw_how_far_they_are_apart() {
+fn the_page_of_two_traces_shows_the_first_difference_and_the_distance_over_time() {
     let lab = Lab::new();
     for (folder, seed) in [("a", 0), ("b", 1)] {
         fs::create_dir(lab.path().join(folder)).unwrap();
@@ -292,14 +303,14 @@ fn traces_say_where_two_runs_part_and_draw_how_far_they_are_apart() {
     }
     let html = page(&lab, "a b");
     for part in
-        ["first difference in fit 0 (MNISTModel)", "Euclidean distance of all parameters against step"]
+        ["first difference in fit 0 (MNISTModel)", "Euclidean distance between the parameters against step"]
     {
         assert!(html.contains(part), "no {part:?}");
     }
 }
 
 #[test]
-fn what_comes_from_a_run_is_shown_as_text_whatever_is_in_it() {
+fn everything_that_comes_from_a_run_is_escaped() {
     let lab = Lab::new();
     let name = "<script>alert(1)</script>&\"'".replace('/', "");
     for side in ["a", "b"] {
@@ -315,7 +326,7 @@ fn what_comes_from_a_run_is_shown_as_text_whatever_is_in_it() {
     }
     for html in [page(&lab, "a"), page(&lab, "a b")] {
         for markup in ["<script>", "<img src=x", "<b>", "<i>", "<u>", "\u{1b}"] {
-            assert!(!html.contains(markup), "{markup:?} came through");
+            assert!(!html.contains(markup), "{markup:?} is not escaped");
         }
         assert_self_contained(&html);
         assert!(html.contains("&#60;script&#62;alert(1)") || html.contains("&lt;script&gt;alert(1)"));
@@ -324,7 +335,7 @@ fn what_comes_from_a_run_is_shown_as_text_whatever_is_in_it() {
 }
 
 #[test]
-fn a_log_folder_of_lightning_without_weights_has_a_page_of_its_metrics() {
+fn a_lightning_log_folder_without_weights_has_a_page_of_its_metrics() {
     let lab = Lab::new();
     fs::create_dir_all(lab.path().join("logs/version_0")).unwrap();
     fs::copy(
@@ -334,7 +345,7 @@ fn a_log_folder_of_lightning_without_weights_has_a_page_of_its_metrics() {
     .unwrap();
     let html = page(&lab, "logs/version_0");
     assert!(
-        html.contains("holds no safetensors file")
+        html.contains("contains no safetensors file")
             && html.contains("<svg role=\"img\" aria-label=\"Accuracy of")
     );
 }
@@ -349,7 +360,7 @@ fn losses_that_are_all_0_are_drawn_on_a_linear_axis() {
 }
 
 #[test]
-fn a_folder_that_is_no_run_and_a_page_that_is_no_html_are_refused() {
+fn a_folder_without_runs_and_an_output_that_is_not_html_are_refused() {
     let lab = Lab::new();
     fs::create_dir_all(lab.path().join("empty")).unwrap();
     assert_refused(
@@ -368,7 +379,7 @@ fn a_folder_that_is_no_run_and_a_page_that_is_no_html_are_refused() {
 
 #[test]
 #[ignore = "needs the Python reference"]
-fn accuracy_confusion_calibration_and_tests_have_the_values_of_sklearn_torchmetrics_and_statsmodels() {
+fn the_statistics_of_predictions_equal_sklearns_torchmetrics_and_statsmodels() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("predictions.safetensors");
     tch::manual_seed(0);
@@ -418,7 +429,7 @@ fn accuracy_confusion_calibration_and_tests_have_the_values_of_sklearn_torchmetr
 }
 
 #[test]
-fn the_pages_of_the_help_can_be_made() {
+fn the_examples_in_the_help_succeed() {
     let help = stdout_of(islp_mnist().args(["report", "--help"]));
     let folder = tempfile::tempdir().unwrap();
     std::os::unix::fs::symlink(checkout().join("output"), folder.path().join("output")).unwrap();

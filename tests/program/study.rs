@@ -13,16 +13,16 @@ use islp_mnist::study::{
 use predicates::str::contains;
 use serde_json::{Value, json};
 
-/// Of 400 images 10 steps an epoch.
+/// 10 steps per epoch of 400 images.
 const OPTIONS: &str = "--epochs 2 --batch-size 32 --device cpu";
 
-/// A study in the lab's folder `folder`, to its end; what it prints.
+/// Runs a study in this folder of the lab to its end and returns its stdout.
 fn study(lab: &Lab, folder: &str, options: &str) -> String {
     let assert = lab.program(&format!("study {OPTIONS} --output-dir {folder} {options}")).assert().success();
     String::from_utf8(assert.get_output().stdout.clone()).unwrap()
 }
 
-/// study.csv without the column of seconds, which is another every time.
+/// Reads study.csv without the column of seconds, which differs every time.
 fn csv(lab: &Lab, folder: &str) -> Vec<Vec<String>> {
     let text = String::from_utf8(lab.read(folder, "study.csv")).unwrap();
     let mut rows: Vec<Vec<String>> =
@@ -34,7 +34,7 @@ fn csv(lab: &Lab, folder: &str) -> Vec<Vec<String>> {
     rows
 }
 
-/// The version folders of all runs.
+/// Returns the version folders of all runs.
 fn versions(folder: &Path) -> Vec<PathBuf> {
     let list = |folder: &Path| {
         fs::read_dir(folder)
@@ -50,7 +50,7 @@ fn versions(folder: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
-fn a_row_equals_what_train_and_test_come_to() {
+fn a_row_equals_the_results_of_train_and_test() {
     let lab = Lab::new();
     study(&lab, "s", "--seeds 3,7");
     study(&lab, "s", "--seeds 5 --vary init --model mlp");
@@ -82,7 +82,7 @@ fn a_row_equals_what_train_and_test_come_to() {
 
 #[test]
 #[ignore = "needs the Python reference"]
-fn the_weights_of_a_seed_are_pythons() {
+fn a_seed_gives_the_same_weights_as_in_python() {
     let lab = Lab::new();
     study(&lab, "s", "--seeds 2,4294967303");
     for row in rows_in(&lab.path().join("s")).unwrap() {
@@ -104,7 +104,7 @@ fn start(lab: &Lab, options: &str) -> Child {
     command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
-/// How many runs are done.
+/// Counts the finished runs.
 fn done(folder: &Path) -> usize {
     let list = |folder: &Path| {
         fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path()).collect::<Vec<_>>()
@@ -114,7 +114,7 @@ fn done(folder: &Path) -> usize {
 }
 
 #[test]
-fn a_study_that_is_killed_or_stopped_goes_on_and_trains_none_twice() {
+fn a_killed_or_stopped_study_resumes_and_trains_no_run_twice() {
     let lab = Lab::new();
     study(&lab, "whole", "--seeds 0..5");
     for (signal, code) in [("KILL", None), ("TERM", Some(143))] {
@@ -131,20 +131,20 @@ fn a_study_that_is_killed_or_stopped_goes_on_and_trains_none_twice() {
                 .success()
         );
         assert_eq!(child.wait().unwrap().code(), code);
-        assert!(done(&folder) < 12, "it came too late");
+        assert!(done(&folder) < 12, "the signal came too late");
         let result =
             |run: &str| fs::metadata(folder.join(run).join("result.json")).unwrap().modified().unwrap();
         let first = "runs/mlp/seed=0";
         let at = result(first);
         study(&lab, signal, "--seeds 0..5");
-        assert!(before >= 2 && result(first) == at, "what is done is not done again");
+        assert!(before >= 2 && result(first) == at, "a finished run is not trained again");
         assert_eq!(csv(&lab, signal), csv(&lab, "whole"), "{signal}");
-        assert_eq!(versions(&folder).len(), 12, "{signal}: no run began twice");
+        assert_eq!(versions(&folder).len(), 12, "{signal}: no run started twice");
     }
 }
 
 #[test]
-fn a_run_that_is_trained_but_not_written_down_is_not_trained_again() {
+fn a_finished_run_whose_result_is_missing_is_not_trained_again() {
     let lab = Lab::new();
     study(&lab, "s", "--seeds 0..1 --model mlp");
     let whole = csv(&lab, "s");
@@ -176,7 +176,7 @@ fn two_studies_in_one_folder_share_the_seeds() {
 }
 
 #[test]
-fn shards_that_are_put_together_are_the_study() {
+fn collected_shards_equal_the_whole_study() {
     let lab = Lab::new();
     study(&lab, "whole", "--seeds 0..4");
     for shard in ["0/3", "1/3", "2/3"] {
@@ -185,18 +185,18 @@ fn shards_that_are_put_together_are_the_study() {
     let collected = lab.program("study --collect parts").assert().success();
     assert_eq!(csv(&lab, "parts"), csv(&lab, "whole"));
     let said = String::from_utf8(collected.get_output().stdout.clone()).unwrap();
-    assert_eq!(said, study(&lab, "whole", "--seeds 0..4"), "with nothing left to train it says the same");
-    assert!(said.contains("MNISTModel and MNIST_MLR, by the 5 seeds of both\n"), "{said}");
+    assert_eq!(said, study(&lab, "whole", "--seeds 0..4"), "with nothing left to train, it prints the same");
+    assert!(said.contains("MNISTModel and MNIST_MLR, on the 5 seeds of both\n"), "{said}");
     for picture in ["accuracy", "test_accuracy_mlp", "test_accuracy_mlr"] {
         assert!(lab.read("parts", &format!("{picture}.png")).starts_with(b"\x89PNG"));
     }
 }
 
 #[test]
-fn a_training_that_diverges_or_fails_is_a_row_that_says_so() {
+fn a_row_records_that_a_training_diverged_or_failed() {
     let lab = Lab::new();
     let said = study(&lab, "diverged", "--seeds 0..1 --model mlp --lr 1e30");
-    assert!(said.contains("\n  2 more did not come to their end"), "{said}");
+    assert!(said.contains("\n  2 more did not finish"), "{said}");
     for row in rows_in(&lab.path().join("diverged")).unwrap() {
         assert_eq!((row.end.to_string().as_str(), row.test_accuracy), ("diverged", None));
     }
@@ -212,18 +212,18 @@ fn a_training_that_diverges_or_fails_is_a_row_that_says_so() {
     };
     assert_eq!((ends()[0].as_str(), ends()[2].as_str()), ("max_epochs", "max_epochs"));
     assert!(ends()[1].starts_with("failed: "), "{:?}", ends());
-    // Once the reason is gone, the same command does what is missing.
+    // Once the cause is removed, the same command trains the missing run.
     fs::remove_dir_all(spoilt).unwrap();
     lab.program(&options).assert().success();
     assert_eq!(ends(), ["max_epochs"; 3]);
-    // The rows of runs that are gone stay.
+    // Rows stay after their runs are deleted.
     fs::remove_dir_all(lab.path().join("failed/runs/mlr/seed=0")).unwrap();
     lab.program("study --collect failed").assert().success();
     assert_eq!(ends(), ["max_epochs"; 3]);
 }
 
 #[test]
-fn what_does_not_go_with_a_study_is_refused_by_name() {
+fn a_conflicting_or_invalid_option_is_refused_by_name() {
     let lab = Lab::new();
     study(&lab, "s", "--seeds 0 --model mlr");
     let other = "study --epochs 3 --batch-size 32 --device cpu --seeds 1 --output-dir s";
@@ -259,7 +259,7 @@ fn a_study_has_a_page() {
 }
 
 #[test]
-fn a_study_says_how_it_was_run_as_long_as_its_runs_are_there() {
+fn the_page_shows_the_environment_as_long_as_the_runs_exist() {
     let lab = Lab::new();
     study(&lab, "s", "--seeds 0..2 --model mlr");
     let run_json = lab.path().join("s/runs/mlr/seed=1/version_0/run.json");
@@ -288,7 +288,7 @@ fn a_study_says_how_it_was_run_as_long_as_its_runs_are_there() {
 }
 
 #[test]
-fn a_study_whose_runs_are_gone_keeps_what_was_drawn_of_them() {
+fn a_study_keeps_its_pictures_after_its_runs_are_deleted() {
     let lab = Lab::new();
     study(&lab, "s", "--seeds 0..3");
     let (csv, accuracy) = (lab.read("s", "study.csv"), lab.read("s", "accuracy.svg"));
@@ -298,7 +298,7 @@ fn a_study_whose_runs_are_gone_keeps_what_was_drawn_of_them() {
     lab.program("study --collect s").assert().success().stdout(contains("over 4 seeds"));
     assert!(!lab.path().join("s/runs").exists());
     assert_eq!((lab.read("s", "study.csv"), lab.read("s", "accuracy.svg")), (csv, accuracy));
-    assert_eq!(lab.read("s", "test_accuracy_mlp.svg"), stack, "what the rows say is drawn anew");
+    assert_eq!(lab.read("s", "test_accuracy_mlp.svg"), stack, "pictures of the rows are drawn again");
     lab.program("report s -o s.html").assert().success();
     let html = fs::read_to_string(lab.path().join("s.html")).unwrap();
     let picture = "<img src=\"data:image/svg+xml;base64,";
@@ -306,7 +306,7 @@ fn a_study_whose_runs_are_gone_keeps_what_was_drawn_of_them() {
 }
 
 #[test]
-fn the_tracked_pictures_are_of_the_tracked_rows_with_what_the_notebook_and_the_labs_print() {
+fn the_tracked_pictures_match_the_tracked_rows_and_mark_the_printed_accuracies() {
     let folder = checkout().join("output/study");
     let rows = rows_in(&folder).unwrap();
     let drawn = pictures(&folder, &rows, &Summary::new(&rows), (600, 450)).unwrap();
@@ -314,14 +314,14 @@ fn the_tracked_pictures_are_of_the_tracked_rows_with_what_the_notebook_and_the_l
     assert_eq!(names, ["test_accuracy_mlp", "test_accuracy_mlr", "sources"]);
     for picture in &drawn {
         let tracked = fs::read_to_string(folder.join(format!("{}.svg", picture.name))).unwrap();
-        assert!(picture.svg == tracked, "{}: `study --collect output/study` draws it anew", picture.name);
+        assert!(picture.svg == tracked, "{}: redraw it with `study --collect output/study`", picture.name);
     }
     let pluses = |svg: &str| {
         svg.lines()
             .filter(|line| line.contains("width=\"41\" height=\"7\"") && line.contains("#000000"))
             .count()
     };
-    // One of them is the legend's.
+    // The legend has one more.
     assert_eq!((pluses(&drawn[0].svg), pluses(&drawn[1].svg)), (5, 4));
     for picture in &drawn[..2] {
         assert!(picture.svg.contains("notebook as printed") && picture.svg.contains("printed in ISLP_labs"));
@@ -329,14 +329,14 @@ fn the_tracked_pictures_are_of_the_tracked_rows_with_what_the_notebook_and_the_l
     }
 }
 
-/// A file of the checkout in one line, without what markdown has for bold.
+/// Returns a file of the checkout as one line, without Markdown's bold marks.
 fn text_of(file: &str) -> String {
     let text = fs::read_to_string(checkout().join(file)).unwrap().replace("**", "");
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[test]
-fn the_numbers_of_the_readme_are_those_of_the_tracked_study_and_pages() {
+fn the_numbers_in_the_readme_match_the_tracked_study_and_pages() {
     let readme = text_of("README.md");
     let summary = Summary::new(&rows_in(&checkout().join("output/study")).unwrap());
     let [mlp, mlr] = &summary.distributions[..2] else { panic!("two models expected") };
@@ -352,10 +352,10 @@ fn the_numbers_of_the_readme_are_those_of_the_tracked_study_and_pages() {
         range(mlp),
         range(mlr),
     ] {
-        assert!(readme.contains(&part), "README.md does not say {part:?}");
+        assert!(readme.contains(&part), "README.md does not contain {part:?}");
     }
     for wrong in ["140 runs", "0.9327"] {
-        assert!(!readme.contains(wrong), "another set of runs: {wrong}");
+        assert!(!readme.contains(wrong), "README.md has a number of other runs: {wrong}");
     }
     let accuracies = |page: &str, cell: &str| -> Vec<String> {
         let html = fs::read_to_string(checkout().join(page)).unwrap();
@@ -363,18 +363,18 @@ fn the_numbers_of_the_readme_are_those_of_the_tracked_study_and_pages() {
         cells.map(String::from).collect()
     };
     for accuracy in accuracies("output/report.html", "<th scope=\"row\">test_accuracy</th><td>") {
-        assert_eq!(readme.matches(&accuracy).count(), 2, "{accuracy}: in Python and in Rust");
+        assert_eq!(readme.matches(&accuracy).count(), 2, "{accuracy}: once for Python, once for Rust");
     }
-    // Of each model both sides in a row.
+    // The reference and the candidate of each model.
     let parity = accuracies("output/parity.html", " test_accuracy ");
     let [mlp, again, mlr, mlr_again] = &parity[..] else { panic!("four tables expected: {parity:?}") };
     assert_eq!((mlp, mlr), (again, mlr_again));
-    assert!(readme.contains(&format!("both reach {} and {}", &mlp[..6], &mlr[..6])), "{parity:?}");
+    assert!(readme.contains(&format!("both sides reach {} and {}", &mlp[..6], &mlr[..6])), "{parity:?}");
 }
 
 #[test]
 #[ignore = "needs the Python reference"]
-fn the_statistics_are_numpys_and_scipys() {
+fn the_statistics_equal_numpys_and_scipys() {
     let said: Value = serde_json::from_str(&stdout_of(&mut python("tests/study.py"))).unwrap();
     for sample in said.as_array().unwrap() {
         let numbers = |name: &str| -> Vec<f64> {
@@ -394,7 +394,7 @@ fn the_statistics_are_numpys_and_scipys() {
             assert_eq!(quantile(&values, q), theirs, "quantile {q}");
         }
         let interval = bootstrap_mean(&values);
-        // The same samples, and SciPy's own.
+        // First from the same samples, then from SciPy's own.
         close("lower end", interval.low, numbers("bootstrap")[0], 1e-15);
         close("upper end", interval.high, numbers("bootstrap")[1], 1e-15);
         let width = interval.high - interval.low;

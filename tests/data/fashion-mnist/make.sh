@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes the files in MNIST/raw/ again: the first hundred images of each set of Fashion-MNIST, out of Debian's package
+# Regenerates the files in MNIST/raw/: the first hundred images of each set of Fashion-MNIST, from Debian's package
 # dataset-fashion-mnist.
 set -eu
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
@@ -8,7 +8,7 @@ trap 'rm -rf -- "$package"' EXIT
 (cd "$package" && apt-get download dataset-fashion-mnist && dpkg -x ./*.deb .)
 
 mkdir -p MNIST/raw
-# first SET KIND HEADER-BYTES BYTES-EACH: the header with a count of 100, and 100 images or labels.
+# first SET KIND HEADER-BYTES BYTES-EACH: writes the header with a count of 100, then 100 images or labels.
 first() {
   local name=$1-$2-ubyte
   gunzip -c "$package/usr/share/datasets/fashion-mnist/$name.gz" >"$package/$name"

@@ -1,5 +1,5 @@
-//! Checkpoints, which carry a checksum of their content, and what lies behind it. Python's reader, load_checkpoint of
-//! scripts/parity_checkpoint.py, is held to the same, and so are the checkpoints that Python writes.
+//! Checkpoints, which contain a checksum, and what only further checks find. The same applies to Python's reader,
+//! load_checkpoint of scripts/parity_checkpoint.py, and to the checkpoints that Python writes.
 
 use std::collections::HashMap;
 use std::fs;
@@ -21,10 +21,10 @@ use super::tensors::{
     Entry, Runs, Weights, are_loaded_or_refused, are_refused, bits, bits_of_module, cut_or_longer, entries,
     file_of, trained, values_at, wrong,
 };
-use super::{Random, Tries, Verdict, limited, refused, replace};
+use super::{Random, Tries, Verdict, all, limited, refused, replace, sample};
 use crate::common::{assert_refused, fashion_mnist, python, stdout_of};
 
-/// All that a run goes on with: the trainer's state, the hyper-parameters, the generator's state, the weights and their
+/// All that a run resumes from: the trainer's state, the hyper-parameters, the generator's state, the weights and their
 /// square averages.
 type Content = (TrainerState, String, Vec<u8>, Weights, Weights);
 
@@ -40,7 +40,7 @@ fn content(bytes: &[u8], model: Model) -> Result<Content, lightning::Error> {
     Ok((checkpoint.state, hyper_parameters, generator.get_state(), bits_of_module(&module), square_avg))
 }
 
-/// Reads a checkpoint for a model: what a run goes on with, as a text that differs where that does, or why it is refused.
+/// Reads a checkpoint for a model: what a run resumes from, as a text that differs where that does, or why it is refused.
 type Reader<'a> = dyn FnMut(&[u8], Model) -> Result<String, String> + 'a;
 
 fn read_here(bytes: &[u8], model: Model) -> Result<String, String> {
@@ -68,8 +68,7 @@ fn is_taken(read: &mut Reader, bytes: &[u8], model: Model, good: &str) -> Verdic
     is_taken_or_refused(read, bytes, model, good)
 }
 
-/// A checkpoint with the checksum of its content, whatever that is. The hyper-parameters are the text that was written,
-/// and so not parsed.
+/// A checkpoint with the checksum of its content, whatever that is. The hyper-parameters are the text as it was written.
 fn sealed(entries: &[Entry], state: &TrainerState, hyper_parameters: &str) -> Vec<u8> {
     let mut sha256 = Sha256::new();
     for (name, dtype, shape, data) in entries {
@@ -86,19 +85,13 @@ fn sealed(entries: &[Entry], state: &TrainerState, hyper_parameters: &str) -> Ve
 
 #[test]
 fn checkpoints_are_taken_as_they_were_written_or_refused_by_file_and_tensor() {
-    let mut tries = Tries::sample(53);
-    let (_folder, runs) = trained();
-    take_as_written_or_refuse(&mut tries, &runs, &mut read_here);
-    tries.end();
+    sample(53, take_ours_as_written_or_refuse);
 }
 
 #[test]
 #[ignore = "slow"]
 fn all_checkpoints_are_taken_as_they_were_written_or_refused_by_file_and_tensor() {
-    let mut tries = Tries::all();
-    let (_folder, runs) = trained();
-    take_as_written_or_refuse(&mut tries, &runs, &mut read_here);
-    tries.tally("Checkpoints");
+    all("Checkpoints", take_ours_as_written_or_refuse);
 }
 
 #[test]
@@ -119,16 +112,21 @@ fn checkpoints_from_python_and_for_python_are_taken_as_they_were_written_or_refu
     let mut read_in_python = |bytes: &[u8], model: Model| {
         replace(&folder.path().join("c.safetensors"), bytes);
         writeln!(reader.stdin.as_mut().unwrap(), "{model}").unwrap();
-        let answer = answers.next().expect("it goes on reading").unwrap();
+        let answer = answers.next().expect("it still reads").unwrap();
         serde_json::from_str::<Result<String, String>>(&answer).unwrap()
     };
-    let mut tries = Tries::sample(29);
-    take_as_written_or_refuse(&mut tries, &python_runs, &mut read_here);
-    take_as_written_or_refuse(&mut tries, &python_runs, &mut read_in_python);
-    take_as_written_or_refuse(&mut tries, &runs, &mut read_in_python);
-    tries.end();
+    sample(29, |tries| {
+        take_as_written_or_refuse(tries, &python_runs, &mut read_here);
+        take_as_written_or_refuse(tries, &python_runs, &mut read_in_python);
+        take_as_written_or_refuse(tries, &runs, &mut read_in_python);
+    });
     drop(reader.stdin.take());
     assert!(reader.wait().unwrap().success());
+}
+
+fn take_ours_as_written_or_refuse(tries: &mut Tries) {
+    let (_folder, runs) = trained();
+    take_as_written_or_refuse(tries, &runs, &mut read_here);
 }
 
 fn take_as_written_or_refuse(tries: &mut Tries, runs: &Runs, read: &mut Reader) {
@@ -186,7 +184,7 @@ fn is_generator(entry: &Entry) -> bool {
     entry.0 == "generator.state"
 }
 
-/// Behind the checksum: states of generator and trainer that are none.
+/// Behind the checksum: invalid states of generator and trainer.
 fn states(tries: &mut Tries, entries: &[Entry], model: Model, good: &Content, read: &mut Reader) {
     let at = entries.iter().position(is_generator).unwrap();
     let with = |change: &dyn Fn(&mut Entry)| {

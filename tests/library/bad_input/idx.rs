@@ -1,4 +1,4 @@
-//! The four IDX files, of which tch's reader believes everything but the magic number.
+//! The four IDX files, in which tch's reader trusts everything but the magic number.
 
 use std::fs::{self, File};
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use tch::vision::dataset::Dataset;
 use tch::{Device, Tensor};
 use tempfile::{TempDir, tempdir};
 
-use super::{NO_FILES, Random, Tries, Verdict, gzipped, limited, put_no_file, refused, replace};
+use super::{NO_FILES, Random, Tries, Verdict, all, gzipped, limited, put_no_file, refused, replace, sample};
 use crate::common::{assert_refused, data_dir, fashion_mnist, idx};
 
 const TRAIN: usize = 30;
@@ -19,7 +19,7 @@ const TRAIN_LABELS: usize = 1;
 const TEST_IMAGES: usize = 2;
 const TEST_LABELS: usize = 3;
 
-/// The first images of MNIST, in a folder of their own.
+/// The first images of MNIST, in their own folder.
 struct Set {
     folder: TempDir,
     files: [(PathBuf, Vec<u8>); 4],
@@ -58,29 +58,25 @@ impl Set {
         torchvision::load(self.folder.path(), Device::Cpu)
     }
 
+    fn put(&self, changes: &[(usize, &[u8])]) {
+        changes.iter().for_each(|&(file, bytes)| replace(&self.files[file].0, bytes));
+    }
+
     fn restore(&self) {
-        for (path, bytes) in &self.files {
-            replace(path, bytes);
-        }
+        self.files.iter().for_each(|(path, bytes)| replace(path, bytes));
     }
 
     /// Right if the set with these files changed is refused, with the name of the file `blamed`.
     fn refuses(&self, blamed: usize, changes: &[(usize, &[u8])]) -> Verdict {
-        for &(file, bytes) in changes {
-            replace(&self.files[file].0, bytes);
-        }
+        self.put(changes);
         let verdict = refused(self.load(), &[&format!("{}: ", self.files[blamed].0.display())]);
-        for &(file, _) in changes {
-            replace(&self.files[file].0, self.bytes(file));
-        }
+        changes.iter().for_each(|&(file, _)| replace(&self.files[file].0, self.bytes(file)));
         verdict
     }
 
     /// Right if just the values of the files are loaded.
     fn accepts(&self, changes: &[(usize, &[u8])]) -> Verdict {
-        for &(file, bytes) in changes {
-            replace(&self.files[file].0, bytes);
-        }
+        self.put(changes);
         let loaded = self.load();
         let files: Vec<_> = self.files.iter().map(|(path, _)| fs::read(path).unwrap()).collect();
         self.restore();
@@ -115,17 +111,13 @@ fn load_as_they_are_or_refuse_by_name(tries: &mut Tries) {
 
 #[test]
 fn idx_files_are_loaded_as_they_are_or_refused_by_name() {
-    let mut tries = Tries::sample(101);
-    load_as_they_are_or_refuse_by_name(&mut tries);
-    tries.end();
+    sample(101, load_as_they_are_or_refuse_by_name);
 }
 
 #[test]
 #[ignore = "slow"]
 fn all_idx_files_are_loaded_as_they_are_or_refused_by_name() {
-    let mut tries = Tries::all();
-    load_as_they_are_or_refuse_by_name(&mut tries);
-    tries.tally("IDX files");
+    all("IDX files", load_as_they_are_or_refuse_by_name);
 }
 
 fn damaged_anywhere(tries: &mut Tries, set: &Set) {
@@ -181,7 +173,7 @@ fn lying_headers(tries: &mut Tries, set: &Set) {
                 });
             }
         }
-        // Nothing lies here but the size.
+        // Only the size is wrong here.
         let sizes = [
             [27, 28],
             [28, 27],
@@ -249,7 +241,7 @@ fn not_what_the_name_says(tries: &mut Tries, set: &Set) {
     }
 }
 
-/// A compressed file is what is in it, or refused.
+/// A compressed file is loaded as its content, or refused.
 fn compressed(tries: &mut Tries, set: &Set, file: usize, bytes: &[u8]) {
     tries.check("a gz file", || {
         replace(&set.files[file].0, bytes);
@@ -297,17 +289,15 @@ fn valid(tries: &mut Tries, set: &Set) {
 #[test]
 fn the_program_names_a_bad_idx_file_in_one_line_and_allocates_nothing_that_it_claims() {
     let set = Set::new();
-    let blamed = |file: usize, changes: &[(usize, &[u8])]| {
-        for &(file, bytes) in changes {
-            replace(&set.files[file].0, bytes);
-        }
+    let blames = |file: usize, changes: &[(usize, &[u8])]| {
+        set.put(changes);
         let mut train = limited(set.folder.path(), "train --epochs 1 --data-dir .");
         assert_refused(&mut train, 1, &[&format!("error: ./MNIST/raw/{}: ", set.name(file))]);
         assert!(!set.folder.path().join("output").exists());
         set.restore();
     };
-    blamed(TRAIN_IMAGES, &[(TRAIN_IMAGES, b"")]);
-    // 3 GiB, of which both files say the same.
+    blames(TRAIN_IMAGES, &[(TRAIN_IMAGES, b"")]);
+    // 3 GiB, as both files claim.
     let (images, labels) = (idx(&[1 << 22, 28, 28], &[0; 784]), idx(&[1 << 22], &[0]));
-    blamed(TRAIN_IMAGES, &[(TRAIN_IMAGES, &images), (TRAIN_LABELS, &labels)]);
+    blames(TRAIN_IMAGES, &[(TRAIN_IMAGES, &images), (TRAIN_LABELS, &labels)]);
 }

@@ -1,5 +1,5 @@
-//! metrics.csv, as `plot` reads it, held against a reader that knows nothing but lines and commas. What `compare` makes
-//! of such files is in tests/library/compare.rs.
+//! metrics.csv, as `plot` reads it and as a reader does that knows nothing but lines and commas. `compare` on such files is
+//! in tests/library/compare/tables.rs.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
@@ -9,7 +9,7 @@ use islp_mnist::chart::{Figure, Metric, Picture, accuracy};
 use predicates::str::contains;
 use tempfile::tempdir;
 
-use super::{NO_FILES, Random, Tries, Verdict, gzipped, limited, put_no_file, refused, replace};
+use super::{NO_FILES, Random, Tries, Verdict, all, gzipped, limited, put_no_file, refused, replace, sample};
 use crate::common::{assert_refused, checkout, program};
 
 const COLUMNS: [&str; 2] = ["train_accuracy_epoch", "valid_accuracy"];
@@ -19,7 +19,7 @@ fn good() -> Vec<u8> {
     fs::read(checkout().join("output/MNIST/version_0/metrics.csv")).unwrap()
 }
 
-/// The cells to be drawn of a file without quotes as a file of nothing else; none if it is no table of numbers.
+/// The cells to be drawn, as a file of nothing else, for a file without quotes; none if it is not a table of numbers.
 fn bare(bytes: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes)).ok()?;
     let mut lines = text.split(['\r', '\n']).filter(|line| !line.is_empty());
@@ -51,13 +51,13 @@ fn bare(bytes: &[u8]) -> Option<String> {
     (points > 0).then_some(bare)
 }
 
-/// Right if the file is drawn as its bare cells are, or refused where it is no table of numbers.
+/// Right if the file is drawn as its bare cells are, or refused if it is not a table of numbers.
 fn drawn_as_it_is(bytes: &[u8]) -> Verdict {
     let figure = Figure::from_csv(Metric::Accuracy, bytes);
     let Some(bare) = bare(bytes) else { return refused(figure, &[]) };
     let drawn = figure.map_err(|error| format!("refused: {error}"))?.to_svg().unwrap();
     let expected = Figure::from_csv(Metric::Accuracy, bare.as_bytes()).unwrap().to_svg().unwrap();
-    if drawn == expected { Ok(()) } else { Err("drawn otherwise than its cells say".into()) }
+    if drawn == expected { Ok(()) } else { Err("its figure differs from that of its cells".into()) }
 }
 
 fn draw_as_they_are_or_refuse(tries: &mut Tries) {
@@ -91,23 +91,22 @@ fn draw_as_they_are_or_refuse(tries: &mut Tries) {
             cells.join(",")
         };
         draw(&format!("without column {column}"), table(&|_, line| without(line)).as_bytes());
-        for cell in ["x", "1,5", "0x10", "1 2", "--1", "½", "1e", "1_000", "true", "-", "∞", "0,", "\0"] {
-            let with = |row, line: &str| {
+        let with = |cell: &str, is_there: &dyn Fn(usize) -> bool| {
+            table(&|row, line| {
                 let mut cells: Vec<&str> = line.split(',').collect();
-                cells[column] = if row == 40 { cell } else { cells[column] };
+                cells[column] = if is_there(row) { cell } else { cells[column] };
                 cells.join(",")
-            };
-            draw(&format!("{cell:?} in column {column}"), table(&with).as_bytes());
+            })
+        };
+        for cell in ["x", "1,5", "0x10", "1 2", "--1", "½", "1e", "1_000", "true", "-", "∞", "0,", "\0"] {
+            let table = with(cell, &|row| row == 40);
+            draw(&format!("{cell:?} in column {column}"), table.as_bytes());
         }
         for cell in
             ["nan", "NaN", "inf", "-inf", "Infinity", "1e308", "-1e308", "1e999", "5e-324", "-0", "+.5"]
         {
-            let with = |row, line: &str| {
-                let mut cells: Vec<&str> = line.split(',').collect();
-                cells[column] = if row > 0 && row % 7 == 0 { cell } else { cells[column] };
-                cells.join(",")
-            };
-            draw(&format!("{cell} in column {column}"), table(&with).as_bytes());
+            let table = with(cell, &|row| row > 0 && row % 7 == 0);
+            draw(&format!("{cell} in column {column}"), table.as_bytes());
         }
     }
     for row in 0..text.lines().count() {
@@ -132,7 +131,7 @@ fn draw_as_they_are_or_refuse(tries: &mut Tries) {
     no_files(tries);
 }
 
-/// What is no table, and what is no file, refused by its name.
+/// Anything that is not a table or not a file is refused by its name.
 fn no_files(tries: &mut Tries) {
     let folder = tempdir().unwrap();
     let path = folder.path().join("metrics.csv");
@@ -159,17 +158,13 @@ fn no_files(tries: &mut Tries) {
 
 #[test]
 fn metrics_are_drawn_as_they_are_or_refused() {
-    let mut tries = Tries::sample(29);
-    draw_as_they_are_or_refuse(&mut tries);
-    tries.end();
+    sample(29, draw_as_they_are_or_refuse);
 }
 
 #[test]
 #[ignore = "slow"]
 fn all_metrics_are_drawn_as_they_are_or_refused() {
-    let mut tries = Tries::all();
-    draw_as_they_are_or_refuse(&mut tries);
-    tries.tally("`metrics.csv` for `plot`");
+    all("`metrics.csv` for `plot`", draw_as_they_are_or_refuse);
 }
 
 fn write_rows(path: &Path, last: &str) {

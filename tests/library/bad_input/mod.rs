@@ -1,6 +1,6 @@
-//! Everything the program reads, damaged in every way that came to mind: each damage is refused in one line that says
-//! where it is, or accepted only where what it leaves is valid. A sample of the tries is made at every run, all of them
-//! by the slow tests, which count them for docs/robustness.md.
+//! Everything the program reads, damaged in many ways: each damage is refused in one line that names the place, or
+//! accepted only if it leaves a valid file. Every run makes a sample of the tries; the slow tests make all, and count them
+//! for docs/robustness.md.
 
 mod checkpoints;
 mod idx;
@@ -17,7 +17,7 @@ use std::process::Command;
 
 use islp_mnist::torch::Generator;
 
-/// Whether a try came out as it should, or what went wrong.
+/// The outcome of a try: as it should be, or what went wrong.
 type Verdict = Result<(), String>;
 
 /// Makes the tries of one kind, and counts them.
@@ -28,16 +28,26 @@ struct Tries {
     held: usize,
 }
 
+/// Makes one of `every` tries.
+fn sample(every: usize, make: impl FnOnce(&mut Tries)) {
+    let tries = Tries::made(every, make);
+    assert!(tries.tried >= 50, "only {} tries are no sample", tries.tried);
+    assert_eq!(tries.held, tries.tried, "see above");
+}
+
+/// Makes all tries of a kind.
+fn all(kind: &str, make: impl FnOnce(&mut Tries)) {
+    let tries = Tries::made(1, make);
+    crate::common::tally(kind, tries.tried, tries.held);
+}
+
 impl Tries {
-    /// Of the tries only every so many.
-    fn sample(every: usize) -> Self {
+    fn made(every: usize, make: impl FnOnce(&mut Tries)) -> Self {
         // The tests run at the same time.
         tch::set_num_threads(1);
-        Self { every, seen: 0, tried: 0, held: 0 }
-    }
-
-    fn all() -> Self {
-        Self::sample(1)
+        let mut tries = Self { every, seen: 0, tried: 0, held: 0 };
+        make(&mut tries);
+        tries
     }
 
     /// A panic is wrong too.
@@ -50,21 +60,9 @@ impl Tries {
         let panicked = |_| Err("panicked".to_string());
         match catch_unwind(AssertUnwindSafe(verdict)).unwrap_or_else(panicked) {
             Ok(()) => self.held += 1,
-            // The first few will do.
             Err(wrong) if self.tried - self.held <= 20 => eprintln!("{what}: {wrong}"),
             Err(_) => {}
         }
-    }
-
-    /// Of a sample.
-    fn end(self) {
-        assert!(self.tried >= 50, "only {} tries are no sample", self.tried);
-        assert_eq!(self.held, self.tried, "see above");
-    }
-
-    /// Of all tries of this kind.
-    fn tally(self, kind: &str) {
-        crate::common::tally(kind, self.tried, self.held);
     }
 }
 
@@ -80,7 +78,7 @@ impl Random {
         self.0.random() as usize % n
     }
 
-    /// The bytes with one of those in `range` changed, and which.
+    /// The bytes with one in `range` changed, and its place.
     fn flip(&self, bytes: &[u8], range: std::ops::Range<usize>) -> (Vec<u8>, usize) {
         let place = range.start + self.below(range.len());
         let mut flipped = bytes.to_vec();
@@ -89,7 +87,7 @@ impl Random {
     }
 }
 
-/// Right if it is an error of one line that says all `parts`.
+/// Right if it is an error of one line that contains all `parts`.
 fn refused<T, E: Display>(result: Result<T, E>, parts: &[&str]) -> Verdict {
     let Err(error) = result else { return Err("accepted".into()) };
     let message = error.to_string();
@@ -102,7 +100,7 @@ fn refused<T, E: Display>(result: Result<T, E>, parts: &[&str]) -> Verdict {
     }
 }
 
-/// Puts a new file there: ext4 flushes a file that is overwritten, which takes seconds for thousands.
+/// Writes a new file: ext4 flushes one that is overwritten, which takes seconds for thousands.
 fn replace(path: &Path, bytes: &[u8]) {
     remove(path);
     fs::write(path, bytes).unwrap();
@@ -116,7 +114,7 @@ fn remove(path: &Path) {
     }
 }
 
-/// What is no file, put in a file's place one after the other.
+/// Put in the place of a file.
 const NO_FILES: [&str; 6] =
     ["nothing", "a folder", "a FIFO", "a device", "a link to nothing", "a link to itself"];
 
@@ -134,7 +132,7 @@ fn put_no_file(path: &Path, what: &str) {
     }
 }
 
-/// The program in 2 GiB of address space, of which libtorch alone takes 0.6. Who asks for more is aborted.
+/// The program in 2 GiB of address space, of which libtorch alone takes 0.6. Asking for more aborts it.
 fn limited(folder: &Path, arguments: &str) -> assert_cmd::Command {
     let mut command = assert_cmd::Command::new("sh");
     command.args(["-c", "ulimit -v 2097152 && exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_islp-mnist")]);

@@ -1,4 +1,4 @@
-//! Weights. A byte changed in their values leaves other weights, which nothing can tell from those that were meant.
+//! Weights. A changed byte in their values leaves other weights, which nothing can tell from the right ones.
 
 use std::fs;
 use std::ops::Range;
@@ -14,21 +14,17 @@ use super::tensors::{
     are_loaded, are_loaded_or_refused, are_refused, bits_of_file, cut_or_longer, entries, file_of, trained,
     values_at, wrong,
 };
-use super::{NO_FILES, Random, Tries, gzipped, put_no_file, refused, replace};
+use super::{NO_FILES, Random, Tries, all, gzipped, put_no_file, refused, replace, sample};
 
 #[test]
 fn weights_are_loaded_as_they_are_or_refused_by_tensor() {
-    let mut tries = Tries::sample(31);
-    load_as_they_are_or_refuse_by_tensor(&mut tries);
-    tries.end();
+    sample(31, load_as_they_are_or_refuse_by_tensor);
 }
 
 #[test]
 #[ignore = "slow"]
 fn all_weights_are_loaded_as_they_are_or_refused_by_tensor() {
-    let mut tries = Tries::all();
-    load_as_they_are_or_refuse_by_tensor(&mut tries);
-    tries.tally("Weights");
+    all("Weights", load_as_they_are_or_refuse_by_tensor);
 }
 
 fn load_as_they_are_or_refuse_by_tensor(tries: &mut Tries) {
@@ -112,31 +108,23 @@ fn other_headers(tries: &mut Tries, bytes: &[u8]) {
             [0, most],
             [most, most],
         ];
-        for lie in lies.into_iter().chain([[start, most - 7], [1 << 63, (1 << 63) + 4]]) {
+        let lying = |field: &str, lie: &serde_json::Value| {
             let mut fields = fields.clone();
-            fields[name]["data_offsets"] = json!(lie);
-            let lying = with(&serde_json::to_string(&fields).unwrap());
+            fields[name][field] = lie.clone();
+            with(&serde_json::to_string(&fields).unwrap())
+        };
+        for lie in lies.into_iter().chain([[start, most - 7], [1 << 63, (1 << 63) + 4]]) {
+            let lying = lying("data_offsets", &json!(lie));
             tries.check(format!("{name} from {} to {}", lie[0], lie[1]), || are_refused(&lying, ""));
         }
-        for lie in [
-            json!([u64::MAX, u64::MAX]),
-            json!([1u64 << 62, 8]),
-            json!([3]),
-            json!([-1]),
-            json!([0.5]),
-            json!("10"),
-            json!({}),
-        ] {
-            let mut fields = fields.clone();
-            fields[name]["shape"] = lie;
-            let lying = with(&serde_json::to_string(&fields).unwrap());
-            tries.check(format!("{name} of shape {}", fields[name]["shape"]), || are_refused(&lying, ""));
+        let shapes = json!([[u64::MAX, u64::MAX], [1u64 << 62, 8], [3], [-1], [0.5], "10", {}]);
+        for lie in shapes.as_array().unwrap() {
+            let lying = lying("shape", lie);
+            tries.check(format!("{name} of shape {lie}"), || are_refused(&lying, ""));
         }
         for lie in ["F16", "F64", "I8", "F4", "F33", "", "pickle"] {
-            let mut fields = fields.clone();
-            fields[name]["dtype"] = json!(lie);
-            let lying = with(&serde_json::to_string(&fields).unwrap());
-            // An unknown dtype is no JSON of the format; a known one contradicts the offsets.
+            let lying = lying("dtype", &json!(lie));
+            // An unknown dtype is not in the format; a known one contradicts the offsets.
             let named = if ["F16", "F64", "I8", "F4"].contains(&lie) { name } else { "unknown variant" };
             tries.check(format!("{name} of {lie:?}"), || are_refused(&lying, named));
         }
@@ -145,7 +133,7 @@ fn other_headers(tries: &mut Tries, bytes: &[u8]) {
 
 fn not_weights(tries: &mut Tries, bytes: &[u8]) {
     let folder = tempdir().unwrap();
-    // What Python would run at loading: os.system('touch PWNED').
+    // Python would run this when loading it: os.system('touch PWNED').
     let pwned = folder.path().join("PWNED");
     let pickle = format!("cposix\nsystem\n(S'touch {}'\ntR.", pwned.display());
     for (what, content, part) in [

@@ -1,5 +1,5 @@
-//! MNIST's test images are made into pictures of many kinds and read back: each must come out as the image it was,
-//! or near enough for the model. And what is no such picture must be refused.
+//! Makes MNIST's test images into pictures of many kinds and reads them: each must give the image that it was made from,
+//! or one that is near enough for the model. Anything else must be refused.
 
 mod pictures;
 
@@ -28,13 +28,17 @@ static TEST_SET: LazyLock<(Vec<Digit>, Vec<i64>)> = LazyLock::new(|| {
     (images, mnist.test_labels.try_into().unwrap())
 });
 
-/// What is read besides PNG and JPEG.
+/// The formats besides PNG and JPEG.
 const NEW_FORMATS: [ImageFormat; 4] =
     [ImageFormat::WebP, ImageFormat::Gif, ImageFormat::Bmp, ImageFormat::Tiff];
 
-/// The one digit in a picture, or the largest.
+/// Reads the largest digit in a picture.
 fn from_bytes(bytes: &[u8]) -> Result<Digit, PictureError> {
     digit::from_bytes(bytes).map(|figures| digit::largest(&figures).unwrap().digit)
+}
+
+fn check(what: &str, bytes: &[u8], error: PictureError) {
+    assert_eq!(from_bytes(bytes).err(), Some(error), "{what}");
 }
 
 /// The first test image, a seven.
@@ -42,13 +46,13 @@ fn seven() -> &'static Digit {
     &TEST_SET.0[0]
 }
 
-/// The images' mean absolute difference from those they were made of, in grey values.
+/// The mean absolute difference between images and their originals, in grey values.
 fn difference(digits: &[Digit], originals: &[Digit]) -> f64 {
     let pairs = digits.iter().flatten().zip(originals.iter().flatten());
     pairs.map(|(a, b)| f64::from(a.abs_diff(*b))).sum::<f64>() / (digits.len() * 28 * 28) as f64
 }
 
-/// The part of the first test images that the model of the tracked reference run gets right.
+/// The accuracy of the tracked reference run's model on images of the first test digits.
 fn accuracy(digits: &[Digit]) -> f64 {
     let model =
         weights::load(&crate::common::checkout().join("output/MNIST/version_0"), Device::Cpu).unwrap();
@@ -61,14 +65,14 @@ fn accuracy(digits: &[Digit]) -> f64 {
 }
 
 #[test]
-fn an_image_of_mnist_comes_back_as_it_is() {
+fn an_image_of_mnist_is_read_unchanged() {
     for digit in &TEST_SET.0 {
         assert!(from_bytes(&png(grey(digit))).unwrap() == *digit);
     }
 }
 
 #[test]
-fn the_colour_type_changes_nothing() {
+fn the_digit_does_not_depend_on_the_colour_type() {
     for digit in &TEST_SET.0[..100] {
         let dark = DynamicImage::from(inverted(grey(digit)));
         let on_nothing =
@@ -90,7 +94,7 @@ fn the_colour_type_changes_nothing() {
 }
 
 #[test]
-fn the_format_changes_nothing() {
+fn the_digit_does_not_depend_on_the_format() {
     for digit in &TEST_SET.0[..20] {
         let picture = black_and_white(enlarged(digit, 5));
         let expected = from_bytes(&png(picture.clone())).unwrap();
@@ -98,7 +102,7 @@ fn the_format_changes_nothing() {
             assert!(from_bytes(&encoded(&picture, format)).unwrap() == expected, "{format:?}");
         }
     }
-    // With loss, as phones and the web have it.
+    // Lossy WebP, the usual kind.
     let lossy = fs::read(crate::common::checkout().join("tests/data/four.webp")).unwrap();
     let original = fs::read(crate::common::checkout().join("docs/four.png")).unwrap();
     let [lossy, original] = [lossy, original].map(|bytes| from_bytes(&bytes).unwrap());
@@ -107,7 +111,7 @@ fn the_format_changes_nothing() {
 }
 
 #[test]
-fn of_a_gif_the_first_frame_is_read() {
+fn the_first_frame_of_a_gif_is_read() {
     let [first, second] = [enlarged(seven(), 4), inverted(enlarged(&TEST_SET.0[1], 4))];
     let mut bytes = vec![];
     let mut encoder = GifEncoder::new(&mut bytes);
@@ -119,7 +123,7 @@ fn of_a_gif_the_first_frame_is_read() {
 }
 
 #[test]
-fn a_webp_whose_chunks_claim_more_than_it_has_is_refused() {
+fn a_webp_whose_chunks_claim_more_bytes_than_it_has_is_refused() {
     let chunk = |name: &[u8], claimed: u32, bytes: &[u8]| [name, &claimed.to_le_bytes(), bytes].concat();
     // A canvas of 28x28 pixels, with EXIF data.
     let canvas = chunk(b"VP8X", 10, &[8, 0, 0, 0, 27, 0, 0, 27, 0, 0]);
@@ -132,12 +136,12 @@ fn a_webp_whose_chunks_claim_more_than_it_has_is_refused() {
     let digit = from_bytes(&whole).unwrap();
     assert!(
         from_bytes(&[&whole[..], b"EXIF\xff\xff\xff\xff"].concat()).unwrap() == digit,
-        "what follows is not its"
+        "bytes after the end are ignored"
     );
 }
 
 #[test]
-fn a_picture_is_turned_as_its_exif_data_say() {
+fn a_picture_is_rotated_by_its_exif_data() {
     let upright = enlarged(seven(), 4);
     // The four ways to hold a camera.
     for (value, stored) in
@@ -155,20 +159,21 @@ fn a_picture_is_turned_as_its_exif_data_say() {
 }
 
 #[test]
-fn pictures_of_all_kinds_are_known() {
-    assert_known(40);
+fn the_model_recognizes_pictures_of_all_kinds() {
+    assert_recognized(40);
 }
 
 #[test]
 #[ignore = "slow: 10 kinds of pictures of 500 images"]
-fn pictures_of_all_kinds_are_known_as_well_as_the_images_they_are_of() {
-    assert_known(500);
+fn the_model_recognizes_pictures_of_all_kinds_as_well_as_the_images() {
+    assert_recognized(500);
 }
 
-/// The model knows so many test images as well from pictures of them, and a picture of what was read is read as it is.
-fn assert_known(count: usize) {
+/// Asserts that the model recognizes pictures of the first `count` test images as well as the images, and that a picture of
+/// the digit that was read is read unchanged.
+fn assert_recognized(count: usize) {
     type Picture = fn(&Digit, u32) -> Vec<u8>;
-    // With how far they may be from the images on average.
+    // Each with the largest mean difference from the images.
     let kinds: [(&str, f64, Picture); 10] = [
         ("ten times as large", 7.0, |digit, _| png(enlarged(digit, 10))),
         ("black on white", 7.0, |digit, _| png(black_and_white(enlarged(digit, 5)))),
@@ -185,13 +190,13 @@ fn assert_known(count: usize) {
     ];
     let originals = &TEST_SET.0[..count];
     let expected = accuracy(originals);
-    for (kind, largest_difference, picture) in kinds {
+    for (kind, max_difference, picture) in kinds {
         let read = |(digit, number)| from_bytes(&picture(digit, number)).unwrap();
         let digits: Vec<Digit> = originals.iter().zip(0..).map(read).collect();
         let (difference, accuracy) = (difference(&digits, originals), accuracy(&digits));
         println!("{kind}: accuracy {accuracy:.3} instead of {expected:.3}, difference {difference:.2}");
-        assert!(difference < largest_difference, "{kind}: they differ by {difference}");
-        // An image or 1%.
+        assert!(difference < max_difference, "{kind}: the difference is {difference}");
+        // One image or 1 %.
         assert!(
             (accuracy - expected).abs() <= 0.01f64.max(1.01 / count as f64),
             "{kind}: accuracy {accuracy} instead of {expected}"
@@ -203,7 +208,7 @@ fn assert_known(count: usize) {
 }
 
 #[test]
-fn a_speck_of_dust_is_no_ink() {
+fn a_speck_of_dust_is_not_ink() {
     let mut picture = inverted(enlarged(seven(), 10));
     let clean = from_bytes(&png(picture.clone())).unwrap();
     for (x, y) in [(3, 3), (4, 3), (3, 4), (270, 100), (20, 275)] {
@@ -213,30 +218,19 @@ fn a_speck_of_dust_is_no_ink() {
 }
 
 #[test]
-fn an_image_is_shown_by_ten_shades() {
+fn an_image_is_shown_in_ten_shades() {
     let mut shades = [0; 28 * 28];
     shades[..11].copy_from_slice(&[0, 25, 26, 52, 77, 103, 128, 154, 180, 205, 255]);
     assert_eq!(digit::show(&shades), format!("    ..::--==++**##%%@@\n{}", "\n".repeat(26)));
 }
 
 #[test]
-fn bytes_that_are_no_picture_of_a_digit_are_refused() {
+fn bytes_that_are_not_a_picture_of_a_digit_are_refused() {
     use PictureError::{NoDigit, TooLarge, TooSmall, UnknownFormat, Unreadable};
-    let large = enlarged(seven(), 4);
-    let whole = png(large.clone());
-    let mut flipped_bit = whole.clone();
-    flipped_bit[whole.len() / 2] ^= 1;
-    let thumbnailed = with_thumbnail(jpeg(large.clone(), 80), &jpeg(grey(seven()), 80));
-    assert!(from_bytes(&thumbnailed).is_ok());
     let mut faint = grey(seven());
     faint.iter_mut().for_each(|value| *value = 240 - *value / 32);
-    let lossless = jpeg_with(&large, |frame| frame[1] = 0xc3);
-    let no_rows = jpeg_with(&large, |frame| frame[5..7].fill(0));
-    let huge = jpeg_with(&large, |frame| frame[5..9].copy_from_slice(&[0x20, 0x01, 0, 0x1c]));
+    let huge = jpeg_with(&enlarged(seven(), 4), |frame| frame[5..9].copy_from_slice(&[0x20, 0x01, 0, 0x1c]));
 
-    let check = |what: &str, bytes: &[u8], error: PictureError| {
-        assert_eq!(from_bytes(bytes).err(), Some(error), "{what}");
-    };
     check("empty", &[], UnknownFormat);
     check("text", b"a seven\n", UnknownFormat);
     check("a picture of another format", b"P2\n28 28\n255\n", UnknownFormat);
@@ -259,22 +253,6 @@ fn bytes_that_are_no_picture_of_a_digit_are_refused() {
         check(name, &encoded(&GrayImage::new(7, 7), format), TooSmall { width: 7, height: 7 });
         check(name, &encoded(&GrayImage::new(30, 20), format), NoDigit);
     }
-    for (what, bytes) in [
-        ("a signature", &whole[..8]),
-        ("half", &whole[..whole.len() / 2]),
-        ("without its end", &whole[..whole.len() - 12]),
-        ("with a flipped bit", &flipped_bit),
-    ] {
-        check(what, bytes, Unreadable { format: "PNG" });
-    }
-    for (what, bytes) in [
-        ("a signature", &[0xff, 0xd8, 0xff][..]),
-        ("cut short after its thumbnail", &thumbnailed[..thumbnailed.len() - 300]),
-        ("lossless", &lossless),
-        ("without rows", &no_rows),
-    ] {
-        check(what, bytes, Unreadable { format: "JPEG" });
-    }
     check("too many pixels", &white_png(20_000, 20_000), TooLarge { width: 20_000, height: 20_000 });
     check("a row too many", &huge, TooLarge { width: 28, height: 8193 });
     check("a pixel", &white_png(1, 1), TooSmall { width: 1, height: 1 });
@@ -284,7 +262,36 @@ fn bytes_that_are_no_picture_of_a_digit_are_refused() {
 }
 
 #[test]
-fn a_file_that_cannot_be_read_is_refused_by_its_path() {
+fn a_damaged_png_or_jpeg_is_refused() {
+    let large = enlarged(seven(), 4);
+    let whole = png(large.clone());
+    let mut flipped_bit = whole.clone();
+    flipped_bit[whole.len() / 2] ^= 1;
+    for (what, bytes) in [
+        ("a signature", &whole[..8]),
+        ("half", &whole[..whole.len() / 2]),
+        ("without its end", &whole[..whole.len() - 12]),
+        ("with a flipped bit", &flipped_bit),
+    ] {
+        check(what, bytes, PictureError::Unreadable { format: "PNG" });
+    }
+
+    let thumbnailed = with_thumbnail(jpeg(large.clone(), 80), &jpeg(grey(seven()), 80));
+    assert!(from_bytes(&thumbnailed).is_ok());
+    let lossless = jpeg_with(&large, |frame| frame[1] = 0xc3);
+    let no_rows = jpeg_with(&large, |frame| frame[5..7].fill(0));
+    for (what, bytes) in [
+        ("a signature", &[0xff, 0xd8, 0xff][..]),
+        ("cut short after its thumbnail", &thumbnailed[..thumbnailed.len() - 300]),
+        ("lossless", &lossless),
+        ("without rows", &no_rows),
+    ] {
+        check(what, bytes, PictureError::Unreadable { format: "JPEG" });
+    }
+}
+
+#[test]
+fn the_error_of_a_file_that_cannot_be_read_names_its_path() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     fs::write(path("text.png"), "a seven").unwrap();
@@ -304,21 +311,21 @@ fn a_file_that_cannot_be_read_is_refused_by_its_path() {
 }
 
 #[test]
-fn bytes_changed_anywhere_give_a_digit_or_an_error() {
+fn damaged_pictures_give_a_digit_or_an_error() {
     try_damaged(37, 100);
 }
 
 #[test]
 #[ignore = "slow"]
-fn whatever_the_bytes_are_they_give_a_digit_or_an_error() {
+fn pictures_damaged_anywhere_give_a_digit_or_an_error() {
     let (tried, digits) = try_damaged(1, 3000);
     crate::common::tally("Pictures cut short anywhere or with bytes changed", tried, tried);
-    // Both happen: most PNGs are refused, for their checksums, and most JPEGs and BMPs are read.
+    // Most PNGs are refused, because of their checksums; most JPEGs and BMPs are read.
     assert!((300..2700).contains(&digits), "{digits} of 3000 were read");
 }
 
-/// Cuts pictures after every so many bytes, and changes bytes in so many; how many tries that were, and how many of the
-/// changed ones were read.
+/// Cuts pictures after every `step` bytes, and changes bytes in `changes` pictures. Returns the number of tries, and that of
+/// the changed pictures that were read.
 fn try_damaged(step: usize, changes: usize) -> (usize, usize) {
     let picture = enlarged(seven(), 2);
     let mut whole = vec![png(picture.clone()), jpeg(picture.clone(), 80), palette(&picture)];

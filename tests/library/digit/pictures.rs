@@ -1,4 +1,4 @@
-//! Makes pictures out of MNIST's images.
+//! Makes pictures of MNIST's images.
 
 use std::io::Cursor;
 
@@ -13,7 +13,7 @@ pub fn grey(digit: &Digit) -> GrayImage {
     GrayImage::from_raw(28, 28, digit.to_vec()).unwrap()
 }
 
-/// The same, larger and smooth.
+/// The same, larger and smoothly scaled.
 pub fn enlarged(digit: &Digit, times: u32) -> GrayImage {
     imageops::resize(&grey(digit), 28 * times, 28 * times, FilterType::CatmullRom)
 }
@@ -33,7 +33,7 @@ pub fn on_canvas(picture: &GrayImage, width: u32, height: u32, number: u32) -> G
     canvas
 }
 
-/// The picture without what is around the ink.
+/// The picture cropped to its ink.
 pub fn cropped(picture: &GrayImage) -> GrayImage {
     let ink = || picture.enumerate_pixels().filter(|(_, _, value)| value.0[0] > 64);
     let (left, right) = (ink().map(|at| at.0).min().unwrap(), ink().map(|at| at.0).max().unwrap());
@@ -71,7 +71,7 @@ pub fn png(picture: impl Into<DynamicImage>) -> Vec<u8> {
     bytes.into_inner()
 }
 
-/// A file of this format, without loss.
+/// A lossless file of this format.
 pub fn encoded(picture: &GrayImage, format: ImageFormat) -> Vec<u8> {
     let mut bytes = Cursor::new(vec![]);
     match format {
@@ -107,14 +107,14 @@ pub fn jpeg_with(picture: &GrayImage, change: impl Fn(&mut [u8])) -> Vec<u8> {
     bytes
 }
 
-/// A JPEG whose metadata hold another one.
+/// A JPEG whose metadata contain another one.
 pub fn with_thumbnail(mut jpeg: Vec<u8>, thumbnail: &[u8]) -> Vec<u8> {
     let length = (thumbnail.len() as u16 + 2).to_be_bytes();
     jpeg.splice(2..2, [&[0xff, 0xe1], &length[..], thumbnail].concat());
     jpeg
 }
 
-/// A whole PNG of this size, some fifty kilobytes for 20,000x20,000 pixels.
+/// A valid PNG of this size, some fifty kilobytes for 20,000x20,000 pixels.
 pub fn white_png(width: u32, height: u32) -> Vec<u8> {
     let mut bytes = vec![];
     let mut encoder = png::Encoder::new(&mut bytes, width, height);

@@ -1,0 +1,78 @@
+//! The run.json of two runs, which explains a difference and decides nothing.
+
+use insta::assert_snapshot;
+use safetensors::Dtype;
+use serde_json::Value;
+
+use super::{METRICS, Pair, compare_paths, safetensors};
+use crate::common::Lab;
+
+/// The report on two runs that differ in run.json alone, behind its lines on their other files.
+fn reasons(reference: impl AsRef<[u8]>, candidate: impl AsRef<[u8]>) -> String {
+    let report = Pair::new()
+        .both("MNIST/version_0/metrics.csv", METRICS)
+        .both("MNIST/version_0/model.safetensors", safetensors(&[("w", Dtype::U8, &[1], vec![1])]))
+        .sides("MNIST/version_0/run.json", reference, candidate)
+        .report();
+    report.split_once("    w [1]: identical\n").unwrap().1.to_owned()
+}
+
+#[test]
+fn options_that_differ_are_reported() {
+    let run = |seed: u64, capability: &str, commit: &str| {
+        format!(
+            r#"{{"options":{{"model":"mlp","seed":{seed},"num_workers":4,"name":null}},"data":{{"train-labels":"0f"}},
+            "environment":{{"cpu_capability":"{capability}","git_commit":"{commit}"}},"start":"{commit}"}}"#
+        )
+    };
+    assert_snapshot!(reasons(run(0, "AVX512", "a"), run(1, "AVX2", "b")), @"
+    MNIST/version_0/run.json: --seed: reference 0, candidate 1
+    MNIST/version_0/run.json: environment cpu_capability: reference AVX512, candidate AVX2
+    identical: 2 files, 1 tensor, 0 differences
+    ");
+    assert_snapshot!(reasons(run(0, "AVX512", "a"), "{"), @"identical: 2 files, 1 tensor, 0 differences");
+}
+
+#[test]
+fn the_versions_of_either_side_are_no_difference_but_the_processor_is() {
+    let run = |environment: &str| format!(r#"{{"options":{{"seed":0}},"environment":{{{environment}}}}}"#);
+    let python = r#""processor":"A","tch":null,"python":"3.11.7","pytorch_lightning":"2.6.6","islp":"0.6.0""#;
+    let reasons = |candidate: &str| reasons(run(python), run(candidate));
+    assert_snapshot!(reasons(r#""processor":"A","tch":"0.26.0""#), @"identical: 2 files, 1 tensor, 0 differences");
+    assert_snapshot!(reasons(r#""processor":"B","tch":"0.26.0""#), @"
+    MNIST/version_0/run.json: environment processor: reference A, candidate B
+    identical: 2 files, 1 tensor, 0 differences
+    ");
+}
+
+#[test]
+#[ignore = "slow"]
+fn train_and_reproduce_of_one_seed_differ_for_a_reason_that_is_reported() {
+    let lab = Lab::new();
+    lab.program("reproduce --epochs 1 --device cpu --threads 1").assert().success();
+    let reproduced = lab.path().join("output/MNIST/version_0");
+    let train =
+        |options: &str| lab.path().join(lab.train(&format!("--epochs 1 --device cpu --threads 1 {options}")));
+    let trained = train("");
+    for (reference, candidate, sides) in [
+        (&reproduced, &trained, "command: reference reproduce, candidate train; "),
+        (&trained, &reproduced, "command: reference train, candidate reproduce; "),
+    ] {
+        let (text, code) = compare_paths(reference, candidate, "");
+        assert_eq!(code, 1);
+        let reasons: Vec<_> = text.lines().filter(|line| line.starts_with("run.json: ")).collect();
+        assert_eq!(reasons.len(), 1, "{text}");
+        assert!(reasons[0].contains(sides) && reasons[0].contains("two batches"), "{text}");
+        assert!(!text.contains("--model") && !text.contains("--checkpoint-every"), "{text}");
+        let cells = "test_accuracy, test_loss";
+        assert!(text.contains(cells), "cells were compared, beside the columns of one: {text}");
+    }
+    let json: Value = serde_json::from_str(&compare_paths(&trained, &reproduced, "--json").0).unwrap();
+    let option = &json["options"][0];
+    assert_eq!((&option["section"], &option["reference"]), (&"command".into(), &"train".into()));
+    // Other differences follow.
+    let (text, _) = compare_paths(&reproduced, &train("--seed 1"), "");
+    let at = |part: &str| text.find(part).unwrap_or_else(|| panic!("no {part}: {text}"));
+    assert!(at("run.json: command: ") < at("run.json: --seed: "), "{text}");
+    assert!(lab.stdout("train --help").contains("differ from the first weight on"));
+}
