@@ -10,12 +10,14 @@ use super::output::{print, say};
 use islp_mnist::compare::{Options, Tolerance, Verdict, compare};
 use islp_mnist::notebook::weights;
 
-/// Compare two runs or two traces: identical, or where they first differ and by how much.
+/// Compare two runs or two traces: where do they first differ, and by how much?
 ///
-/// Compares the metrics, weights, printed output and traces of two runs; the weights in model.safetensors, or in the last
-/// checkpoint where that is newer or all there is. Exits with 0 only if everything is identical, or close where --atol or
-/// --rtol allow for it (not in traces), with 1 if something differs, with 2 if it could not compare, as when a run has no
-/// weights and --allow-no-weights is not given.
+/// Compares the metrics, weights, printed output and traces of two runs. The weights are those in model.safetensors, or in
+/// the last checkpoint if that is newer or there is no model.safetensors.
+///
+/// Exit code: 0 if everything is identical, or close within --atol and --rtol, which do not apply to traces; 1 if
+/// something differs; 2 if something could not be compared, for example because a run has no weights and
+/// --allow-no-weights is not given.
 ///
 /// Examples:
 ///   islp-mnist compare output/MNIST/version_0 output/MNIST/version_1
@@ -29,7 +31,7 @@ use islp_mnist::notebook::weights;
 pub struct CompareArgs {
     /// The reference: the output folder of a run, or a single file in it
     reference: PathBuf,
-    /// The run that should equal it: its output folder, or the same file in it
+    /// The run that should equal the reference: its output folder, or the same file in it
     candidate: PathBuf,
     /// Absolute tolerance, for ports that do not promise the same bits [default: none]
     #[arg(long, value_parser = tolerance, allow_hyphen_values = true)]
@@ -37,7 +39,7 @@ pub struct CompareArgs {
     /// Tolerance relative to the reference's number [default: none]
     #[arg(long, value_parser = tolerance, allow_hyphen_values = true)]
     rtol: Option<f64>,
-    /// Exit with 0 even if a run has no weights to compare and everything else is identical or close
+    /// Exit with 0 if everything else is identical or close, even if a run has no weights to compare
     #[arg(long)]
     allow_no_weights: bool,
     /// Print the result as JSON
@@ -47,7 +49,7 @@ pub struct CompareArgs {
 
 fn tolerance(text: &str) -> Result<f64, String> {
     let number = text.parse().ok().filter(|number: &f64| number.is_finite() && *number >= 0.0);
-    number.ok_or_else(|| "must be a number, 0 or above".into())
+    number.ok_or_else(|| "must be a number, 0 or more".into())
 }
 
 pub fn run(args: &CompareArgs) -> Result<u8> {

@@ -17,7 +17,7 @@ use islp_mnist::util::text::shown;
 
 /// Check what a run depends on: libtorch, processor, GPU, data, random numbers.
 ///
-/// Exits with 0 if all is well, otherwise with 1. A missing GPU is a problem only with --device cuda or mps.
+/// Exit code: 0 if all is well, otherwise 1. A missing GPU is a problem only with --device cuda or mps.
 ///
 /// Example: islp-mnist doctor --device cuda
 #[derive(Args, Debug)]
@@ -30,7 +30,7 @@ pub struct DoctorArgs {
 }
 
 pub fn run(args: &DoctorArgs) -> Result<u8> {
-    // Before anything else uses libtorch, and before the loaded files are listed.
+    // Must come before any other use of libtorch, and before the loaded files are listed.
     let found = device(args.device);
     let gpu = found.as_ref().ok().and_then(|(_, device)| *device);
     let checks = [
@@ -93,19 +93,19 @@ fn threads() -> String {
 }
 
 fn libraries() -> String {
-    let with = |is_there| if is_there { "yes" } else { "no" };
+    let yes_no = |is_there| if is_there { "yes" } else { "no" };
     format!(
         "MKL {}, oneDNN {}, OpenMP {}",
-        with(tch::utils::has_mkl()),
-        with(tch::utils::has_mkldnn()),
-        with(tch::utils::has_openmp())
+        yes_no(tch::utils::has_mkl()),
+        yes_no(tch::utils::has_mkldnn()),
+        yes_no(tch::utils::has_openmp())
     )
 }
 
-/// The line on the device, and the NVIDIA GPU that was found.
+/// Describes the device, and returns the NVIDIA GPU if one was found.
 fn device(option: DeviceOption) -> Result<(String, Option<Device>)> {
     let index = match option {
-        DeviceOption::Cpu => return Ok(("not looked for, with --device cpu".into(), None)),
+        DeviceOption::Cpu => return Ok(("not checked, because of --device cpu".into(), None)),
         DeviceOption::Mps => return Ok(resolve(option).map(|_| ("an Apple GPU".into(), None))?),
         DeviceOption::Auto => 0,
         DeviceOption::Cuda(index) => index.unwrap_or(0),
@@ -130,7 +130,7 @@ fn data(data_dir: &Path) -> Result<String> {
         Ok((_, checksum)) if checksum == expected => None,
         Ok((path, _)) => {
             let name = path.strip_prefix(&folder).unwrap_or(&path).display();
-            Some(format!("{name} is not MNIST's, its SHA-256 differs"))
+            Some(format!("{name} is not MNIST's: its SHA-256 differs"))
         }
         Err(torchvision::Error::Missing { .. }) => Some(format!("{name} is missing")),
         Err(error) => Some(error.to_string()),
@@ -138,8 +138,8 @@ fn data(data_dir: &Path) -> Result<String> {
     let faults: Vec<String> = torchvision::CHECKSUMS.into_iter().filter_map(fault).collect();
     ensure!(
         faults.is_empty(),
-        "{}: {}; move what is wrong elsewhere and run scripts/reproduce.sh without --data-dir, which fetches what is \
-         missing into data/, or name another folder with --data-dir",
+        "{}: {}; move wrong files elsewhere and run scripts/reproduce.sh without --data-dir to fetch what is missing \
+         into data/, or name another folder with --data-dir",
         folder.display(),
         faults.join("; ")
     );

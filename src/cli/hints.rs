@@ -1,4 +1,4 @@
-//! Hints: the only place that knows which flag, script or file solves an error.
+//! Hints: the only place that knows which flag, script or file resolves an error.
 
 use std::fmt::{self, Display, Formatter};
 
@@ -12,7 +12,7 @@ use islp_mnist::torch::{self, cuda::NoCuda, libtorch, state_dict};
 use islp_mnist::util::file;
 use islp_mnist::{islp, notebook, report, study, torchvision, trace};
 
-/// An error in the options given: exit code 2 instead of 1.
+/// An error in the command line, with exit code 2 instead of 1.
 #[derive(Debug)]
 pub struct UsageError(pub String);
 
@@ -24,7 +24,7 @@ impl Display for UsageError {
 
 impl std::error::Error for UsageError {}
 
-/// An error and its hint, in one line.
+/// Formats an error with its hint, in one line.
 pub fn explain(error: &anyhow::Error) -> String {
     match hint(error) {
         Some(hint) => format!("{error:#}; {hint}"),
@@ -105,7 +105,7 @@ fn islp(error: &islp::Error) -> Option<&'static str> {
 
 fn lightning(error: &lightning::Error) -> Option<&'static str> {
     match error {
-        lightning::Error::OutputFolder { .. } => Some("--output-dir names another"),
+        lightning::Error::OutputFolder { .. } => Some("choose another with --output-dir"),
         lightning::Error::NotMetrics { .. } | lightning::Error::MetricsChanged { .. } => {
             Some("put the file back, or start a new run")
         }
@@ -115,19 +115,19 @@ fn lightning(error: &lightning::Error) -> Option<&'static str> {
         lightning::Error::Checkpoint { .. } => Some("start a new run with --from and its run.json"),
         lightning::Error::Divergence(_) => Some("use a smaller --lr"),
         lightning::Error::Islp(error) => islp(error),
-        lightning::Error::Trace(trace::Error::Exists(_)) => Some("--trace names another"),
+        lightning::Error::Trace(trace::Error::Exists(_)) => Some("choose another with --trace"),
         _ => None,
     }
 }
 
 fn data(error: &torchvision::Error) -> Option<&'static str> {
     match error {
-        torchvision::Error::Missing { .. } => {
-            Some("scripts/reproduce.sh fetches MNIST; --data-dir or ISLP_MNIST_DATA_DIR names another folder")
-        }
+        torchvision::Error::Missing { .. } => Some(
+            "scripts/reproduce.sh fetches MNIST; choose another folder with --data-dir or ISLP_MNIST_DATA_DIR",
+        ),
         torchvision::Error::Invalid { .. } | torchvision::Error::File(file::Error::NotRegular { .. }) => {
             Some(
-                "move it elsewhere and run scripts/reproduce.sh without --data-dir, which fetches MNIST into data/, or name \
+                "move it elsewhere and run scripts/reproduce.sh without --data-dir to fetch MNIST into data/, or name \
                  another folder with --data-dir",
             )
         }
@@ -176,7 +176,7 @@ fn page(error: &report::Error) -> Option<&'static str> {
 
 fn study(error: &study::Error) -> Option<&'static str> {
     matches!(error, study::Error::Csv { .. })
-        .then_some("move it elsewhere, and study --collect writes a new one from the runs")
+        .then_some("move it elsewhere; study --collect then writes a new one from the runs")
 }
 
 /// Hints on what to do after a comparison.
@@ -184,7 +184,7 @@ pub fn on_comparison(report: &Report) -> Vec<String> {
     let mut hints = vec![];
     if let Some((from, to)) = report.steps_to_keep() {
         hints.push(format!(
-            "note: traces of both sides with --trace-steps {from}..{to} keep the tensors around this step"
+            "note: record both traces with --trace-steps {from}..{to} to keep the tensors around this step"
         ));
     }
     if report.lacks_only_weights() {
@@ -192,7 +192,7 @@ pub fn on_comparison(report: &Report) -> Vec<String> {
     }
     if report.has_pickle() {
         hints.push(
-            "note: if you trust the .ckpt, scripts/parity_checkpoint.py RUN.ckpt model.safetensors converts it".into(),
+            "note: if you trust the .ckpt, convert it with scripts/parity_checkpoint.py RUN.ckpt model.safetensors".into(),
         );
     }
     hints
@@ -218,7 +218,7 @@ fn picture(error: &digit::Error) -> Option<&'static str> {
 fn figure(error: &chart::Error) -> Option<&'static str> {
     match error {
         chart::Error::Csv { reason: CsvError::NoColumn { names, .. }, .. } if names != "epoch" => {
-            Some("--y names others")
+            Some("choose others with --y")
         }
         chart::Error::Csv { reason: CsvError::HeaderAgain { .. }, .. } => {
             Some("split the file there, and plot the parts as two runs")
@@ -229,15 +229,15 @@ fn figure(error: &chart::Error) -> Option<&'static str> {
 
 fn run(error: &run::Error) -> Option<&'static str> {
     match error {
-        run::Error::OfReproduce(_) => Some("run that again, or start a new run with `train`"),
-        run::Error::OtherData(_) => Some("--data-dir names another folder"),
+        run::Error::OfReproduce(_) => Some("run `reproduce` again, or start a new run with `train`"),
+        run::Error::OtherData(_) => Some("choose another folder with --data-dir"),
         run::Error::Data(error) => data(error),
         run::Error::NoCheckpoint { reason, .. } => run(reason),
         run::Error::NoFolder(_) => Some("name the version_N folder of a run"),
-        run::Error::Running(_) => Some("wait for its end, or stop it"),
+        run::Error::Running(_) => Some("wait until it ends, or stop it"),
         run::Error::Checkpoint(error) => lightning(error),
         run::Error::BatchWithoutGpu { .. } => Some(
-            "a GPU's draws for larger ones depend on the GPU; use a smaller --batch-size, --device cuda or --generator cpu",
+            "its draws for larger batches depend on the GPU; use a smaller --batch-size, --device cuda or --generator cpu",
         ),
         _ => None,
     }

@@ -1,4 +1,4 @@
-//! The command line: one file a subcommand, but for `summary` and `completions`, which are here.
+//! The command line: one file per subcommand, except `summary` and `completions`, which are here.
 
 mod compare;
 mod doctor;
@@ -35,7 +35,7 @@ use output::{print, say_clap_error, say_error};
 
 /// The MNIST notebook of ISLP in Rust: the same seed gives the same bits as Python.
 #[derive(Debug, Parser)]
-#[command(version, mut_subcommands(with_defaults_in_line))]
+#[command(version, mut_subcommands(with_defaults_below))]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -56,18 +56,18 @@ enum Command {
     Completions(CompletionsArgs),
 }
 
-/// The program: parses the command line, runs the command, prints an error in one line, and ends the process.
+/// Parses the command line, runs the command, prints an error in one line, and ends the process.
 pub fn main() -> ! {
     let exit_code = run();
     let _ = stdout().flush();
-    // All output is written. Returning would run libtorch's destructors first, which takes longer than some commands.
+    // Returning would run libtorch's destructors first, which takes longer than some commands.
     signal_hook::low_level::exit(exit_code.into())
 }
 
 /// Returns the exit code.
 fn run() -> u8 {
     output::log_to_stderr();
-    // The message of a panic is printed below, or by the error made of it.
+    // A panic's message is printed below, or as part of an error.
     panic::set_hook(Box::new(remember_place));
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -77,7 +77,7 @@ fn run() -> u8 {
         say_error(&format!("cannot catch signals: {error}"));
         return 1;
     }
-    // From `compare` 1 would mean that something differs.
+    // For `compare`, 1 would mean that something differs.
     let failure = if matches!(cli.command, Command::Compare(_)) { 2 } else { 1 };
     match panic::catch_unwind(|| cli.run()) {
         Ok(Ok(exit_code)) => exit_code,
@@ -92,27 +92,20 @@ fn run() -> u8 {
     }
 }
 
-/// Shows clap's defaults as our own, at the end of the first paragraph. clap's long help gives them a paragraph each.
-fn with_defaults_in_line(command: clap::Command) -> clap::Command {
+/// In the long help, puts the defaults that are part of a text where clap puts those it knows: in their own paragraph.
+/// clap does not know the default of an option that `train --resume` takes from a run.
+fn with_defaults_below(command: clap::Command) -> clap::Command {
     command.mut_args(|arg| {
-        let defaults = arg.get_default_values().join(",".as_ref());
-        if defaults.is_empty() {
-            return arg;
+        let help = arg.get_help().map(StyledStr::to_string).unwrap_or_default();
+        match help.split_once(" [default: ") {
+            Some((text, default)) => arg.long_help(format!("{text}\n\n[default: {default}")),
+            None => arg,
         }
-        let with_default = |help: &StyledStr| {
-            let help = help.to_string();
-            let (first, rest) = help.split_at(help.find("\n\n").unwrap_or(help.len()));
-            format!("{first} [default: {}]{rest}", defaults.display())
-        };
-        let (help, long_help) = (arg.get_help().map(with_default), arg.get_long_help().map(with_default));
-        let arg = arg.hide_default_value(true);
-        let arg = if let Some(help) = help { arg.help(help) } else { arg };
-        if let Some(help) = long_help { arg.long_help(help) } else { arg }
     })
 }
 
 thread_local! {
-    /// The place of this thread's last panic, as file:line:column.
+    /// The location of this thread's last panic, as file:line:column.
     static PANIC_PLACE: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
@@ -152,10 +145,10 @@ impl Cli {
 /// Example: islp-mnist summary --model mlr
 #[derive(Args, Debug)]
 struct SummaryArgs {
-    /// The model
-    #[arg(long, value_parser = options::model(), default_value = "mlp")]
+    /// Model to describe: mlp (multilayer perceptron) or mlr (multinomial logistic regression)
+    #[arg(long, value_parser = options::model(), hide_possible_values = true, default_value = "mlp")]
     model: Model,
-    /// Images in the batch that the shapes are for
+    /// Images per batch, the first number of each shape
     #[arg(long, default_value = "256", value_parser = |text: &str| AT_LEAST_ONE.parse(text))]
     batch_size: usize,
 }
@@ -169,7 +162,7 @@ fn print_summary(args: &SummaryArgs) -> Result<u8> {
     Ok(0)
 }
 
-/// Print the completions for a shell.
+/// Print the completion script for a shell.
 ///
 /// Example: islp-mnist completions bash > ~/.local/share/bash-completion/completions/islp-mnist
 #[derive(Args, Debug)]
@@ -182,7 +175,7 @@ struct CompletionsArgs {
 fn print_completions(args: &CompletionsArgs) -> Result<u8> {
     let mut script = vec![];
     generate(args.shell, &mut Cli::command(), "islp-mnist", &mut script);
-    // For bash clap spells a hyphen in the program's name in two ways, so no option completes: clap-rs/clap#6421.
+    // In bash scripts, clap spells a hyphen in the program's name in two ways, so no option completes: clap-rs/clap#6421.
     let script = String::from_utf8_lossy(&script).replace("islp__subcmd__mnist", "islp__mnist");
     print(script.trim_end())?;
     Ok(0)
@@ -195,7 +188,7 @@ mod tests {
     use super::{internal_error, remember_place};
 
     #[test]
-    fn an_internal_error_names_its_place_and_its_message() {
+    fn an_internal_error_contains_its_location_and_message() {
         let others = panic::take_hook();
         panic::set_hook(Box::new(move |panic| {
             remember_place(panic);

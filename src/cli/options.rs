@@ -1,4 +1,4 @@
-//! The options that several commands share.
+//! Options that several commands share.
 
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -15,30 +15,30 @@ use islp_mnist::run::{
 };
 use islp_mnist::trace::Trace;
 
-/// The options of every run, where they are given.
+/// The options of every run, as far as they are given.
 #[derive(Args, Clone, Debug)]
-#[command(allow_negative_numbers = true)] // so that the error for one names the option
+#[command(allow_negative_numbers = true)] // so that the error for a negative number names the option
 pub struct RunArgs {
     /// Passes over the training images [default: 30]
     #[arg(long, value_parser = |text: &str| AT_LEAST_ONE.parse(text))]
     pub epochs: Option<usize>,
-    /// Images in a training step [default: 256]
+    /// Images per training step [default: 256]
     #[arg(long, value_parser = |text: &str| AT_LEAST_ONE.parse(text))]
     pub batch_size: Option<usize>,
-    /// Fraction of the training images held back for validation, between 0 and 1 [default: 0.2]
+    /// Fraction of the training images held out for validation, between 0 and 1 [default: 0.2]
     #[arg(long, value_parser = |text: &str| FRACTION.parse(text), allow_hyphen_values = true)]
     pub validation: Option<f64>,
-    /// Seed of everything random except the split; as in PyTorch its low 32 bits count, or all 64 for dropout on a GPU
-    /// [default: 0]
+    /// Seed of everything random except the split; as in PyTorch, only its low 32 bits count, but all 64 for dropout on a
+    /// GPU [default: 0]
     #[arg(long, value_parser = |text: &str| SEED.parse(text))]
     pub seed: Option<u64>,
-    /// Workers of Python's data loaders; here they only change which random numbers are drawn when [default: 4]
+    /// Workers of Python's data loaders; here they only affect when random numbers are drawn [default: 4]
     #[arg(long, value_parser = |text: &str| AT_LEAST_ZERO.parse(text))]
     pub num_workers: Option<usize>,
     /// Learning rate of RMSprop [default: 0.01]
     #[arg(long, value_parser = |text: &str| LEARNING_RATE.parse(text), allow_hyphen_values = true)]
     pub lr: Option<f64>,
-    /// Threads of libtorch [default: one per physical core]
+    /// Threads that libtorch uses [default: one per physical core]
     #[arg(long, value_parser = |text: &str| THREADS.parse(text))]
     pub threads: Option<i32>,
     /// Device to train on: auto, cpu, cuda, cuda:N or mps; auto uses a GPU if libtorch can [default: auto]
@@ -50,7 +50,7 @@ pub struct RunArgs {
 }
 
 impl RunArgs {
-    /// The options given, with those of `base` for the others.
+    /// Fills in the options that are not given from `base`.
     pub fn over(&self, base: &RunOptions) -> RunOptions {
         RunOptions {
             epochs: self.epochs.unwrap_or(base.epochs),
@@ -60,7 +60,7 @@ impl RunArgs {
             num_workers: self.num_workers.unwrap_or(base.num_workers),
             lr: self.lr.unwrap_or(base.lr),
             threads: self.threads.or(base.threads),
-            // `auto` keeps the run's.
+            // `auto` keeps the run's device.
             device: self.device.filter(|device| *device != DeviceOption::Auto).unwrap_or(base.device),
             generator: self
                 .generator
@@ -70,31 +70,31 @@ impl RunArgs {
     }
 }
 
-/// The options of a single model's run, where they are given.
+/// The options of a single model's run, as far as they are given.
 #[derive(Args, Clone, Debug)]
 pub struct ModelArgs {
-    /// The model to train [default: mlp]
-    #[arg(long, value_parser = model())]
+    /// Model to train: mlp (multilayer perceptron) or mlr (multinomial logistic regression) [default: mlp]
+    #[arg(long, value_parser = model(), hide_possible_values = true)]
     pub model: Option<Model>,
     #[command(flatten)]
     pub run: RunArgs,
-    /// Training batches per epoch: a number, or a fraction with a decimal point [default: all]
+    /// Training batches per epoch: a number such as 20, or a fraction such as 0.5; 1 is one batch, 1.0 all [default: all]
     #[arg(long, value_name = "N|FRACTION")]
     pub limit_train_batches: Option<LimitTrainBatches>,
-    /// Give one source of randomness its own seed: split, init, shuffle or dropout, such as init=7; the others keep the
-    /// draws of --seed, which PyTorch cannot do [default: none]
+    /// Give one source of randomness (split, init, shuffle or dropout) its own seed, such as init=7; the others draw as
+    /// with --seed alone, which PyTorch cannot do [default: none]
     #[arg(long, value_name = "SOURCE=SEED")]
     pub vary: Option<Vary>,
     /// Save a checkpoint every EPOCHS epochs; the best one and the last are always saved [default: 1]
     #[arg(long, value_name = "EPOCHS", value_parser = |text: &str| AT_LEAST_ONE.parse(text))]
     pub checkpoint_every: Option<usize>,
-    /// Name of the run's folder in OUTPUT_DIR [default: MNIST or MNIST_MLR, by the model]
+    /// Name of the run, whose folder is OUTPUT_DIR/NAME/version_N [default: MNIST or MNIST_MLR, by the model]
     #[arg(long, value_parser = |text: &str| NAME.parse(text))]
     pub name: Option<String>,
 }
 
 impl ModelArgs {
-    /// The options given, with those of `base` for the others.
+    /// Fills in the options that are not given from `base`.
     pub fn over(&self, base: &TrainOptions) -> TrainOptions {
         TrainOptions {
             model: self.model.unwrap_or(base.model),
@@ -110,15 +110,14 @@ impl ModelArgs {
 /// The folder of the data.
 #[derive(Args, Debug)]
 pub struct DataDir {
-    /// Folder with MNIST's four files, with or without .gz: in MNIST/raw/ (as torchvision lays them out), in raw/ or in
-    /// the folder itself
-    /// [default: data, or the folder that a resumed run used]
+    /// Folder with MNIST's four files, with or without .gz: in its MNIST/raw/ (torchvision's layout), in its raw/ or
+    /// directly in it [default: data]
     #[arg(long, value_name = "DIR", env = "ISLP_MNIST_DATA_DIR")]
     data_dir: Option<PathBuf>,
 }
 
 impl DataDir {
-    /// The folder given, else the run's, else `data`.
+    /// Returns the given folder, else the run's, else `data`.
     pub fn or(&self, of_run: Option<PathBuf>) -> PathBuf {
         self.data_dir.clone().or(of_run).unwrap_or_else(|| "data".into())
     }
@@ -130,7 +129,7 @@ pub struct TraceOptions {
     /// Record every training step in this new file, for `compare`
     #[arg(long, value_name = "FILE")]
     pub trace: Option<PathBuf>,
-    /// Also record the tensors of these steps, such as 130..140; steps count from 0, and the last one is included
+    /// Also record the tensors of these steps, such as 130..140, both included; steps count from 0
     #[arg(long, value_name = "FROM..TO", requires = "trace", value_parser = steps)]
     pub trace_steps: Option<RangeInclusive<usize>>,
 }
@@ -142,7 +141,7 @@ impl TraceOptions {
     }
 }
 
-/// How much a long command prints to stderr.
+/// The amount of output of a long command on stderr.
 #[derive(Args, Clone, Debug)]
 pub struct ProgressOptions {
     /// Print a line per epoch instead of a progress bar, as when stderr is not a terminal
@@ -154,7 +153,7 @@ pub struct ProgressOptions {
 }
 
 impl ProgressOptions {
-    /// Applies `--quiet` to the log. Returns true if a progress bar is wanted.
+    /// Applies `--quiet` to the log. Returns true if a progress bar is to be shown.
     pub fn apply(&self) -> bool {
         if self.quiet {
             log::set_max_level(LevelFilter::Warn);
@@ -163,7 +162,7 @@ impl ProgressOptions {
     }
 }
 
-/// Parses the name of a model.
+/// Returns a parser of a model's name.
 pub fn model() -> impl TypedValueParser<Value = Model> {
     let value = |model: Model| {
         PossibleValue::new(model.name()).help(match model {
@@ -176,7 +175,7 @@ pub fn model() -> impl TypedValueParser<Value = Model> {
     PossibleValuesParser::new(Model::ALL.map(value)).try_map(|name| name.parse::<Model>())
 }
 
-/// The option as typed on the command line.
+/// Returns the option as typed on the command line.
 pub fn flag(name: &str) -> String {
     format!("--{}", name.replace('_', "-"))
 }
@@ -210,7 +209,7 @@ mod tests {
         }
     }
 
-    /// Values that no option for a number accepts.
+    /// Values that no numeric option accepts.
     const NO_NUMBERS: [&str; 15] = [
         "",
         " ",
@@ -230,8 +229,8 @@ mod tests {
     ];
 
     #[test]
-    fn an_invalid_value_is_refused_in_a_line_that_names_the_option() {
-        for (option, beyond) in [
+    fn an_invalid_value_is_refused_in_one_line_that_names_the_option() {
+        for (option, out_of_range) in [
             ("--epochs", &["0", "9223372036854775808", "0.5"][..]),
             ("--batch-size", &["0", "9223372036854775808", "1e3"]),
             ("--validation", &["0", "1", "1.0000001", "1e-400"]),
@@ -245,7 +244,7 @@ mod tests {
             ("--vary", &["init", "init=", "seed=1", "init=+1", "init=01", "=1", "init=18446744073709551616"]),
             ("--max-time", &["10", "m", "99999999999999999999s", "1h 30x"]),
         ] {
-            assert_refused(option, NO_NUMBERS.iter().chain(beyond));
+            assert_refused(option, NO_NUMBERS.iter().chain(out_of_range));
         }
         assert_refused("--name", &["", ".", "..", "/", "a/b", "/a", "a/", ".a", "a\nb", "a\u{7f}"]);
         assert_refused("--model", &["", "MLP", "mlp ", "cnn", "mlp,mlr"]);

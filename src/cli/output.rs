@@ -10,17 +10,17 @@ use log::{LevelFilter, Log, Metadata, Record};
 
 use islp_mnist::util::text::shown;
 
-/// Prints one or several lines to stdout. A closed pipe, as behind `| head`, is not an error and does not end a run.
+/// Prints one or more lines to stdout. A closed pipe, as with `| head`, is not an error and does not end a run.
 pub fn print_line(text: &str) -> io::Result<()> {
     print_bytes(text.as_bytes())
 }
 
-/// [`print_line`] for commands.
+/// Prints like [`print_line`], with an error for commands.
 pub fn print(text: &str) -> Result<()> {
     print_line(text).context("cannot write to stdout")
 }
 
-/// Prints the bytes of a path, so that `$(islp-mnist …)` in a script is that path whatever its name.
+/// Prints the bytes of a path, so that `$(islp-mnist …)` in a script is that path even if it is not UTF-8.
 pub fn print_path(path: &Path) -> Result<()> {
     print_bytes(path.as_os_str().as_bytes()).context("cannot write to stdout")
 }
@@ -32,7 +32,7 @@ fn print_bytes(bytes: &[u8]) -> io::Result<()> {
     }
 }
 
-/// Prints to stderr, even if it is closed: a single line, whatever a path or file named in it contains.
+/// Prints a single line to stderr, whatever the names of paths in it contain. A closed stderr is not an error.
 pub fn say(line: &str) {
     write_to_stderr(&shown(line));
 }
@@ -50,7 +50,7 @@ fn write_to_stderr(lines: &str) {
 pub fn say_clap_error(error: &clap::Error) -> u8 {
     let text = match error.kind() {
         ClapErrorKind::DisplayHelp | ClapErrorKind::DisplayVersion => {
-            // The pipe may be closed, as behind `| head`.
+            // The pipe may be closed, as with `| head`.
             let _ = error.print();
             return 0;
         }
@@ -61,7 +61,7 @@ pub fn say_clap_error(error: &clap::Error) -> u8 {
     2
 }
 
-/// A clap error without its "error: " and the usage below it, but with its suggestion.
+/// Formats a clap error in one line: without "error: " and the usage, but with its suggestion.
 pub fn clap_message(error: &clap::Error) -> String {
     let text = error.render().to_string();
     // Lists, such as that of missing arguments, are indented on lines of their own.

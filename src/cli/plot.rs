@@ -20,16 +20,20 @@ const METRICS_CSV: &str = "metrics.csv";
 /// Plot accuracy, loss or other columns against epoch, for one run or for several in one figure.
 ///
 /// Reads what Lightning's CSVLogger writes, for ISLP or a LightningModule of your own. A cell that is empty, NA, null,
-/// None or nan gives no point. Training is drawn as dots and validation as plus signs, or with many epochs as a thick
-/// and a thin line.
+/// None or nan gives no point. Training is drawn as dots and validation as plus signs; with many epochs, as a thick and a
+/// thin line.
 ///
 /// Example: islp-mnist plot output/MNIST/version_0 output/MNIST_MLR/version_0 --y loss -o loss.png
 #[derive(Args, Debug)]
+#[command(
+    verbatim_doc_comment,
+    about = "Plot accuracy, loss or other columns against epoch, for one run or for several in one figure"
+)]
 pub struct PlotArgs {
-    /// metrics.csv of a run, or its version folder; up to 10
+    /// The metrics.csv of a run, or its version folder; up to 10
     #[arg(required = true)]
     metrics_csv: Vec<PathBuf>,
-    /// The figure, a PNG or an SVG by its ending; replaces an existing file
+    /// The figure, a PNG or an SVG by its file extension; an existing file is replaced
     #[arg(short, long, value_name = "FILE", value_parser = PathBufValueParser::new().try_map(figure_file))]
     output: PathBuf,
     /// Columns to draw: accuracy, loss, or one or two by name, such as train_mae_epoch,valid_mae
@@ -42,10 +46,10 @@ pub struct PlotArgs {
     /// val_ may also end in _epoch.
     #[arg(long, default_value = "accuracy", value_name = "METRIC", value_parser = Metric::from_str)]
     y: Metric,
-    /// Use a logarithmic y axis, since the first training loss makes the others look flat
+    /// Use a logarithmic y axis; on a linear one, the first training loss makes the rest look flat
     #[arg(long)]
     logy: bool,
-    /// Draw only this one of the two [default: both]
+    /// Draw only one of the two sets
     #[arg(long)]
     set: Option<OneSet>,
     /// Width in pixels, 300 to 2000
@@ -54,7 +58,7 @@ pub struct PlotArgs {
     /// Height in pixels, 300 to 2000
     #[arg(long, default_value = "600", value_name = "PIXELS", value_parser = pixels)]
     height: usize,
-    /// Name of a run in the legend, once for each METRICS_CSV [default: the part of its path that differs]
+    /// Name of a run in the legend; give one for each METRICS_CSV [default: the part of its path that differs]
     #[arg(long = "label", value_name = "NAME")]
     labels: Vec<String>,
 }
@@ -63,7 +67,7 @@ pub struct PlotArgs {
 enum OneSet {
     /// The training images
     Training,
-    /// The images held back
+    /// The validation images
     Validation,
 }
 
@@ -135,7 +139,7 @@ pub fn run(args: &PlotArgs) -> Result<u8> {
     Ok(0)
 }
 
-/// The file itself, or the one in a version folder.
+/// Returns the path itself, or that of the file in a version folder.
 fn metrics_csv(path: &Path) -> Result<PathBuf> {
     if !path.is_dir() {
         return Ok(path.to_owned());
@@ -149,8 +153,8 @@ fn metrics_csv(path: &Path) -> Result<PathBuf> {
     Ok(file)
 }
 
-/// The shortest ends of the paths, with the same number of parts, that differ: `MNIST/version_0` and
-/// `MNIST_MLR/version_0`, or `version_0` and `version_1`.
+/// Returns the shortest ends of the paths, all with the same number of components, that are distinct: `MNIST/version_0`
+/// and `MNIST_MLR/version_0`, or `version_0` and `version_1`.
 fn names(files: &[PathBuf]) -> Result<Vec<String>> {
     let paths = files.iter().map(|file| parts(file)).collect::<Result<Vec<_>>>()?;
     let longest = paths.iter().map(Vec::len).max().unwrap_or(0);
@@ -167,7 +171,7 @@ fn names(files: &[PathBuf]) -> Result<Vec<String>> {
     Err(UsageError(format!("{twice} is given twice; leave one out, or name both with --label")).into())
 }
 
-/// The folders of a path, and its file name unless it is metrics.csv.
+/// Returns the components of a path, without a metrics.csv at its end.
 fn parts(file: &Path) -> Result<Vec<String>> {
     let path = absolute(file).with_context(|| file.display().to_string())?;
     let path = if path.file_name() == Some(OsStr::new(METRICS_CSV)) {

@@ -1,4 +1,4 @@
-//! `islp-mnist predict`: reads the digit in a picture.
+//! `islp-mnist predict`: reads the digits in pictures.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,18 +21,19 @@ use islp_mnist::util::file;
 use islp_mnist::util::path::{shown_path, to_text};
 use islp_mnist::util::text::shown;
 
-/// Read a digit: from pictures, or from one of the test images.
+/// Read a digit from pictures, or from one of the test images.
 ///
-/// A picture is a PNG, JPEG, WebP, GIF (its first frame), BMP or TIFF of up to 8192x8192 pixels with a digit on
-/// paper, dark on light or light on dark. The digit is found, cut out, scaled and centred as MNIST's are; printed
-/// lines, the sheet's edge and shadows are not ink. Of several figures the largest is read, or with --all each.
-/// `islp-mnist test --help` tells more about --checkpoint.
+/// A picture is a PNG, JPEG, WebP, GIF (its first frame), BMP or TIFF of up to 8192x8192 pixels with a digit on paper, dark
+/// on light or light on dark. The digit is found, cut out, scaled and centered like MNIST's; printed lines, the sheet's
+/// edge and shadows are ignored. If there are several figures, the largest is read, or each of them with --all.
+/// `islp-mnist test --help` says more about --checkpoint.
 ///
-/// Reasons for doubt follow the answer, after "unsure:". A picture that can't be read gives an error line and exit code
-/// 1; the others are read all the same.
+/// Reasons for doubt follow the answer, after "unsure:". If a picture can't be read, an error is printed, the others are
+/// still read, and the exit code is 1.
 ///
 /// Example: islp-mnist predict --checkpoint output/MNIST/version_0 --show docs/four.png
 #[derive(Args, Debug)]
+#[command(verbatim_doc_comment, about = "Read a digit from pictures, or from one of the test images")]
 #[command(group(ArgGroup::new("picture").required(true).args(["images", "index"])))]
 pub struct PredictArgs {
     /// Pictures of digits
@@ -52,24 +53,24 @@ pub struct PredictArgs {
     show: bool,
     /// Write the image as the model sees it, as a PNG of 28x28 pixels
     ///
-    /// Several are placed side by side, without those that could not be read. If none could, nothing is written.
+    /// Several images are placed side by side. If no picture can be read, nothing is written.
     #[arg(long, value_name = "FILE")]
     save_digit: Option<PathBuf>,
-    /// Print a JSON array instead, an object for each digit that is read
+    /// Print a JSON array instead, with an object for each digit
     ///
-    /// Its fields: image, the file's path, or its URL if it is not UTF-8; digit, the most probable one; probabilities, of
-    /// the digits 0 to 9 in this order; warnings, the reasons for doubt. If the image can't be read: image, and error with
-    /// the message.
+    /// Its fields are image, the file's path, or its URL if it is not UTF-8; digit, the most probable one; probabilities,
+    /// those of the digits 0 to 9 in this order; and warnings, the reasons for doubt. If a picture can't be read, they are
+    /// image and error, the message.
     #[arg(long, conflicts_with = "show")]
     json: bool,
     #[command(flatten)]
     data: DataDir,
-    /// Where to compute: auto, cpu, cuda, cuda:N or mps
+    /// Device to compute on: auto, cpu, cuda, cuda:N or mps
     #[arg(long, default_value = "auto")]
     device: DeviceOption,
 }
 
-/// Runs the command. If a picture fails, the others are still read.
+/// Reads every picture, even after one that can't be read.
 pub fn run(args: &PredictArgs) -> Result<u8> {
     if let Some(path) = &args.save_digit {
         check_free(path, &args.images)?;
@@ -84,7 +85,7 @@ pub fn run(args: &PredictArgs) -> Result<u8> {
 
     let mut exit_code = 0;
     let (mut json, mut seen) = (vec![], vec![]);
-    // Each image with its names in a line and in JSON.
+    // `name` is for a line of output, `text` for JSON.
     for ((name, text), digits) in images {
         let predict = |(digit, warnings)| {
             Prediction::new(&module, digit, warnings, &args.checkpoint).with_context(|| name.clone())
@@ -136,7 +137,7 @@ fn check_free(path: &Path, images: &[PathBuf]) -> Result<()> {
     Ok(())
 }
 
-/// The digits in a picture, the largest or all, each with its warnings.
+/// Reads the largest digit in a picture, or all of them, each with its warnings.
 fn read(path: &Path, all: bool) -> Result<Vec<(Digit, Vec<String>)>> {
     let figures = digit::read(path)?;
     let several = (!all && figures.len() > 1)
@@ -157,7 +158,7 @@ struct Prediction {
     warnings: Vec<String>,
 }
 
-/// The lead of the best probability over the second from which the model counts as sure.
+/// The model counts as sure if its best probability leads the second by this.
 const LEAD: f32 = 0.6;
 
 impl Prediction {
@@ -180,14 +181,14 @@ impl Prediction {
         Ok(prediction)
     }
 
-    /// The digits, the most probable first.
+    /// Returns the digits, the most probable first.
     fn by_probability(&self) -> Vec<usize> {
         let mut digits: Vec<usize> = (0..self.probabilities.len()).collect();
         digits.sort_by(|&a, &b| self.probabilities[b].total_cmp(&self.probabilities[a]));
         digits
     }
 
-    /// The line for the image: its digit, the three most probable ones, and the warnings.
+    /// Formats the line for the image: its digit, the three most probable ones, and the warnings.
     fn line(&self, name: &str) -> String {
         let digits = self.by_probability();
         let best = digits.iter().take(3).map(|&digit| format!("{digit} {:.4}", self.probabilities[digit]));
@@ -213,7 +214,7 @@ fn probabilities(module: &SimpleModule, input: &Tensor, checkpoint: &Path) -> Re
     Ok(Vec::try_from(probabilities)?)
 }
 
-/// One of the test images, with its label in its name.
+/// Returns one of the test images, and a name that contains its label.
 fn test_image(args: &PredictArgs, index: usize) -> Result<(String, Digit)> {
     let data_dir = args.data.or(None);
     let mnist = torchvision::load(&data_dir, Device::Cpu)?;

@@ -1,4 +1,4 @@
-//! `islp-mnist report`: a page on a run, or on two side by side.
+//! `islp-mnist report`: a page on a run, on two side by side, or on a study.
 
 use std::path::PathBuf;
 
@@ -15,12 +15,13 @@ use islp_mnist::{report, torchvision};
 
 /// Make a page of a run, or of two side by side: one HTML file that needs nothing else.
 ///
-/// For one run: accuracy and loss, the test, each digit, the confusion matrix, how sure the model is, its worst mistakes,
-/// its weights, and how it was run. For two, the reference first: are they identical, where do they first differ, and
-/// which is right where the other is wrong.
+/// For one run, the page shows accuracy and loss, the test, each digit, the confusion matrix, how sure the model is, its
+/// worst mistakes, its weights, and how it was run. For two, the reference first, it shows whether they are identical,
+/// where they first differ, and which is right where the other is wrong.
 ///
-/// A run is its version folder, written here or by Lightning with the weights as model.safetensors in it; or a folder of
-/// such folders, such as that of `reproduce` with both models. A study's folder becomes a page of all its seeds.
+/// A run is given by its version folder, or by a folder of version folders, such as the output folder of `reproduce` with
+/// both models. A version folder of Lightning needs the weights as model.safetensors. For a study's folder, the page is on
+/// all its seeds.
 ///
 /// Examples:
 ///   islp-mnist report output/MNIST/version_0 -o mlp.html
@@ -33,12 +34,12 @@ pub struct ReportArgs {
     run: PathBuf,
     /// The run to compare with it
     candidate: Option<PathBuf>,
-    /// The page; replaces an existing file
+    /// The page; an existing file is replaced
     #[arg(short, long, value_name = "FILE.html", value_parser = PathBufValueParser::new().try_map(page_file))]
     output: PathBuf,
     #[command(flatten)]
     data: DataDir,
-    /// Where to compute: auto, cpu, cuda, cuda:N or mps
+    /// Device to compute on: auto, cpu, cuda, cuda:N or mps
     #[arg(long, default_value = "auto")]
     device: DeviceOption,
 }

@@ -1,4 +1,4 @@
-//! `islp-mnist reproduce`: the notebook's cells, see [`islp_mnist::notebook`].
+//! `islp-mnist reproduce`: runs the notebook's cells, [`islp_mnist::notebook`].
 
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -17,9 +17,9 @@ use islp_mnist::run::{RunOptions, write_of_reproduce};
 use islp_mnist::util::{file, path::shell_path};
 use islp_mnist::{report, torchvision};
 
-/// Run every cell of the notebook and print its output, on the CPU bit for bit as Python does.
+/// Run every cell of the notebook and print its output; on the CPU, bit for bit as in Python.
 ///
-/// Metrics, weights, figures and run.json go to OUTPUT_DIR/MNIST/version_N and OUTPUT_DIR/MNIST_MLR/version_N.
+/// Metrics, weights, figures and run.json are written to OUTPUT_DIR/MNIST/version_N and OUTPUT_DIR/MNIST_MLR/version_N.
 ///
 /// Example: islp-mnist reproduce --epochs 5 --seed 1
 #[derive(Args, Debug)]
@@ -43,7 +43,7 @@ pub struct ReproduceArgs {
 pub fn run(args: &ReproduceArgs) -> Result<u8> {
     let given = args.run.over(&RunOptions::default());
     let device = set_up(given.device, given.threads)?;
-    // The model with dropout limits the batch.
+    // The model with dropout limits the batch size.
     let run_options = given.on(device, Model::Mlp)?;
     let RunOptions { epochs, batch_size, validation, seed, num_workers, lr, generator, .. } = run_options;
     check_generator()?;
@@ -62,7 +62,7 @@ pub fn run(args: &ReproduceArgs) -> Result<u8> {
         terminal_width: terminal_width(),
     };
     let (trace, checksums) = (args.trace.create()?, torchvision::checksums(&data_dir)?);
-    // Logged with the first line printed, when the folders exist and before the training starts.
+    // Logged with the first line that is printed: after the folders are created, before the training starts.
     let mut note = note_on(&data_dir, &checksums)?;
     let mut print = |text: &str| {
         print_line(text)?;
@@ -76,7 +76,7 @@ pub fn run(args: &ReproduceArgs) -> Result<u8> {
         info!("{files} are in {}", shell_path(&run.log_dir));
     }
     if args.report {
-        // Both runs are saved, so a page that can't be made, as of a run that diverged, is not an error.
+        // Both runs are saved, so it is not an error if the page can't be made, for example because a run diverged.
         match report::page(&runs.each_ref().map(|run| run.log_dir.as_path()), &mnist, device) {
             Ok(html) => {
                 let page = runs[0].log_dir.join("report.html");

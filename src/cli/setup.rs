@@ -1,4 +1,4 @@
-//! The first steps of most commands: device and threads, a check of the random numbers, a note on the data, signals.
+//! The first steps of most commands: device and threads, checks of the random numbers and the data, signals.
 
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
@@ -25,7 +25,7 @@ pub fn set_up(option: DeviceOption, threads: Option<i32>) -> Result<Device> {
         .map_err(|error| anyhow::Error::new(error).context(format!("--device {option}")))?;
     if let Some(missing) = missing {
         let missing = hints::explain(&missing.into());
-        say(&format!("note: training on the CPU although there is an NVIDIA driver: {missing}"));
+        say(&format!("note: using the CPU although there is an NVIDIA driver: {missing}"));
     }
     if let Some(threads) = threads {
         tch::set_num_threads(threads);
@@ -33,7 +33,7 @@ pub fn set_up(option: DeviceOption, threads: Option<i32>) -> Result<Device> {
     Ok(device)
 }
 
-/// Warns if libtorch draws other numbers than [`Generator`].
+/// Warns if libtorch and [`Generator`] draw different numbers.
 pub fn check_generator() -> Result<()> {
     if !Generator::agrees_with_libtorch()? {
         let torch = libtorch::EXPECTED_VERSION;
@@ -45,19 +45,19 @@ pub fn check_generator() -> Result<()> {
     Ok(())
 }
 
-/// Logs a note if the data are in MNIST's form, but not MNIST's.
+/// Logs a note if the data have MNIST's format, but are not MNIST.
 ///
 /// # Errors
-/// A file that can't be read.
+/// Fails if a file can't be read.
 pub fn note_other_data(data_dir: &Path) -> Result<()> {
     note_on(data_dir, &torchvision::checksums(data_dir)?)?.iter().for_each(|note| info!("{note}"));
     Ok(())
 }
 
-/// The note on data with these checksums, if they are in MNIST's form, but not MNIST's.
+/// Returns a note if the data with these checksums have MNIST's format, but are not MNIST.
 ///
 /// # Errors
-/// A file that has disappeared.
+/// Fails if a file has disappeared.
 pub fn note_on<Name: Borrow<str> + Ord>(
     data_dir: &Path,
     checksums: &BTreeMap<Name, String>,
@@ -76,8 +76,8 @@ pub fn note_on<Name: Borrow<str> + Ord>(
     Ok(Some(format!("note: {what} in MNIST's form, but not MNIST's by SHA-256")))
 }
 
-/// The signal received, if any: Ctrl-C, SIGTERM, SIGHUP, of a terminal that is closed, or SIGUSR1, which Slurm sends before
-/// a job's time is over. The first one asks a run to stop; a second Ctrl-C or SIGTERM ends the process.
+/// The signal received, if any: Ctrl-C, SIGTERM, SIGHUP (from a terminal that is closed) or SIGUSR1 (from Slurm, before
+/// a job's time is over). The first one asks a run to stop; a second Ctrl-C or SIGTERM ends the process.
 #[derive(Clone, Debug, Default)]
 pub struct Interrupt {
     signal: Arc<AtomicUsize>,
@@ -86,21 +86,21 @@ pub struct Interrupt {
 }
 
 impl Interrupt {
-    /// From now on records the first SIGINT, SIGTERM, SIGHUP or SIGUSR1 instead of ending the process.
+    /// Makes the process record the first SIGINT, SIGTERM, SIGHUP or SIGUSR1 instead of ending.
     ///
     /// # Errors
-    /// The system's, if it refuses to let a signal be caught.
+    /// Fails if the system does not let a signal be caught.
     pub fn catch() -> io::Result<Self> {
         let interrupt = Self::default();
         let Self { signal: received, should_stop } = &interrupt;
         for signal in [SIGINT, SIGTERM, SIGHUP, SIGUSR1] {
             // A closing terminal can send SIGHUP twice, and Slurm SIGUSR1.
             let may_repeat = [SIGHUP, SIGUSR1].contains(&signal);
-            // As under `nohup`.
+            // The user wants it ignored, as under `nohup`.
             if may_repeat && is_ignored(signal) {
                 continue;
             }
-            // In this order, so that the first signal does not count as the second.
+            // Comes before the flag is registered, so that the first signal does not count as the second.
             if !may_repeat {
                 flag::register_conditional_shutdown(signal, exit_code(signal).into(), should_stop.clone())?;
             }
@@ -127,15 +127,15 @@ fn is_ignored(signal: i32) -> bool {
     mask >> (signal - 1) & 1 == 1
 }
 
-/// Catches the signal of a file-size limit, which would end the process; the write that reaches the limit still fails.
+/// Catches the signal of a file-size limit, which would end the process; a write beyond the limit still fails.
 ///
 /// # Errors
-/// The system's, if it refuses to let the signal be caught.
+/// Fails if the system does not let the signal be caught.
 pub fn survive_file_size_limit() -> io::Result<()> {
     flag::register(SIGXFSZ, Arc::default()).map(drop)
 }
 
-/// The exit code that a shell reports for a process ended by this signal.
+/// Returns the exit code that a shell reports for a process ended by this signal.
 fn exit_code(signal: i32) -> u8 {
     128 + signal as u8
 }

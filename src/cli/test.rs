@@ -17,26 +17,34 @@ use islp_mnist::torchvision;
 
 /// Test a trained model: the notebook's table, accuracy by digit, the confusion matrix.
 ///
-/// The weights come from a .safetensors file, a checkpoint, or a run's folder with its last checkpoint or, if it has none,
-/// its model.safetensors; written here or in Python. A .pt or .ckpt file is a pickle, which can run any program when it
-/// is loaded: it is refused, and scripts/parity_checkpoint.py converts one that you trust.
+/// --checkpoint takes a .safetensors file of weights, a checkpoint, or a run's folder; from a folder, its last checkpoint
+/// is read or, if it has none, its model.safetensors. Rust or Python may have written them. A .pt or .ckpt file is a
+/// pickle, which can run any program when it is loaded, so it is refused; scripts/parity_checkpoint.py converts one that
+/// you trust.
 ///
-/// With --json: {"model": class name, "test_loss": mean cross-entropy in nats, "test_accuracy": 0 to 1,
-/// "accuracy_by_digit": for each digit from 0 to 9 the fraction of its images that is right, null without images,
-/// "confusion_matrix": numbers of images, with a row for each true digit and a column for each predicted digit}.
+/// With --json, the object's fields are
+///   model              the name of the model's class
+///   test_loss          mean cross-entropy in nats
+///   test_accuracy      from 0 to 1
+///   accuracy_by_digit  from 0 to 1 for each digit from 0 to 9; null for a digit without images
+///   confusion_matrix   numbers of images, with a row for each true digit and a column for each predicted digit
 ///
 /// Example: islp-mnist test --checkpoint output/MNIST/version_0
 #[derive(Args, Debug)]
+#[command(
+    verbatim_doc_comment,
+    about = "Test a trained model: the notebook's table, accuracy by digit, the confusion matrix"
+)]
 pub struct TestArgs {
     /// The weights: a .safetensors file or the folder of a run
     #[arg(long, value_name = "FILE_OR_VERSION_DIR")]
     checkpoint: PathBuf,
     #[command(flatten)]
     data: DataDir,
-    /// Images in a batch; the last digits of the results can depend on it
+    /// Images per batch; the last digits of the results can depend on it
     #[arg(long, default_value = "256", value_parser = |text: &str| AT_LEAST_ONE.parse(text))]
     batch_size: usize,
-    /// Where to compute: auto, cpu, cuda, cuda:N or mps
+    /// Device to compute on: auto, cpu, cuda, cuda:N or mps
     #[arg(long, default_value = "auto")]
     device: DeviceOption,
     /// Print one JSON object instead
@@ -81,13 +89,13 @@ pub fn run(args: &TestArgs) -> Result<u8> {
     Ok(0)
 }
 
-/// The fraction of one label's images that is right; none without images.
+/// Returns the fraction of a label's images that are predicted correctly; none without images.
 fn fraction(right: i64, row: &[i64]) -> Option<f64> {
     let all: i64 = row.iter().sum();
     (all > 0).then(|| right as f64 / all as f64)
 }
 
-/// A row for each digit: its number of images, the fraction that is right, and the digits predicted.
+/// Formats a row for each digit: its number of images, the accuracy on them, and the digits predicted.
 fn digit_table(matrix: &[Vec<i64>]) -> String {
     let counts = |row: &[i64]| row.iter().map(|count| format!(" {count:>5}")).collect::<String>();
     let digits: Vec<i64> = (0..matrix.len() as i64).collect();

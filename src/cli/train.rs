@@ -1,4 +1,4 @@
-//! `islp-mnist train`: one model, with checkpoints, so that a run can stop and resume.
+//! `islp-mnist train`: trains one model, with checkpoints, so that a run can stop and resume.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,18 +22,21 @@ use islp_mnist::torch::Generator;
 use islp_mnist::torchvision;
 use islp_mnist::util::{file, path::shell_path};
 
-/// Train one model, with checkpoints; a stopped run resumes bit for bit.
+/// Train one model, with checkpoints; a stopped run can be resumed bit for bit.
 ///
 /// The run's folder is OUTPUT_DIR/NAME/version_N; its path is the last line printed. It contains metrics.csv,
 /// model.safetensors, accuracy.png and .svg, run.json, and in checkpoints/ the latest state and the one with the lowest
 /// validation loss.
 ///
-/// With the same seed and options, `train` and `reproduce` differ from the first weight on: the notebook looks at two
-/// batches before it creates a model, which draws random numbers, and `train` does not.
+/// The defaults below are those of a new run; --resume and --from use the options and the data folder of their run instead.
+///
+/// With the same seed and options, `train` and `reproduce` differ from the first weight on, because the notebook draws
+/// random numbers for two batches before it creates a model.
 ///
 /// Ctrl-C, SIGTERM, SIGHUP and SIGUSR1 stop the run after the current step; --resume then repeats the current epoch.
-/// Exit code: 0 at the end or after --max-time, 130, 143, 129 or 138 after these signals, 3 if the loss becomes NaN or
-/// infinite, 2 if an option is wrong, 1 for any other error.
+///
+/// Exit code: 0 at the end or after --max-time; 130, 143, 129 or 138 after these signals; 3 if the loss becomes NaN or
+/// infinite; 2 if an option is wrong; 1 for any other error.
 ///
 /// Examples:
 ///   islp-mnist train --model mlr --epochs 5 --lr 0.001
@@ -43,7 +46,7 @@ use islp_mnist::util::{file, path::shell_path};
 #[derive(Args, Debug)]
 #[command(
     verbatim_doc_comment,
-    about = "Train one model, with checkpoints; a stopped run resumes bit for bit"
+    about = "Train one model, with checkpoints; a stopped run can be resumed bit for bit"
 )]
 pub struct TrainArgs {
     #[command(flatten)]
@@ -56,10 +59,10 @@ pub struct TrainArgs {
     /// Resume the run in this folder after its last checkpoint; only --epochs and --checkpoint-every may change
     #[arg(long, value_name = "VERSION_DIR", conflicts_with_all = ["from", "output_dir", "name"])]
     resume: Option<PathBuf>,
-    /// Take all options that are not given from this run.json
+    /// Start a new run with the options in this run.json, except those that are given
     #[arg(long, value_name = "RUN_JSON")]
     from: Option<PathBuf>,
-    /// Stop after the epoch in which TIME elapses, such as 90s, 10m or "1h 30m" [default: no limit]
+    /// Stop after the epoch in which TIME, such as 90s, 10m or "1h 30m", elapses [default: no limit]
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     max_time: Option<Duration>,
     #[command(flatten)]
@@ -91,7 +94,7 @@ pub fn run(args: &TrainArgs) -> Result<u8> {
     let trace = args.trace.create()?;
     let logger = open_logger(args, &options, start.resumed())?;
     let log_dir = logger.log_dir().to_path_buf();
-    let _folder = RemovedIfEmpty(log_dir.clone());
+    let _folder = RemoveIfEmpty(log_dir.clone());
     let lock = if start.resumed().is_none() { Some(Lock::of(&log_dir)?) } else { None };
     lock.iter().for_each(|lock| warn_without_lock(lock, &log_dir));
     let interrupt = Interrupt::catch().context("cannot catch signals")?;
@@ -109,7 +112,7 @@ pub fn run(args: &TrainArgs) -> Result<u8> {
     conclude(ended, &trainer, &interrupt)
 }
 
-/// Where the run starts, by --resume and --from.
+/// Returns the start of the run that --resume or --from asks for.
 fn start(args: &TrainArgs) -> Result<Start> {
     if let Some(log_dir) = &args.resume {
         let earlier = Earlier::read(log_dir)?;
@@ -121,7 +124,7 @@ fn start(args: &TrainArgs) -> Result<Start> {
     Ok(Start::From(Box::new(run_json)))
 }
 
-/// Names the option at fault as typed on the command line.
+/// Words the error with options as typed on the command line.
 fn by_flag(error: run::Error) -> anyhow::Error {
     let message = match error {
         run::Error::Conflict { folder, name, now, then } => format!(
@@ -131,14 +134,17 @@ fn by_flag(error: run::Error) -> anyhow::Error {
             shell_path(&folder.join("run.json"))
         ),
         run::Error::FewerEpochs { folder, epochs, done } => {
-            format!("--epochs {epochs} is less than the {done} that the run in {} has done", folder.display())
+            format!(
+                "--epochs {epochs} is less than the {done} epochs that the run in {} has done",
+                folder.display()
+            )
         }
         error => return error.into(),
     };
     anyhow!(UsageError(message))
 }
 
-/// Warns if nothing keeps a second process from the run.
+/// Warns if a second process could train the same run.
 fn warn_without_lock(lock: &Lock, log_dir: &Path) {
     if let Lock::Unavailable(error) = lock {
         say(&format!(
@@ -149,9 +155,9 @@ fn warn_without_lock(lock: &Lock, log_dir: &Path) {
 }
 
 /// Removes the run's folder if the run fails to start and leaves it empty.
-struct RemovedIfEmpty(PathBuf);
+struct RemoveIfEmpty(PathBuf);
 
-impl Drop for RemovedIfEmpty {
+impl Drop for RemoveIfEmpty {
     fn drop(&mut self) {
         let _ = fs::remove_dir(&self.0);
     }
@@ -171,7 +177,7 @@ fn describe(options: &TrainOptions, data_dir: &Path, start: &Start) -> Result<Ru
     Ok(run)
 }
 
-/// The data's split and loaders.
+/// Splits the data and creates their loaders.
 fn load(mnist: &Dataset, options: &TrainOptions, generator: &Generator) -> Result<SimpleDataModule> {
     let RunOptions { validation, num_workers, batch_size, .. } = options.run;
     let data = SimpleDataModule::new(mnist, validation, num_workers, batch_size, generator)?;

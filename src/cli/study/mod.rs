@@ -29,19 +29,19 @@ use runs::{Pool, Settings, StudyFolder};
 
 /// Width and height of the pictures, in pixels.
 const SIZE: (usize, usize) = (600, 450);
-/// A machine does not train that many runs in years.
+/// No machine trains this many runs in years.
 const MAX_SEEDS: u64 = 1_000_000;
 
 /// Train with many seeds: how much is the model, and how much is luck?
 ///
-/// Each run equals one of `train` byte for byte; it has its own process, with one thread of libtorch. The runs are in
-/// OUTPUT_DIR/runs, their results in OUTPUT_DIR/study.csv. After a stop or a kill the same command trains what is missing;
-/// several commands in one folder share the seeds. A run that diverges or fails gets a row that says so.
+/// Each run is a process with one libtorch thread, and equals a run of `train` byte for byte. The runs are in
+/// OUTPUT_DIR/runs, their results in OUTPUT_DIR/study.csv; the row of a run that diverges or fails says so. After a stop or
+/// a kill, the same command trains what is missing. Several commands with one folder share the seeds.
 ///
 /// --vary uses the seeds for a single source of randomness: the split, the initial parameters, the shuffles or dropout.
-/// The others keep the draws of --seed, which PyTorch's single stream cannot do. `seed` varies all of them, as in Python.
+/// The others draw as with --seed, which PyTorch's single stream cannot do. `seed` varies all of them, as in Python.
 ///
-/// Exit code: 0, even if a run diverged; 1 if one failed, 2 if an option is wrong, 130, 143, 129 or 138 after Ctrl-C,
+/// Exit code: 0, even if a run diverged; 1 if a run failed; 2 if an option is wrong; 130, 143, 129 or 138 after Ctrl-C,
 /// SIGTERM, SIGHUP or SIGUSR1.
 ///
 /// Examples:
@@ -54,27 +54,33 @@ const MAX_SEEDS: u64 = 1_000_000;
     verbatim_doc_comment,
     about = "Train with many seeds: how much is the model, and how much is luck?"
 )]
-#[command(mut_arg("threads", |arg| arg.help("Threads of libtorch per run [default: 1]")))]
+#[command(mut_arg("threads", |arg| arg.help("Threads that libtorch uses per run [default: 1]")))]
 #[command(mut_arg("seed", |arg| arg.help("With --vary, the seed of everything else [default: 0]")))]
 pub struct StudyArgs {
-    /// The models: mlp, mlr
-    #[arg(long = "model", value_delimiter = ',', value_parser = model(), default_value = "mlp,mlr")]
+    /// Models to train, separated by commas: mlp (multilayer perceptron), mlr (multinomial logistic regression)
+    #[arg(
+        long = "model",
+        value_delimiter = ',',
+        value_parser = model(),
+        hide_possible_values = true,
+        default_value = "mlp,mlr"
+    )]
     models: Vec<Model>,
-    /// The seeds, such as 0..99 (99 included) or 1,2,5..9
+    /// Seeds, such as 0..99 (99 included) or 1,2,5..9
     #[arg(long, default_value = "0..99")]
     seeds: Seeds,
-    /// What the seeds vary: seed (everything), split, init, shuffle or dropout
+    /// Source of randomness that the seeds vary: seed (all of them), split, init, shuffle or dropout
     #[arg(long, default_value = "seed", value_name = "SOURCE")]
     vary: Varied,
     #[command(flatten)]
     run: RunArgs,
-    /// Training batches per epoch: a number, or a fraction with a decimal point [default: all]
+    /// Training batches per epoch: a number such as 20, or a fraction such as 0.5; 1 is one batch, 1.0 all [default: all]
     #[arg(long, value_name = "N|FRACTION")]
     limit_train_batches: Option<LimitTrainBatches>,
     /// Save a checkpoint of each run every EPOCHS epochs; a kill costs at most that many
     #[arg(long, value_name = "EPOCHS", default_value = "1", value_parser = |text: &str| AT_LEAST_ONE.parse(text))]
     checkpoint_every: usize,
-    /// Runs at a time [default: cores divided by --threads; one on a GPU]
+    /// Runs to train at the same time [default: cores divided by --threads; one on a GPU]
     #[arg(long, value_parser = |text: &str| AT_LEAST_ONE.parse(text))]
     jobs: Option<usize>,
     /// Train only every Nth seed from the Ith on, counting from 0: one shard per machine or task of an array job
@@ -98,7 +104,7 @@ pub fn run(args: &StudyArgs) -> Result<u8> {
         return conclude(&StudyFolder::open(folder)?);
     }
     let mut options = args.run.over(&RunOptions::default());
-    // For many runs, one thread each is fastest.
+    // Many runs are fastest with one thread each.
     options.threads = options.threads.or(Some(1));
     let device = set_up(options.device, options.threads)?;
     check_generator()?;
@@ -147,7 +153,8 @@ pub fn run(args: &StudyArgs) -> Result<u8> {
     conclude(&folder)
 }
 
-/// The runs to train, all models for one seed before the next seed, so that the models can be compared at any moment.
+/// Returns the runs to train: all models with one seed before the next seed, so that the models can be compared at any
+/// time.
 fn keys(args: &StudyArgs) -> Vec<Key> {
     let mut seen = HashSet::new();
     let has_source = |model: &Model| args.vary != Varied::Source(Source::Dropout) || model.has_dropout();
@@ -174,8 +181,8 @@ fn conclude(folder: &StudyFolder) -> Result<u8> {
     if let Some(Row { end: End::Failed(reason), .. }) = failed.first() {
         let run = folder.of(failed[0].key());
         say(&format!(
-            "{} of them failed, {}: {reason}; rerun the command to retry, or move that folder elsewhere to \
-             start over",
+            "{} of {runs} failed, the first in {}: {reason}; rerun the command to retry, or move that folder elsewhere \
+             to start over",
             failed.len(),
             run.display()
         ));
@@ -184,7 +191,7 @@ fn conclude(folder: &StudyFolder) -> Result<u8> {
     Ok(0)
 }
 
-/// The value of `--seeds`; as text `0..99` or `1,2,5..9`.
+/// The value of `--seeds`, such as `0..99` or `1,2,5..9`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seeds(Vec<u64>);
 
@@ -199,7 +206,7 @@ impl FromStr for Seeds {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let rule = || format!("must be seeds such as 0..99 or 1,2,5..9, {MAX_SEEDS} at most");
+        let rule = || format!("must be seeds such as 0..99 or 1,2,5..9, at most {MAX_SEEDS}");
         let number = |text: &str| {
             let number: u64 = text.parse().ok()?;
             (number.to_string() == text).then_some(number)
@@ -219,7 +226,7 @@ impl FromStr for Seeds {
     }
 }
 
-/// The value of `--shard`; as text `3/10`.
+/// The value of `--shard`, such as `3/10`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shard {
     pub index: usize,

@@ -1,4 +1,4 @@
-//! The runs of a study: the folder they are in, and the processes of `train` that make them, several at a time.
+//! The runs of a study: their folder, and the `train` processes that make them, several at a time.
 
 use std::collections::VecDeque;
 use std::fs::{self, File, TryLockError};
@@ -30,17 +30,17 @@ use islp_mnist::util::{file, json};
 
 /// The row of a run, in its folder.
 const RESULT: &str = "result.json";
-/// The process that trains a run locks this file in its folder.
+/// The process that trains a run locks this file in the run's folder.
 const LOCK: &str = "lock";
-/// A result.json or study.json has less than a hundredth of this.
+/// Over a hundred times the size of a result.json or study.json.
 const MAX_BYTES: u64 = 1 << 20;
 /// Interval between checks for ended processes.
 const POLL: Duration = Duration::from_millis(20);
 /// Interval between checks of runs that other processes train.
 const WAIT: Duration = Duration::from_millis(500);
-/// A model's weights have less than a hundredth of this.
+/// Over a hundred times the size of a model's weights.
 const MAX_WEIGHTS: u64 = 1 << 30;
-/// A run's messages have less than this.
+/// Larger than a run's messages.
 const MAX_LOG: u64 = 1 << 20;
 const LOG: &str = "log.txt";
 
@@ -48,7 +48,7 @@ const LOG: &str = "log.txt";
 pub struct Pool<'a> {
     pub folder: &'a StudyFolder,
     pub settings: &'a Settings,
-    /// The data, environment and start that the runs share. Each has its own options.
+    /// The data, environment and start time that all runs share. Each run has its own options.
     pub run: &'a Run,
     pub data_dir: &'a Path,
     pub mnist: &'a Dataset,
@@ -60,11 +60,11 @@ pub struct Pool<'a> {
     pub is_shown: bool,
 }
 
-/// A running process. It is killed with this value; the same command resumes its run.
+/// A running process. It is killed when this value is dropped; the same command resumes its run.
 struct Running {
     key: Key,
     child: Child,
-    /// Keeps others from the run, even if this process dies before the child, whose stdin is the same open file.
+    /// Locks the run, even if this process dies before the child, whose stdin is the same open file.
     _lock: File,
 }
 
@@ -79,11 +79,11 @@ impl Pool<'_> {
     /// Trains all runs that are missing, until they are done or a signal arrives.
     ///
     /// # Errors
-    /// A folder that can't be written to. A failed run is a row.
+    /// Fails if a folder can't be written to. A failed run is not an error, but a row.
     pub fn run(&self, keys: &[Key]) -> Result<()> {
         let mut progress = Progress::new(self.is_shown, keys.len());
         let (mut waiting, mut taken) = (VecDeque::from(keys.to_vec()), VecDeque::new());
-        let mut looked = Instant::now();
+        let mut last_check = Instant::now();
         let mut running: Vec<Running> = vec![];
         loop {
             if self.interrupt.should_stop.load(Ordering::Relaxed) {
@@ -121,10 +121,10 @@ impl Pool<'_> {
             } else if running.is_empty() && taken.is_empty() {
                 progress.finish();
                 return Ok(());
-            } else if !taken.is_empty() && looked.elapsed() > WAIT {
-                // Another process has them. If it dies, they are ours.
+            } else if !taken.is_empty() && last_check.elapsed() > WAIT {
+                // If the process that has them dies, they can be locked here.
                 waiting.append(&mut taken);
-                looked = Instant::now();
+                last_check = Instant::now();
             } else {
                 sleep(POLL);
             }
@@ -136,9 +136,9 @@ impl Pool<'_> {
         let folder = self.folder.of(key);
         let log_path = folder.join(LOG);
         let log = File::create(&log_path).map_err(file::Error::io("write", &log_path))?;
-        // The running file, even if it has been rebuilt meanwhile.
+        // This very program, even if its file has been replaced meanwhile.
         let mut command = Command::new("/proc/self/exe");
-        // With "=", because a path may begin with "-".
+        // "=" is needed because a path may begin with "-".
         let option = |name: &str, path: &Path| [name.as_ref(), path.as_os_str()].join("=".as_ref());
         command.args(["train", "--quiet"]).arg(option("--data-dir", self.data_dir));
         match newest_version(&folder) {
@@ -146,7 +146,7 @@ impl Pool<'_> {
             None => {
                 let options = self.settings.of(key, self.checkpoint_every);
                 RunJson::new(Run { options, ..self.run.clone() }, self.data_dir, None).write(&folder)?;
-                // The run's folder there has its name.
+                // `train` creates the run's folder in it, by the name in the options.
                 let output_dir = option("--output-dir", folder.parent().unwrap_or(&folder));
                 command.arg(option("--from", &folder)).arg(output_dir)
             }
@@ -154,12 +154,12 @@ impl Pool<'_> {
         let threads = self.settings.run.threads.unwrap_or(1);
         // Otherwise libtorch starts a thread per core before --threads is parsed.
         command.env("OMP_NUM_THREADS", threads.to_string());
-        let stdin = lock.try_clone().context("cannot hand on a lock")?;
+        let stdin = lock.try_clone().context("cannot pass on a lock")?;
         command.stdin(stdin).stdout(Stdio::null()).stderr(log);
         Ok(Running { key, child: command.spawn().context("cannot start a run")?, _lock: lock })
     }
 
-    /// Writes a run's row to disk, then removes the checkpoints it would resume from.
+    /// Writes a run's row to disk, then removes the run's checkpoints, unless it failed.
     fn finish(&self, row: &Row) -> Result<()> {
         self.folder.write_result(row)?;
         if !row.is_failed()
@@ -170,14 +170,14 @@ impl Pool<'_> {
         Ok(())
     }
 
-    /// The row of a run that ended.
+    /// Returns the row of a run that ended.
     fn trained(&self, key: Key) -> Option<Row> {
         let version = newest_version(&self.folder.of(key))?;
         let outcome = RunJson::read(&version).ok()?.outcome?;
         self.row(key, &version, &outcome).ok()
     }
 
-    /// The row of a run whose process has ended.
+    /// Returns the row of a run whose process has ended, a failed one if the run has not.
     fn result(&self, key: Key, ended: &str) -> Row {
         self.trained(key).unwrap_or_else(|| {
             let log = self.folder.of(key).join(LOG);
@@ -190,7 +190,7 @@ impl Pool<'_> {
 
     fn row(&self, key: Key, version: &Path, outcome: &Outcome) -> Result<Row> {
         let Some(end @ (End::MaxEpochs | End::Diverged)) = outcome.end.clone() else {
-            anyhow::bail!("it did not end");
+            bail!("it did not end");
         };
         let metric = |name: &str| outcome.metrics.get(name).copied().flatten();
         let mut row = Row {
@@ -247,7 +247,7 @@ impl Settings {
         }
     }
 
-    /// The first option that differs: name, our value, theirs.
+    /// Returns the first option that differs: name, our value, theirs.
     fn difference(&self, other: &Self) -> Option<(String, String, String)> {
         let [ours, theirs] = [self, other].map(|settings| TrainOptions {
             run: settings.run.clone(),
@@ -275,7 +275,7 @@ impl StudyFolder {
     /// Opens the folder of a study, with or without its runs.
     ///
     /// # Errors
-    /// A folder that is not a study's.
+    /// Fails if the folder is not a study's.
     pub fn open(path: &Path) -> Result<Self> {
         ensure!(
             path.join(RUNS).is_dir() || path.join(STUDY_CSV).exists(),
@@ -288,23 +288,23 @@ impl StudyFolder {
     /// Creates or reopens a study's folder.
     ///
     /// # Errors
-    /// A study with other options.
+    /// Fails if the folder's study has other options, or can't be read or written.
     pub fn create(path: &Path, settings: &Settings) -> Result<Self> {
         let cannot_make =
-            || format!("cannot write to the folder {}; --output-dir names another", path.display());
+            || format!("cannot write to the folder {}; choose another with --output-dir", path.display());
         fs::create_dir_all(path.join(RUNS)).with_context(cannot_make)?;
         let study_json = path.join(STUDY_JSON);
         match file::read(&study_json, MAX_BYTES) {
             Ok(bytes) => {
                 let theirs: Settings = json::parse(&bytes).with_context(|| {
                     format!(
-                        "{}: not the {STUDY_JSON} of a study; name another --output-dir",
+                        "{}: not the {STUDY_JSON} of a study; choose another --output-dir",
                         study_json.display()
                     )
                 })?;
                 if let Some((name, now, then)) = settings.difference(&theirs) {
                     bail!(UsageError(format!(
-                        "{} {now} conflicts with the study in {}, whose runs have {then}; --output-dir names another",
+                        "{} {now} conflicts with the study in {}, whose runs use {then}; choose another --output-dir",
                         flag(&name),
                         path.display(),
                     )));
@@ -321,10 +321,10 @@ impl StudyFolder {
         Ok(Self(path.to_owned()))
     }
 
-    /// Warns if the file system has no locks, such as Lustre or NFS.
+    /// Warns if the file system has no locks, as Lustre or NFS may not.
     ///
     /// # Errors
-    /// A folder that can't be written to.
+    /// Fails if the folder can't be written to.
     pub fn warn_without_locks(&self) -> Result<()> {
         if let Err(TryLockError::Error(error)) = open_lock(&self.0.join(RUNS))?.try_lock() {
             say(&format!(
@@ -348,7 +348,7 @@ impl StudyFolder {
     /// Locks a run, unless it is done or taken.
     ///
     /// # Errors
-    /// A folder that can't be written to.
+    /// Fails if a folder can't be written to.
     pub fn state(&self, key: Key) -> Result<State> {
         let folder = self.of(key);
         fs::create_dir_all(&folder).map_err(file::Error::io("make", &folder))?;
@@ -356,7 +356,7 @@ impl StudyFolder {
         match lock.try_lock() {
             Err(TryLockError::WouldBlock) => Ok(State::Taken),
             _ if self.is_done(key)? => Ok(State::Done),
-            // Or there are no locks; see `warn_without_locks`.
+            // Either locked, or there are no locks: see `warn_without_locks`.
             _ => Ok(State::Free(lock)),
         }
     }
@@ -368,7 +368,7 @@ impl StudyFolder {
     fn result(&self, folder: &Path) -> Result<Option<Row>> {
         let path = folder.join(RESULT);
         match file::read(&path, MAX_BYTES) {
-            // A damaged one is written again.
+            // If it is damaged, the run's row is written again.
             Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error.into()),
@@ -378,7 +378,7 @@ impl StudyFolder {
     /// Writes a run's row to disk.
     ///
     /// # Errors
-    /// A full disk.
+    /// Fails if the disk is full.
     pub fn write_result(&self, row: &Row) -> Result<()> {
         let text = format!("{}\n", serde_json::to_string_pretty(row)?);
         Ok(file::write(&self.of(row.key()).join(RESULT), text.as_bytes())?)
@@ -387,7 +387,7 @@ impl StudyFolder {
     /// Writes study.csv with the rows so far, and returns them.
     ///
     /// # Errors
-    /// Files that can't be read, a study.csv that is something else, or a full disk.
+    /// Fails if a file can't be read, study.csv is not a study's, or the disk is full.
     pub fn write_csv(&self) -> Result<Vec<Row>> {
         let runs = self.0.join(RUNS);
         if !runs.is_dir() {
@@ -414,7 +414,7 @@ impl StudyFolder {
     }
 }
 
-/// Opens or creates the file in a folder that is to be locked.
+/// Opens or creates the lock file of a folder.
 fn open_lock(folder: &Path) -> Result<File> {
     let path = folder.join(LOCK);
     let lock = File::options().create(true).truncate(false).write(true).open(&path);
@@ -445,7 +445,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// The progress of `count` runs.
+    /// Starts the progress of `count` runs, with a bar if `wanted`.
     pub fn new(wanted: bool, count: usize) -> Self {
         let bar = if wanted { ProgressBar::new(count as u64) } else { ProgressBar::hidden() };
         let style = ProgressStyle::with_template("{wide_bar} run {pos}/{len}, {eta} left");
@@ -454,7 +454,7 @@ impl Progress {
         Self { bar, start: Instant::now(), count, done: 0, ended: 0 }
     }
 
-    /// Counts a run that another process has done, which tells nothing about the time left.
+    /// Counts a run that another process has done, which gives no information on the time left.
     pub fn skip(&mut self) {
         self.done += 1;
         self.bar.inc(1);
