@@ -30,7 +30,7 @@ BLOCK = 1 << 16
 MAX_HEADER = 16
 # torchvision could read more; `islp-mnist` cannot.
 MAX_VALUES = (1 << 32) - 1
-HINT = "--data-dir names another folder"
+HINT = "choose another folder with --data-dir"
 
 
 def folder(data_dir: str) -> Path:
@@ -50,9 +50,9 @@ def find(data_dir: str, name: str) -> Path:
     if path.is_dir():
         raise Failed(f"{path}: not a regular file; {HINT}")
     first, second, third = (Path(data_dir, folder) for folder in FOLDERS)
-    raise Failed(f"{path}: no such file; it is looked for there, or as {_dotted(name)}, or with .gz after either, in "
-                 f"{first}, {second} or {third}; scripts/reproduce.sh fetches MNIST; --data-dir or ISLP_MNIST_DATA_DIR "
-                 "names another folder")
+    raise Failed(f"{path}: no such file; it may also be named {_dotted(name)}, with or without .gz, and be in "
+                 f"{first}, {second} or {third}; scripts/reproduce.sh fetches MNIST; choose another folder with "
+                 "--data-dir or ISLP_MNIST_DATA_DIR")
 
 
 def _find_in(where: Path, name: str) -> Optional[Path]:
@@ -102,7 +102,7 @@ def note(data_dir: str, sums: dict[str, str]) -> Optional[str]:
         what = f"{folder(data_dir)}: the data are"
     else:
         what = ", ".join(str(find(data_dir, name)) for name in differing) + ":"
-    return f"note: {what} in MNIST's form, but not MNIST's by SHA-256"
+    return f"note: {what} in MNIST's format, but the SHA-256 is not MNIST's"
 
 
 @contextlib.contextmanager
@@ -160,7 +160,7 @@ def _content(path: Path) -> Iterator[bytes]:
             while block:
                 length += len(block)
                 if length > announced:
-                    raise Failed(f"{path}: holds more than the {announced} bytes that its header announces; {HINT}")
+                    raise Failed(f"{path}: contains more than the {announced} bytes that its header announces; {HINT}")
                 yield block
                 block = file.read(BLOCK)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:

@@ -75,7 +75,7 @@ def _device(text: str) -> str:
 def _name(text: str) -> str:
     if not text or text.startswith(".") or "/" in text or not text.isprintable():
         raise argparse.ArgumentTypeError(
-            f"{text!r} must be the name of a folder, without '/', line breaks and the like, and '.' first")
+            f"{text!r} must be a folder name that neither begins with '.' nor contains '/' or control characters")
     return text
 
 

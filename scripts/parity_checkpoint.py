@@ -208,16 +208,16 @@ class Checkpoint:
                     raise CheckpointError(f"{shown(name)} is not a parameter of {model}")
                 if tensor.shape != tensors[name].shape:
                     sizes = list(tensor.shape), list(tensors[name].shape)
-                    raise CheckpointError(f"{name} is of shape {sizes[0]}, that of {model} of {sizes[1]}")
+                    raise CheckpointError(f"{name} has shape {sizes[0]}, but {sizes[1]} in {model}")
             for name in tensors:
                 if name not in self.weights:
                     raise CheckpointError(f"lacks {name} of {model}")
             for name, tensor in self.square_avg.items():
                 if name not in averages:
-                    raise CheckpointError(f"{SQUARE_AVG}{shown(name)} is of no parameter")
+                    raise CheckpointError(f"{SQUARE_AVG}{shown(name)} belongs to no parameter")
                 if tensor.shape != averages[name].shape:
                     sizes = list(tensor.shape), list(averages[name].shape)
-                    raise CheckpointError(f"{SQUARE_AVG}{name} is of shape {sizes[0]}, not {sizes[1]}")
+                    raise CheckpointError(f"{SQUARE_AVG}{name} has shape {sizes[0]}, not {sizes[1]}")
             for name in averages:
                 if name not in self.square_avg:
                     raise CheckpointError(f"lacks {SQUARE_AVG}{name}")
@@ -265,7 +265,7 @@ def load_last(log_dir: PathLike) -> Optional[Checkpoint]:
 def _parse(path: Path, data: bytes) -> Checkpoint:
     entries, metadata = _open(data)
     if METADATA not in metadata:
-        raise CheckpointError("holds weights, but no checkpoint to resume from")
+        raise CheckpointError("contains weights, but no checkpoint to resume from")
     state, hyper_parameters = _metadata(metadata[METADATA], entries)
     if GENERATOR not in entries:
         raise CheckpointError(f"lacks {GENERATOR}")
@@ -281,12 +281,12 @@ def _parse(path: Path, data: bytes) -> Checkpoint:
     weights, square_avg = {}, {}
     for name, (dtype, shape, values) in entries.items():
         if dtype != "F32":
-            raise CheckpointError(f"{shown(name)} is of {dtype}, not of F32")
+            raise CheckpointError(f"{shown(name)} has dtype {dtype}, not F32")
         if not values:
             raise CheckpointError(f"{shown(name)} is empty")
         tensor = torch.frombuffer(values, dtype=torch.float32).reshape(shape)
         if tensor.isnan().any():
-            raise CheckpointError(f"{shown(name)} holds NaN")
+            raise CheckpointError(f"{shown(name)} contains NaN")
         if name.startswith(SQUARE_AVG):
             square_avg[name.removeprefix(SQUARE_AVG)] = tensor
         else:
@@ -307,7 +307,7 @@ def _parse(path: Path, data: bytes) -> Checkpoint:
 def _bytes_of(name: str, entries: "dict[str, _Entry]") -> bytes:
     dtype, _, data = entries.pop(name)
     if dtype != "U8":
-        raise CheckpointError(f"{name} is of {dtype}, not of U8")
+        raise CheckpointError(f"{name} has dtype {dtype}, not U8")
     return data
 
 
@@ -352,7 +352,7 @@ def _metadata(text: str, entries: dict[str, _Entry]) -> tuple[TrainerState, Any]
                                "read") from error
         raise CheckpointError("damaged: its metadata are not a checkpoint's") from error
     if _digest(entries, progress, hyper_parameters) != sha256:
-        raise CheckpointError("damaged: it differs from what was written")
+        raise CheckpointError("damaged: its checksum does not match")
     if state.epoch >= state.global_step:
         raise CheckpointError(f"damaged: epoch {state.epoch} cannot end with step {state.global_step}")
     return state, parsed
@@ -415,7 +415,7 @@ def _check_generator(state: bytes):
     """Refuses the states that islp-mnist refuses; torch would truncate words of more than 32 bits."""
     size, words = 5056, 624
     if len(state) != size:
-        raise CheckpointError(f"{GENERATOR}: {len(state)} bytes where {size} belong")
+        raise CheckpointError(f"{GENERATOR}: {len(state)} bytes instead of {size}")
     left, seeded, place = struct.unpack_from("<iiQ", state, 8)
     if seeded != 1 or not 1 <= left <= words:
         raise CheckpointError(f"{GENERATOR}: not seeded")
@@ -428,7 +428,7 @@ def _check_generator(state: bytes):
 
 def _check_cuda_generator(state: bytes):
     if len(state) != 16:
-        raise CheckpointError(f"{CUDA_GENERATOR}: {len(state)} bytes where 16 belong")
+        raise CheckpointError(f"{CUDA_GENERATOR}: {len(state)} bytes instead of 16")
     _, offset = struct.unpack("<QQ", state)
     if offset % 4 or offset >= 1 << 63:
         raise CheckpointError(f"{CUDA_GENERATOR}: its offset is {offset}")

@@ -40,6 +40,6 @@ def by_one_name(named: Iterable[tuple[str, str, Any]]) -> dict[str, Any]:
     written, tensors = {}, {}
     for new, name, tensor in named:
         if new in tensors:
-            raise OneName(f"{written[new]} and {name} are one name, {new}, without what wraps the model")
+            raise OneName(f"{written[new]} and {name} both become {new} without the wrapper's prefix")
         written[new], tensors[new] = name, tensor
     return tensors

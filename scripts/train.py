@@ -79,7 +79,7 @@ def read_run_json(path: str) -> dict[str, Any]:
     path = os.path.join(path, RUN_JSON) if os.path.isdir(path) else path
     run = parse_json(path, read_file(path, MAX_RUN_JSON))
     if isinstance(run, dict) and run.get("command") == "reproduce":
-        raise Failed(f"{path}: of a run of `reproduce`, where both models draw from one generator; run that again, or "
+        raise Failed(f"{path}: written by `reproduce`, whose two models draw from one generator; run `reproduce` again, or "
                      "start a new run with scripts/train.py")
     try:
         return check_run(run)
@@ -134,8 +134,8 @@ def describe(chosen: dict[str, Any], data_dir: str, base: Optional[dict[str, Any
         return run
     for file, sha256 in run["data"].items():
         if base["data"].get(file) != sha256:
-            raise Failed(f"{mnist_files.find(data_dir, file)}: not the file that the run was trained on; --data-dir "
-                         "names another folder")
+            raise Failed(f"{mnist_files.find(data_dir, file)}: not the file that the run was trained on; "
+                         f"{mnist_files.HINT}")
     for what, name in ("CPU capability", "cpu_capability"), ("libtorch", "libtorch"):
         then, now = base["environment"].get(name), run["environment"][name]
         if then != now:
@@ -153,7 +153,7 @@ def lock(log_dir: str):
         folder = os.open(log_dir, os.O_RDONLY)
         fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise Failed(f"{log_dir}: another process trains this run; wait for its end, or stop it") from None
+        raise Failed(f"{log_dir}: another process is training this run; wait until it ends, or stop it") from None
     except OSError as error:
         # Lustre has no locks, nor does NFS without its lock service.
         say(f"warning: {log_dir}: cannot be locked here ({error.strerror}), so do not start a second process on this run")
@@ -179,7 +179,7 @@ def new_folder(output_dir: str, name: str) -> Path:
                 version += 1
     except OSError as error:
         raise Failed(f"cannot write to the output folder {os.path.join(output_dir, name)}: {error.strerror}; "
-                     "--output-dir names another") from error
+                     "choose another with --output-dir") from error
 
 
 def remove_if_empty(folder: Path):
@@ -227,8 +227,8 @@ class Earlier:
                 run |= saved
         earlier = cls(log_dir, run, checkpoint)
         if earlier.done > run["options"]["epochs"]:
-            epochs = "epoch" if earlier.done == 1 else "epochs"
-            raise Failed(f"{log_dir}: damaged: {earlier.done} {epochs} done of {run['options']['epochs']}")
+            epochs = "epoch" if run["options"]["epochs"] == 1 else "epochs"
+            raise Failed(f"{log_dir}: damaged: {earlier.done} of {run['options']['epochs']} {epochs} done")
         return earlier
 
     def check(self, chosen: dict[str, Any]):
@@ -238,8 +238,8 @@ class Earlier:
             raise Failed(f"{flag} {now} conflicts with --resume {self.log_dir} (its run used {then}): leave it out, or "
                          f"start a new run with --from {shell_word(os.path.join(self.log_dir, RUN_JSON))}", 2)
         if chosen["epochs"] < self.done:
-            raise Failed(f"--epochs {chosen['epochs']} is less than the {self.done} that the run in {self.log_dir} has "
-                         "done", 2)
+            raise Failed(f"--epochs {chosen['epochs']} is less than the {self.done} epochs that the run in {self.log_dir} "
+                         "has done", 2)
 
 
 def choose_options(base: Optional[dict[str, Any]]) -> dict[str, Any]:
@@ -361,8 +361,8 @@ def open_trace() -> list[Callback]:
     try:
         return [Trace(args.trace, args.trace_steps)] if args.trace else []
     except FileExistsError:
-        raise Failed(f"{args.trace}: is there already; a trace goes into a new file; --trace names "
-                     "another") from None
+        raise Failed(f"{args.trace}: already exists; a trace is written to a new file; choose another with --trace"
+                     ) from None
     except OSError as error:
         raise Failed(f"cannot write {args.trace}: {error.strerror}") from error
 
@@ -375,8 +375,7 @@ def load(chosen: dict[str, Any], data_dir: str) -> SimpleDataModule:
     except Failed:
         raise
     except Exception as error:
-        raise Failed(f"{mnist_files.folder(data_dir)}: not MNIST's files: {error}; --data-dir names another "
-                     "folder") from error
+        raise Failed(f"{mnist_files.folder(data_dir)}: not MNIST's files: {error}; {mnist_files.HINT}") from error
     validation = chosen["validation"]
     data = SimpleDataModule(train, test, validation=validation, num_workers=chosen["num_workers"],
                             batch_size=chosen["batch_size"])

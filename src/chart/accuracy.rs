@@ -10,7 +10,7 @@ use plotters::prelude::*;
 use super::axis::Entry;
 use super::lines::{Plot, Series};
 use super::metric::{CsvError, Metric, Set, points};
-use super::page::{Draw, Page, text_width, unset};
+use super::page::{Draw, Page, text_width, unsupported_char};
 use super::style::{FINE, MAX_RUNS, Marker, SIZE, TAB10};
 use super::{Error, Points};
 use crate::util::file;
@@ -47,7 +47,7 @@ pub struct Figure {
     pub log_y: bool,
     metric: Metric,
     series: Vec<Series>,
-    /// Points of other figures that the axes have room for.
+    /// Points of other figures that must fit into the axes.
     shared: Points,
 }
 
@@ -93,7 +93,7 @@ pub struct Source {
 /// ```
 ///
 /// # Errors
-/// As [`Figure::new`], and a file without one of the two columns.
+/// Fails like [`Figure::new`], or if the file lacks one of the two columns.
 pub fn accuracy(metrics_csv: &Path) -> Result<Figure, Error> {
     let source = Source { name: Name::Given(String::new()), metrics_csv: metrics_csv.to_owned() };
     Figure::read(Metric::Accuracy, &[source], true)
@@ -112,9 +112,9 @@ impl Figure {
     /// For accuracy and loss a run may lack one of the two columns, such as one without validation.
     ///
     /// # Errors
-    /// Too many runs, two with the same name in the legend, or a name that the font can't show. A file that can't be
-    /// read, lacks both columns or one that the metric names, contains a cell that is no number or its header twice, or
-    /// has no point.
+    /// Fails if there are too many runs, two have the same name in the legend, or the font can't show a name. Also if a
+    /// file can't be read, lacks both columns or one that the metric names, contains a cell that is not a number or its
+    /// header twice, or has no point.
     pub fn new(metric: Metric, sources: &[Source]) -> Result<Self, Error> {
         let must_have_all = metric.is_strict();
         Self::read(metric, sources, must_have_all)
@@ -157,8 +157,8 @@ impl Figure {
     /// Creates the figure of one run without a name, from the bytes of its `metrics.csv`.
     ///
     /// # Errors
-    /// A table that lacks both columns or one that the metric names, contains a cell that is no number or its header
-    /// twice, or has no point.
+    /// Fails if the table lacks both columns or one that the metric names, contains a cell that is not a number or its
+    /// header twice, or has no point.
     pub fn from_csv(metric: Metric, csv: &[u8]) -> Result<Self, CsvError> {
         let points = points(csv, metric.columns(), metric.is_strict())?;
         Ok(Self::of(metric, of_run("", [BLACK, RED], points).collect()))
@@ -242,7 +242,7 @@ fn names(sources: &[Source]) -> Result<Vec<String>, Error> {
 /// Fails if the figure's font can't show a name, apart from control characters, which are never shown.
 fn can_show(name: &str) -> Result<(), Error> {
     let label: String = name.chars().filter(|c| !c.is_control()).collect();
-    match unset(&label) {
+    match unsupported_char(&label) {
         Some(character) => Err(Error::Glyph { label, character }),
         None => Ok(()),
     }

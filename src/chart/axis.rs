@@ -87,7 +87,7 @@ impl Frame {
 /// Pixels from the frame to the lower edge of the x axis' name.
 const BELOW: i32 = 42;
 
-/// Units of a tick's length, matplotlib's 3.5 pt. As matplotlib does, plotters puts the labels twice as far away.
+/// Units of a tick's length, matplotlib's 3.5 pt. Like matplotlib, plotters puts the labels twice as far away.
 const TICK: i32 = 24;
 
 /// A line of the legend: a sample and its name.

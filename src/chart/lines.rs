@@ -9,7 +9,7 @@ use super::page::{Draw, Page};
 use super::style::{FINE, Mark, Marker, SIZE, TAB10};
 use super::{Error, Points};
 
-/// Pixels of width that a mark needs to stay clear of the next.
+/// Pixels of width that a mark needs so that it does not touch the next.
 const ROOM: usize = 8;
 
 /// Named series of points in one pair of axes.
@@ -49,7 +49,7 @@ pub struct Plot<'a> {
     pub log_y: bool,
     /// Joins the marks by a line.
     pub is_joined: bool,
-    /// Further points that the axes have room for.
+    /// Further points that must fit into the axes.
     pub shared: &'a [(f64, f64)],
 }
 

@@ -63,7 +63,7 @@ impl Display for Set {
     }
 }
 
-/// The reason why a text names no [`Metric`].
+/// The reason why a text is not a [`Metric`].
 ///
 /// ```
 /// use islp_mnist::chart::{Metric, MetricError};
@@ -71,7 +71,7 @@ impl Display for Set {
 /// assert_eq!("mae,rmse,loss".parse::<Metric>(), Err(MetricError::TooMany(3)));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[allow(missing_docs)] // the messages explain them
+#[allow(missing_docs)] // the messages describe them
 pub enum MetricError {
     #[error("a column's name is empty")]
     Empty,
@@ -110,7 +110,7 @@ impl FromStr for Metric {
     }
 }
 
-/// The set that a column's name contains.
+/// Returns the set that a column's name mentions.
 fn set_in(column: &str) -> Option<Set> {
     let column = column.to_lowercase();
     if column.contains("train") {
@@ -139,8 +139,8 @@ fn parts(column: &str) -> (Option<Set>, &str) {
 }
 
 impl Metric {
-    /// The possible columns of training and validation; the first that a table has counts. ISLP's names come first,
-    /// Keras's and those with a slash last.
+    /// The candidates for the columns of training and validation; the first that a table has is used. ISLP's names come
+    /// first, Keras's and those with a slash last.
     pub(super) fn columns(&self) -> [Vec<&str>; 2] {
         match self {
             Self::Accuracy => [
@@ -224,7 +224,7 @@ impl Metric {
 /// ```
 ///
 /// # Errors
-/// No such column, a cell that is no number, or not a single point.
+/// Fails if there is no such column, a cell is not a number, or there is no point.
 pub fn valid_points(metric: Metric, csv: &[u8]) -> Result<Points, CsvError> {
     let [_, validation] = metric.columns();
     if validation.is_empty() {
@@ -244,7 +244,7 @@ pub fn valid_points(metric: Metric, csv: &[u8]) -> Result<Points, CsvError> {
 /// assert!(matches!(error, CsvError::NotANumber { line: 3, .. }));
 /// ```
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)] // the messages explain them
+#[allow(missing_docs)] // the messages describe them
 pub enum CsvError {
     #[error(transparent)]
     Malformed(#[from] csv::Error),

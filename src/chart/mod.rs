@@ -28,7 +28,7 @@ use crate::util::file;
 /// Finite (x, y), in the order of the rows.
 type Points = Vec<(f64, f64)>;
 
-/// The reason why there is no figure.
+/// An error of drawing a figure.
 ///
 /// ```
 /// use islp_mnist::chart::{self, Error};
@@ -37,7 +37,7 @@ type Points = Vec<(f64, f64)>;
 /// assert!(matches!(error, Error::File(error) if error.is_not_found()));
 /// ```
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)] // the messages explain them
+#[allow(missing_docs)] // the messages describe them
 pub enum Error {
     #[error(transparent)]
     File(#[from] file::Error),
@@ -47,7 +47,7 @@ pub enum Error {
     TooManyRuns { count: usize },
     #[error("{} and {} would both be {shown} in the legend", names[0], names[1])]
     SameName { names: [String; 2], shown: String },
-    #[error("no value is above 0, and a log axis shows no others")]
+    #[error("no value is above 0, so a log axis would be empty")]
     NothingAbove0,
     #[error("{label}: the figure's font cannot show {character}")]
     Glyph { label: String, character: char },

@@ -1,7 +1,8 @@
 //! The page that charts draw on, and its two formats, PNG and SVG.
 //!
-//! plotters takes only whole coordinates, too coarse for matplotlib's line widths and round dots. Charts are therefore
-//! drawn [`FINE`] times as large: the PNG averages that, which is its anti-aliasing; the SVG keeps it as its `viewBox`.
+//! plotters takes only integer coordinates, too coarse for matplotlib's line widths and round dots. So charts are drawn
+//! [`FINE`] times as large: the PNG averages the units of each pixel, which is its anti-aliasing; the SVG keeps the large
+//! size as its `viewBox`.
 
 use std::ops::RangeInclusive;
 
@@ -32,13 +33,13 @@ pub trait Picture {
     /// Returns the bytes of a PNG file, RGB.
     ///
     /// # Errors
-    /// No value above 0 on a log axis, or a failure of plotters.
+    /// Fails if no value is above 0 on a log axis, or plotters fails.
     fn to_png(&self) -> Result<Vec<u8>, Error>;
 
     /// Returns the text of an SVG file.
     ///
     /// # Errors
-    /// As [`Self::to_png`].
+    /// Fails like [`Self::to_png`].
     fn to_svg(&self) -> Result<String, Error>;
 }
 
@@ -114,8 +115,8 @@ pub fn text_width(text: &str) -> Result<i32, Error> {
 
 /// Returns the first character that a figure can't show: the font lacks it, or its script runs from right to left or
 /// joins its letters, which plotters does not support.
-pub fn unset(text: &str) -> Option<char> {
-    const LEFT_OUT: [RangeInclusive<char>; 5] = [
+pub fn unsupported_char(text: &str) -> Option<char> {
+    const UNSUPPORTED: [RangeInclusive<char>; 5] = [
         '\u{300}'..='\u{36f}',
         '\u{590}'..='\u{dff}',
         '\u{200b}'..='\u{200f}',
@@ -123,7 +124,7 @@ pub fn unset(text: &str) -> Option<char> {
         '\u{fe70}'..='\u{feff}',
     ];
     let font = FontRef::try_from_slice(FONT_FILE).ok()?;
-    text.chars().find(|&c| font.glyph_id(c).0 == 0 || LEFT_OUT.iter().any(|range| range.contains(&c)))
+    text.chars().find(|&c| font.glyph_id(c).0 == 0 || UNSUPPORTED.iter().any(|range| range.contains(&c)))
 }
 
 fn font(size: f64) -> Result<FontDesc<'static>, Error> {
@@ -132,7 +133,7 @@ fn font(size: f64) -> Result<FontDesc<'static>, Error> {
     Ok((FONT, size * f64::from(FINE)).into_font())
 }
 
-/// plotters' bitmap, with text as far below its anchor as the SVG backend draws it.
+/// plotters' bitmap, but with text as far below its anchor as in the SVG backend.
 pub struct Bitmap<'a>(BitMapBackend<'a>);
 
 impl<'a> DrawingBackend for Bitmap<'a> {

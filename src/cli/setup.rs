@@ -73,7 +73,7 @@ pub fn note_on<Name: Borrow<str> + Ord>(
         let paths = paths.collect::<Result<Vec<PathBuf>, _>>()?;
         paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ") + ":"
     };
-    Ok(Some(format!("note: {what} in MNIST's form, but not MNIST's by SHA-256")))
+    Ok(Some(format!("note: {what} in MNIST's format, but the SHA-256 is not MNIST's")))
 }
 
 /// The signal received, if any: Ctrl-C, SIGTERM, SIGHUP (from a terminal that is closed) or SIGUSR1 (from Slurm, before

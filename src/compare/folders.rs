@@ -1,7 +1,7 @@
-//! Two folders: which of their files are compared, and of each run its newest weights.
+//! Compares two folders: pairs their files, and finds each run's newest weights.
 //!
-//! Those are in `model.safetensors`, which a run writes at its end. A run that was stopped has them in its last
-//! checkpoint, and so has one that was resumed and then stopped.
+//! A run writes its weights to `model.safetensors` at its end. If it was stopped, or resumed and then stopped, its newest
+//! weights are in its last checkpoint.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -45,7 +45,7 @@ pub fn compare_folders(reference: &Path, candidate: &Path, options: &Options) ->
     }
     let without_weights = without_weights(&files, &weights, &sides);
     files.extend(weights.into_iter().map(|(_, report)| report));
-    // Traces last: they say why the others differ.
+    // Traces come last: they show why the others differ.
     files.sort_by_key(|file| (is_trace(file), file.paths[0].clone()));
     let mut report = Report::new(files, options);
     report.has_pickles =
@@ -76,7 +76,7 @@ fn of_file(file: &Path, sides: &[Side; 2], options: &Options) -> Result<FileRepo
     Ok(report)
 }
 
-/// The report on a run whose weights are in the last checkpoint of one side, and nowhere on the other.
+/// Reports a run whose weights one side has in its last checkpoint, and the other side lacks.
 fn only_last(run: &Path, sides: &[Side; 2]) -> Option<FileReport> {
     let is_weights =
         |file: &PathBuf| file.parent() == Some(run) && matches!(Kind::of(file), Ok(Kind::Tensors));
@@ -102,8 +102,9 @@ fn is_trace(report: &FileReport) -> bool {
     matches!(Kind::of(&report.paths[0]), Ok(Kind::Trace))
 }
 
-/// The runs of both sides of which no weights were compared, neither those in a file nor, by their hashes, those in a
-/// trace; the folder itself if nothing in it has any. Runs with an incomparable file of weights are reported anyway.
+/// Returns the runs on both sides whose weights were not compared, neither those in a file nor, by their hashes, those in
+/// a trace; an empty path, for the folder itself, if it contains no weights at all. A run whose file of weights is
+/// incomparable is reported anyway.
 fn without_weights(
     files: &[FileReport],
     weights: &[(&PathBuf, FileReport)],
@@ -144,8 +145,8 @@ impl<'a> Side<'a> {
         self.listing.with_last.contains(run).then(|| run.join(LAST))
     }
 
-    /// True if the last checkpoint has other weights than `model.safetensors`, and so is newer: a run writes its weights
-    /// together with its last checkpoint. A file that can't be read counts as other.
+    /// True if the last checkpoint's weights differ from `model.safetensors`, and so are newer: a run writes its weights
+    /// together with its last checkpoint. A file that can't be read counts as different.
     fn is_ahead(&self, run: &Path, options: &Options) -> bool {
         let is_same = || {
             let read = |path| file::read(&self.folder.join(path), Kind::Tensors.limit()?).ok();
@@ -164,8 +165,8 @@ impl<'a> Side<'a> {
 /// The files with a run's newest weights, unless they are `model.safetensors` on both sides.
 struct Newest {
     paths: [PathBuf; 2],
-    /// True if one is a checkpoint and the other is not: only the weights can be compared.
-    is_weights_alone: bool,
+    /// True if one is a checkpoint and the other is not, so that only the weights can be compared.
+    has_only_weights: bool,
     note: String,
 }
 
@@ -189,12 +190,12 @@ impl Newest {
         };
         if let [Some(left), Some(right)] = sides.each_ref().map(|side| side.last(run)) {
             let note = format!("the last checkpoints are compared, because {why}");
-            return Some(Self { paths: [left, right], is_weights_alone: false, note });
+            return Some(Self { paths: [left, right], has_only_weights: false, note });
         }
         let newest = |i: usize| models[i].clone().filter(|_| !ahead[i]).or_else(|| sides[i].last(run));
         let paths = [newest(0)?, newest(1)?];
         let note = format!("only the weights in these are compared, because {why}");
-        Some(Self { paths, is_weights_alone: true, note })
+        Some(Self { paths, has_only_weights: true, note })
     }
 
     fn report(self, sides: &[Side; 2], options: &Options) -> FileReport {
@@ -206,7 +207,7 @@ impl Newest {
         };
         let [reference, candidate] = [sides[0].folder.join(left), sides[1].folder.join(right)];
         let report = FileReport::of_files(Kind::Tensors, &name, &reference, &candidate, options);
-        let mut report = if self.is_weights_alone { report.without_states() } else { report };
+        let mut report = if self.has_only_weights { report.without_states() } else { report };
         (report.note, report.paths) = (Some(self.note), self.paths);
         report
     }
@@ -230,7 +231,7 @@ impl Listing {
         Ok(listing)
     }
 
-    /// Lists a folder. A folder named like a file is listed as one, so that reading it reports what it is.
+    /// Lists a folder. A folder with a file's name is listed as a file, so that reading it gives an error.
     fn add(&mut self, root: &Path, below: &Path) -> Result<(), Error> {
         let folder = root.join(below);
         if below.components().count() > MAX_DEPTH {

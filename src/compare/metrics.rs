@@ -170,7 +170,7 @@ impl MetricsDifference {
         })
     }
 
-    /// True if a tolerance allows every difference in the columns that both have, and these have values at all.
+    /// True if a tolerance allows every difference in the common columns, and these have values at all.
     fn is_close(&self) -> bool {
         self.is_tolerant
             && self.beyond_tolerance == 0
@@ -192,7 +192,7 @@ impl OnlyRows {
 }
 
 impl Pair<'_> {
-    /// None if one of them is not a number, or they are an epoch or a step, to which no tolerance applies.
+    /// None if one of them is not a number, or they are epochs or steps, to which no tolerance applies.
     fn gap(&self) -> Option<Gap> {
         self.distance().filter(|_| !self.column.is_key())
     }
@@ -261,7 +261,7 @@ impl fmt::Display for Cell {
     }
 }
 
-/// The differences beyond values, rows and columns, as sentences. Never empty if the cells are the same.
+/// Describes the differences other than those of values, rows and columns. Never empty if the cells are the same.
 fn other_differences(bytes: [&[u8]; 2], tables: &[Table; 2], groups: &Groups) -> Vec<String> {
     let [left, right] = tables;
     let mut sentences = vec![];

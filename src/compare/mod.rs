@@ -3,11 +3,11 @@
 //! Takes two output folders, two version folders or two files of one kind, and returns a [`Report`]. `metrics.csv`,
 //! `stdout.txt` and every tensor of a `*.safetensors`, whose header may differ, are compared by bytes; every step of a
 //! `*.trace` by hashes. Files of two folders are paired by their path below the folder. Pictures are skipped, and so are
-//! folders named `checkpoints` (Lightning fills them with pickles), unless such a folder is itself compared, or has a run's
-//! newest weights. Prefixes that wrappers in Python put before every name, such as `module.`, are ignored.
+//! folders named `checkpoints` (Lightning fills them with pickles), unless such a folder is itself an argument or contains
+//! a run's newest weights. A prefix that a wrapper in Python puts before every name, such as `module.`, is ignored.
 //!
-//! The comparison proves parity, so whatever it cannot read is [`Verdict::Incomparable`] and never equal, and so is a run
-//! of which no weights were compared.
+//! A comparison is a proof of parity. So a file that can't be read is [`Verdict::Incomparable`], never equal, and so is a
+//! run whose weights were not compared.
 //!
 //! ```
 //! use islp_mnist::compare::{Options, Report, Verdict, compare};
@@ -63,10 +63,9 @@ use report::Kind;
 pub struct Options {
     /// For ports that do not promise the same bits. None, the default, requires them.
     pub tolerance: Option<Tolerance>,
-    /// Maps the names of one tensor to the one that counts; the identity by default.
+    /// Maps each name of a tensor that has several to its main name; the identity by default.
     pub rename: fn(&str) -> String,
-    /// True if the other files decide about a run of which no weights were compared. By default it is
-    /// [`Verdict::Incomparable`].
+    /// Judges a run whose weights were not compared by its other files. By default it is [`Verdict::Incomparable`].
     pub allow_no_weights: bool,
 }
 
@@ -79,8 +78,8 @@ impl Default for Options {
 /// Compares two folders or two files. A file that could not be compared is an entry of the report, like those that could.
 ///
 /// # Errors
-/// There was nothing to compare: a path can't be read, the two are of different kinds or of an unknown one, or the folders
-/// contain no such file.
+/// Fails if there is nothing to compare: a path can't be read, the two are of different kinds or of an unknown one, or the
+/// folders contain no file to compare.
 pub fn compare(reference: &Path, candidate: &Path, options: &Options) -> Result<Report, Error> {
     match (is_folder(reference)?, is_folder(candidate)?) {
         (true, true) => compare_folders(reference, candidate, options),
@@ -99,7 +98,7 @@ pub fn compare(reference: &Path, candidate: &Path, options: &Options) -> Result<
 /// Compares the contents of two files of the same name, whose extension gives their kind.
 ///
 /// # Errors
-/// A name with an unknown extension.
+/// Fails if the name has an unknown extension.
 pub fn compare_contents(name: &Path, reference: &[u8], candidate: &[u8]) -> Result<Report, Error> {
     let (kind, shown, options) = (Kind::of(name)?, name.to_string_lossy(), Options::default());
     let file = FileReport::of_contents(kind, &shown, (name, reference), (name, candidate), &options);

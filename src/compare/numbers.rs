@@ -1,4 +1,4 @@
-//! Numbers on both sides: how far apart they are, and what a tolerance allows.
+//! The differences between numbers, and the tolerance for them.
 
 use std::fmt;
 use std::iter::Sum;
@@ -37,7 +37,7 @@ impl Tolerance {
     }
 }
 
-/// The absolute differences between numbers: how many, and how large.
+/// The number of differences between numbers, and their absolute sizes.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Size {
     pub count: usize,
@@ -63,16 +63,16 @@ impl Sum for Size {
     }
 }
 
-/// Collects differences one by one. `D` is one of them: where it is, and both values.
+/// Collects differences one by one. A `D` describes one: its place and both values.
 pub struct Differences<D> {
     tolerance: Option<Tolerance>,
-    /// All of them, whatever the tolerance.
+    /// All differences, whatever the tolerance.
     pub size: Size,
-    /// The number of those that exceed the tolerance; all if there is none.
+    /// The number of differences that exceed the tolerance; all if there is none.
     pub beyond: usize,
-    /// The first of those.
+    /// The first difference that exceeds it.
     pub first: Option<D>,
-    /// The largest of those; none if no two of the values are numbers.
+    /// The largest difference that exceeds it; none if none is between numbers.
     pub largest: Option<D>,
     largest_beyond: f64,
 }
@@ -107,8 +107,7 @@ impl<D: Copy> Differences<D> {
 #[derive(Clone, Copy, Debug)]
 pub struct Gap {
     pub reference: f64,
-    /// The absolute difference: infinite if only one of them is finite, or NaN. That of integers is exact: as f64,
-    /// 2^53 and 2^53 + 1 would be equal.
+    /// The absolute difference, as [`apart`]. For integers it is exact: as f64, 2^53 and 2^53 + 1 would be equal.
     pub apart: f64,
 }
 
@@ -127,7 +126,7 @@ impl Gap {
     }
 }
 
-/// The absolute difference of two numbers: infinite if only one of them is finite, or NaN.
+/// The absolute difference of two numbers: 0 for equal ones and two NaNs, infinite if only one is NaN or infinite.
 pub fn apart(left: f64, right: f64) -> f64 {
     if left == right || left.is_nan() && right.is_nan() {
         return 0.0;
@@ -136,7 +135,7 @@ pub fn apart(left: f64, right: f64) -> f64 {
     if apart.is_nan() { f64::INFINITY } else { apart }
 }
 
-/// A value, exactly.
+/// A value without rounding.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Scalar {
@@ -168,7 +167,7 @@ impl fmt::Display for Scalar {
     }
 }
 
-/// The dtypes whose values are read as numbers. Of others, such as 8-bit floats, only the bytes are compared.
+/// The dtypes whose values are read as numbers. Others, such as 8-bit floats, are compared by their bytes alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Element {
     F16,

@@ -14,7 +14,7 @@ use crate::util::text::shown;
 /// Hundreds of times the size of a run.json.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// The sections that can explain another result.
+/// The sections that can explain a different result.
 const SECTIONS: [&str; 3] = ["options", "data", "environment"];
 /// The environment's versions of the program itself, not of the libraries it computes with.
 pub const OWN_VERSIONS: [&str; 5] = ["islp_mnist", "tch", "python", "pytorch_lightning", "islp"];
@@ -24,9 +24,9 @@ pub const GIT_COMMIT: &str = "git_commit";
 const COMMAND: &str = "command";
 /// The command of a run.json without one.
 const TRAIN: &str = "train";
-/// Why runs of `train` and `reproduce` differ, whatever the options.
-const DRAWS: &str = "with the same seed and options they differ from the first weight on, because the notebook looks at two \
-    batches before it creates a model, which draws random numbers";
+/// The reason why runs of `train` and `reproduce` differ, whatever the options.
+const DRAWS: &str = "with the same seed and options they differ from the first weight on, because the notebook draws random \
+    numbers for two batches before it creates a model";
 
 /// An option, or another fact in run.json, in which two runs differ.
 #[derive(Debug, Serialize)]

@@ -1,4 +1,4 @@
-//! The result of a comparison, as text and as JSON: one file, and all of them.
+//! The result of a comparison, for each file and overall, as text and as JSON.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ pub struct Report {
     pub(crate) files: Vec<FileReport>,
     pub(crate) options: Vec<OptionDifference>,
     pub(super) tolerance: Option<Tolerance>,
-    /// The runs of which no weights were compared, by path below the folders; an empty path is the folder itself.
+    /// The runs whose weights were not compared, by path below the folders; an empty path is the folder itself.
     pub(super) without_weights: Vec<String>,
     pub(super) allow_no_weights: bool,
     /// True if one of these has weights in a pickle.
@@ -34,7 +34,7 @@ pub struct Report {
 pub struct FileReport {
     pub name: String,
     pub verdict: Verdict,
-    /// Why this file was compared, if it is not the usual one.
+    /// The reason why this file was compared, if it is not the usual one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
     #[serde(flatten)]
@@ -143,12 +143,12 @@ impl FileReport {
         Self::of(name, found)
     }
 
-    /// An error is the reason why the file is incomparable.
+    /// Creates the report of a file, which is incomparable if there is an error.
     fn of(name: &str, found: Result<Found, String>) -> Self {
         Self::new(name, found.unwrap_or_else(|reason| Found::Incomparable(Incomparable::new(&reason))))
     }
 
-    /// Without the states of optimizer and generator that a checkpoint has.
+    /// Drops a checkpoint's states of optimizer and generator.
     pub fn without_states(mut self) -> Self {
         if let Found::Tensors(tensors) = &mut self.found {
             tensors.drop_states();
@@ -174,7 +174,7 @@ fn not_empty((path, table): (&Path, &[u8])) -> Result<(), Error> {
     if table.trim_ascii().is_empty() { Err(Error::Empty(path.to_owned())) } else { Ok(()) }
 }
 
-/// Both values, or the errors of both sides, so that a user need not find two broken files one by one.
+/// Returns both values, or the errors of both sides, so that a user sees both broken files at once.
 fn both<T>(reference: Result<T, Error>, candidate: Result<T, Error>) -> Result<(T, T), String> {
     match (reference, candidate) {
         (Ok(left), Ok(right)) => Ok((left, right)),
@@ -194,16 +194,13 @@ impl Report {
 
     /// The worst of the files' verdicts.
     pub fn verdict(&self) -> Verdict {
-        // No file proves nothing, and neither do equal metrics without weights.
+        // Neither a comparison without files nor equal metrics without weights prove anything.
         let worst = self.files.iter().map(|file| file.verdict).max().unwrap_or(Verdict::Incomparable);
         let is_proof = self.without_weights.is_empty() || self.allow_no_weights;
         if is_proof || worst == Verdict::Different { worst } else { Verdict::Incomparable }
     }
 
-    /// The whole report as JSON; docs/json.md has the fields.
-    ///
-    /// # Panics
-    /// Never.
+    /// The whole report as JSON; docs/json.md describes the fields.
     pub fn to_json(&self) -> String {
         #[derive(Serialize)]
         struct Json<'a> {
@@ -234,11 +231,11 @@ impl Report {
 
     /// True if weights could not be compared because they are in a pickle.
     pub fn has_pickle(&self) -> bool {
-        let is_beside = |file: &FileReport| match &file.found {
+        let has_pickle = |file: &FileReport| match &file.found {
             Found::Incomparable(incomparable) => incomparable.pickle.is_some(),
             _ => false,
         };
-        self.has_pickles || self.files.iter().any(is_beside)
+        self.has_pickles || self.files.iter().any(has_pickle)
     }
 
     /// True if only missing weights prevent a verdict.

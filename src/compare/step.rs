@@ -1,4 +1,4 @@
-//! Two records of one step: the first quantity that differs.
+//! Compares two records of a step: finds the first quantity that differs.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
@@ -23,7 +23,7 @@ pub struct StepDifference {
     is_before: bool,
     /// True if this is the end of a training, after its last step.
     is_end: bool,
-    /// The side on which something changed it between the steps, if that is only one.
+    /// The side on which something changed it between two steps, if that is only one side.
     changed_in: Option<Side>,
     pub what: Mismatch,
     /// The step's quantities that are the same on both sides.
@@ -87,8 +87,8 @@ impl Numbers {
 }
 
 impl StepDifference {
-    /// Finds the first difference between two records of one step. `before` is the record before each, and `only` collects
-    /// the names of quantities that only one side has.
+    /// Finds the first difference between two records of a step. `before` is each side's previous record, and `only`
+    /// collects the names of quantities that only one side has.
     pub fn between(
         reference: &Step,
         candidate: &Step,
@@ -140,7 +140,7 @@ impl StepDifference {
     }
 }
 
-/// A quantity on both sides; none on one that lacks it.
+/// A quantity on both sides; none on a side that lacks it.
 struct Pair<'a> {
     name: &'a str,
     sides: [Option<&'a Quantity>; 2],
@@ -155,7 +155,7 @@ impl<'a> Pair<'a> {
         }
     }
 
-    /// On a side that has not changed the quantity, takes it as the step before left it.
+    /// On a side that has not changed the quantity, takes its value after the previous step.
     fn completed(mut self, before: &'a [Option<Step>; 2], fit: usize) -> Self {
         for (side, before) in self.sides.iter_mut().zip(before) {
             let before = before.as_ref().filter(|before| before.fit == fit);
@@ -166,8 +166,8 @@ impl<'a> Pair<'a> {
     }
 }
 
-/// Pairs quantities by name, in the reference's order; one that only the candidate has follows the pair that it follows
-/// there. Where several have one name, such as the losses of two networks, the n-th is paired with the n-th.
+/// Pairs quantities by name, in the reference's order; one that only the candidate has comes after the pair of its
+/// predecessor. If several share a name, such as the losses of two networks, the n-th is paired with the n-th.
 fn pairs<'a>(reference: &'a [Quantity], candidate: &'a [Quantity]) -> Vec<Pair<'a>> {
     let mut places: BTreeMap<&str, VecDeque<usize>> = BTreeMap::new();
     for (i, quantity) in reference.iter().enumerate() {
@@ -175,14 +175,14 @@ fn pairs<'a>(reference: &'a [Quantity], candidate: &'a [Quantity]) -> Vec<Pair<'
     }
     let mut partners = vec![None; reference.len()];
     let mut surplus: Vec<Vec<&Quantity>> = vec![vec![]; reference.len() + 1];
-    let mut behind = 0;
+    let mut next = 0;
     for quantity in candidate {
         match places.get_mut(quantity.name.as_str()).and_then(VecDeque::pop_front) {
             Some(i) => {
                 partners[i] = Some(quantity);
-                behind = i + 1;
+                next = i + 1;
             }
-            None => surplus[behind].push(quantity),
+            None => surplus[next].push(quantity),
         }
     }
     let mut surplus = surplus.into_iter();
@@ -253,7 +253,7 @@ impl fmt::Display for StepDifference {
     }
 }
 
-/// The first names, and how many more there are.
+/// Lists the first names, and the number of the others.
 pub fn listed(names: &[String]) -> String {
     const MAX_NAMED: usize = 6;
     match names {

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::util::text::excerpt;
 
-/// More than any log has; comparing the names of two headers takes quadratic time.
+/// More than any log has. Comparing the names of two headers takes quadratic time.
 const MAX_COLUMNS: usize = 1000;
 
 /// A header and the rows below it, all of one length.
@@ -82,13 +82,13 @@ impl Table {
         self.header == other.header && self.cells == other.cells
     }
 
-    /// The columns by name, and by how many with that name precede.
+    /// The columns, each by its name and the number of earlier columns with that name.
     fn columns(&self) -> Vec<(&[u8], usize)> {
         let before = |at: usize, name| self.header.iter().take(at).filter(|other| *other == name).count();
         self.header.iter().enumerate().map(|(at, name)| (name, before(at, name))).collect()
     }
 
-    /// The columns that another table has too, in the order of this one.
+    /// The columns that another table also has, in the order of this one.
     pub fn common(&self, other: &Self) -> Vec<Column<'_>> {
         let others = other.columns();
         let columns = self.columns().into_iter().enumerate();
@@ -194,8 +194,8 @@ impl<'a> Groups<'a> {
     }
 }
 
-/// A row, counted from 1 in the reference, or in the candidate if only that has it; with the row's epoch and step, where
-/// the table has them.
+/// A row, counted from 1 in the reference, or in the candidate if only that has it, with its epoch and step if the table
+/// has them.
 #[derive(Clone, Debug, Serialize)]
 pub struct Place {
     row: usize,

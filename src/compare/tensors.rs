@@ -16,7 +16,7 @@ use crate::util::text::{count, shown};
 /// The result of comparing two files of tensors.
 #[derive(Debug, Serialize)]
 pub struct Tensors {
-    /// True if the files' bytes differ; if all tensors are identical, it is the header that differs.
+    /// True if the files' bytes differ; if all tensors are identical, only the header differs.
     is_other_header: bool,
     pub tensors: Vec<TensorReport>,
 }
@@ -83,13 +83,13 @@ struct Value {
     /// Both as text.
     #[serde(skip)]
     shown: [String; 2],
-    /// In parentheses; empty where the values say it all.
+    /// In parentheses; empty if the values are enough.
     #[serde(skip)]
     distance: String,
 }
 
 impl Tensors {
-    /// Compares the tensors of two files, by the names that count.
+    /// Compares the tensors of two files by their main names.
     pub fn between(
         reference: &BTreeMap<String, Named>,
         candidate: &BTreeMap<String, Named>,
@@ -116,7 +116,7 @@ impl Tensors {
         Self { is_other_header, tensors: names.into_iter().filter_map(report).collect() }
     }
 
-    /// Drops the states of optimizer and generator that a checkpoint has.
+    /// Drops a checkpoint's states of optimizer and generator.
     pub fn drop_states(&mut self) {
         self.tensors.retain(|tensor| !tensor.is_state);
     }
@@ -136,7 +136,7 @@ impl fmt::Display for Tensors {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let Self { is_other_header, tensors } = self;
         let differing = tensors.iter().filter(|tensor| tensor.difference.is_some()).count();
-        let header = if *is_other_header { "; same tensors, another header" } else { "" };
+        let header = if *is_other_header { "; same tensors, different header" } else { "" };
         match self.verdict() {
             Verdict::Identical => write!(f, "identical ({}{header})", count(tensors.len(), "tensor"))?,
             Verdict::Close => write!(f, "close: {}", differ(differing, tensors.len(), "tensor"))?,
@@ -292,7 +292,7 @@ fn unravel(mut i: usize, shape: &[usize]) -> Vec<usize> {
     index
 }
 
-/// In ULPs, or relative to the larger value where there are too many.
+/// Formats the distance in ULPs or, if it is too large, relative to the larger value.
 fn distance(element: Element, reference: &[u8], candidate: &[u8]) -> String {
     if let Some(ulps) = element.ulps(reference, candidate) {
         return format!(" ({})", count(ulps as usize, "ULP"));
@@ -318,10 +318,10 @@ impl Named<'_> {
     }
 }
 
-/// The tensors in the bytes of the file `path`, by the names that count.
+/// Returns the tensors in the bytes of the file `path`, by their main names.
 ///
 /// # Errors
-/// Bytes that are no safetensors file, and those of [`named`].
+/// Fails if the bytes are not a safetensors file, or like [`named`].
 pub fn named_in<'a>(
     (path, bytes): (&Path, &'a [u8]),
     rename: fn(&str) -> String,
@@ -330,10 +330,10 @@ pub fn named_in<'a>(
     open().map_err(|error| Error::Safetensors(path.to_owned(), error))
 }
 
-/// The tensors by the names that count. A tensor with the same bytes under two names is listed once.
+/// Returns the tensors by their main names. A tensor with the same bytes under two of its names is listed once.
 ///
 /// # Errors
-/// Two names that become one without the wrapper's prefix.
+/// Fails if two names become one without the wrapper's prefix.
 pub fn named<'a>(
     tensors: &SafeTensors<'a>,
     rename: fn(&str) -> String,

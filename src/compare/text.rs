@@ -1,4 +1,4 @@
-//! Two texts: the first line that differs, or with a tolerance the numbers that differ, word by word.
+//! Two texts: the first line that differs or, with a tolerance, the numbers that differ, word by word.
 
 use std::fmt;
 
@@ -76,7 +76,7 @@ impl TextDifference {
         // Cut a long line down to where it changes.
         let within = same - start;
         let from = if within > MAX_SHOWN / 2 { within - MAX_SHOWN / 4 } else { 0 };
-        // Keep the line's end, which may be all that differs.
+        // Keep the line end, which may be the only difference.
         let shown = |text: &[u8]| {
             text[start..].split_inclusive(|&byte| byte == b'\n').next().map(|line| excerpt(line, from))
         };
@@ -144,7 +144,7 @@ impl fmt::Display for Close {
     }
 }
 
-/// The number in a word such as `0.34},`, between what comes before and after it.
+/// Splits a word such as `0.34},` into the number and the text before and after it.
 fn number(word: &str) -> (&str, &str, &str) {
     let is_digit = |c: char| c.is_ascii_digit();
     let Some(first) = word.find(is_digit) else { return (word, "", "") };

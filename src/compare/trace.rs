@@ -12,9 +12,9 @@ use super::verdict::{Error, Finding, Verdict};
 use crate::trace::{Reader, Step, distance};
 use crate::util::text::count;
 
-/// Steps before and after the first difference that are worth keeping with their tensors.
+/// Steps on each side of the first difference whose tensors are worth keeping.
 const AROUND: usize = 2;
-/// Two trainings have fewer pieces that only one side has; the last takes in what follows.
+/// Larger than the number of such pieces in practice; the last one absorbs all that follow.
 const MAX_SURPLUS: usize = 20;
 /// More points than a picture has columns.
 const MAX_POINTS: usize = 2000;
@@ -27,7 +27,7 @@ pub struct Trace {
     /// The number of those before the first difference.
     identical_steps: usize,
     first_difference: Option<StepDifference>,
-    /// From the first difference on, at steps further and further apart.
+    /// From the first difference on, at steps that are ever further apart.
     growth: Vec<Growth>,
     /// The same at enough steps for a picture.
     #[serde(skip)]
@@ -36,7 +36,7 @@ pub struct Trace {
     surplus: Vec<Surplus>,
     /// The names of quantities that only the reference has, and only the candidate.
     only: [BTreeSet<String>; 2],
-    /// True if the last step of the reference's trace, of the candidate's, is cut off.
+    /// True if the last step is cut off in the reference's trace, and in the candidate's.
     is_cut: [bool; 2],
 }
 
@@ -46,9 +46,9 @@ struct Surplus {
     side: Side,
     from: Place,
     to: Place,
-    /// The number of steps that both have before these.
+    /// The number of steps before these that both have.
     #[serde(skip)]
-    behind: usize,
+    common_before: usize,
 }
 
 /// The distance between the two at a step.
@@ -109,8 +109,8 @@ impl Trace {
         Ok(report)
     }
 
-    /// Compares a step that both have. `before` is the one before on each side, and `last` the growth at the last step,
-    /// unless the table has it.
+    /// Compares a step that both have. `before` is each side's previous step, and `last` the growth at the latest step,
+    /// unless the table already has it.
     fn add_step(&mut self, steps: [&Step; 2], before: &[Option<Step>; 2], last: &mut Option<Growth>) {
         let [reference, candidate] = steps;
         self.steps += usize::from(!reference.is_end());
@@ -126,7 +126,7 @@ impl Trace {
             return;
         }
         let growth = Growth::between(reference, candidate);
-        // Only the first of the batches whose gradients are accumulated counts.
+        // If gradients are accumulated, several batches share a step; the first one counts.
         let is_new = self.growth.last().is_none_or(|last| last.step != growth.step);
         self.curve.add(growth);
         if is_new && is_row(reference.step.saturating_sub(at.step)) {
@@ -144,15 +144,17 @@ impl Trace {
         let place = Place::of(step);
         let (steps, many) = (self.steps, self.surplus.len() >= MAX_SURPLUS);
         match self.surplus.last_mut() {
-            // Consecutive: both have no step between them.
-            Some(last) if last.side == side && last.to.fit == place.fit && last.behind == steps || many => {
+            // Consecutive, because no common step lies between them.
+            Some(last)
+                if last.side == side && last.to.fit == place.fit && last.common_before == steps || many =>
+            {
                 last.to = place;
             }
-            _ => self.surplus.push(Surplus { side, from: place.clone(), to: place, behind: steps }),
+            _ => self.surplus.push(Surplus { side, from: place.clone(), to: place, common_before: steps }),
         }
     }
 
-    /// The steps around the first difference, if it is in values that were not kept.
+    /// The steps around the first difference, if the tensors that differ there were not kept.
     pub fn steps_to_keep(&self) -> Option<(usize, usize)> {
         match &self.first_difference {
             Some(StepDifference { at, what: Mismatch::Values { tensor: None, .. }, .. }) => {
@@ -167,7 +169,7 @@ fn key(step: &Step) -> (usize, usize, bool) {
     (step.fit, step.step, !step.is_end())
 }
 
-/// True for the numbers of steps after the first difference that the table has: 0, 1, 2, 5, 10, 20, 50 and so on.
+/// True if the table has a row this number of steps after the first difference: 0, 1, 2, 5, 10, 20, 50 and so on.
 fn is_row(mut after: usize) -> bool {
     while after >= 10 && after.is_multiple_of(10) {
         after /= 10;
@@ -225,7 +227,7 @@ impl Finding for Trace {
             None if !self.surplus.is_empty() || self.only.iter().any(|only| !only.is_empty()) => {
                 Verdict::Different
             }
-            // No step proves nothing, and a step that was cut off is unknown.
+            // A trace without steps proves nothing, and a step that is cut off may differ.
             None if self.steps == 0 || self.is_cut.contains(&true) => Verdict::Incomparable,
             None => Verdict::Identical,
         }
@@ -238,13 +240,15 @@ impl fmt::Display for Trace {
         match (&self.first_difference, self.verdict()) {
             (Some(difference), _) => {
                 let same = count(self.identical_steps, "step");
-                write!(f, "{same} the same, then they differ\n    {difference}")?;
+                write!(f, "the same for {same}, then different\n    {difference}")?;
             }
             (None, Verdict::Identical) => write!(f, "identical ({steps})")?,
             (None, _) if self.steps == 0 => {
                 f.write_str("could not compare: there is no step that both have")?
             }
-            (None, Verdict::Incomparable) => write!(f, "could not compare to the end: the same in {steps}")?,
+            (None, Verdict::Incomparable) => {
+                write!(f, "could not compare to the end: the same in the first {steps}")?;
+            }
             (None, _) if self.surplus.is_empty() => {
                 write!(f, "the same in the quantities that both have, in {steps}")?
             }
@@ -287,6 +291,6 @@ fn write_table(f: &mut fmt::Formatter, rows: &[Growth]) -> fmt::Result {
         f.write_str(&row([&epoch, &step, &left, &right, &difference, &distance]))?;
     }
     f.write_str(
-        "\n    loss of both and their difference; distance of all parameters, estimated within 9 % or so",
+        "\n    loss of both and their difference; distance between all parameters, estimated to within about 9 %",
     )
 }

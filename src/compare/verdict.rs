@@ -11,7 +11,7 @@ use crate::trace;
 use crate::util::file;
 use crate::util::text::{count, shown};
 
-/// More than any output folder is deep. It ends a link that leads back to its own folder.
+/// Deeper than any output folder. Ends the recursion if a link leads back to its own folder.
 pub const MAX_DEPTH: usize = 8;
 
 /// The verdict of a comparison, from good to bad.
@@ -22,7 +22,7 @@ pub enum Verdict {
     Identical,
     /// Not bit for bit, but within the tolerance that was asked for.
     Close,
-    /// In at least one place.
+    /// Different in at least one place.
     Different,
     /// Something could not be read.
     Incomparable,
@@ -77,17 +77,17 @@ impl fmt::Display for Incomparable {
 
 /// Why there was nothing to compare, or why one file could not be compared.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)] // the messages say what they are
+#[allow(missing_docs)] // the messages describe them
 pub enum Error {
     #[error(transparent)]
     File(#[from] file::Error),
-    #[error("{} and {} are different file types", .0.display(), .1.display())]
+    #[error("{} and {} are of different types", .0.display(), .1.display())]
     TwoKinds(PathBuf, PathBuf),
     #[error("{}: expected a .csv, a .safetensors, a .trace or a .txt file", .0.display())]
     UnknownKind(PathBuf),
     #[error("no metrics.csv, *.safetensors, *.trace or stdout.txt in {} and {}", .0.display(), .1.display())]
     NoFiles(PathBuf, PathBuf),
-    #[error("{} lies more than {MAX_DEPTH} folders deep", .0.display())]
+    #[error("{} is more than {MAX_DEPTH} folders deep", .0.display())]
     TooDeep(PathBuf),
     #[error("{}: the file is empty, without even a header", .0.display())]
     Empty(PathBuf),

@@ -29,7 +29,7 @@ pub enum Error {
     UnexpectedKey { name: String, model: &'static str },
     #[error("lacks {name} of {model}")]
     MissingKey { name: String, model: &'static str },
-    #[error("{name} is of shape {size:?}, that of {model} of {expected:?}")]
+    #[error("{name} has shape {size:?}, but {expected:?} in {model}")]
     SizeMismatch { name: String, model: &'static str, size: Vec<i64>, expected: Vec<i64> },
     #[error("the input is {kind:?} on {device:?}, but the parameters are Float on {expected:?}")]
     Input { kind: Kind, device: Device, expected: Device },

@@ -137,7 +137,7 @@ impl Checkpoint {
         }
         module.load_state_dict(&self.weights)?;
         if let Some(name) = self.square_avg.keys().find(|name| !self.weights.contains_key(*name)) {
-            return Err(state(name, "is of no parameter".into()));
+            return Err(state(name, "belongs to no parameter".into()));
         }
         let wrapper = names::wrapper(module.state_dict().keys()).len();
         for (name, square_avg) in module.optimizer.square_avg_mut() {
@@ -146,7 +146,7 @@ impl Checkpoint {
             };
             let (size, expected) = (saved.size(), square_avg.size());
             if size != expected {
-                return Err(state(name, format!("is of shape {size:?}, not {expected:?}")));
+                return Err(state(name, format!("has shape {size:?}, not {expected:?}")));
             }
             no_grad(|| square_avg.f_copy_(saved)).map_err(islp::Error::from)?;
         }
@@ -160,7 +160,7 @@ impl Checkpoint {
 
 fn bytes_of((name, view): (String, TensorView)) -> Result<(String, Vec<u8>), CheckpointError> {
     if view.dtype() != Dtype::U8 {
-        let reason = format!("is of {}, not of U8", view.dtype());
+        let reason = format!("has dtype {}, not U8", view.dtype());
         return Err(CheckpointError::State { name: shown(&name), reason });
     }
     Ok((name, view.data().to_vec()))
@@ -241,7 +241,7 @@ fn read_metadata(
     let (state, metadata) = parse().map_err(|_| not_readable(&text))?;
     let Metadata { progress, hyper_parameters, sha256, .. } = metadata;
     if digest(tensors, &progress, &hyper_parameters) != sha256 {
-        return Err(CheckpointError::Damaged("it differs from what was written".into()));
+        return Err(CheckpointError::Damaged("its checksum does not match".into()));
     }
     let TrainerState { epoch, global_step, .. } = state;
     if epoch >= global_step {

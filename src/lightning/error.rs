@@ -43,7 +43,7 @@ impl From<torch::Error> for Error {
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)] // the messages describe them
 pub enum CheckpointError {
-    #[error("holds weights, but no checkpoint to resume from")]
+    #[error("contains weights, but no checkpoint to resume from")]
     OnlyWeights,
     #[error("written by islp-mnist {0}, whose checkpoints this version does not read")]
     Version(String),

@@ -1,5 +1,5 @@
-//! `pytorch_lightning.Trainer`: the one training loop. `fit` is the whole of a training; what observes it (the trace, the
-//! metrics, the progress bar, the checkpoints) is called in the `on_train_...` methods, named after Lightning's hooks.
+//! `pytorch_lightning.Trainer`: the one training loop. `fit` is a whole training; its observers (the trace, the metrics,
+//! the progress bar, the checkpoints) are called in the `on_train_...` methods, named after Lightning's hooks.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
@@ -196,7 +196,7 @@ impl Trainer {
     }
 }
 
-/// Why `fit` ended.
+/// The reason why `fit` ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
     /// It trained `max_epochs` epochs.
@@ -309,7 +309,7 @@ impl Trainer {
         Ok(())
     }
 
-    /// Fails if the training has diverged and is to end then, after saving its metrics.
+    /// Fails if the training has diverged and `terminate_on_nan` is set; saves the metrics first.
     fn check(
         &self,
         losses: &mut Losses,

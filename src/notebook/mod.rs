@@ -137,7 +137,7 @@ pub fn run(
     let generator = Generator::new(options.seed);
     generator.draw_dropout_from(options.dropout_generator);
     let data = SimpleDataModule::new(mnist, validation, num_workers, batch_size, &generator)?;
-    // Both loggers come first, so that a folder that can't be written fails before any training.
+    // Both loggers are created first, so that a folder that can't be written to is an error before any training.
     let mnist_logger = CsvLogger::new(&options.output_dir, Model::Mlp.run_name())?;
     let mlr_logger = CsvLogger::new(&options.output_dir, Model::Mlr.run_name()).inspect_err(|_| {
         let _ = fs::remove_dir(mnist_logger.log_dir());

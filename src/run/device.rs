@@ -8,7 +8,7 @@ use super::as_text;
 use crate::torch::DropoutGenerator;
 use crate::torch::cuda::{self, NoCuda};
 
-/// A choice of device; as text `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+/// A choice of device, written as `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
 ///
 /// ```
 /// use islp_mnist::run::DeviceOption;
@@ -29,7 +29,7 @@ pub enum DeviceOption {
 }
 
 impl DeviceOption {
-    /// The choice of exactly this device.
+    /// Returns the option that chooses exactly this device.
     pub fn of(device: Device) -> Self {
         match device {
             Device::Cuda(index) => Self::Cuda(Some(index)),
@@ -56,7 +56,7 @@ as_text!(DeviceOption, "must be auto, cpu, cuda, cuda:N or mps", |text| {
     [Self::Auto, Self::Cpu, Self::Cuda(None), Self::Cuda(index), Self::Mps]
 });
 
-/// A choice of generator for dropout; as text `auto`, `cpu` or `cuda`.
+/// A choice of generator for dropout, written as `auto`, `cpu` or `cuda`.
 ///
 /// ```
 /// use islp_mnist::run::GeneratorOption;
@@ -71,12 +71,12 @@ pub enum GeneratorOption {
     Auto,
     /// The CPU's.
     Cpu,
-    /// CUDA's; on the CPU too, which then drops what a GPU would.
+    /// CUDA's, even on the CPU, which then drops what a GPU would.
     Cuda,
 }
 
 impl GeneratorOption {
-    /// The generator that a run on this device really draws from.
+    /// Replaces `auto` by the generator that a run on this device draws from.
     pub fn on(self, device: Device) -> Self {
         match self {
             Self::Auto if device.is_cuda() => Self::Cuda,
@@ -115,14 +115,14 @@ pub enum NoDevice {
     #[error(transparent)]
     Cuda(#[from] NoCuda),
     /// No Apple GPU.
-    #[error("this libtorch sees no Apple GPU; that needs macOS on Apple silicon")]
+    #[error("libtorch sees no Apple GPU, which requires macOS on Apple silicon")]
     Mps,
 }
 
-/// The device to train on. Call this before any other use of libtorch, because it loads CUDA if `option` is `cuda`, or is
-/// `auto` and there is an NVIDIA driver.
+/// Returns the device to train on. Call this before any other use of libtorch, because it loads CUDA if `option` is `cuda`,
+/// or if it is `auto` and there is an NVIDIA driver.
 ///
-/// `auto` falls back to the CPU. It then also returns the reason, unless there is no driver or the GPUs are hidden on
+/// `auto` falls back to the CPU. The reason is then also returned, unless there is no driver or the GPUs are hidden on
 /// purpose.
 pub fn resolve(option: DeviceOption) -> Result<(Device, Option<NoCuda>), NoDevice> {
     match option {
@@ -144,7 +144,7 @@ mod tests {
     use super::DeviceOption;
 
     #[test]
-    fn a_device_reads_as_it_prints_and_nothing_else_reads() {
+    fn only_the_text_that_a_device_displays_parses_as_one() {
         for text in ["auto", "cpu", "cuda", "cuda:0", "cuda:15", "mps"] {
             let device: DeviceOption = text.parse().unwrap();
             assert_eq!(device.to_string(), text);

@@ -9,13 +9,13 @@ use crate::util::text::count;
 
 /// Why a run can't start, or its `run.json` can't be read or written.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)] // the messages say what they are
+#[allow(missing_docs)] // the messages describe them
 pub enum Error {
     #[error(transparent)]
     File(#[from] file::Error),
     #[error("{}: not the run.json of a run: {reason}", path.display())]
     NotRunJson { path: PathBuf, reason: serde_json::Error },
-    #[error("{}: of a run of `reproduce`, where both models draw from one generator", .0.display())]
+    #[error("{}: written by `reproduce`, whose two models draw from one generator", .0.display())]
     OfReproduce(PathBuf),
     #[error("{}: not the file that the run was trained on", .0.display())]
     OtherData(PathBuf),
@@ -23,7 +23,7 @@ pub enum Error {
     Data(#[from] torchvision::Error),
     #[error("{}: no such folder", .0.display())]
     NoFolder(PathBuf),
-    #[error("{}: another process trains this run", .0.display())]
+    #[error("{}: another process is training this run", .0.display())]
     Running(PathBuf),
     #[error("{}: no checkpoint of `train` to resume from: {reason}", folder.display())]
     NoCheckpoint { folder: PathBuf, reason: Box<Self> },
@@ -31,12 +31,12 @@ pub enum Error {
     OtherCheckpoint { folder: PathBuf, reason: String },
     #[error(transparent)]
     Checkpoint(#[from] lightning::Error),
-    #[error("{}: damaged: {} done of {epochs}", folder.display(), count(*done, "epoch"))]
+    #[error("{}: damaged: {done} of {} done", folder.display(), count(*epochs, "epoch"))]
     Damaged { folder: PathBuf, done: usize, epochs: usize },
     #[error("{name} {now} conflicts with the run in {}, which used {then}", folder.display())]
     Conflict { folder: PathBuf, name: String, now: String, then: String },
-    #[error("{epochs} epochs are fewer than the {done} that the run in {} has done", folder.display())]
+    #[error("{} is less than the {done} that the run in {} has done", count(*epochs, "epoch"), folder.display())]
     FewerEpochs { folder: PathBuf, epochs: usize, done: usize },
-    #[error("on the CPU CUDA's generator draws for batches of at most {max} images, not {batch_size}")]
+    #[error("without a GPU, CUDA's generator can draw for batches of at most {max} images, not {batch_size}")]
     BatchWithoutGpu { max: usize, batch_size: usize },
 }

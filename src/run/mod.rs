@@ -15,8 +15,8 @@ pub use options::{
 pub use run_json::{Changed, End, Environment, Outcome, Run, RunJson, write_of_reproduce};
 pub use start::{Earlier, Lock, Start};
 
-/// Reads a type from its text, and has serde store it as text. A text is read as the candidate that prints as that text,
-/// so `Display` alone spells the names, and numbers such as +1 and 01 are refused.
+/// Implements `FromStr`, and serde's traits by way of the text. Parsing picks the candidate that is displayed as the given
+/// text, so only `Display` spells the names, and numbers such as +1 and 01 are refused.
 macro_rules! as_text {
     ($type:ty, $rule:literal, |$text:pat_param| $candidates:expr) => {
         impl std::str::FromStr for $type {

@@ -1,4 +1,4 @@
-//! What decides a run's results. The defaults are the notebook's values.
+//! The options that determine a run's results. Their defaults are the notebook's values.
 
 use std::fmt::{self, Display, Formatter};
 use std::str::FromStr;
@@ -25,9 +25,9 @@ use crate::torch::{CudaGenerator, Generator, Source};
 pub struct RunOptions {
     /// Passes over the training images.
     pub epochs: usize,
-    /// Images in a training step.
+    /// Images per training step.
     pub batch_size: usize,
-    /// Fraction of the training images held back for validation.
+    /// Fraction of the training images held out for validation.
     pub validation: f64,
     /// Seed of everything random except the split.
     pub seed: u64,
@@ -37,7 +37,7 @@ pub struct RunOptions {
     pub lr: f64,
     /// Threads of libtorch; none for its own default.
     pub threads: Option<i32>,
-    /// Where to train.
+    /// The device to train on.
     pub device: DeviceOption,
     /// The generator that dropout draws from.
     pub generator: GeneratorOption,
@@ -65,7 +65,7 @@ impl TryFrom<Map<String, Value>> for RunOptions {
 
     /// Applies the rules of the command line to the options of a file.
     fn try_from(mut fields: Map<String, Value>) -> Result<Self, String> {
-        // Version 0.1 always drew from the CPU's.
+        // Version 0.1 always drew from the CPU's generator.
         fields.entry("generator").or_insert_with(|| "cpu".into());
         let options = Self {
             epochs: AT_LEAST_ONE.take(&mut fields, "epochs")?,
@@ -86,10 +86,10 @@ impl TryFrom<Map<String, Value>> for RunOptions {
 }
 
 impl RunOptions {
-    /// The options of a run of this model, with the device, threads and generator that it uses.
+    /// Returns the options of a run of this model, with the device, threads and generator that it uses.
     ///
     /// # Errors
-    /// A batch with more dropped units than the CPU can draw as a GPU does.
+    /// Fails if dropout drops more units per batch than the CPU can draw like a GPU.
     pub fn on(&self, device: Device, model: Model) -> Result<Self, Error> {
         let generator = self.generator.on(device);
         let max = CudaGenerator::MAX_WITHOUT_GPU.checked_div(model.dropped_units());
@@ -126,7 +126,7 @@ pub struct TrainOptions {
     pub limit_train_batches: Option<LimitTrainBatches>,
     /// One source of randomness that draws with its own seed.
     pub vary: Option<Vary>,
-    /// Epochs from one checkpoint to the next.
+    /// Epochs between two checkpoints.
     pub checkpoint_every: usize,
     /// Name of the run's folder; none for the model's name.
     pub name: Option<String>,
@@ -172,7 +172,7 @@ impl TrainOptions {
         generator
     }
 
-    /// The options in which the two differ: name, our value, theirs.
+    /// The options that differ: name, our value, theirs.
     pub fn differences(&self, other: &Self) -> Vec<(String, String, String)> {
         let pairs = self.fields().into_iter().zip(other.fields().into_values());
         let canonical = |name: &str, value: &Value| match (name, value.as_str()) {
@@ -193,7 +193,7 @@ impl TrainOptions {
     }
 }
 
-/// One source of randomness that draws with its own seed; as text `init=7`.
+/// One source of randomness that draws with its own seed, written as `init=7`.
 ///
 /// ```
 /// use islp_mnist::{run::Vary, torch::Source};
@@ -233,7 +233,7 @@ pub struct Rule<T: 'static> {
     text: &'static str,
 }
 
-/// Counts. The maximum is that of a signed integer, as in Python and libtorch.
+/// Counts. The maximum is that of a signed 64-bit integer, as in libtorch.
 pub const AT_LEAST_ONE: Rule<usize> = Rule {
     allows: |number| *number > 0 && i64::try_from(*number).is_ok(),
     text: "must be a whole number, 1 or more",
@@ -243,7 +243,7 @@ pub const AT_LEAST_ZERO: Rule<usize> = Rule { allows: |_| true, text: "must be a
 /// Seeds.
 pub const SEED: Rule<u64> =
     Rule { allows: |_| true, text: "must be a whole number from 0 to 18446744073709551615" };
-/// Fractions, without 0 and 1.
+/// Fractions, except 0 and 1.
 pub const FRACTION: Rule<f64> = Rule {
     allows: |fraction| *fraction > 0.0 && *fraction < 1.0,
     text: "must be a fraction above 0 and below 1, such as 0.2",
@@ -253,7 +253,7 @@ pub const LEARNING_RATE: Rule<f64> = Rule {
     allows: |lr| (0.0..=f64::from(f32::MAX)).contains(lr),
     text: "must be a number from 0 to 3.4e38, such as 0.01",
 };
-/// Numbers of threads. OpenMP ends the process if it cannot start one, so the limit is what machines have.
+/// Numbers of threads. OpenMP ends the process if it cannot start one, so the limit is a number that machines can start.
 pub const THREADS: Rule<i32> =
     Rule { allows: |threads| (1..=1024).contains(threads), text: "must be a whole number from 1 to 1024" };
 /// Names of folders.
@@ -261,14 +261,14 @@ pub const NAME: Rule<String> = Rule {
     allows: |name| {
         !name.is_empty() && !name.starts_with('.') && !name.contains('/') && !name.contains(char::is_control)
     },
-    text: "must be the name of a folder, without '/', line breaks and the like, and '.' first",
+    text: "must be a folder name that neither begins with '.' nor contains '/' or control characters",
 };
 
 impl<T: FromStr> Rule<T> {
     /// Parses a value.
     ///
     /// # Errors
-    /// A value that the option does not take; the message lists those it takes.
+    /// Fails if the option does not take the value; the message describes those it takes.
     pub fn parse(&self, text: &str) -> Result<T, &'static str> {
         text.parse().ok().filter(self.allows).ok_or(self.text)
     }
@@ -279,7 +279,7 @@ impl<T: DeserializeOwned> Rule<T> {
     fn take(&self, fields: &mut Map<String, Value>, name: &str) -> Result<T, String> {
         let given = fields.get(name).map_or("missing".into(), Value::to_string);
         let value = take(fields, name).ok().filter(self.allows);
-        value.ok_or_else(|| format!("{name} is {given}, and {}", self.text))
+        value.ok_or_else(|| format!("{name} is {given}, but {}", self.text))
     }
 
     fn take_optional(&self, fields: &mut Map<String, Value>, name: &str) -> Result<Option<T>, String> {
@@ -297,7 +297,7 @@ fn take<T: DeserializeOwned>(fields: &mut Map<String, Value>, name: &str) -> Res
     serde_json::from_value(value).map_err(|error| format!("{name}: {error}"))
 }
 
-/// A value as typed on the command line.
+/// Returns a value as typed on the command line.
 fn text(value: &Value) -> String {
     match value {
         Value::Null => "none".into(),

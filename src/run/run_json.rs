@@ -1,4 +1,4 @@
-//! `run.json`: the options of a run, its data and machine, and how it ended. This is enough to run it again.
+//! `run.json`: the options of a run, its data and machine, and how it ended; enough to repeat the run.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
@@ -26,14 +26,14 @@ const MAX_BYTES: u64 = 1 << 20;
 /// The whole file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunJson<Options = TrainOptions> {
-    /// What was run.
+    /// The options, data, environment and start of the run.
     #[serde(flatten)]
     pub run: Run<Options>,
     /// The absolute path of the data, a URL if it is not UTF-8; none if version 0.1 wrote this.
     pub data_dir: Option<String>,
     /// The data set, `MNIST` or `other`; none if an older version wrote this.
     pub data_set: Option<String>,
-    /// The results at the run's last end; none if it never ended by itself.
+    /// The results when the run last ended; none if it was always killed or failed.
     pub outcome: Option<Outcome>,
 }
 
@@ -54,7 +54,7 @@ pub struct Run<Options = TrainOptions> {
     pub data: BTreeMap<String, String>,
     /// The program and the machine.
     pub environment: Environment,
-    /// When it started, in UTC, as in RFC 3339.
+    /// The time at which it started, in UTC, as in RFC 3339.
     pub start: String,
 }
 
@@ -85,20 +85,20 @@ pub struct Environment {
 /// The results of a run that ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
-    /// How it ended; none if version 0.1 wrote this.
+    /// The way in which it ended; none if version 0.1 wrote this.
     pub end: Option<End>,
     /// Epochs finished.
     pub epochs: usize,
     /// Training steps taken.
     pub global_step: usize,
-    /// Seconds from the start of the program to its end; for a resumed run the sum over the processes that ended by
-    /// themselves.
+    /// Seconds from the start of the program to its end; for a resumed run, the sum over the processes that recorded an
+    /// outcome.
     pub duration_seconds: f64,
     /// The last value of every metric; none if it was not finite.
     pub metrics: BTreeMap<String, Option<f64>>,
 }
 
-/// How a run ended, as `run.json` and `study.csv` spell it.
+/// The way in which a run ended, as `run.json` and `study.csv` spell it.
 ///
 /// ```
 /// use islp_mnist::run::End;
@@ -156,7 +156,7 @@ impl RunJson {
     /// Reads a `run.json` of `train`, given its path or its folder's.
     ///
     /// # Errors
-    /// A file that can't be read, or is not the `run.json` of `train`.
+    /// Fails if the file can't be read, or is not a `run.json` of `train`.
     pub fn read(path: &Path) -> Result<Self, Error> {
         let path = path_of(path);
         let json: Value = parse(&path)?;
@@ -166,11 +166,11 @@ impl RunJson {
         serde_json::from_value(json).map_err(|reason| Error::NotRunJson { path, reason })
     }
 
-    /// Reads the fields of any `run.json`, also of one from `reproduce` or Python, given its path or its folder's. None if
-    /// there is no such file.
+    /// Reads the fields of any `run.json`, including those of `reproduce` and Python, given its path or its folder's. None
+    /// if there is no such file.
     ///
     /// # Errors
-    /// A file that can't be read, or is not a JSON object.
+    /// Fails if the file can't be read, or is not a JSON object.
     pub fn fields(path: &Path) -> Result<Option<Map<String, Value>>, Error> {
         match parse(&path_of(path)) {
             Err(Error::File(error)) if error.is_not_found() => Ok(None),
@@ -181,17 +181,17 @@ impl RunJson {
     /// Writes `run.json` into the run's folder.
     ///
     /// # Errors
-    /// A folder that can't be written to.
+    /// Fails if the folder can't be written to.
     pub fn write(&self, log_dir: &Path) -> Result<(), Error> {
         Ok(file::write(&log_dir.join(FILE), text(self).as_bytes())?)
     }
 }
 
 impl Run {
-    /// A run that starts now, on the data in `data_dir`.
+    /// Describes a run that starts now, on the data in `data_dir`.
     ///
     /// # Errors
-    /// Data that can't be read.
+    /// Fails if the data can't be read.
     pub fn new(options: &TrainOptions, data_dir: &Path) -> Result<Self, Error> {
         let data = owned(&torchvision::checksums(data_dir)?);
         let options = options.clone();
@@ -201,7 +201,7 @@ impl Run {
     /// Checks that `now`, which resumes or repeats this run, has the same data. Returns what else has changed.
     ///
     /// # Errors
-    /// Other data; the message names the file.
+    /// Fails if a file of the data differs; the message names it.
     pub fn check_same(&self, now: &Self, data_dir: &Path) -> Result<Vec<Changed>, Error> {
         for (file, sha256) in &now.data {
             if self.data.get(file) != Some(sha256) {
@@ -264,7 +264,7 @@ struct OfReproduce {
 /// Writes `run.json` into the folder of a run of `reproduce`, which started at `start`, on the data with these checksums.
 ///
 /// # Errors
-/// A folder that can't be written to.
+/// Fails if the folder can't be written to.
 pub fn write_of_reproduce(
     fitted: &Fitted,
     options: &RunOptions,
@@ -291,7 +291,7 @@ pub fn write_of_reproduce(
 }
 
 impl OfReproduce {
-    /// The file's text. Its keys are sorted at every level, while those of `train` are in the order of the fields.
+    /// Returns the file's text. Its keys are sorted at every level, while those of `train` are in the order of the fields.
     fn text(&self) -> String {
         text(&serde_json::to_value(self).expect("a run goes into JSON"))
     }
@@ -415,7 +415,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_reads_as_it_prints_and_nothing_else_reads() {
+    fn only_the_text_that_an_end_displays_parses_as_one() {
         for text in
             ["max_epochs", "max_time", "interrupted", "diverged", "failed: ", "failed: io: a full disk"]
         {

@@ -1,4 +1,4 @@
-//! Where a run starts: anew, with the options of another run, or where that run stopped.
+//! The start of a run: new, new with the options of another run, or resumed where that run stopped.
 
 use std::fs::{File, TryLockError};
 use std::io;
@@ -10,18 +10,18 @@ use crate::lightning::Checkpoint;
 /// The options that a resumed run may change: when it ends and what it saves, not what it computes.
 const CHANGEABLE: [&str; 2] = ["epochs", "checkpoint_every"];
 
-/// Where a run starts.
+/// The start of a run.
 pub enum Start {
-    /// Anew, with the defaults.
+    /// A new run with the defaults.
     New,
-    /// Anew, with the options of another run.
+    /// A new run with the options of another run.
     From(Box<RunJson>),
-    /// Where that run stopped.
+    /// A run that is resumed where it stopped.
     Resume(Box<Earlier>),
 }
 
 impl Start {
-    /// The run whose options, data and outcome this one takes over.
+    /// The `run.json` of the run that this one repeats or resumes.
     pub fn run_json(&self) -> Option<&RunJson> {
         match self {
             Self::New => None,
@@ -30,7 +30,7 @@ impl Start {
         }
     }
 
-    /// The options of this run, unless others are given.
+    /// The options that apply unless others are given.
     pub fn options(&self) -> TrainOptions {
         self.run_json().map(|run_json| run_json.run.options.clone()).unwrap_or_default()
     }
@@ -48,11 +48,11 @@ impl Start {
 pub struct Earlier {
     /// Its folder.
     pub log_dir: PathBuf,
-    /// Its `run.json`, or what its checkpoint tells of it.
+    /// Its `run.json`, or the part of it that its checkpoint contains.
     pub run_json: RunJson,
-    /// Its last checkpoint; none if it stopped before its first one and therefore starts over.
+    /// Its last checkpoint; none if it stopped before the first one, and so starts over.
     pub checkpoint: Option<Checkpoint>,
-    /// Keeps the folder to this process.
+    /// Keeps other processes from the folder.
     pub lock: Lock,
 }
 
@@ -60,7 +60,7 @@ impl Earlier {
     /// Locks and reads a run's folder.
     ///
     /// # Errors
-    /// A folder without a run of `train`, one in use, or damaged files.
+    /// Fails if the folder has no run of `train`, another process uses it, or a file is damaged.
     pub fn read(log_dir: &Path) -> Result<Self, Error> {
         let folder = || log_dir.to_path_buf();
         if !log_dir.is_dir() {
@@ -94,7 +94,7 @@ impl Earlier {
     /// Checks that the run can be resumed with these options.
     ///
     /// # Errors
-    /// An option that changes what the run computes, or too few epochs.
+    /// Fails if an option changes what the run computes, or it has done more epochs than requested.
     pub fn check(&self, options: &TrainOptions) -> Result<(), Error> {
         let folder = self.log_dir.clone();
         if let Some((name, now, then)) = unchangeable(options, &self.run_json.run.options) {
@@ -108,9 +108,9 @@ impl Earlier {
     }
 }
 
-/// Keeps a run's folder to this process while it lives. The system releases it however the process ends.
+/// Keeps other processes from a run's folder until it is dropped. The system releases it however the process ends.
 pub enum Lock {
-    /// No other process can take the folder.
+    /// No other process can lock the folder.
     Held(File),
     /// The file system has no locks, such as Lustre, or NFS without its lock service.
     Unavailable(io::Error),
@@ -120,7 +120,7 @@ impl Lock {
     /// Locks a run's folder.
     ///
     /// # Errors
-    /// Another process holds it.
+    /// Fails if another process has locked it.
     pub fn of(log_dir: &Path) -> Result<Self, Error> {
         let folder = File::open(log_dir).map_err(TryLockError::Error);
         match folder.and_then(|folder| folder.try_lock().map(|()| folder)) {
@@ -131,8 +131,8 @@ impl Lock {
     }
 }
 
-/// The `run.json`, which is newer than the checkpoint if a resumed run has saved none yet; with the checkpoint's run if
-/// the two describe different runs.
+/// Returns the `run.json`, because it is newer than the checkpoint if a resumed run has not saved one yet. If the two
+/// describe different runs, it gets the checkpoint's.
 fn newer(run_json: Option<RunJson>, run: Run) -> RunJson {
     match run_json {
         Some(run_json) if unchangeable(&run_json.run.options, &run.options).is_none() => run_json,
@@ -141,7 +141,7 @@ fn newer(run_json: Option<RunJson>, run: Run) -> RunJson {
     }
 }
 
-/// The first option in which the two differ although it must not change: name, our value, theirs.
+/// Returns the first option that differs although it must not change: name, our value, theirs.
 fn unchangeable(options: &TrainOptions, others: &TrainOptions) -> Option<(String, String, String)> {
     options.differences(others).into_iter().find(|(name, ..)| !CHANGEABLE.contains(&name.as_str()))
 }

@@ -20,21 +20,21 @@ use tch::{Cuda, Device};
 
 use crate::torch::libtorch;
 
-/// Why CUDA can't be used here.
+/// The reason why CUDA can't be used.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)] // the messages say what they are
+#[allow(missing_docs)] // the messages describe them
 pub enum NoCuda {
     #[error("no NVIDIA driver ({0})")]
     Driver(String),
     #[error("CUDA_VISIBLE_DEVICES hides every GPU")]
     Hidden,
-    #[error("libtorch is for the CPU only, {} contains no {LIBTORCH_CUDA}", .0.display())]
+    #[error("libtorch is for the CPU only: {} contains no {LIBTORCH_CUDA}", .0.display())]
     CpuOnly(PathBuf),
     #[error("{LIBTORCH_CUDA} cannot be loaded ({0})")]
     NotLoadable(String),
     #[error("libtorch was used before {LIBTORCH_CUDA} was loaded")]
     TooLate,
-    #[error("no GPU with index {index}, libtorch sees {count}")]
+    #[error("no GPU with index {index}; libtorch sees {count}")]
     Index { index: usize, count: i64 },
 }
 
@@ -133,7 +133,7 @@ mod tests {
         );
         assert_eq!(
             load_from(folder.path()).unwrap_err().to_string(),
-            format!("libtorch is for the CPU only, {path} contains no libtorch_cuda.so")
+            format!("libtorch is for the CPU only: {path} contains no libtorch_cuda.so")
         );
         fs::write(folder.path().join("libtorch_cuda.so"), "not a library\n".repeat(100)).unwrap();
         assert_eq!(
@@ -143,7 +143,7 @@ mod tests {
         for (index, count) in [(0, 0), (2, 2), (usize::MAX, 1)] {
             assert_eq!(
                 find_gpu(index, count).unwrap_err().to_string(),
-                format!("no GPU with index {index}, libtorch sees {count}")
+                format!("no GPU with index {index}; libtorch sees {count}")
             );
         }
         assert_eq!(find_gpu(1, 2).unwrap(), Device::Cuda(1));

@@ -1,9 +1,9 @@
 //! The values that dropout on a GPU draws: the kernel of `ATen/native/cuda/Dropout.cu`, cuRAND's `curand_init` and
 //! `curand_uniform4`, and Philox4x32-10 below them.
 //!
-//! Thread t of the kernel takes the values 4t to 4t + 3, then the values that lie as far ahead as all threads take at a
-//! time, and so on. Its numbers are Philox of the seed, of t, and of the count of numbers that the generator and it have
-//! drawn before.
+//! Thread t of the kernel takes the values 4t to 4t + 3, then the four that lie ahead by as many as all threads take at a
+//! time, and so on. Its numbers are Philox of the seed, of t, and of the count of numbers that the generator and the thread
+//! have drawn before.
 
 use fearless_simd::{Level, Simd, dispatch};
 
@@ -21,7 +21,7 @@ pub struct Stream {
     pub offset: u64,
 }
 
-/// Blocks that draw at a time: as many as n values need, or as the GPU has room for.
+/// Blocks that draw at a time: as many as n values need, at most those that the GPU has room for.
 fn grid(n: u64, blocks: u64) -> u64 {
     n.div_ceil(BLOCK_SIZE).min(blocks)
 }
@@ -61,7 +61,7 @@ fn draw<S: Simd>(_: S, Stream { seed, offset }: Stream, n: u64, keep: f32, block
     values
 }
 
-/// The number of blocks that drew this mask of p = 0.5, which is longer than what they draw at a time.
+/// Finds the number of blocks that drew this mask of p = 0.5, which is longer than they draw at a time.
 pub fn blocks_of(drawn: &[f32], seed: u64) -> Option<u64> {
     // The first block's second draw follows the first draw of all blocks.
     let second = dropout_mask(Stream { seed, offset: UNROLL }, at_a_time(1), 0.5, 1);
@@ -91,7 +91,7 @@ mod tests {
     use super::{MAX_BLOCKS, Stream, at_a_time, blocks_of, dropout_mask, increment, philox4x32_10};
 
     #[test]
-    fn a_gpus_room_for_blocks_is_told_from_a_mask() {
+    fn a_gpus_room_for_blocks_is_inferred_from_a_mask() {
         let n = 2 * at_a_time(MAX_BLOCKS);
         for blocks in [1, 56, 160, 1056] {
             let mut mask = dropout_mask(Stream { seed: 3, offset: 0 }, n, 0.5, blocks);

@@ -50,11 +50,11 @@ impl CudaGenerator {
     /// `torch.cuda.set_rng_state(state)`, for a state from Python or from here.
     ///
     /// # Errors
-    /// Bytes that are not a state of this generator, which then stays unchanged.
+    /// Fails if the bytes are not a state of this generator, which then stays unchanged.
     pub fn set_state(&self, state: &[u8]) -> Result<(), Error> {
         let refuse = |reason| Err(Error::GeneratorState(reason));
         let ([seed, offset], []) = state.as_chunks() else {
-            return refuse(format!("{} bytes where 16 belong", state.len()));
+            return refuse(format!("{} bytes instead of 16", state.len()));
         };
         let [seed, offset] = [seed, offset].map(|&bytes| u64::from_le_bytes(bytes));
         // As in libtorch, whose offset is signed.
@@ -81,8 +81,8 @@ impl CudaGenerator {
     /// The factors by which dropout on a GPU multiplies n values: 1 / `keep` with probability `keep`, otherwise 0.
     ///
     /// # Errors
-    /// More than [`MAX_WITHOUT_GPU`](Self::MAX_WITHOUT_GPU) values, because the number drawn at a time depends on the GPU,
-    /// or a number that is not a multiple of 4.
+    /// Fails if n is above [`MAX_WITHOUT_GPU`](Self::MAX_WITHOUT_GPU), because the number drawn at a time depends on the
+    /// GPU, or is not a multiple of 4.
     pub fn dropout_mask(&self, n: usize, keep: f64) -> Result<Vec<f32>, Error> {
         // With more than 4 values for a thread, or fewer for some, the kernel distributes them differently.
         if n > Self::MAX_WITHOUT_GPU || !n.is_multiple_of(UNROLL as usize) {
@@ -97,7 +97,7 @@ impl CudaGenerator {
     /// True if dropout on this GPU draws the same values as without a GPU.
     ///
     /// # Errors
-    /// libtorch's, if it cannot draw.
+    /// Fails if libtorch cannot draw.
     pub fn agrees_with_libtorch(gpu: Device) -> Result<bool, Error> {
         const SEED: u64 = 20_231_117;
         let drop = |device| -> Result<Tensor, Error> {
@@ -117,7 +117,7 @@ impl CudaGenerator {
     /// and after the state was set.
     ///
     /// # Errors
-    /// Those of [`dropout_mask`](Self::dropout_mask) on the CPU; a GPU that draws differently; libtorch's.
+    /// On the CPU, fails like [`dropout_mask`](Self::dropout_mask); on a GPU, if it draws differently. Also if libtorch fails.
     pub fn dropout(&self, xs: &Tensor, p: f64) -> Result<Tensor, Error> {
         if !xs.device().is_cuda() {
             let mask = Tensor::f_from_slice(&self.dropout_mask(xs.numel(), 1.0 - p)?)?;
@@ -132,22 +132,22 @@ impl CudaGenerator {
     }
 }
 
-/// What is known about libtorch's own generator of a GPU, of which the process has one.
+/// The known state of libtorch's own CUDA generator, of which the process has one.
 #[derive(Debug)]
 struct Libtorch {
-    /// Its GPU, seed and offset; none if somebody else may have used it.
+    /// Its GPU, seed and offset; none if something else may have used it.
     place: Option<(Device, Stream)>,
     /// Blocks that the GPU has room for at a time.
     blocks: u64,
 }
 
-/// The largest offset that is drawn up to, which takes minutes. The notebook's training needs hundreds of thousands of
-/// epochs to reach it.
+/// The largest offset to draw up to, which takes minutes. The notebook's training reaches it after hundreds of thousands
+/// of epochs.
 const MAX_OFFSET: u64 = 1 << 30;
 
 static LIBTORCH: Mutex<Libtorch> = Mutex::new(Libtorch { place: None, blocks: 0 });
 
-/// Runs `f` after `torch.manual_seed(seed)` of libtorch's own generators, which nothing else here seeds meanwhile.
+/// Runs `f` after `torch.manual_seed(seed)` of libtorch's own generators; no other code here seeds them meanwhile.
 pub(super) fn with_libtorch_seeded<T>(seed: i64, f: impl FnOnce() -> T) -> T {
     let mut libtorch = lock(&LIBTORCH);
     libtorch.place = None;
@@ -156,7 +156,7 @@ pub(super) fn with_libtorch_seeded<T>(seed: i64, f: impl FnOnce() -> T) -> T {
 }
 
 impl Libtorch {
-    /// Brings libtorch's generator of this device to that place.
+    /// Moves libtorch's generator of this device to that place.
     fn go_to(&mut self, stream: Stream, device: Device) -> Result<(), Error> {
         if self.place == Some((device, stream)) {
             return Ok(());
@@ -168,7 +168,7 @@ impl Libtorch {
             self.blocks = blocks(device)?;
         }
         Cuda::manual_seed_all(stream.seed);
-        // Each of these advances it by what a thread draws at a time.
+        // Each of these advances it by the numbers that a thread draws at a time.
         let few = Tensor::f_ones([UNROLL as i64], (Kind::Float, device))?;
         for _ in 0..stream.offset / UNROLL {
             let _ = few.f_dropout(0.5, true)?;
@@ -181,7 +181,7 @@ impl Libtorch {
 /// Blocks that the GPU has room for at a time, inferred from its draws for more values than they take.
 ///
 /// # Errors
-/// Draws that match this generator's for no number of blocks.
+/// Fails if the draws match this generator's for no number of blocks.
 fn blocks(device: Device) -> Result<u64, Error> {
     const SEED: u64 = 20_231_117;
     let n = 2 * at_a_time(MAX_BLOCKS) as i64;

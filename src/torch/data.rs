@@ -29,7 +29,7 @@ impl Subset {
     /// The images `[N, ...]` with these indices, and their labels `[N]`, integers from 0.
     ///
     /// # Errors
-    /// Labels that are not as many as the images or not i64, or an index out of range.
+    /// Fails if there are not as many labels as images, the labels are not i64, or an index is out of range.
     pub fn new(images: &Tensor, labels: &Tensor, indices: &[i64]) -> Result<Self, Error> {
         let (size, count) = (images.size(), labels.numel() as i64);
         if labels.size() != [count] || size.first() != Some(&count) {
@@ -51,7 +51,7 @@ impl Subset {
     /// All images.
     ///
     /// # Errors
-    /// Those of [`Subset::new`].
+    /// Fails like [`Subset::new`].
     pub fn whole(images: &Tensor, labels: &Tensor) -> Result<Self, Error> {
         Self::new(images, labels, &(0..labels.numel() as i64).collect::<Vec<_>>())
     }
@@ -75,7 +75,7 @@ impl Subset {
 /// `torch.utils.data.random_split(dataset, lengths, generator)`: two parts of these lengths, which add up to all images.
 ///
 /// # Errors
-/// Those of [`Subset::new`], or lengths that don't add up to the number of images.
+/// Fails like [`Subset::new`], or if the lengths don't add up to the number of images.
 pub fn random_split(
     images: &Tensor,
     labels: &Tensor,
@@ -149,7 +149,7 @@ impl<'a> DataLoader<'a> {
     /// (`RandomSampler.__iter__`).
     ///
     /// # Errors
-    /// libtorch's, when memory is short.
+    /// Fails if memory is short.
     pub fn iter(&mut self) -> Result<impl Iterator<Item = Result<(Tensor, Tensor), Error>> + use<'_>, Error> {
         if !(self.persistent_workers && self.started) {
             self.generator.random();

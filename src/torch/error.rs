@@ -1,5 +1,5 @@
-//! Errors: libtorch's own, made readable, and those of the layers, loaders and generators built on it; and what to do about
-//! panics.
+//! Errors: libtorch's own, made readable, and those of the layers, loaders and generators built on it. Turns panics into
+//! errors.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,7 +10,7 @@ use tch::{Kind, TchError};
 /// An error of libtorch, whose message is kept without the C++ backtrace, or an invalid argument of a layer, loader or
 /// generator.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)] // the messages say what they are
+#[allow(missing_docs)] // the messages describe them
 pub enum Error {
     #[error("{0}")]
     Libtorch(String),
@@ -60,18 +60,18 @@ impl Error {
         let end = message.find("\nException raised from ").or_else(|| message.find("\nframe #"));
         let said = &message[..end.unwrap_or(message.len())];
         let said = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
-        // Nothing but the message tells this error from others.
+        // Only the message distinguishes this error from others.
         if said.contains("can't allocate memory") { Self::OutOfMemory(said) } else { Self::Libtorch(said) }
     }
 }
 
-/// Runs `f`, which can report a refusal of libtorch or of a layer only by a panic, such as `ModuleT::forward_t`, and turns
-/// the panic into an error. Layers pass an [`Error`] to `panic_any`.
+/// Runs `f`, in which libtorch or a layer can report an error only by a panic, as in `ModuleT::forward_t`, and returns that
+/// panic as an error. Layers pass an [`Error`] to `panic_any`.
 ///
 /// The process's panic hook still runs, so by default libtorch's message is printed to stderr too.
 ///
 /// # Errors
-/// The panic's message.
+/// Fails if `f` panics; the error has the panic's message.
 pub fn caught<T>(f: impl FnOnce() -> T) -> Result<T, Error> {
     catch_unwind(AssertUnwindSafe(f)).map_err(|payload| {
         let payload = match payload.downcast::<Error>() {
@@ -92,10 +92,10 @@ pub fn caught<T>(f: impl FnOnce() -> T) -> Result<T, Error> {
 /// A panic's message.
 pub fn panic_message(payload: &(dyn Any + Send)) -> &str {
     let text = payload.downcast_ref::<String>().map(String::as_str);
-    text.or(payload.downcast_ref::<&str>().copied()).unwrap_or("it did not say why")
+    text.or(payload.downcast_ref::<&str>().copied()).unwrap_or("a panic without a message")
 }
 
-/// Locks what the generators share. It is valid after every single draw, so a panic elsewhere in between does no harm.
+/// Locks the state that generators share, even after a panic: it is valid after every single draw.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -97,13 +97,13 @@ impl Generator {
         }
     }
 
-    /// Makes one source of randomness draw what it would draw with this seed, while all others draw what they would
-    /// anyway. Call it before anything is drawn.
+    /// Makes one source of randomness draw as with this seed, while the draws of the others stay the same. Call it before
+    /// anything is drawn.
     ///
-    /// PyTorch's one stream can't do that: another draw moves all that follow. So a second stream runs alongside, with
-    /// the same draws of the sources at the same places; [`randperm`](Self::randperm) and [`bernoulli`](Self::bernoulli)
-    /// draw from the first alone. With the generator's own seed nothing changes, but for the split, whose seed
-    /// is 0 in ISLP.
+    /// PyTorch's single stream can't do that, because an additional draw shifts all that follow. So a second stream runs
+    /// alongside, from which every source draws at the same places; [`randperm`](Self::randperm) and
+    /// [`bernoulli`](Self::bernoulli) draw from the first alone. The generator's own seed changes nothing, except for the
+    /// split, whose seed is 0 in ISLP.
     ///
     /// ```
     /// use islp_mnist::torch::{Generator, Source};
@@ -141,7 +141,7 @@ impl Generator {
     /// `torch.Generator.set_state(state)`, for a state from Python or from here.
     ///
     /// # Errors
-    /// Bytes that are not a state of this generator, which then stays unchanged.
+    /// Fails if the bytes are not a state of this generator, which then stays unchanged.
     pub fn set_state(&self, state: &[u8]) -> Result<(), Error> {
         self.streams().main = Mt19937::from_bytes(state)?;
         Ok(())
@@ -162,7 +162,7 @@ impl Generator {
     /// Sets the state of this name.
     ///
     /// # Errors
-    /// Bytes that are not such a state, or a name of none that this generator has.
+    /// Fails if the bytes are not such a state, or this generator has no state of this name.
     pub(crate) fn set_state_of(&self, name: &str, state: &[u8]) -> Result<(), Error> {
         if name == states::CUDA {
             return self.cuda.set_state(state);
@@ -172,7 +172,7 @@ impl Generator {
         match &mut streams.varied {
             Some((_, varied)) if name == states::VARIED => *varied = stream,
             _ if name == states::MAIN => streams.main = stream,
-            _ => return Err(Error::GeneratorState(format!("no generator here has a {name}"))),
+            _ => return Err(Error::GeneratorState(format!("this generator has no {name}"))),
         }
         Ok(())
     }
@@ -221,11 +221,11 @@ impl Generator {
         result
     }
 
-    /// True if libtorch, on this machine, draws what this type draws. Another build of libtorch may not, and
-    /// then no result equals Python's. Seeds libtorch's global generator.
+    /// True if libtorch draws the same numbers as this type on this machine. Another build of libtorch may not, and then no
+    /// result equals Python's. Seeds libtorch's global generator.
     ///
     /// # Errors
-    /// libtorch's, if it cannot draw.
+    /// Fails if libtorch cannot draw.
     pub fn agrees_with_libtorch() -> Result<bool, Error> {
         // An odd seed and more values than one block of the state, so that each draw crosses its end.
         const SEED: u32 = 20_231_117;
@@ -258,8 +258,8 @@ pub(crate) mod states {
     pub(crate) const ALL: [&str; 3] = [MAIN, CUDA, VARIED];
 }
 
-/// What a training draws random numbers for; the sources of variance of Bouthillier et al. 2021, "Accounting for variance
-/// in machine learning benchmarks".
+/// A source of randomness in a training; the sources of variance of Bouthillier et al. 2021, "Accounting for variance in
+/// machine learning benchmarks".
 ///
 /// ```
 /// use islp_mnist::torch::Source;
@@ -269,7 +269,7 @@ pub(crate) mod states {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Source {
-    /// The choice of the training images that are held back for validation.
+    /// The choice of the training images that are held out for validation.
     Split,
     /// The parameters' initial values.
     Init,
@@ -336,8 +336,8 @@ fn uniform(stream: &mut Mt19937, n: usize, from: f32, to: f32) -> Vec<f32> {
     (0..n).map(|_| draw()).collect()
 }
 
-/// True if the `uniform_` kernel that ATen selects contains the compiler's fused multiply-add. On x86-64 all its builds
-/// do but DEFAULT.
+/// True if the compiler has fused multiply and add in the `uniform_` kernel that ATen selects. On x86-64 it has in all
+/// builds except DEFAULT.
 fn aten_fuses_multiply_add() -> bool {
     cfg!(not(target_arch = "x86_64")) || cpu_capability() != "DEFAULT"
 }

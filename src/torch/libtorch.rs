@@ -1,6 +1,6 @@
 //! The libtorch of this process: its version, its files, and the kernels that it selects.
 //!
-//! tch does not expose any of that. So it is read from the files that are loaded, and the choice of kernels is derived as
+//! tch exposes none of these. So the version is read from a file beside the loaded libraries, and the kernels are chosen as
 //! in ATen.
 
 use std::collections::BTreeSet;
@@ -15,9 +15,9 @@ pub const EXPECTED_VERSION: &str = env!("TORCH_VERSION");
 /// Prefixes of the file names of libtorch's libraries and of those that affect what it computes.
 const NAMES: [&str; 4] = ["libtorch", "libc10", "libgomp", "libcuda"];
 
-/// Why a fact about libtorch can't be determined.
+/// The reason why a fact about libtorch can't be determined.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)] // the messages say what they are
+#[allow(missing_docs)] // the messages describe them
 pub enum Error {
     #[error("cannot read /proc/self/maps, which lists the loaded libraries: {0}")]
     Maps(io::Error),
@@ -36,11 +36,11 @@ pub fn files() -> Result<BTreeSet<PathBuf>, Error> {
         let start = line.iter().position(|&byte| byte == b'/')?;
         Some(PathBuf::from(OsStr::from_bytes(&line[start..])))
     };
-    let is_libtorchs = |path: &PathBuf| {
+    let is_of_libtorch = |path: &PathBuf| {
         let name = path.file_name().unwrap_or_default().as_bytes();
         NAMES.iter().any(|start| name.starts_with(start.as_bytes()))
     };
-    Ok(maps.split(|&byte| byte == b'\n').filter_map(path).filter(is_libtorchs).collect())
+    Ok(maps.split(|&byte| byte == b'\n').filter_map(path).filter(is_of_libtorch).collect())
 }
 
 /// The folder that `libtorch_cpu.so` was loaded from. Fails if it is not among the [`files`], because it is linked

@@ -92,7 +92,7 @@ impl Mt19937 {
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
         let refuse = |reason: String| Err(Error::GeneratorState(reason));
         if bytes.len() != STATE_BYTES {
-            return refuse(format!("{} bytes where {STATE_BYTES} belong", bytes.len()));
+            return refuse(format!("{} bytes instead of {STATE_BYTES}", bytes.len()));
         }
         let (words, _) = bytes.as_chunks();
         let words: Vec<u64> = words.iter().map(|&word| u64::from_le_bytes(word)).collect();

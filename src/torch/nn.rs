@@ -7,7 +7,7 @@ use tch::{TchError, Tensor};
 
 use super::{Error, Generator};
 
-/// A layer that describes itself, so that a summary need not run it and no invalid input reaches libtorch.
+/// A layer that describes itself, so that a summary does not have to run it and no invalid input reaches libtorch.
 ///
 /// `forward_t`, whose signature is tch's, panics when libtorch refuses an input;
 /// `islp::SimpleModule::forward` returns an error instead.
@@ -61,8 +61,8 @@ pub struct LayerInfo {
     pub parameters: Vec<Vec<i64>>,
     /// The layers inside, in the order in which they run.
     pub children: Vec<LayerInfo>,
-    /// Maps an input shape to the output's; a container passes it through its layers in turn. Fails if the layer does
-    /// not take that shape.
+    /// Maps an input's shape to the output's; a container passes it through its layers one after the other. Fails if the
+    /// layer does not take the shape.
     pub output_size: fn(&LayerInfo, &[i64]) -> Result<Vec<i64>, Error>,
 }
 
@@ -83,7 +83,7 @@ impl LayerInfo {
     /// The output's shape for an input's.
     ///
     /// # Errors
-    /// A shape that the layer does not take.
+    /// Fails if the layer does not take the shape.
     pub fn output_size(&self, input_size: &[i64]) -> Result<Vec<i64>, Error> {
         (self.output_size)(self, input_size)
     }
@@ -181,13 +181,13 @@ impl Layer for Flatten {
     }
 }
 
-/// `nn.Linear(in_features, out_features)` with PyTorch's initialization, `nn.Linear.reset_parameters`:
-/// the weight is drawn first, `kaiming_uniform_(a=sqrt(5))`, then the bias. (`nn::linear` of tch uses another
-/// bound and draws the bias first.) The order of the f64 operations is PyTorch's
-/// too. `[N, in_features]` to `[N, out_features]`.
+/// `nn.Linear(in_features, out_features)`: `[N, in_features]` to `[N, out_features]`.
+///
+/// Initialized like `nn.Linear.reset_parameters`: the weight is drawn first, `kaiming_uniform_(a=sqrt(5))`, then the bias,
+/// with f64 operations in PyTorch's order. (`nn::linear` of tch uses another bound and draws the bias first.)
 ///
 /// # Errors
-/// A number of features below 1, or libtorch's.
+/// Fails if a number of features is below 1, or libtorch fails.
 pub fn linear(
     vs: Path,
     in_features: i64,
@@ -285,7 +285,7 @@ pub struct Dropout {
 /// A [`Dropout`] layer that draws from `generator`.
 ///
 /// # Errors
-/// A `p` that is not a probability.
+/// Fails if `p` is not a probability.
 pub fn dropout(p: f64, generator: &Generator) -> Result<Dropout, Error> {
     if !(0.0..=1.0).contains(&p) {
         return Err(Error::Probability(p));

@@ -62,7 +62,7 @@ impl RmsProp {
     /// `RMSprop(model.parameters(), lr=lr)` for the model whose parameters are in `vs`.
     ///
     /// # Errors
-    /// libtorch's, when memory is short.
+    /// Fails if memory is short.
     pub fn new(vs: &VarStore, lr: f64) -> Result<Self, Error> {
         // MKL chooses a kernel for its square root in the first call. If two threads call it first at the same time,
         // one may get a coarser kernel, and the weights differ from run to run: pytorch/pytorch#188792. One element
@@ -111,7 +111,7 @@ impl RmsProp {
     /// [`square_avg`](Self::square_avg). `loss.backward()` would add it to the zeros that tch's `zero_grad` leaves.
     ///
     /// # Errors
-    /// A parameter that is frozen or does not affect the loss, or libtorch's.
+    /// Fails if a parameter is frozen or does not affect the loss, or libtorch fails.
     pub fn gradients(&self, loss: &Tensor) -> Result<Vec<Tensor>, Error> {
         let frozen = self.parameters.iter().find(|parameter| !parameter.parameter.requires_grad());
         if let Some(Parameter { name, .. }) = frozen {
@@ -128,7 +128,7 @@ impl RmsProp {
     /// Updates every parameter by its gradient.
     ///
     /// # Errors
-    /// Gradients that are not those of all parameters, or libtorch's.
+    /// Fails if the gradients are not those of all parameters, or libtorch fails.
     pub fn step(&mut self, gradients: &[Tensor]) -> Result<(), Error> {
         no_grad(|| {
             let flat = gradients.iter().map(|gradient| gradient.f_view(-1)).collect::<Result<Vec<_>, _>>()?;

@@ -24,9 +24,9 @@ const MAX_HEADER: u64 = 1 << 20;
 /// More digits than any offset into a file has.
 const MAX_DIGITS: usize = 18;
 
-/// Why a file of tensors can't be read or written.
+/// The reason why a file of tensors can't be read or written.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)] // the messages say what they are
+#[allow(missing_docs)] // the messages describe them
 pub enum Error {
     #[error(transparent)]
     File(#[from] file::Error),
@@ -34,11 +34,11 @@ pub enum Error {
     Pickle,
     #[error("not a valid safetensors file: {0}")]
     Invalid(String),
-    #[error("{name} is of {dtype}, not {expected}")]
+    #[error("{name} has dtype {dtype}, not {expected}")]
     Dtype { name: String, dtype: Dtype, expected: Dtype },
     #[error("{0} is empty")]
     Empty(String),
-    #[error("{0} holds NaN")]
+    #[error("{0} contains NaN")]
     Nan(String),
     #[error("{left} and {right} both become {name} without the wrapper's prefix")]
     OneName { left: String, right: String, name: String },
@@ -63,7 +63,7 @@ impl From<safetensors::SafeTensorError> for Error {
 /// Loads the f32 tensors of a safetensors file to the CPU; `safetensors.torch.load_file`.
 ///
 /// # Errors
-/// A file that can't be read or is not valid, or that contains tensors of another kind, an empty tensor or NaN.
+/// Fails if the file can't be read, is not valid, or contains tensors of another kind, an empty tensor or NaN.
 pub fn load(path: &Path) -> Result<BTreeMap<String, Tensor>, Error> {
     floats(parse(&read(path)?)?)
 }
@@ -71,7 +71,7 @@ pub fn load(path: &Path) -> Result<BTreeMap<String, Tensor>, Error> {
 /// Saves tensors, f32 or u8, of any device; `safetensors.torch.save_file`.
 ///
 /// # Errors
-/// A tensor of another kind, or a file that can't be written.
+/// Fails if a tensor is of another kind, or the file can't be written.
 pub fn save(tensors: &BTreeMap<String, Tensor>, path: &Path) -> Result<(), Error> {
     Ok(file::write(path, &serialize(tensors, |_| Ok(None))?)?)
 }
@@ -133,7 +133,7 @@ pub(crate) fn open(bytes: &[u8]) -> Result<SafeTensors<'_>, Error> {
     })
 }
 
-/// The first tensor whose shape and dtype contradict its offsets, which safetensors does not name.
+/// Returns the first tensor whose shape and dtype contradict its offsets; safetensors' error does not name it.
 fn contradictory(header: &[u8]) -> Option<String> {
     let fields: BTreeMap<String, Value> = serde_json::from_slice(header).ok()?;
     let mut tensors =
@@ -146,8 +146,8 @@ fn contradictory(header: &[u8]) -> Option<String> {
     tensors.find(|(_, info)| contradicts(info)).map(|(name, _)| name)
 }
 
-/// Digits of the longest number outside the JSON strings. safetensors 0.8 adds the last offset and the header's
-/// length unchecked, which overflows for offsets near 2^64, and so panics in a debug build.
+/// Counts the digits of the longest number outside the JSON strings. safetensors 0.8 adds the last offset and the header's
+/// length unchecked, which overflows for offsets near 2^64 and panics in a debug build.
 fn longest_number(header: &[u8]) -> usize {
     let (mut in_string, mut escaped, mut digits, mut longest) = (false, false, 0, 0);
     for byte in header {
@@ -238,7 +238,7 @@ pub(crate) mod names {
     /// Removes the wrappers' prefix from the names of a file's tensors, some of which may be a checkpoint's states.
     ///
     /// # Errors
-    /// Two names that become one.
+    /// Fails if two names become one.
     pub(crate) fn unwrapped<T>(tensors: BTreeMap<String, T>) -> Result<BTreeMap<String, T>, Error> {
         let wrapper = wrapper(tensors.keys().filter(|name| !is_state(name, &tensors))).to_owned();
         if wrapper.is_empty() {
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn two_names_that_become_one_are_an_error_that_names_both() {
+    fn if_two_names_become_one_the_error_names_both() {
         let both = ["module.a", "module.optimizer.x.a", "optimizer.x.module.a"];
         let error = names(&both).unwrap_err().to_string();
         assert!(error.contains(both[1]) && error.contains(both[2]), "{error}");

@@ -110,9 +110,10 @@ impl Opened {
             }
         }
         match self.announced {
-            Some(announced) if length > announced => {
-                Err(invalid(path, format!("holds more than the {announced} bytes that its header announces")))
-            }
+            Some(announced) if length > announced => Err(invalid(
+                path,
+                format!("contains more than the {announced} bytes that its header announces"),
+            )),
             None if length > MAX_BYTES => {
                 Err(file::Error::TooLarge { path: path.to_path_buf(), limit: MAX_BYTES }.into())
             }

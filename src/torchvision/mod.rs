@@ -39,7 +39,7 @@ const MAX_BYTES: u64 = u32::MAX as u64 + 16;
 #[allow(missing_docs)] // the messages describe them
 pub enum Error {
     #[error(
-        "{}: no such file; it is looked for there, or as {other}, or with .gz after either, in {}, {} or {}",
+        "{}: no such file; it may also be named {other}, with or without .gz, and be in {}, {} or {}",
         path.display(), folders[0].display(), folders[1].display(), folders[2].display()
     )]
     Missing { path: PathBuf, other: String, folders: [PathBuf; 3] },

@@ -38,7 +38,7 @@ pub fn dtype(kind: Kind) -> Option<&'static str> {
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Header {
     pub trace: u32,
-    /// Not required of other formats, so that their number can be reported.
+    /// Optional when reading, so that the number of an unknown format can be reported.
     #[serde(default)]
     pub written_by: String,
 }
@@ -52,7 +52,7 @@ impl Default for Header {
 /// Any other line: a step of a training.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Step {
-    /// The training in the file, from 0.
+    /// The index of the training in the file, from 0.
     pub fit: usize,
     /// The model's class.
     pub model: String,
@@ -151,7 +151,7 @@ impl<'de> Deserialize<'de> for Number {
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)] // the messages describe them
 pub enum Error {
-    #[error("{}: is there already; a trace goes into a new file", .0.display())]
+    #[error("{}: already exists; a trace is written to a new file", .0.display())]
     Exists(PathBuf),
     #[error(transparent)]
     File(#[from] file::Error),

@@ -101,8 +101,8 @@ impl Trace {
         self.fits += 1;
     }
 
-    /// Starts a step; epoch and step count from 0. Records what has changed in the state since the last step ended: at
-    /// the first step of a training everything, later what something other than a step has changed.
+    /// Starts a step; epoch and step count from 0. Records the changes in the state since the last step ended: the whole
+    /// state at the first step of a training, later the changes that something other than a step has made.
     ///
     /// # Errors
     /// Fails if memory is short.
@@ -144,7 +144,7 @@ impl Trace {
         self.write_step(state)
     }
 
-    /// Ends a training, and records what has changed in the state since the last step.
+    /// Ends a training, and records the changes in the state since the last step.
     ///
     /// # Errors
     /// Fails like [`Trace::end_step`].
@@ -155,9 +155,9 @@ impl Trace {
 
     fn write_step(&mut self, state: &State) -> Result<(), Error> {
         self.step.sketch = STANDARD.encode(self.signs.sketch(&state.parameters)?);
-        let done = std::mem::take(&mut self.step);
-        self.write_line(&done)?;
-        let Step { fit, model, epoch, step, .. } = done;
+        let finished = std::mem::take(&mut self.step);
+        self.write_line(&finished)?;
+        let Step { fit, model, epoch, step, .. } = finished;
         self.step = Step { fit, model, epoch, step: step + 1, ..Step::default() };
         Ok(())
     }
@@ -179,7 +179,7 @@ impl Trace {
         })
     }
 
-    /// Writes a line at once, so that a killed process leaves whole lines, except perhaps the last.
+    /// Writes a line with one call, so that a killed process leaves whole lines, except perhaps the last.
     fn write_line(&mut self, line: &impl Serialize) -> Result<(), Error> {
         let mut text = serde_json::to_vec(line).expect("lines go into JSON");
         text.push(b'\n');

@@ -1,4 +1,4 @@
-//! Reads traces step by step, because they may be larger than the memory.
+//! Reads traces step by step, because they may be larger than memory.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -47,7 +47,7 @@ impl<R: BufRead> Reader<R> {
         let mut reader = Self { path: path_buf, input, line: 0, wrapper, is_cut: false };
         let not_a_trace = |reason| Error::NotATrace { path: path.to_path_buf(), reason };
         let Some(line) = reader.next_line(MAX_HEADER)? else {
-            return Err(not_a_trace("its first line is not whole".into()));
+            return Err(not_a_trace("its first line is incomplete".into()));
         };
         match serde_json::from_slice(&line) {
             Ok(Header { trace: FORMAT, .. }) => Ok(reader),
@@ -73,16 +73,16 @@ impl<R: BufRead> Reader<R> {
         step.map(Some).map_err(|reason| Error::Line { path: self.path.clone(), line: self.line, reason })
     }
 
-    fn next_line(&mut self, longest: u64) -> Result<Option<Vec<u8>>, Error> {
+    fn next_line(&mut self, max: u64) -> Result<Option<Vec<u8>>, Error> {
         let mut line = vec![];
-        let mut bounded = (&mut self.input).take(longest);
+        let mut bounded = (&mut self.input).take(max);
         bounded.read_until(b'\n', &mut line).map_err(file::Error::io("read", &self.path))?;
         self.line += 1;
         if line.pop_if(|&mut last| last == b'\n').is_some() {
             return Ok(Some(line));
         }
-        if line.len() as u64 == longest {
-            let reason = format!("more than {longest} bytes long");
+        if line.len() as u64 == max {
+            let reason = format!("more than {max} bytes long");
             return Err(Error::Line { path: self.path.clone(), line: self.line, reason });
         }
         self.is_cut = !line.is_empty();
@@ -90,7 +90,7 @@ impl<R: BufRead> Reader<R> {
     }
 }
 
-/// The prefix by which a wrapper extends all parameter names of the current training, see [`names`].
+/// The prefix that a wrapper puts before all parameter names of the current training, see [`names`].
 #[derive(Default)]
 struct Wrapper {
     fit: Option<usize>,
@@ -116,7 +116,7 @@ impl Wrapper {
             let other = written.entry(name.clone()).or_insert_with(|| quantity.name.clone());
             if *other != quantity.name {
                 let [left, right, name] = [other, &quantity.name, &name].map(|name| shown(name));
-                return Err(format!("{left} and {right} are one name, {name}, without what wraps the model"));
+                return Err(format!("{left} and {right} both become {name} without the wrapper's prefix"));
             }
             quantity.name = name;
         }

@@ -84,8 +84,8 @@ fn a_state_is_seed_and_offset_as_torch_cuda_get_rng_state_has_them() {
     let next = drawn.dropout_mask(1000, 0.5).unwrap();
     assert_eq!(generator(7, 8).dropout_mask(1000, 0.5).unwrap(), next);
     for (state, reason) in [
-        (vec![], "0 bytes where 16 belong"),
-        (vec![0; 5056], "5056 bytes where 16 belong"),
+        (vec![], "0 bytes instead of 16"),
+        (vec![0; 5056], "5056 bytes instead of 16"),
         ([7u64.to_le_bytes(), 6u64.to_le_bytes()].concat(), "its offset is 6"),
         ([7u64.to_le_bytes(), (1u64 << 63).to_le_bytes()].concat(), "its offset is 9223372036854775808"),
     ] {

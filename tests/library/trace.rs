@@ -185,7 +185,7 @@ fn only_the_whole_steps_of_a_trace_that_was_cut_off_count() {
     ");
     lab.write("cut.trace", &text[..text.len() - 2]);
     let (report, code) = compare(lab.path(), "cut.trace", "cut.trace");
-    let reason = "could not compare to the end: the same in 7 steps\n";
+    let reason = "could not compare to the end: the same in the first 7 steps\n";
     assert!(code == 2 && report.contains(reason), "{report}");
 }
 
@@ -222,7 +222,7 @@ fn tensors_that_were_not_kept_are_reported_by_their_numbers_with_a_hint_how_to_k
     let output = command.current_dir(lab.path()).args(["compare", "a.trace", "b.trace"]).output().unwrap();
     let [stdout, stderr] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
     assert!(stdout.contains("epoch 0, step 0: layer1.1.weight\n    reference: from "), "{stdout}");
-    let hint = "note: traces of both sides with --trace-steps 0..2 keep the tensors around this step\n";
+    let hint = "note: record both traces with --trace-steps 0..2 to keep the tensors around this step\n";
     assert_eq!((output.status.code(), stderr.as_str()), (Some(1), hint));
 }
 
@@ -300,8 +300,8 @@ fn a_file_that_is_not_a_trace_is_not_compared() {
         reason(&whole.replacen("\"min\":", "\"min\":\"x\",\"m\":", 1)),
     ];
     assert_snapshot!(reasons.join("\n"), @r"
-    : not a trace: its first line is not whole
-    : not a trace: its first line is not whole
+    : not a trace: its first line is incomplete
+    : not a trace: its first line is incomplete
     : not a trace: it begins with epoch,step\r
     : a trace of format 2, which this version does not read
     , line 2: missing field `fit`
@@ -318,7 +318,7 @@ fn a_change_after_the_last_step_is_found_at_the_end_of_the_training() {
     let [x, y] = bytes("w");
     let (reference, unchanged) = ([line(0, &[x]), line(1, &[])], [line(0, &[x])]);
     let (report, code) = of_lines(&reference, &[line(0, &[x]), line_with(1, &[y], &[])]);
-    assert!(report.contains("1 step the same, then they differ\n"), "{report}");
+    assert!(report.contains("the same for 1 step, then different\n"), "{report}");
     assert!(report.contains("step 1: w, as it was when the training ended\n"), "{report}");
     assert!(report.contains("after the previous step, in the candidate only\n") && code == 1, "{report}");
     assert_eq!(of_lines(&reference, &unchanged).1, 0, "a run that was stopped has no end");
@@ -362,7 +362,7 @@ fn quantities_of_one_side_hide_no_difference_in_those_of_both() {
         of_lines(&[line(0, &[buffer, x]), line(1, &[buffer, x])], &[line(0, &[x]), line(1, &[y])]);
     assert_eq!(code, 1);
     assert_snapshot!(report, @"
-    a.trace and b.trace: 1 step the same, then they differ
+    a.trace and b.trace: the same for 1 step, then different
         first difference in fit 0 (M), epoch 0, step 1: x
         1 of 1 value differs; first at [0]: reference 0, candidate 1
         the same in this step: nothing
@@ -370,7 +370,7 @@ fn quantities_of_one_side_hide_no_difference_in_those_of_both() {
         quantities only in the reference: mean
          epoch    step     reference     candidate    difference      distance
              0       1             -             -             -             -
-        loss of both and their difference; distance of all parameters, estimated within 9 % or so
+        loss of both and their difference; distance between all parameters, estimated to within about 9 %
     different: 1 of 1 file, 0 of 0 tensors
     ");
     let (report, code) = of_lines(&[line(0, &[buffer, x])], &[line(0, &[x])]);
@@ -384,7 +384,7 @@ fn each_batch_whose_gradients_are_accumulated_is_compared() {
     let a = [line(0, &[x]), line(0, &[x]), line(1, &[x]), line(1, &[x])];
     let b = [line(0, &[x]), line(0, &[y]), line(1, &[y]), line(1, &[y])];
     let (report, _) = of_lines(&a, &b);
-    assert!(report.contains("b.trace: 1 step the same, then they differ\n"), "{report}");
+    assert!(report.contains("b.trace: the same for 1 step, then different\n"), "{report}");
     let rows = report.lines().filter(|line| line.starts_with("         0 "));
     assert_eq!(rows.count(), 2, "a row a step: {report}");
     let (report, _) = of_lines(&a, &a[..1]);
@@ -406,5 +406,5 @@ fn wrappers_of_a_model_do_not_count_in_a_trace() {
     }
     // Two names that become one.
     let (report, code) = of_lines(&plain, &trace("module.", "w"));
-    assert!(code == 2 && report.contains("b.trace, line 2: module.w and w are one name, w,"), "{report}");
+    assert!(code == 2 && report.contains("b.trace, line 2: module.w and w both become w"), "{report}");
 }

@@ -285,7 +285,7 @@ fn an_example_that_lacks_something_prints_an_error_of_one_line() {
         ("notebook data", 2, "give two folders"),
         ("notebook nowhere logs", 1, "nowhere/MNIST/raw/train-images-idx3-ubyte"),
         ("notebook data file", 1, "file/MNIST"),
-        ("trace", 1, "rust.trace: is there already"),
+        ("trace", 1, "rust.trace: already exists"),
     ] {
         let a_line = is_match(r"\Aerror: [^\n]+\n\z").unwrap();
         example(line).assert().code(code).stderr(a_line).stderr(contains(reason));

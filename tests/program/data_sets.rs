@@ -150,7 +150,7 @@ fn notes(stderr: &str) -> Vec<&str> {
     stderr.lines().filter(|line| line.starts_with("note: ")).collect()
 }
 
-const OTHER: &str = "note: data/MNIST/raw: the data are in MNIST's form, but not MNIST's by SHA-256";
+const OTHER: &str = "note: data/MNIST/raw: the data are in MNIST's format, but the SHA-256 is not MNIST's";
 
 #[test]
 fn every_command_reads_the_same_names_and_notes_once_that_the_data_are_not_mnist() {
@@ -181,7 +181,7 @@ fn every_command_reads_the_same_names_and_notes_once_that_the_data_are_not_mnist
     }
     assert!(lab.text("page.html").contains("but not MNIST"), "the page");
     let doctor = lab.program("doctor --device cpu --data-dir gz").assert().code(1);
-    doctor.stdout(contains("PROBLEM: gz: train-images.idx3-ubyte.gz is not MNIST's, its SHA-256 differs; "));
+    doctor.stdout(contains("PROBLEM: gz: train-images.idx3-ubyte.gz is not MNIST's: its SHA-256 differs; "));
 }
 
 #[test]
@@ -213,7 +213,7 @@ fn bad_files(images: &[u8]) -> Vec<(&'static str, Vec<u8>, &'static str)> {
     vec![
         ("cut", whole[..whole.len() / 2].to_vec(), "cannot be decompressed"),
         ("flipped", flipped, "cannot be decompressed"),
-        ("more", huge, "holds more than the 313616 bytes that its header announces"),
+        ("more", huge, "contains more than the 313616 bytes that its header announces"),
         ("less", gzip(&images[..images.len() - 1]), ""),
         ("no images", gzip(b"some text that is long enough"), "no IDX file"),
         ("claims", gzip(&idx(&[u32::MAX, 28, 28], &[0; 784])), "more than 4294967295"),
@@ -278,7 +278,7 @@ fn mnist_is_recorded_as_mnist_and_a_single_other_file_is_named() {
     bytes[8] = 0;
     fs::remove_file(&labels).unwrap();
     fs::write(&labels, bytes).unwrap();
-    let note = format!("note: {}: in MNIST's form, but not MNIST's by SHA-256", labels.display());
+    let note = format!("note: {}: in MNIST's format, but the SHA-256 is not MNIST's", labels.display());
     assert_eq!(train(&mixed, "mixed"), (vec![note], "other".into()));
 }
 

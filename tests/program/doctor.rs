@@ -80,7 +80,7 @@ fn where_all_is_well_every_check_has_a_line_and_the_exit_code_is_0() {
     CPU           CAPABILITY kernels
     threads       1 within an operation, N between operations
     libraries     MKL yes, oneDNN yes, OpenMP yes
-    CUDA          not looked for, with --device cpu
+    CUDA          not checked, because of --device cpu
     data          data/MNIST/raw: 4 files, checksums as expected
     generator     draws what libtorch draws
     all is well

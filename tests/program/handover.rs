@@ -246,7 +246,7 @@ fn both_sides_give_the_same_reason_why_a_run_cannot_be_resumed() {
     let lab = Lab::new();
     let refused = |options: &str, names: &[&str]| assert_both_refuse(&lab, options, 1, names);
     lab.stdout("reproduce --epochs 1 --device cpu");
-    let both_models = "of a run of `reproduce`, where both models draw from one generator; run that again, or start a new run";
+    let both_models = "written by `reproduce`, whose two models draw from one generator; run `reproduce` again, or start a new run";
     refused("--resume output/MNIST/version_0", &["output/MNIST/version_0/run.json: ", both_models]);
     refused(
         "--from output/MNIST_MLR/version_0/run.json",

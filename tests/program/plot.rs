@@ -165,13 +165,15 @@ fn a_file_that_cannot_be_drawn_has_exit_code_1_and_is_named() {
         (
             "mae.csv",
             &[
-                "mae.csv: no column train_accuracy_epoch or valid_accuracy; its columns are epoch, step, train_mae; --y \
-               names others",
+                "mae.csv: no column train_accuracy_epoch or valid_accuracy; its columns are epoch, step, train_mae; choose \
+               others with --y",
             ],
         ),
         (
             "mae.csv --y a",
-            &["error: mae.csv: no column a; its columns are epoch, step, train_mae; --y names others\n"],
+            &[
+                "error: mae.csv: no column a; its columns are epoch, step, train_mae; choose others with --y\n",
+            ],
         ),
         ("no_validation.csv --y loss --set validation", &["validation", "--set"]),
         ("zero.csv --y loss --logy", &["above 0"]),

@@ -205,7 +205,10 @@ fn a_row_records_that_a_training_diverged_or_failed() {
     fs::create_dir_all(&spoilt).unwrap();
     fs::write(spoilt.join("run.json"), "{}").unwrap();
     let options = format!("study {OPTIONS} --model mlr --seeds 0..2 --output-dir failed");
-    lab.program(&options).assert().code(1).stderr(contains("1 of them failed, failed/runs/mlr/seed=1: "));
+    lab.program(&options)
+        .assert()
+        .code(1)
+        .stderr(contains("1 of 3 runs failed, the first in failed/runs/mlr/seed=1: "));
     let ends = || -> Vec<String> {
         let rows = rows_in(&lab.path().join("failed")).unwrap();
         rows.into_iter().map(|row| row.end.to_string()).collect()

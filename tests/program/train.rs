@@ -122,15 +122,15 @@ fn run_json_obeys_the_rules_of_the_command_line() {
     let run = lab.train("--epochs 1");
     let record = lab.run_json(&run);
     for (name, value, named) in [
-        ("lr", json!(-1), "lr is -1, and must be a number from 0"),
+        ("lr", json!(-1), "lr is -1, but must be a number from 0"),
         ("epoch", json!(3), "no option epoch"),
-        ("seed", Value::Null, "seed is null, and must be a whole number"),
-        ("epochs", json!("many"), "epochs is \"many\", and must be a whole number"),
+        ("seed", Value::Null, "seed is null, but must be a whole number"),
+        ("epochs", json!("many"), "epochs is \"many\", but must be a whole number"),
         ("device", json!("tpu"), "device: must be auto, cpu, cuda"),
         ("vary", json!("init"), "vary: must be split, init"),
         ("limit_train_batches", json!(0), "limit_train_batches: must be a whole number"),
-        ("threads", json!(0), "threads is 0, and must be"),
-        ("name", json!("a/b"), "name is \"a/b\", and must be the name of a folder"),
+        ("threads", json!(0), "threads is 0, but must be"),
+        ("name", json!("a/b"), "name is \"a/b\", but must be a folder name"),
     ] {
         let mut record = record.clone();
         record["options"][name] = value;

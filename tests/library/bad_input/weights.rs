@@ -80,7 +80,7 @@ fn flipped_weights(tries: &mut Tries, random: &Random, bytes: &[u8], range: Rang
             let tensors = SafeTensors::deserialize(bytes).unwrap().tensors();
             let holds = |view: &TensorView| view.data().as_ptr_range().contains(&bytes[start..].as_ptr());
             let (name, _) = tensors.iter().find(|(_, view)| holds(view)).unwrap();
-            are_refused(&flipped, &format!("{name} holds NaN"))
+            are_refused(&flipped, &format!("{name} contains NaN"))
         });
     }
 }

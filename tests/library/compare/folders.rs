@@ -105,12 +105,12 @@ fn paths_that_cannot_be_compared_at_all_are_an_error_that_names_them() {
     });
     assert_snapshot!(errors.join("\n"), @"
     cannot read DIR/nowhere
-    DIR/reference and DIR/a.csv are different file types
-    DIR/a.csv and DIR/reference are different file types
-    DIR/a.csv and DIR/a.safetensors are different file types
+    DIR/reference and DIR/a.csv are of different types
+    DIR/a.csv and DIR/reference are of different types
+    DIR/a.csv and DIR/a.safetensors are of different types
     DIR/a.png: expected a .csv, a .safetensors, a .trace or a .txt file
     no metrics.csv, *.safetensors, *.trace or stdout.txt in DIR/reference and DIR/candidate
-    DIR/deep/1/2/3/4/5/6/7/8/9 lies more than 8 folders deep
+    DIR/deep/1/2/3/4/5/6/7/8/9 is more than 8 folders deep
     ");
 }
 

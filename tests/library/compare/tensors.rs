@@ -78,7 +78,7 @@ fn the_same_tensors_under_another_header_are_identical() {
     let header = r#"{"__metadata__":{"state \" \\":"1234567890123456789012345"},
         "a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}  "#;
     assert_snapshot!(Pair::of("m.safetensors", plain, with_header(header, &[1, 2, 3, 4])).report(), @"
-    m.safetensors: identical (1 tensor; same tensors, another header)
+    m.safetensors: identical (1 tensor; same tensors, different header)
         a [1]: identical
     identical: 1 file, 1 tensor, 0 differences
     ");
