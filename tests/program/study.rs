@@ -230,7 +230,7 @@ fn a_conflicting_or_invalid_option_is_refused_by_name() {
     let lab = Lab::new();
     study(&lab, "s", "--seeds 0 --model mlr");
     let other = "study --epochs 3 --batch-size 32 --device cpu --seeds 1 --output-dir s";
-    assert_refused(&mut lab.program(other), 2, &["--epochs 3", "have 2", "--output-dir"]);
+    assert_refused(&mut lab.program(other), 2, &["--epochs 3", "use 2", "--output-dir"]);
     assert_refused(&mut lab.program("study --collect nowhere"), 1, &["nowhere", "--output-dir"]);
     for (option, value) in
         [("--seeds", "5..1"), ("--shard", "2/2"), ("--vary", "luck"), ("--jobs", "0"), ("--model", "cnn")]

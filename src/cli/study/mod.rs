@@ -34,9 +34,9 @@ const MAX_SEEDS: u64 = 1_000_000;
 
 /// Train with many seeds: how much is the model, and how much is luck?
 ///
-/// Each run is a process with one libtorch thread, and equals a run of `train` byte for byte. The runs are in
-/// OUTPUT_DIR/runs, their results in OUTPUT_DIR/study.csv; the row of a run that diverges or fails says so. After a stop or
-/// a kill, the same command trains what is missing. Several commands with one folder share the seeds.
+/// Each run is a process of its own, by default with one libtorch thread, and equals a run of `train` byte for byte. The
+/// runs are in OUTPUT_DIR/runs, their results in OUTPUT_DIR/study.csv; the row of a run that diverges or fails says so.
+/// After a stop or a kill, the same command trains what is missing. Several commands with one folder share the seeds.
 ///
 /// --vary uses the seeds for a single source of randomness: the split, the initial parameters, the shuffles or dropout.
 /// The others draw as with --seed, which PyTorch's single stream cannot do. `seed` varies all of them, as in Python.
