@@ -1,5 +1,5 @@
 """The notebook's training in JAX, written for speed: an epoch is one compiled program, a `lax.scan` over the batches
-followed by validation, which reuses the parameters' memory. Prints a line for each epoch: the seconds of training and
+followed by validation; the epoch reuses the parameters' memory. Prints a line for each epoch: the seconds of training and
 validation (the first epoch includes compiling), then training loss and accuracy, validation loss and accuracy."""
 
 import argparse

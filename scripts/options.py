@@ -104,7 +104,7 @@ def _add_options(parser: argparse.ArgumentParser):
     add("--batch-size", type=at_least_one, help="images in a training step [default: 256]")
     fraction = _number(lambda value: 0 < value < 1, "must be a fraction above 0 and below 1, such as 0.2")
     add("--validation", type=fraction,
-        help="fraction of the training images held back for validation [default: 0.2]")
+        help="fraction of the training images held out for validation [default: 0.2]")
     add("--seed", type=_whole(0, 2**64 - 1, f"must be a whole number from 0 to {2**64 - 1}"),
         help="seed of everything random except the split [default: 0]")
     add("--num-workers", type=_whole(0, 2**64 - 1, "must be a whole number, 0 or more"),

@@ -7,7 +7,7 @@
 # fetches libtorch with CUDA even without an NVIDIA driver.
 #
 # With --trace both sides record every training step. If they differ, both run again and keep the tensors around the first
-# step that does.
+# difference.
 #
 # It needs Python 3.11 or newer and, beyond what scripts/reproduce.sh needs, 5.5 GB of disk for the Python reference in
 # .venv. Fetching that takes some minutes the first time. The 30 epochs of both sides take some five minutes.

@@ -102,7 +102,8 @@ try_lock() {
   say "locks do not work here, so start only one of these at a time"
 }
 
-# set_up PART...: fetches those of reference, libtorch, mnist, peers and pages that are missing. Takes no lock if none is.
+# set_up PART...: fetches the parts that are missing, of reference, libtorch, mnist, peers and pages. Takes no lock if none
+# is missing.
 set_up() {
   local part missing=''
   for part; do
@@ -114,7 +115,8 @@ set_up() {
     "${part}_needs"
   done
 
-  # A process that survives a killed set-up still has the lock, so with the lock taken nobody uses the leftovers.
+  # A process that survives a killed set-up still has the lock, so once this process has the lock, nobody uses the
+  # leftovers.
   exec 9>"$root/.setup.lock"
   if ! try_lock 9; then
     say "another set-up is running here, waiting for it"

@@ -37,5 +37,6 @@ for line in sys.stdin:
         answer = {"Ok": content(model)}
     except CheckpointError as error:
         answer = {"Err": str(error)}
-        assert all(parameter.equal(was) for parameter, was in zip(model.parameters(), before)), "a refused checkpoint must change nothing"
+        unchanged = all(parameter.equal(was) for parameter, was in zip(model.parameters(), before))
+        assert unchanged, "a refused checkpoint must change nothing"
     print(json.dumps(answer), flush=True)

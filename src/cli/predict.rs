@@ -24,7 +24,7 @@ use islp_mnist::util::text::shown;
 /// Read a digit from pictures, or from one of the test images.
 ///
 /// A picture is a PNG, JPEG, WebP, GIF (its first frame), BMP or TIFF of up to 8192x8192 pixels with a digit on paper, dark
-/// on light or light on dark. The digit is found, cut out, scaled and centered like MNIST's; printed lines, the sheet's
+/// on light or light on dark. The digit is found, cut out, scaled and centred like MNIST's; printed lines, the sheet's
 /// edge and shadows are ignored. If there are several figures, the largest is read, or each of them with --all.
 /// `islp-mnist test --help` says more about --checkpoint.
 ///

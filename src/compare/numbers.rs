@@ -126,7 +126,8 @@ impl Gap {
     }
 }
 
-/// The absolute difference of two numbers: 0 for equal ones and two NaNs, infinite if only one is NaN or infinite.
+/// The absolute difference of two numbers: 0 for equal ones and two NaNs, otherwise infinite if one is NaN or
+/// infinite.
 pub fn apart(left: f64, right: f64) -> f64 {
     if left == right || left.is_nan() && right.is_nan() {
         return 0.0;

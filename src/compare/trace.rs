@@ -14,7 +14,7 @@ use crate::util::text::count;
 
 /// Steps on each side of the first difference whose tensors are worth keeping.
 const AROUND: usize = 2;
-/// Larger than the number of such pieces in practice; the last one absorbs all that follow.
+/// Two trainings have fewer stretches of steps that only one side has. The last one absorbs all that follow.
 const MAX_SURPLUS: usize = 20;
 /// More points than a picture has columns.
 const MAX_POINTS: usize = 2000;

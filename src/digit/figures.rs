@@ -1,4 +1,4 @@
-//! Finds figures: connected components of ink form groups, some of which are figures, and cuts each out.
+//! Finds figures and cuts them out: connected components of ink form groups, and some groups are figures.
 
 use std::cell::RefCell;
 use std::cmp::Reverse;

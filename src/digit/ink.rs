@@ -22,8 +22,8 @@ pub(super) struct Ink {
     pub noise: u8,
 }
 
-/// Finds the ink in a picture, of strokes up to a fifth of its width, dark on light or light on dark: the likelier of the
-/// two, or with `unlikely` the other. None if strokes fill the picture.
+/// Finds the ink in a picture, of strokes up to a fifth as wide as its longer side, dark on light or light on dark: the
+/// likelier of the two, or with `unlikely` the other. None if strokes fill the picture.
 pub(super) fn strokes(picture: &RgbImage) -> Option<impl Fn(bool) -> Ink> {
     let (radius, grey) = (STROKE_RADIUS.of(side(picture)) as usize, imageops::grayscale(picture));
     let radius = radius.max(MIN_RADIUS);

@@ -2,7 +2,7 @@
 //!
 //! PNG, JPEG, WebP, GIF, BMP and TIFF are decoded, and turned by their EXIF data. Ink is darker than the paper around it
 //! (`ink`) and not a printed line (`lines`). Its connected components form figures (`figures`), which `normalize` processes
-//! as MNIST's makers did their digits. All thresholds are in `thresholds`. Pictures may come from anywhere: any bytes give
+//! as MNIST's makers did their digits. The thresholds are in `thresholds`. Pictures may come from anywhere: any bytes give
 //! digits or an error, in less than 1 GB.
 //!
 //! ```
@@ -45,7 +45,7 @@ use thresholds::{BOX, FAINT, MAX_BYTES, MAX_DECODED, MAX_SIDE, MIN_SIDE, SMALL, 
 
 /// Why no digit can be read from a file.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)] // the messages say what they are
+#[allow(missing_docs)] // the messages describe them
 pub enum Error {
     #[error(transparent)]
     File(#[from] file::Error),
@@ -56,7 +56,7 @@ pub enum Error {
 /// Why bytes are not a picture of a digit. The decoder's message is left out: it may be several lines, with bytes of the
 /// file.
 #[derive(Debug, PartialEq, thiserror::Error)]
-#[allow(missing_docs)] // the messages say what they are
+#[allow(missing_docs)] // the messages describe them
 pub enum PictureError {
     #[error("neither PNG, JPEG, WebP, GIF, BMP nor TIFF")]
     UnknownFormat,

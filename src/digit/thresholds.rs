@@ -54,8 +54,8 @@ pub(super) const PARALLEL: f32 = 0.04;
 /// Digits' strokes are thicker than printed lines, which are at most this thick: a fraction of the picture's longer side,
 /// but at least this many pixels.
 pub(super) const MAX_LINE_THICKNESS: (Ratio, u32) = (Ratio(1, 70), 3);
-/// Digits' strokes are shorter than printed lines, which are at least this long: a fraction of the picture's width, but at
-/// least this many pixels.
+/// A printed line is at least this long: a fraction of the picture's width, but at least this many pixels. Strokes of a
+/// digit that are as long are recognized by other thresholds.
 pub(super) const MIN_LINE_LENGTH: (Ratio, u32) = (Ratio(3, 10), 12);
 /// No digit's stroke is longer than this fraction of the picture's width.
 pub(super) const MAX_STROKE_LENGTH: Ratio = Ratio(3, 5);

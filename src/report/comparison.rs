@@ -265,7 +265,7 @@ struct Difference {
     charts: Vec<Chart>,
 }
 
-/// Describes each file that differs. Without traces, also describes how far each pair of runs is apart, from their
+/// Describes each file that differs. If no trace differs, also describes how far each pair of runs is apart, from their
 /// metrics and weights.
 fn differences(report: &Report, runs: &[(String, [Run; 2])]) -> Result<Vec<Difference>, Error> {
     let differs = |file: &&FileReport| file.verdict != Verdict::Identical;
@@ -368,7 +368,8 @@ fn log_chart(
     Ok(Some(Chart::new(&lines.to_svg()?, caption)))
 }
 
-/// Returns the Euclidean distance between the parameters of two models; none if their shapes differ.
+/// Returns the Euclidean distance between the parameters of two models; none if one is missing, or if
+/// their names or shapes differ.
 fn distance(runs: &[Run; 2]) -> Option<f64> {
     let [left, right] = runs.each_ref().map(|run| run.model.as_ref());
     let (left, right) = (left?.0.state_dict(), right?.0.state_dict());

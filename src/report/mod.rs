@@ -31,7 +31,7 @@ use section::Section;
 
 /// Why a page can't be made.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)] // the messages say what they are
+#[allow(missing_docs)] // the messages describe them
 pub enum Error {
     #[error("{}: contains neither metrics.csv nor weights, and neither do its subfolders", .0.display())]
     NoRun(PathBuf),

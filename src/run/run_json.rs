@@ -33,7 +33,7 @@ pub struct RunJson<Options = TrainOptions> {
     pub data_dir: Option<String>,
     /// The data set, `MNIST` or `other`; none if an older version wrote this.
     pub data_set: Option<String>,
-    /// The results when the run last ended; none if it was always killed or failed.
+    /// The results when the run last ended; none if all its processes were killed or failed.
     pub outcome: Option<Outcome>,
 }
 

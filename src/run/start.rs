@@ -132,7 +132,7 @@ impl Lock {
 }
 
 /// Returns the `run.json`, because it is newer than the checkpoint if a resumed run has not saved one yet. If the two
-/// describe different runs, it gets the checkpoint's.
+/// describe different runs, its `run` is replaced by the checkpoint's.
 fn newer(run_json: Option<RunJson>, run: Run) -> RunJson {
     match run_json {
         Some(run_json) if unchangeable(&run_json.run.options, &run.options).is_none() => run_json,

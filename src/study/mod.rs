@@ -39,9 +39,9 @@ pub const RUNS: &str = "runs";
 
 /// Why a study can't be read or drawn.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)] // the messages say what they are
+#[allow(missing_docs)] // the messages describe them
 pub enum Error {
-    #[error("{}: not a {STUDY_CSV}: {reason}", path.display())]
+    #[error("{}: not the {STUDY_CSV} of a study: {reason}", path.display())]
     Csv { path: PathBuf, reason: csv::Error },
     #[error("cannot write {STUDY_CSV}: {0}")]
     Write(String),

@@ -1,7 +1,7 @@
 //! The libtorch of this process: its version, its files, and the kernels that it selects.
 //!
-//! tch exposes none of these. So the version is read from a file beside the loaded libraries, and the kernels are chosen as
-//! in ATen.
+//! tch exposes none of these. So the version is read from a file beside the loaded libraries, and the choice of kernels
+//! follows ATen's rules.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;

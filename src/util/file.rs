@@ -10,7 +10,7 @@ use tempfile::NamedTempFile;
 
 /// Why an action on a file or folder failed; the message names its path.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)] // the messages say what they are
+#[allow(missing_docs)] // the messages describe them
 pub enum Error {
     #[error("cannot {action} {}: {reason}", path.display())]
     Io { action: &'static str, path: PathBuf, reason: io::Error },

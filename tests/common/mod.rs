@@ -268,13 +268,13 @@ impl Lab {
     }
 }
 
-/// Fails unless every try of a kind held. Leaves the row that scripts/robustness.sh puts into docs/robustness.md.
-pub fn tally(kind: &str, tried: usize, held: usize) {
+/// Fails unless every try of a kind came out as expected. Leaves the row that scripts/robustness.sh puts into docs/robustness.md.
+pub fn tally(kind: &str, tried: usize, passed: usize) {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("robustness");
     fs::create_dir_all(&folder).unwrap();
     let name = kind.replace(|c: char| !c.is_alphanumeric(), "_");
-    fs::write(folder.join(name + ".md"), format!("| {kind} | {tried} | {held} |\n")).unwrap();
-    assert_eq!(held, tried, "{kind}: of {tried} tries only {held} held, see above");
+    fs::write(folder.join(name + ".md"), format!("| {kind} | {tried} | {passed} |\n")).unwrap();
+    assert_eq!(passed, tried, "{kind}: only {passed} of {tried} tries came out as expected, see above");
 }
 
 /// The command, with the system refusing what is named, as strace's `inject=` has it.

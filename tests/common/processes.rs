@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::{command, stdout_of, words};
 
-/// The command, which is killed if it writes a larger file than this, in KiB.
+/// The command with a limit, in KiB, on the size of the files that it writes.
 pub fn with_file_size_limit(limit: u32, command: &Command) -> assert_cmd::Command {
     let bash = format!("bash -c 'ulimit -f {limit}; exec \"$0\" \"$@\"'");
     assert_cmd::Command::from_std(wrapped(&bash, command))

@@ -166,8 +166,9 @@ fn every_command_reads_the_same_names_and_notes_once_that_the_data_are_not_mnist
         "reproduce --epochs 1 --no-progress --output-dir DATA-reproduced".into(),
         "study --seeds 0..1 --epochs 1 --no-progress --output-dir DATA-study".into(),
     ] {
-        let [usual, gz] = ["data", "gz"].map(|data| {
-            let (stdout, stderr) = run(&lab, &format!("{} --data-dir {data}", command.replace("DATA", data)));
+        // `data` is the default.
+        let [usual, gz] = [("data", ""), ("gz", " --data-dir gz")].map(|(data, option)| {
+            let (stdout, stderr) = run(&lab, &format!("{}{option}", command.replace("DATA", data)));
             let folder = if data == "gz" { "gz" } else { "data/MNIST/raw" };
             assert_eq!(notes(&stderr), [OTHER.replace("data/MNIST/raw", folder)], "{command}: {stderr}");
             stdout.replace(&format!("output/{data}/"), "")
@@ -228,7 +229,7 @@ fn a_compressed_file_is_decompressed_no_further_than_its_header_announces() {
     for (what, bytes, reason) in bad_files(&lab.read("data/MNIST/raw", IMAGES)) {
         lab.write(&format!("gz/{IMAGES}.gz"), bytes);
         let temporary = tempfile::tempdir().unwrap();
-        // It is killed if it writes more than a MiB into a file.
+        // To write more than a MiB into a file would fail, with another error.
         let mut limited = with_file_size_limit(1024, &command(lab.path(), "train --data-dir gz"));
         limited.env("TMPDIR", temporary.path());
         let named = format!("error: gz/{IMAGES}.gz: ");

@@ -74,9 +74,9 @@ fn a_run_that_was_stopped_after_every_epoch_resumes_to_the_same_bytes() {
 #[test]
 fn a_run_with_a_varied_source_that_was_stopped_resumes_to_the_same_bytes() {
     let lab = Lab::new();
-    let base = lab.train("--epochs 2 --batch-size 32");
+    let base = lab.train("--epochs 3 --batch-size 32");
     for vary in ["split=4", "init=4", "shuffle=4", "dropout=4", "dropout=4 --generator cuda"] {
-        let options = format!("--epochs 2 --batch-size 32 --vary {vary}");
+        let options = format!("--epochs 3 --batch-size 32 --vary {vary}");
         let whole = lab.train(&options);
         assert!(lab.read(&whole, "metrics.csv") != lab.read(&base, "metrics.csv"), "{vary}");
         let run = lab.train(&format!("{options} --max-time 0s"));

@@ -39,7 +39,8 @@ const MAX_SEEDS: u64 = 1_000_000;
 /// After a stop or a kill, the same command trains what is missing. Several commands with one folder share the seeds.
 ///
 /// --vary uses the seeds for a single source of randomness: the split, the initial parameters, the shuffles or dropout.
-/// The others draw as with --seed, which PyTorch's single stream cannot do. `seed` varies all of them, as in Python.
+/// The others draw as with --seed, which PyTorch's single stream cannot do. `seed` varies all of them except the split,
+/// as in Python.
 ///
 /// Exit code: 0, even if a run diverged; 1 if a run failed; 2 if an option is wrong; 130, 143, 129 or 138 after Ctrl-C,
 /// SIGTERM, SIGHUP or SIGUSR1.
@@ -69,7 +70,7 @@ pub struct StudyArgs {
     /// Seeds, such as 0..99 (99 included) or 1,2,5..9
     #[arg(long, default_value = "0..99")]
     seeds: Seeds,
-    /// Source of randomness that the seeds vary: seed (all of them), split, init, shuffle or dropout
+    /// Source of randomness that the seeds vary: seed (all except the split), split, init, shuffle or dropout
     #[arg(long, default_value = "seed", value_name = "SOURCE")]
     vary: Varied,
     #[command(flatten)]

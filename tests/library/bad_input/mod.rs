@@ -25,27 +25,27 @@ struct Tries {
     every: usize,
     seen: usize,
     tried: usize,
-    held: usize,
+    passed: usize,
 }
 
 /// Makes one of `every` tries.
 fn sample(every: usize, make: impl FnOnce(&mut Tries)) {
     let tries = Tries::made(every, make);
     assert!(tries.tried >= 50, "only {} tries are no sample", tries.tried);
-    assert_eq!(tries.held, tries.tried, "see above");
+    assert_eq!(tries.passed, tries.tried, "see above");
 }
 
 /// Makes all tries of a kind.
 fn all(kind: &str, make: impl FnOnce(&mut Tries)) {
     let tries = Tries::made(1, make);
-    crate::common::tally(kind, tries.tried, tries.held);
+    crate::common::tally(kind, tries.tried, tries.passed);
 }
 
 impl Tries {
     fn made(every: usize, make: impl FnOnce(&mut Tries)) -> Self {
         // The tests run at the same time.
         tch::set_num_threads(1);
-        let mut tries = Self { every, seen: 0, tried: 0, held: 0 };
+        let mut tries = Self { every, seen: 0, tried: 0, passed: 0 };
         make(&mut tries);
         tries
     }
@@ -59,8 +59,8 @@ impl Tries {
         self.tried += 1;
         let panicked = |_| Err("panicked".to_string());
         match catch_unwind(AssertUnwindSafe(verdict)).unwrap_or_else(panicked) {
-            Ok(()) => self.held += 1,
-            Err(wrong) if self.tried - self.held <= 20 => eprintln!("{what}: {wrong}"),
+            Ok(()) => self.passed += 1,
+            Err(wrong) if self.tried - self.passed <= 20 => eprintln!("{what}: {wrong}"),
             Err(_) => {}
         }
     }

@@ -62,7 +62,7 @@ pub fn bits_of_module(module: &SimpleModule) -> Weights {
     module.vs.variables().iter().map(|(name, tensor)| (name.clone(), bits(tensor))).collect()
 }
 
-/// The weights that a file holds, past whatever else is in it.
+/// The weights in a file, without everything else in it.
 pub fn bits_of_file(bytes: &[u8]) -> Weights {
     let is_weight = |name: &str| !name.starts_with("optimizer.") && !name.starts_with("generator.");
     entries(bytes)

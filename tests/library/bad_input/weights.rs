@@ -78,8 +78,8 @@ fn flipped_weights(tries: &mut Tries, random: &Random, bytes: &[u8], range: Rang
                 return are_loaded(&flipped, &bits_of_file(&flipped));
             }
             let tensors = SafeTensors::deserialize(bytes).unwrap().tensors();
-            let holds = |view: &TensorView| view.data().as_ptr_range().contains(&bytes[start..].as_ptr());
-            let (name, _) = tensors.iter().find(|(_, view)| holds(view)).unwrap();
+            let contains = |view: &TensorView| view.data().as_ptr_range().contains(&bytes[start..].as_ptr());
+            let (name, _) = tensors.iter().find(|(_, view)| contains(view)).unwrap();
             are_refused(&flipped, &format!("{name} contains NaN"))
         });
     }

@@ -76,7 +76,7 @@ impl Pair {
         self.compare(options).1
     }
 
-    /// The same of one file of both folders.
+    /// The same for one file of both folders.
     fn compare_file(&self, file: &str, options: &str) -> (String, i32) {
         self.compare_paths(&format!("reference/{file}"), &format!("candidate/{file}"), options)
     }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{METRICS, Pair, compare_paths, safetensors};
 use crate::common::Lab;
 
-/// The report on two runs that differ in run.json alone, behind its lines on their other files.
+/// The report on two runs that differ only in run.json, without the lines on their other files.
 fn reasons(reference: impl AsRef<[u8]>, candidate: impl AsRef<[u8]>) -> String {
     let report = Pair::new()
         .both("MNIST/version_0/metrics.csv", METRICS)

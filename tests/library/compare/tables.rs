@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{METRICS, Pair};
 
-/// The report on two files metrics.csv behind their name, and the exit code.
+/// The report on two files metrics.csv after their name, and the exit code.
 fn tables(reference: &str, candidate: impl AsRef<[u8]>, options: &str) -> (String, i32) {
     let (text, code) = Pair::of("metrics.csv", reference, candidate).compare_file("metrics.csv", options);
     (text.strip_prefix("metrics.csv: ").unwrap().to_owned(), code)
