@@ -106,7 +106,7 @@ pub struct Row {
     pub seconds: f64,
     /// SHA-256 of model.safetensors, in hexadecimal.
     pub weights_sha256: Option<String>,
-    /// How it ended.
+    /// The end of the run.
     pub end: End,
 }
 
