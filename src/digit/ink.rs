@@ -9,7 +9,7 @@ use imageproc::filter::median_filter;
 
 use super::thresholds::{
     BROAD_RADIUS, DESK_SIDE, FILLED_LIGHTNESS, MIDDLE_LIGHTNESS, MIN_INK, MIN_LIGHT, MIN_RADIUS,
-    MIN_SIDE_CONTRAST, MIN_UNFILLED_SIDE, NOISE_STEPS, PAPER_FRACTION, Ratio, STROKE_RADIUS,
+    MIN_SIDE_CONTRAST, MIN_UNFILLED_SIDE, NOISE_STEPS, PAPER_FRACTION, Ratio, STROKE_RADIUS, scaled,
 };
 
 /// A picture's ink and paper.
@@ -25,8 +25,7 @@ pub(super) struct Ink {
 /// Finds the ink in a picture, of strokes up to a fifth as wide as its longer side, dark on light or light on dark: the
 /// likelier of the two, or with `unlikely` the other. None if strokes fill the picture.
 pub(super) fn strokes(picture: &RgbImage) -> Option<impl Fn(bool) -> Ink> {
-    let (radius, grey) = (STROKE_RADIUS.of(side(picture)) as usize, imageops::grayscale(picture));
-    let radius = radius.max(MIN_RADIUS);
+    let (radius, grey) = (scaled(STROKE_RADIUS, side(picture)), imageops::grayscale(picture));
     let lightness = lightness(&grey, radius);
     let is_filled =
         side(picture) < MIN_UNFILLED_SIDE || (FILLED_LIGHTNESS.contains(&lightness) && is_filled(&grey));
@@ -35,15 +34,15 @@ pub(super) fn strokes(picture: &RgbImage) -> Option<impl Fn(bool) -> Ink> {
 
 /// The same for strokes that may fill the picture.
 pub(super) fn broad_strokes(picture: &RgbImage, unlikely: bool) -> Ink {
-    let radius = BROAD_RADIUS.of(side(picture)) as usize;
-    ink(picture, has_dark_border(&imageops::grayscale(picture)) != unlikely, radius.max(MIN_RADIUS))
+    let is_light_on_dark = has_dark_border(&imageops::grayscale(picture)) != unlikely;
+    ink(picture, is_light_on_dark, scaled(BROAD_RADIUS, side(picture)))
 }
 
 fn side(picture: &RgbImage) -> u32 {
     picture.width().max(picture.height())
 }
 
-fn ink(picture: &RgbImage, is_light_on_dark: bool, radius: usize) -> Ink {
+fn ink(picture: &RgbImage, is_light_on_dark: bool, radius: u32) -> Ink {
     let mut picture = picture.clone();
     if is_light_on_dark {
         imageops::invert(&mut picture);
@@ -68,7 +67,7 @@ fn ink(picture: &RgbImage, is_light_on_dark: bool, radius: usize) -> Ink {
 }
 
 /// The lightness wherever light and dark are near each other, from 0 to 100: there is more paper than ink.
-fn lightness(picture: &GrayImage, radius: usize) -> u64 {
+fn lightness(picture: &GrayImage, radius: u32) -> u64 {
     let (largest, smallest) = (largest_within(picture, radius), smallest_within(picture, radius));
     let (mut lightness, mut contrast) = (0, 0);
     for ((value, most), least) in picture.iter().zip(largest.iter()).zip(smallest.iter()) {
@@ -157,16 +156,16 @@ pub(super) fn quantile(mut values: Vec<u8>, quantile: f32) -> u8 {
 
 /// The largest value in the square around each pixel. imageproc's dilation, for any mask, takes time that grows with the
 /// square of the radius.
-fn largest_within(image: &GrayImage, radius: usize) -> GrayImage {
+fn largest_within(image: &GrayImage, radius: u32) -> GrayImage {
     let along_rows = |mut image: GrayImage| {
         let width = image.width() as usize;
-        image.chunks_mut(width).for_each(|row| largest_in_line(row, radius));
+        image.chunks_mut(width).for_each(|row| largest_in_line(row, radius as usize));
         image
     };
     imageops::rotate270(&along_rows(imageops::rotate90(&along_rows(image.clone()))))
 }
 
-fn smallest_within(image: &GrayImage, radius: usize) -> GrayImage {
+fn smallest_within(image: &GrayImage, radius: u32) -> GrayImage {
     let mut image = image.clone();
     imageops::invert(&mut image);
     image = largest_within(&image, radius);

@@ -19,13 +19,13 @@ pub(super) const WORKING_SIDE: u32 = 640;
 
 // Ink.
 
-/// The closing that removes strokes has this radius, relative to the picture's longer side, so it removes strokes up to
+/// The closing that removes strokes has this radius, a fraction of the picture's longer side, so it removes strokes up to
 /// twice as wide. A larger radius would follow the light less well.
-pub(super) const STROKE_RADIUS: Ratio = Ratio(1, 10);
+pub(super) const STROKE_RADIUS: (Ratio, u32) = (Ratio(1, 10), MIN_RADIUS);
 /// The same for strokes that may fill the picture.
-pub(super) const BROAD_RADIUS: Ratio = Ratio(1, 3);
+pub(super) const BROAD_RADIUS: (Ratio, u32) = (Ratio(1, 3), MIN_RADIUS);
 /// The smallest of these radii. Such small pictures are not smoothed: a median would remove their thin strokes.
-pub(super) const MIN_RADIUS: usize = 8;
+pub(super) const MIN_RADIUS: u32 = 8;
 /// In a smaller picture a digit leaves no room around it, so strokes fill it.
 pub(super) const MIN_UNFILLED_SIDE: u32 = 40;
 /// Near strokes more than half the picture is paper, so a lightness below this, out of 100, means light ink on dark.
