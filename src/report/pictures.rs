@@ -6,7 +6,7 @@ use tch::vision::dataset::Dataset;
 use tch::{Device, Kind, TchError, Tensor};
 
 use super::Error;
-use super::predictions::Predictions;
+use super::predictions::{Predictions, floats};
 use crate::islp::{self, SimpleModule};
 use crate::torchvision::SIDE;
 use crate::util::png;
@@ -128,10 +128,6 @@ pub fn weight_pictures(module: &SimpleModule) -> Result<(Vec<Picture>, &'static 
 
 fn torch(error: TchError) -> Error {
     Error::Islp(error.into())
-}
-
-fn floats(tensor: &Tensor) -> Result<Vec<f32>, TchError> {
-    Vec::try_from(tensor.detach().f_to_device(Device::Cpu)?.f_to_kind(Kind::Float)?.f_reshape(-1)?)
 }
 
 /// An image of 28 by 28 pixels as a data: URL.

@@ -1,7 +1,7 @@
 //! The predictions of a model for the test images, and their statistics: calibration, intervals and tests.
 
 use tch::vision::dataset::Dataset;
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Kind, TchError, Tensor};
 
 use super::Error;
 use crate::islp::{self, ErrorTracker, Metrics, SimpleModule};
@@ -73,14 +73,15 @@ pub fn calibration(logits: &Tensor, labels: &Tensor) -> Result<Calibration, islp
     let (confidence, accuracy) = (mean_by_bin(&confidences)?, mean_by_bin(&right)?);
     let fraction = count.f_div(&count.f_sum(Kind::Float)?)?;
     let error = accuracy.f_sub(&confidence)?.f_abs()?.f_mul(&fraction)?.f_sum(Kind::Float)?;
-    let [confidence, accuracy, fraction] = [confidence, accuracy, fraction].map(floats);
+    let [confidence, accuracy, fraction] = [&confidence, &accuracy, &fraction].map(floats);
     let bins = confidence?.into_iter().zip(accuracy?).zip(fraction?);
     let bins = bins.map(|((confidence, accuracy), fraction)| Bin { confidence, accuracy, fraction });
     Ok(Calibration { error: error.try_into()?, bins: bins.filter(|bin| bin.fraction > 0.0).collect() })
 }
 
-fn floats(tensor: Tensor) -> Result<Vec<f32>, islp::Error> {
-    Ok(Vec::try_from(tensor.f_to_device(Device::Cpu)?.f_contiguous()?.f_view(-1)?)?)
+/// The values of a tensor of any shape and device, in its order.
+pub(super) fn floats(tensor: &Tensor) -> Result<Vec<f32>, TchError> {
+    Vec::try_from(tensor.detach().f_to_device(Device::Cpu)?.f_to_kind(Kind::Float)?.f_reshape(-1)?)
 }
 
 impl Predictions {
@@ -100,7 +101,7 @@ impl Predictions {
         let of_torch = |logits: &Tensor| -> Result<_, islp::Error> {
             let guesses = Vec::try_from(logits.f_argmax(1, false)?.f_to_device(Device::Cpu)?)?;
             let truths = Vec::try_from(labels.f_to_device(Device::Cpu)?)?;
-            Ok((truths, guesses, floats(logits.f_softmax(1, Kind::Float)?)?))
+            Ok((truths, guesses, floats(&logits.f_softmax(1, Kind::Float)?)?))
         };
         let (truths, guesses, probabilities) = of_torch(&logits)?;
         Ok(Self {
