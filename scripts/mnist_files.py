@@ -51,8 +51,8 @@ def find(data_dir: str, name: str) -> Path:
         raise Failed(f"{path}: not a regular file; {HINT}")
     first, second, third = (Path(data_dir, folder) for folder in FOLDERS)
     raise Failed(f"{path}: no such file; it may also be named {_dotted(name)}, with or without .gz, and be in "
-                 f"{first}, {second} or {third}; scripts/reproduce.sh fetches MNIST; choose another folder with "
-                 "--data-dir or ISLP_MNIST_DATA_DIR")
+                 f"{first}, {second} or {third}; scripts/reproduce.sh fetches MNIST; "
+                 f"{HINT} or ISLP_MNIST_DATA_DIR")
 
 
 def _find_in(where: Path, name: str) -> Optional[Path]:

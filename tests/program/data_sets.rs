@@ -150,7 +150,10 @@ fn notes(stderr: &str) -> Vec<&str> {
     stderr.lines().filter(|line| line.starts_with("note: ")).collect()
 }
 
-const OTHER: &str = "note: data/MNIST/raw: the data are in MNIST's format, but the SHA-256 is not MNIST's";
+/// The note on a folder whose data are not MNIST's.
+fn other(folder: &str) -> String {
+    format!("note: {folder}: the data are in MNIST's format, but the SHA-256 is not MNIST's")
+}
 
 #[test]
 fn every_command_reads_the_same_names_and_notes_once_that_the_data_are_not_mnist() {
@@ -172,7 +175,7 @@ fn every_command_reads_the_same_names_and_notes_once_that_the_data_are_not_mnist
             // A resumed run has its data's absolute path.
             let stderr = stderr.replace(&format!("{}/", lab.path().display()), "");
             let folder = if data == "gz" { "gz" } else { "data/MNIST/raw" };
-            assert_eq!(notes(&stderr), [OTHER.replace("data/MNIST/raw", folder)], "{command}: {stderr}");
+            assert_eq!(notes(&stderr), [other(folder)], "{command}: {stderr}");
             stdout.replace(&format!("output/{data}/"), "")
         });
         assert_eq!(usual, gz, "{command}");
@@ -368,7 +371,7 @@ fn a_run_moves_between_the_sides_and_between_names_of_the_data() {
     lay_out(&lab, "gz", |name| format!("raw/{}.gz", dotted(name)));
     let train = |options: &str| python_output(lab.path(), "scripts/train.py", options).1;
     let stderr = train("--model mlr --epochs 1 --data-dir gz --name python");
-    assert_eq!(notes(&stderr), [OTHER.replace("data/MNIST/raw", "gz/raw")], "{stderr}");
+    assert_eq!(notes(&stderr), [other("gz/raw")], "{stderr}");
     let run = "output/python/version_0";
     let (ours, theirs) = (lab.run_json(&whole), lab.run_json(run));
     assert_eq!((&theirs["data"], &theirs["data_set"]), (&ours["data"], &ours["data_set"]));
@@ -386,7 +389,7 @@ fn the_notebook_in_python_reads_the_same_names() {
     lay_out(&lab, "gz", |name| format!("{name}.gz"));
     let options = "--epochs 1 --data-dir gz --output-dir python --threads 1";
     let (_, stderr) = python_output(lab.path(), "scripts/notebook.py", options);
-    assert_eq!(notes(&stderr), [OTHER.replace("data/MNIST/raw", "gz")], "{stderr}");
+    assert_eq!(notes(&stderr), [other("gz")], "{stderr}");
     lab.stdout("reproduce --epochs 1 --data-dir data --output-dir rust --threads 1");
     for model in ["MNIST", "MNIST_MLR"] {
         let [ours, theirs] = ["rust", "python"].map(|side| format!("{side}/{model}/version_0"));
