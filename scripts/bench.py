@@ -31,8 +31,11 @@ parser.add_argument("--data-dir", type=Path, required=True, help=argparse.SUPPRE
 parser.add_argument("--output-dir", type=Path, required=True)
 parser.add_argument("--runs", type=int, default=5)
 parser.add_argument("--epochs", type=int, default=2)
+parser.add_argument("--quick", action="store_true")
 parser.add_argument("--peers", action="store_true")
 args = parser.parse_args()
+if args.quick:
+    args.runs = args.epochs = 1
 if args.runs < 1 or args.epochs < 1:
     parser.error("--runs and --epochs must be 1 or more")
 # The measured programs need torchvision's layout of the files.
@@ -42,7 +45,8 @@ args.data_dir = Path(laid_out.enter_context(mnist_files.laid_out(str(args.data_d
 
 SCRIPTS = Path(__file__).parent
 MODELS = {"mlp": "MLP", "mlr": "logistic regression"}
-SHORT, LONG = 3, 300
+# Epochs of the runs whose memory is compared.
+SHORT, LONG = 3, 30 if args.quick else 300
 # The interpreter of each peer, then its script and the options that select it.
 PEERS = {
     "hand-written, torch.compile": (sys.executable, "hand_written.py", "--compile"),
@@ -50,7 +54,7 @@ PEERS = {
     "JAX, rbg": (args.jax, "jax_loop.py", "--generator", "rbg"),
 }
 JOB = 30
-EARLY, LATE = 10, 90
+EARLY, LATE = (5, 6) if args.quick else (10, 90)
 FRACTIONS = {"1/8": 1 / 8, "1/4": 1 / 4, "1/2": 1 / 2, "1": 1, "4": 4}
 
 

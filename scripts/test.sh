@@ -28,11 +28,10 @@ lint() {
   RUSTDOCFLAGS='-D warnings' cargo doc --release --no-deps
 }
 
-# run_where_possible PREDICATE TEST-PROGRAM PART-OF-THE-NAMES: runs the tests, or lists them as ignored if PREDICATE fails.
-run_where_possible() {
-  local ignored=()
-  if "$1"; then ignored=(--ignored); fi
-  cargo test --release --test "$2" -- "${ignored[@]}" "$3"
+# cannot PART-OF-THE-NAMES WHAT: skips the tests whose names have that part, and says so.
+cannot() {
+  impossible+=("$1")
+  say "skipping the tests that $2"
 }
 
 # In a container, root may not be allowed to mount.
@@ -46,14 +45,15 @@ case ${options[*]} in
   if may_open_pages; then set_up pages; fi
   cd -- "$root"
   lint
-  cargo test --release -- --include-ignored --skip on_a_gpu --skip needs_root --skip under_strace --skip in_chromium
-  run_where_possible may_mount program needs_root
-  may_trace || say "skipping the tests of restricted file systems, which need strace"
-  run_where_possible may_trace program under_strace
-  run_where_possible may_trace checkout under_strace
-  run_where_possible nvidia_driver_is_there cuda on_a_gpu
-  may_open_pages || say "skipping the tests of pages, which need $(pages_lack)"
-  run_where_possible may_open_pages checkout in_chromium
+  impossible=()
+  may_mount || cannot needs_root "mount a disk, which root may not do here"
+  may_trace || cannot under_strace "restrict the file system, which needs strace"
+  nvidia_driver_is_there || cannot on_a_gpu "need an NVIDIA driver"
+  may_open_pages || cannot in_chromium "open pages, which needs $(pages_lack)"
+  # A test that waits, such as for Python, leaves its core to others.
+  RUST_TEST_THREADS=$(($(nproc) + 2)) cargo test --release -- --include-ignored "${impossible[@]/#/--skip=}"
+  # Lists them as ignored.
+  if ((${#impossible[@]})); then cargo test --release --tests -- "${impossible[@]}"; fi
   ;;
 --quick)
   set_up libtorch mnist
@@ -70,7 +70,7 @@ case ${options[*]} in
   may_open_pages || die "the tests of pages need $(pages_lack)"
   set_up libtorch mnist pages
   cd -- "$root"
-  cargo test --release --test checkout -- --ignored in_chromium
+  cargo test --release --test program -- --ignored in_chromium
   ;;
 *) failure=2 die "${options[*]}: unknown option; the options are --quick, --lint, --pages and --cuda" ;;
 esac

@@ -4,7 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::common::{Lab, checkout, islp_mnist, python, stdout_of};
+use crate::common::python::python_output;
+use crate::common::{Lab, checkout, islp_mnist, stdout_of};
 use crate::compare::compare_paths;
 use insta::assert_snapshot;
 use serde_json::Value;
@@ -31,8 +32,7 @@ const KEEP: &str = "--epochs 2 --trace-steps 0..13";
 fn the_step_and_quantity_where_a_training_departs_from_pythons_are_found() {
     let lab = Lab::new();
     trace(&lab, "rust.trace", KEEP);
-    let mut command = python("tests/partings.py");
-    stdout_of(command.current_dir(lab.path()).args(["data", "."]).env("OMP_NUM_THREADS", "1"));
+    python_output(lab.path(), "tests/partings.py", "data .");
     let report = |name: &str| report(lab.path(), &format!("{name}.trace"), "rust.trace");
     assert_snapshot!(report("same"), @"
     same.trace and rust.trace: identical (14 steps)
@@ -95,9 +95,7 @@ fn traces_of_the_notebook_are_pythons_even_where_the_loss_is_nan() {
         let side = |side: &str| {
             format!("{options} --data-dir data --output-dir {name}/{side} --trace {side}_{name}.trace")
         };
-        let mut notebook = python("scripts/notebook.py");
-        notebook.current_dir(lab.path()).env("OMP_NUM_THREADS", "1");
-        stdout_of(notebook.args(side("python").split_whitespace()));
+        python_output(lab.path(), "scripts/notebook.py", &side("python"));
         lab.stdout(&format!("reproduce --device cpu {}", side("rust")));
         let report = report(lab.path(), &format!("python_{name}.trace"), &format!("rust_{name}.trace"));
         assert!(report.contains("\nidentical: 1 file, 0 tensors, "), "{report}");
@@ -126,7 +124,7 @@ fn a_training_of_ones_own_leaves_the_same_trace_as_in_python() {
 #[ignore = "needs the Python reference"]
 fn modules_of_many_kinds_leave_traces_that_can_be_read() {
     let folder = tempfile::tempdir().unwrap();
-    stdout_of(python("tests/traced_modules.py").current_dir(&folder).env("OMP_NUM_THREADS", "1"));
+    python_output(folder.path(), "tests/traced_modules.py", "");
     for (name, steps) in [("parts", 20), ("accumulated", 20), ("two_optimizers", 20), ("failing", 6)] {
         let trace = format!("{name}.trace");
         let report = report(folder.path(), &trace, &trace);

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use crate::common::python::python_output;
 use crate::common::{assert_same_bits, checkout, data_dir, islp_mnist, python, stdout_of, tensors};
 use islp_mnist::notebook::weights;
 use islp_mnist::torchvision;
@@ -44,8 +45,8 @@ fn weights_saved_in_python_give_the_same_test_metrics_here() {
         let path = |name: &str| folder.path().join(name);
         stdout_of(python("tests/weights.py").args(["save", model]).arg(folder.path()).arg(data_dir()));
         for pickle in ["state_dict.pt", "lightning.ckpt"] {
-            let safetensors = path(&format!("{pickle}.safetensors"));
-            stdout_of(python("scripts/parity_checkpoint.py").args([path(pickle), safetensors]));
+            let options = format!("{pickle} {pickle}.safetensors");
+            python_output(folder.path(), "scripts/parity_checkpoint.py", &options);
         }
         let theirs: Value = serde_json::from_slice(&fs::read(path("metrics.json")).unwrap()).unwrap();
         for file in [

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use crate::common::python::python_output;
 use crate::common::{
     Lab, assert_refused, checkout, fashion_mnist, islp_mnist, program, python, sha256, stdout_of,
 };
@@ -255,9 +256,7 @@ fn the_notebook_in_python_writes_the_same_run_json_as_reproduce() {
     let lab = Lab::new();
     let options = "--epochs 2 --batch-size 64 --threads 1 --lr 1e-3";
     lab.program(&format!("reproduce {options} --device cpu --output-dir rust")).assert().success();
-    let mut notebook = python("scripts/notebook.py");
-    notebook.current_dir(lab.path()).env("OMP_NUM_THREADS", "1").args(options.split(' '));
-    stdout_of(notebook.args(["--output-dir", "python"]));
+    python_output(lab.path(), "scripts/notebook.py", &format!("{options} --output-dir python"));
     for model in ["MNIST", "MNIST_MLR"] {
         let [mut theirs, mut ours] =
             ["python", "rust"].map(|side| lab.run_json(&format!("{side}/{model}/version_0")));

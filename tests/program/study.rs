@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use crate::common::processes::wait_until;
+use crate::common::python::Side;
 use crate::common::{Lab, assert_refused, checkout, islp_mnist, python, sha256, stdout_of};
 use islp_mnist::study::{
     Distribution, Summary, binomial_error, bootstrap_mean, mean, outperforms, pictures, quantile, rows_in,
@@ -86,12 +87,10 @@ fn a_seed_gives_the_same_weights_as_in_python() {
     let lab = Lab::new();
     study(&lab, "s", "--seeds 2,4294967303");
     for row in rows_in(&lab.path().join("s")).unwrap() {
-        let mut train = python("scripts/train.py");
-        train.current_dir(lab.path()).env("OMP_NUM_THREADS", "1").args(OPTIONS.split(' '));
-        train.args(["--threads", "1", "--model", row.model.name(), "--seed", &row.seed.to_string()]);
-        let run = stdout_of(&mut train);
-        let sha256 = sha256(&lab.read(run.trim_end(), "model.safetensors"));
-        let metrics = &lab.run_json(run.trim_end())["outcome"]["metrics"];
+        let options = format!("{OPTIONS} --threads 1 --model {} --seed {}", row.model.name(), row.seed);
+        let run = Side::Python.train(&lab, &options);
+        let sha256 = sha256(&lab.read(&run, "model.safetensors"));
+        let metrics = &lab.run_json(&run)["outcome"]["metrics"];
         assert_eq!(json!(row.valid_accuracy), metrics["valid_accuracy"], "{row:?}");
         assert_eq!(json!(row.valid_loss), metrics["valid_loss"], "{row:?}");
         assert_eq!(row.weights_sha256, Some(sha256), "{row:?}");

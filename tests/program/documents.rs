@@ -25,21 +25,25 @@ const FOREIGN: [&str; 8] = [
 ];
 
 /// What takes long, and what is run in its place. A test of scripts/test.sh would run itself.
-const SHORTER: [(&str, &str); 13] = [
+const SHORTER: [(&str, &str); 14] = [
     ("scripts/reproduce.sh", "scripts/reproduce.sh --epochs 1"),
     ("scripts/test.sh --quick", "scripts/test.sh --help"),
     ("scripts/test.sh", "scripts/test.sh --help"),
     ("scripts/parity.sh", "scripts/parity.sh --epochs 1"),
     ("run=$(islp-mnist train --epochs 10 --lr 0.001)", "run=$(islp-mnist train --epochs 2 --lr 0.001)"),
     ("islp-mnist train --resume \"$run\" --epochs 30", "islp-mnist train --resume \"$run\" --epochs 3"),
-    ("scripts/bench.sh", "scripts/bench.sh --runs 1 --epochs 1"),
+    (
+        "scripts/parity.sh --epochs 2 --seed 7 --batch-size 100 --num-workers 0",
+        "scripts/parity.sh --epochs 1 --seed 7 --batch-size 100 --num-workers 0",
+    ),
+    ("scripts/bench.sh", "scripts/bench.sh --quick"),
     (
         "islp-mnist train --device cpu --generator cuda",
         "islp-mnist train --device cpu --generator cuda --epochs 1",
     ),
     (
         ".venv/bin/python scripts/photographs.py photographs --kinds all",
-        ".venv/bin/python scripts/photographs.py photographs --kinds all --per-digit 1",
+        ".venv/bin/python scripts/photographs.py photographs --kinds plain,board --per-digit 1",
     ),
     ("islp-mnist study --seeds 0..99", "islp-mnist study --seeds 0..1 --epochs 1"),
     (
@@ -212,7 +216,7 @@ fn every_path_that_documents_comments_and_messages_name_is_there() {
         // What a test makes up is its own.
         if source.starts_with("output")
             || source.starts_with("tests/data")
-            || source.ends_with("tests/checkout/scripts.rs")
+            || source.ends_with("tests/program/scripts.rs")
         {
             continue;
         }
@@ -241,7 +245,7 @@ fn every_name_in_backticks_is_in_the_sources() {
         if !is_document {
             names.extend(source.to_string_lossy().split(|c: char| !is_word(c)).map(plain));
         }
-        if !is_document && !source.ends_with("tests/checkout/documents.rs") {
+        if !is_document && !source.ends_with("tests/program/documents.rs") {
             let text = fs::read_to_string(checkout().join(&source)).unwrap_or_default();
             names.extend(text.split(|c: char| !is_word(c)).map(plain));
         }
