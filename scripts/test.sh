@@ -51,7 +51,7 @@ case ${options[*]} in
   nvidia_driver_is_there || cannot on_a_gpu "need an NVIDIA driver"
   may_open_pages || cannot in_chromium "open pages, which needs $(pages_lack)"
   # A test that waits, such as for Python, leaves its core to others.
-  RUST_TEST_THREADS=$(($(nproc) + 2)) cargo test --release -- --include-ignored "${impossible[@]/#/--skip=}"
+  RUST_TEST_THREADS=$(($(nproc) + 1)) cargo test --release -- --include-ignored "${impossible[@]/#/--skip=}"
   # Lists them as ignored.
   if ((${#impossible[@]})); then cargo test --release --tests -- "${impossible[@]}"; fi
   ;;

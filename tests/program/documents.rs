@@ -372,6 +372,8 @@ fn the_commands_of_the_documents_work_in_their_order_as_they_are_pasted() {
     let mut bash = Command::new("bash");
     bash.current_dir(&copy).arg("-c").arg(script()).stdin(Stdio::null());
     bash.env_clear().envs(["PATH", "HOME"].map(|name| (name, std::env::var_os(name).unwrap())));
+    // Other tests run at the same time, and a thread that spins while it waits would take a core from them.
+    bash.env("OMP_WAIT_POLICY", "passive");
     // So that the project of one's own takes the same dependencies.
     bash.env("CARGO_TARGET_DIR", copy.join("target"));
     // The path that the dependencies were compiled with.
