@@ -19,8 +19,8 @@ import xxhash
 from parity_names import by_one_name, wrapper
 from pytorch_lightning import Callback
 
-FORMAT = 1
-SKETCH_LENGTH = 64
+FORMAT = 2
+SKETCH_LENGTH = 16
 
 
 class Trace(Callback):
@@ -42,7 +42,7 @@ class Trace(Callback):
         self.steps = steps
         self.file = open(path, "xb")
         self.fits = 0
-        self.signs = None
+        self.signs = torch.zeros(0, dtype=torch.float64)
         self.unwrap, self.hooks, self.is_whole = [], [], False
         self._write({"trace": FORMAT, "written_by": f"parity_trace.py with torch {torch.__version__}"})
 
@@ -118,13 +118,13 @@ class Trace(Callback):
         if stage == "fit" and self.is_whole:
             self.is_whole, self.step = False, self.step + 1
             self.before, self.quantities = self._changed(self._state(trainer, pl_module)), []
-            self._write_step(pl_module)
+            self._write_step()
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
         for name, tensor, content in self._state(trainer, pl_module):
             self.quantities.append(self._quantity(name, tensor, content))
             self.hashes[name] = self.quantities[-1]["xxh3"]
-        self._write_step(pl_module)
+        self._write_step()
         self.is_whole = True
 
     def _changed(self, state):
@@ -170,24 +170,23 @@ class Trace(Callback):
         quantity = {"name": name, "kind": str(tensor.dtype).removeprefix("torch."), "shape": list(tensor.shape),
                     "xxh3": xxhash.xxh3_64_hexdigest(content),
                     "min": _number(minimum), "max": _number(maximum), "mean": _number(mean)}
+        if not tensor.is_complex():
+            quantity["sketch"] = self._sketch(tensor)
         if self.step in self.steps:
             quantity["data"] = base64.b64encode(content).decode()
         return quantity
 
-    def _sketch(self, pl_module):
-        """Sums every 64th value of the parameters in the order of their names, each multiplied by a random sign."""
-        parameters = sorted(self.names.parameters(pl_module))
-        flat = torch.cat([torch.zeros(0, dtype=torch.float64)] +
-                         [parameter.detach().cpu().double().reshape(-1) for _, parameter in parameters])
-        if self.signs is None or len(self.signs) != len(flat):
-            drawn = torch.empty(len(flat)).bernoulli_(0.5, generator=torch.Generator().manual_seed(0))
-            self.signs = drawn.double().mul_(2).sub_(1)
-        padded = torch.nn.functional.pad(flat * self.signs, (0, -len(flat) % SKETCH_LENGTH))
+    def _sketch(self, tensor):
+        """Sums every 16th value, each multiplied by the sign of its place."""
+        if len(self.signs) < tensor.numel():
+            self.signs = _signs(tensor.numel())
+        flat = _dense(tensor.detach()).cpu().double().reshape(-1)
+        padded = torch.nn.functional.pad(flat * self.signs[:len(flat)], (0, -len(flat) % SKETCH_LENGTH))
         return base64.b64encode(_bytes(padded.view(-1, SKETCH_LENGTH).sum(0))).decode()
 
-    def _write_step(self, pl_module):
+    def _write_step(self):
         self._write({"fit": self.fit, "model": self.model, "epoch": self.epoch, "step": self.step, "before": self.before,
-                     "quantities": self.quantities, "sketch": self._sketch(pl_module)})
+                     "quantities": self.quantities})
 
     def _write(self, line):
         # Written immediately, so that a killed process leaves complete lines except perhaps the last.
@@ -227,6 +226,14 @@ def _dense(tensor):
 def _bytes(tensor):
     tensor = _dense(tensor.detach()).cpu().contiguous()
     return tensor.reshape(-1).view(torch.uint8).numpy().data
+
+
+def _signs(count):
+    """Returns the signs of `count` places, 1 or -1, from the last step of MurmurHash3 for 32 bits."""
+    places = torch.arange(count)
+    for shift, factor in (16, 0x85EBCA6B), (13, 0xC2B2AE35):
+        places = ((places ^ places >> shift) * factor) & 0xFFFFFFFF
+    return 1 - 2 * ((places ^ places >> 16) >> 31).double()
 
 
 def _statistics(tensor):

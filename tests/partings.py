@@ -1,7 +1,7 @@
 """Trainings of the notebook's MLP that differ from the Rust program's: python tests/partings.py DATA_DIR OUT_DIR.
 
 Writes OUT_DIR/NAME.trace for each: two epochs with seed 3 and batches of 48 images, including the tensors of all steps.
-`same` must not differ; each of the others has one change, for tests/library/trace.rs to find.
+`same` must not differ; each of the others has one change, for tests/library/trace/mod.rs to find.
 """
 
 import sys

@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::hints::{self, UsageError, explain};
 use super::output::{print, say};
-use islp_mnist::compare::{Options, Tolerance, Verdict, compare};
+use islp_mnist::compare::{Options, Rename, Tolerance, Translation, Verdict, compare};
 use islp_mnist::notebook::weights;
 
 /// Compare two runs or two traces: where do they first differ, and by how much?
@@ -15,13 +15,13 @@ use islp_mnist::notebook::weights;
 /// Compares the metrics, weights, printed output and traces of two runs. The weights are those in model.safetensors, or in
 /// the last checkpoint if that is newer or there is no model.safetensors.
 ///
-/// Exit code: 0 if everything is identical, or close within --atol and --rtol, which do not apply to traces; 1 if
-/// something differs; 2 if something could not be compared, for example because a run has no weights and
-/// --allow-no-weights is not given.
+/// Exit code: 0 if everything is identical, or close within --atol and --rtol; 1 if something differs; 2 if something could
+/// not be compared, for example because a run has no weights and --allow-no-weights is not given.
 ///
 /// Examples:
 ///   islp-mnist compare output/MNIST/version_0 output/MNIST/version_1
 ///   islp-mnist compare python.trace rust.trace
+///   islp-mnist compare python.trace jax.trace --rtol 1e-3
 ///   islp-mnist compare --rtol 1e-5 --atol 1e-8 python.safetensors rust.safetensors
 #[derive(Args, Debug)]
 #[command(
@@ -39,6 +39,14 @@ pub struct CompareArgs {
     /// Tolerance relative to the reference's number [default: none]
     #[arg(long, value_parser = tolerance, allow_hyphen_values = true)]
     rtol: Option<f64>,
+    /// Compare the candidate's OLD with the reference's NEW, gradients and optimizer states too; a * in both stands for any
+    /// text; can be given several times [default: none]
+    #[arg(long, value_name = "OLD=NEW")]
+    rename: Vec<Rename>,
+    /// Compare the candidate's columns with the reference's rows in the matrix with this name in the reference, and in its
+    /// gradient and optimizer states; can be given several times [default: none]
+    #[arg(long, value_name = "NAME")]
+    transpose: Vec<String>,
     /// Exit with 0 if everything else is identical or close, even if a run has no weights to compare
     #[arg(long)]
     allow_no_weights: bool,
@@ -56,7 +64,8 @@ pub fn run(args: &CompareArgs) -> Result<u8> {
     let CompareArgs { atol, rtol, allow_no_weights, .. } = *args;
     let tolerance =
         atol.or(rtol).map(|_| Tolerance { atol: atol.unwrap_or_default(), rtol: rtol.unwrap_or_default() });
-    let options = Options { tolerance, rename: weights::canonical_name, allow_no_weights };
+    let translation = Translation { renames: args.rename.clone(), transposed: args.transpose.clone() };
+    let options = Options { tolerance, rename: weights::canonical_name, translation, allow_no_weights };
     // Exit code 1 would mean that something differs.
     let cannot_compare = |error: Error| UsageError(format!("cannot compare: {}", explain(&error)));
     let report =

@@ -24,6 +24,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod distance;
 mod folders;
 mod metrics;
 mod numbers;
@@ -34,6 +35,7 @@ mod table;
 mod tensors;
 mod text;
 mod trace;
+mod translation;
 mod verdict;
 
 use std::fs;
@@ -44,6 +46,7 @@ pub(crate) use options::{GIT_COMMIT, OWN_VERSIONS};
 pub use report::Report;
 pub(crate) use report::{FileReport, Found};
 pub(crate) use trace::Growth;
+pub use translation::{Rename, Translation};
 pub use verdict::{Error, Verdict};
 
 use crate::util::file;
@@ -59,19 +62,26 @@ use report::Kind;
 /// assert_eq!(bits.tolerance, None);
 /// let close = Options { tolerance: Some(Tolerance { atol: 1e-8, rtol: 1e-5 }), ..bits };
 /// ```
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// For ports that do not promise the same bits. None, the default, requires them.
     pub tolerance: Option<Tolerance>,
     /// Maps each name of a tensor that has several to its main name; the identity by default.
     pub rename: fn(&str) -> String,
+    /// The candidate's names and layouts, where they are not the reference's; none by default.
+    pub translation: Translation,
     /// Judges a run whose weights were not compared by its other files. By default it is [`Verdict::Incomparable`].
     pub allow_no_weights: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { tolerance: None, rename: str::to_owned, allow_no_weights: false }
+        Self {
+            tolerance: None,
+            rename: str::to_owned,
+            translation: Translation::default(),
+            allow_no_weights: false,
+        }
     }
 }
 

@@ -111,7 +111,7 @@ impl FileReport {
 
     pub fn of_files(kind: Kind, name: &str, reference: &Path, candidate: &Path, options: &Options) -> Self {
         let Some(limit) = kind.limit() else {
-            return Self::of(name, of_traces(Trace::of_files(reference, candidate)));
+            return Self::of(name, of_traces(Trace::of_files(reference, candidate, options)));
         };
         let [left, right] = [reference, candidate].map(|path| Ok(file::read(path, limit)?));
         match both(left, right) {
@@ -135,10 +135,13 @@ impl FileReport {
         let found = match kind {
             Kind::Metrics => both(not_empty(reference), not_empty(candidate))
                 .map(|_| Found::Metrics(Metrics::between(left, right, tolerance))),
-            Kind::Tensors => both(tensors::named_in(reference, rename), tensors::named_in(candidate, rename))
-                .map(|(a, b)| Found::Tensors(Tensors::between(&a, &b, left != right, tolerance))),
+            Kind::Tensors => both(
+                tensors::named_in(reference, None, rename),
+                tensors::named_in(candidate, Some(&options.translation), rename),
+            )
+            .map(|(a, b)| Found::Tensors(Tensors::between(&a, &b, left != right, tolerance))),
             Kind::Text => Ok(Found::Text(Text::between(left, right, tolerance))),
-            Kind::Trace => of_traces(Trace::of_contents(reference, candidate)),
+            Kind::Trace => of_traces(Trace::of_contents(reference, candidate, options)),
         };
         Self::of(name, found)
     }
@@ -258,10 +261,6 @@ impl fmt::Display for Report {
             }
         }
         self.options.iter().try_for_each(|option| writeln!(f, "{option}"))?;
-        let is_other_trace = |file: &FileReport| file.verdict != Verdict::Identical && file.trace().is_some();
-        if self.tolerance.is_some() && self.files.iter().any(is_other_trace) {
-            writeln!(f, "the tolerance does not apply to traces, which contain hashes")?;
-        }
         writeln!(f, "{}", self.sentence())
     }
 }
@@ -318,9 +317,11 @@ impl Report {
             [0, close, _] if close > 0 => {
                 let size: Size = self.files.iter().map(|file| file.found.finding().size()).sum();
                 let numbers = match size.count {
-                    0 => "no number differs".to_owned(),
+                    // A trace says itself how far it is apart.
+                    0 if !traced.is_empty() => String::new(),
+                    0 => "; no number differs".to_owned(),
                     n => format!(
-                        "{}, by {:.3e} at most and {:.3e} on average",
+                        "; {}, by {:.3e} at most and {:.3e} on average",
                         numbers_differ(n),
                         size.max_abs,
                         size.sum_abs / n as f64
@@ -328,7 +329,7 @@ impl Report {
                 };
                 let Tolerance { atol, rtol } = self.tolerance.unwrap_or_default();
                 format!(
-                    "close, not identical: {files}, {tensors}{traced}; {numbers} (atol {atol:?}, rtol {rtol:?})"
+                    "close, not identical: {files}, {tensors}{traced}{numbers} (atol {atol:?}, rtol {rtol:?})"
                 )
             }
             [different, ..] => format!("different: {different} of {files}, {differing} of {tensors}"),

@@ -5,7 +5,8 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::numbers::Element;
+use super::distance::Distance;
+use super::numbers::{Element, Tolerance};
 use super::tensors::{TensorDifference, difference};
 use crate::trace::{Number, Quantity, Step};
 use crate::util::text::shown;
@@ -30,6 +31,9 @@ pub struct StepDifference {
     same: Vec<String>,
     /// The others that differ.
     also: Vec<String>,
+    /// True if a tolerance was asked for.
+    #[serde(skip)]
+    is_tolerant: bool,
 }
 
 /// A step of one of the trainings in a trace, both counted from 0.
@@ -61,7 +65,30 @@ pub enum Mismatch {
         candidate: Numbers,
         /// None if a trace lacks the tensor.
         tensor: Option<TensorDifference>,
+        /// None if neither the tensors nor sketches tell.
+        distance: Option<Distance>,
     },
+}
+
+/// The result of comparing two records of a step.
+#[derive(Debug, Default)]
+pub struct StepComparison {
+    /// The first quantity that differs, or that differs by more than the tolerance if there is one.
+    pub difference: Option<StepDifference>,
+    /// The number of quantities that both have.
+    pub quantities: usize,
+    /// Those that differ within the tolerance.
+    pub close: Vec<(String, Distance)>,
+    /// The candidate's that are transposed and were not kept.
+    pub not_kept: BTreeSet<String>,
+}
+
+/// A quantity's two sides.
+enum Likeness {
+    Identical,
+    /// Within the tolerance.
+    Close(Distance),
+    Different(Mismatch),
 }
 
 /// The numbers that a trace has for every tensor.
@@ -86,19 +113,19 @@ impl Numbers {
     }
 }
 
-impl StepDifference {
-    /// Finds the first difference between two records of a step. `before` is each side's previous record, and `only`
-    /// collects the names of quantities that only one side has.
+impl StepComparison {
+    /// Compares two records of a step. `before` is each side's previous record, and `only` collects the names of quantities
+    /// that only one side has.
     pub fn between(
-        reference: &Step,
-        candidate: &Step,
+        [reference, candidate]: [&Step; 2],
         before: &[Option<Step>; 2],
         only: &mut [BTreeSet<String>; 2],
-    ) -> Option<Self> {
+        tolerance: Option<Tolerance>,
+    ) -> Self {
         let at = Place::of(reference);
         if reference.epoch != candidate.epoch {
             let what = Mismatch::OtherEpoch(candidate.epoch);
-            return Some(Self {
+            let difference = StepDifference {
                 at,
                 quantity: None,
                 is_before: false,
@@ -107,23 +134,35 @@ impl StepDifference {
                 what,
                 same: vec![],
                 also: vec![],
-            });
+                is_tolerant: tolerance.is_some(),
+            };
+            return Self { difference: Some(difference), ..Self::default() };
         }
+        let (mut quantities, mut close, mut not_kept) = (0, vec![], BTreeSet::new());
         let (mut first, mut same, mut also) = (None, vec![], BTreeSet::new());
         let changes = pairs(&reference.before, &candidate.before).into_iter();
         let changes = changes.map(|pair| (true, pair.changed_in(), pair.completed(before, reference.fit)));
-        let quantities = pairs(&reference.quantities, &candidate.quantities).into_iter();
-        for (is_before, changed_in, pair) in changes.chain(quantities.map(|pair| (false, None, pair))) {
+        let computed = pairs(&reference.quantities, &candidate.quantities).into_iter();
+        for (is_before, changed_in, pair) in changes.chain(computed.map(|pair| (false, None, pair))) {
             let name = shown(pair.name);
             match pair.sides {
-                [Some(left), Some(right)] => match Mismatch::between(left, right) {
-                    None if is_before => {}
-                    None => same.push(name),
-                    Some(what) if first.is_none() => first = Some((name, is_before, changed_in, what)),
-                    Some(_) => {
-                        also.insert(name);
+                [Some(_), Some(right)] if right.is_forgotten => {
+                    not_kept.insert(name);
+                }
+                [Some(left), Some(right)] => {
+                    quantities += 1;
+                    match Likeness::between(left, right, tolerance) {
+                        Likeness::Identical if is_before => {}
+                        Likeness::Identical => same.push(name),
+                        Likeness::Close(distance) => close.push((name, distance)),
+                        Likeness::Different(what) if first.is_none() => {
+                            first = Some((name, is_before, changed_in, what));
+                        }
+                        Likeness::Different(_) => {
+                            also.insert(name);
+                        }
                     }
-                },
+                }
                 [left, _] => {
                     let names = &mut only[usize::from(left.is_none())];
                     if names.len() < MAX_NAMES {
@@ -132,11 +171,14 @@ impl StepDifference {
                 }
             }
         }
-        let (name, is_before, changed_in, what) = first?;
-        also.remove(&name);
-        let also = also.into_iter().collect();
-        let (quantity, is_end) = (Some(name), reference.is_end());
-        Some(Self { at, quantity, is_before, is_end, changed_in, what, same, also })
+        let difference = first.map(|(name, is_before, changed_in, what)| {
+            also.remove(&name);
+            let also = also.into_iter().collect();
+            let (quantity, is_end) = (Some(name), reference.is_end());
+            let is_tolerant = tolerance.is_some();
+            StepDifference { at, quantity, is_before, is_end, changed_in, what, same, also, is_tolerant }
+        });
+        Self { difference, quantities, close, not_kept }
     }
 }
 
@@ -197,28 +239,42 @@ fn pairs<'a>(reference: &'a [Quantity], candidate: &'a [Quantity]) -> Vec<Pair<'
     pairs
 }
 
-impl Mismatch {
-    fn between(left: &Quantity, right: &Quantity) -> Option<Self> {
-        if (&left.kind, &left.shape) != (&right.kind, &right.shape) {
+impl Likeness {
+    fn between(left: &Quantity, right: &Quantity, tolerance: Option<Tolerance>) -> Self {
+        let is_one_layout = (&left.kind, &left.shape) == (&right.kind, &right.shape);
+        if is_one_layout && left.xxh3 == right.xxh3 {
+            return Self::Identical;
+        }
+        let elements = [left, right].map(|quantity| Element::of_torch(&quantity.kind));
+        let distance = Distance::between(left, right);
+        let are_floats = elements.iter().all(|element| element.is_some_and(Element::is_float));
+        // No tolerance covers integers. The hashes say if they are equal, unless their kinds or shapes differ.
+        if let (Some(distance), Some(tolerance)) = (distance, tolerance)
+            && (are_floats || !is_one_layout)
+            && distance.is_within(if are_floats { tolerance } else { Tolerance::default() })
+        {
+            return Self::Close(distance);
+        }
+        if !is_one_layout {
             let layout = |quantity: &Quantity| format!("{} {:?}", shown(&quantity.kind), quantity.shape);
-            return Some(Self::Layout { reference: layout(left), candidate: layout(right) });
+            let (reference, candidate) = (layout(left), layout(right));
+            return Self::Different(Mismatch::Layout { reference, candidate });
         }
-        if left.xxh3 == right.xxh3 {
-            return None;
-        }
-        let element = Element::of_torch(&left.kind);
-        let bytes = |quantity: &Quantity| quantity.bytes(element?.size());
+        let bytes = |quantity: &Quantity| quantity.bytes(elements[0]?.size());
         let tensor = bytes(left)
             .zip(bytes(right))
-            .and_then(|(a, b)| difference(&left.kind, element, &left.shape, [&a, &b], None));
-        Some(Self::Values { reference: Numbers::of(left), candidate: Numbers::of(right), tensor })
+            .and_then(|(a, b)| difference(&left.kind, elements[0], &left.shape, [&a, &b], None));
+        let distance = distance.filter(|_| tolerance.is_some() || tensor.is_none());
+        let (reference, candidate) = (Numbers::of(left), Numbers::of(right));
+        Self::Different(Mismatch::Values { reference, candidate, tensor, distance })
     }
 }
 
 impl fmt::Display for StepDifference {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let Self { at, quantity, is_before, is_end, changed_in, what, same, also } = self;
-        write!(f, "first difference in {at}")?;
+        let Self { at, quantity, is_before, is_end, changed_in, what, same, also, is_tolerant } = self;
+        let difference = if *is_tolerant { "difference beyond the tolerance" } else { "difference" };
+        write!(f, "first {difference} in {at}")?;
         if let Some(name) = quantity {
             let when = match (is_end, is_before) {
                 (true, _) => ", as it was when the training ended",
@@ -243,9 +299,18 @@ impl fmt::Display for StepDifference {
             Mismatch::Layout { reference, candidate } => {
                 write!(f, "\n    reference {reference}, candidate {candidate}")?;
             }
-            Mismatch::Values { tensor: Some(tensor), .. } => write!(f, "\n    {tensor}")?,
-            Mismatch::Values { reference, candidate, tensor: None } => {
-                write!(f, "\n    reference: {reference}\n    candidate: {candidate}")?;
+            Mismatch::Values { reference, candidate, tensor, distance } => {
+                match tensor {
+                    Some(tensor) => write!(f, "\n    {tensor}")?,
+                    None => write!(f, "\n    reference: {reference}\n    candidate: {candidate}")?,
+                }
+                match distance {
+                    Some(distance) => write!(f, "\n    relative distance {distance}")?,
+                    None if *is_tolerant => {
+                        f.write_str("\n    no relative distance: a side has neither the tensor nor a sketch")?
+                    }
+                    None => {}
+                }
             }
         }
         write!(f, "\n    the same in this step: {}", listed(same))?;

@@ -1,14 +1,16 @@
 //! `*.safetensors`, tensor by tensor and bit by bit: -0.0 differs from 0.0, and a NaN is identical to itself.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 
-use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
 use serde::Serialize;
 
 use super::numbers::{Differences, Element, Gap, Scalar, Size, Tolerance, apart};
+use super::translation::{Translation, transposed};
 use super::verdict::{Error, Finding, Verdict, differ};
 use crate::torch::state_dict::{self, names};
 use crate::util::text::{count, shown};
@@ -101,13 +103,13 @@ impl Tensors {
             let sides = (reference.get(name), candidate.get(name));
             let tensor = sides.0.or(sides.1)?;
             let difference = match sides {
-                (Some(left), Some(right)) => difference_of_views(&left.view, &right.view, tolerance),
+                (Some(left), Some(right)) => difference_of(left, right, tolerance),
                 (Some(_), None) => Some(TensorDifference::OnlyInReference),
                 _ => Some(TensorDifference::OnlyInCandidate),
             };
             Some(TensorReport {
                 name: shown(name),
-                shape: tensor.view.shape().to_vec(),
+                shape: tensor.shape.clone(),
                 difference,
                 written: tensor.written.clone(),
                 is_state: tensor.is_state,
@@ -228,17 +230,17 @@ impl fmt::Display for Value {
     }
 }
 
-fn difference_of_views(
-    reference: &TensorView,
-    candidate: &TensorView,
+fn difference_of(
+    reference: &Named,
+    candidate: &Named,
     tolerance: Option<Tolerance>,
 ) -> Option<TensorDifference> {
-    let [(dtype, shape), other] = [reference, candidate].map(|tensor| (tensor.dtype(), tensor.shape()));
-    if (dtype, shape) != other {
-        let layout = |(dtype, shape)| format!("{dtype} {shape:?}");
-        return Some(TensorDifference::Layout(layout((dtype, shape)), layout(other)));
+    let Named { dtype, shape, data, .. } = reference;
+    if (dtype, shape) != (&candidate.dtype, &candidate.shape) {
+        let layout = |Named { dtype, shape, .. }: &Named| format!("{dtype} {shape:?}");
+        return Some(TensorDifference::Layout(layout(reference), layout(candidate)));
     }
-    difference(&dtype.to_string(), Element::of(dtype), shape, [reference.data(), candidate.data()], tolerance)
+    difference(&dtype.to_string(), Element::of(*dtype), shape, [data, &candidate.data], tolerance)
 }
 
 /// Compares the bytes of the reference's and the candidate's tensor, which have the same shape and dtype, the `kind`.
@@ -308,13 +310,15 @@ fn distance(element: Element, reference: &[u8], candidate: &[u8]) -> String {
 pub struct Named<'a> {
     written: String,
     is_state: bool,
-    view: TensorView<'a>,
+    dtype: Dtype,
+    shape: Vec<usize>,
+    /// Its own if it was transposed.
+    data: Cow<'a, [u8]>,
 }
 
 impl Named<'_> {
     pub fn has_same_bytes(&self, other: &Named) -> bool {
-        let [left, right] = [self, other].map(|tensor| &tensor.view);
-        (left.dtype(), left.shape(), left.data()) == (right.dtype(), right.shape(), right.data())
+        (self.dtype, &self.shape, &self.data) == (other.dtype, &other.shape, &other.data)
     }
 }
 
@@ -324,10 +328,25 @@ impl Named<'_> {
 /// Fails if the bytes are not a safetensors file, or like [`named`].
 pub fn named_in<'a>(
     (path, bytes): (&Path, &'a [u8]),
+    translation: Option<&Translation>,
     rename: fn(&str) -> String,
 ) -> Result<BTreeMap<String, Named<'a>>, Error> {
-    let open = || named(&state_dict::open(bytes)?, rename);
-    open().map_err(|error| Error::Safetensors(path.to_owned(), error))
+    let error = |error| Error::Safetensors(path.to_owned(), error);
+    let mut tensors = unwrapped(&state_dict::open(bytes).map_err(error)?).map_err(error)?;
+    if let Some(translation) = translation {
+        let mut names: Vec<String> = tensors.keys().cloned().collect();
+        translation.rename(&mut names)?;
+        tensors = names.into_iter().zip(tensors.into_values()).collect();
+        for (name, tensor) in &mut tensors {
+            if let Some(size) = translation.transposes(name, &tensor.shape)? {
+                // Elements of less than a byte are in pairs.
+                let Some(element) = Element::of(tensor.dtype) else { continue };
+                tensor.shape.reverse();
+                tensor.data = Cow::Owned(transposed(&tensor.data, size, element.size()));
+            }
+        }
+    }
+    Ok(by_main_name(tensors, rename))
 }
 
 /// Returns the tensors by their main names. A tensor with the same bytes under two of its names is listed once.
@@ -338,14 +357,34 @@ pub fn named<'a>(
     tensors: &SafeTensors<'a>,
     rename: fn(&str) -> String,
 ) -> Result<BTreeMap<String, Named<'a>>, state_dict::Error> {
+    Ok(by_main_name(unwrapped(tensors)?, rename))
+}
+
+/// Returns the tensors without the wrapper's prefix.
+fn unwrapped<'a>(tensors: &SafeTensors<'a>) -> Result<BTreeMap<String, Named<'a>>, state_dict::Error> {
     let views: BTreeMap<String, TensorView> = tensors.tensors().into_iter().collect();
     let states: BTreeSet<String> =
         views.keys().filter(|name| names::is_state(name, &views)).cloned().collect();
     let views = views.into_iter().map(|(written, view)| {
         let is_state = states.contains(&written);
-        (written.clone(), Named { written, is_state, view })
+        (
+            written.clone(),
+            Named {
+                written,
+                is_state,
+                dtype: view.dtype(),
+                shape: view.shape().to_vec(),
+                data: Cow::Borrowed(view.data()),
+            },
+        )
     });
-    let written = names::unwrapped(views.collect())?;
+    names::unwrapped(views.collect())
+}
+
+fn by_main_name<'a>(
+    written: BTreeMap<String, Named<'a>>,
+    rename: fn(&str) -> String,
+) -> BTreeMap<String, Named<'a>> {
     let (mut named, mut aliases) = (BTreeMap::new(), vec![]);
     for (name, tensor) in written {
         let new = rename(&name);
@@ -366,5 +405,5 @@ pub fn named<'a>(
             }
         }
     }
-    Ok(named)
+    named
 }

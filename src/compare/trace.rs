@@ -1,15 +1,19 @@
 //! Two traces, step by step: the first difference, and how it grows from there.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::BufRead;
 use std::path::Path;
 
 use serde::Serialize;
 
-use super::step::{Mismatch, Place, Side, StepDifference, listed};
-use super::verdict::{Error, Finding, Verdict};
-use crate::trace::{Reader, Step, distance};
+use super::Options;
+use super::distance::Distance;
+use super::numbers::Tolerance;
+use super::step::{Mismatch, Place, Side, StepComparison, StepDifference, listed};
+use super::translation::Translation;
+use super::verdict::{Error, Finding, Verdict, differ};
+use crate::trace::{Quantity, Reader, Step};
 use crate::util::text::count;
 
 /// Steps on each side of the first difference whose tensors are worth keeping.
@@ -20,14 +24,19 @@ const MAX_SURPLUS: usize = 20;
 const MAX_POINTS: usize = 2000;
 
 /// The result of comparing two traces.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub struct Trace {
     /// The number of steps that both have.
     pub steps: usize,
     /// The number of those before the first difference.
     identical_steps: usize,
+    /// The number of those before the first difference beyond the tolerance.
+    close_steps: usize,
+    /// The differences within the tolerance, before the first one beyond it.
+    close: Close,
+    /// The first one beyond the tolerance, if there is a tolerance.
     first_difference: Option<StepDifference>,
-    /// From the first difference on, at steps that are ever further apart.
+    /// From the first difference on, whatever its size, at steps that are ever further apart.
     growth: Vec<Growth>,
     /// The same at enough steps for a picture.
     #[serde(skip)]
@@ -36,8 +45,32 @@ pub struct Trace {
     surplus: Vec<Surplus>,
     /// The names of quantities that only the reference has, and only the candidate.
     only: [BTreeSet<String>; 2],
+    /// The names of those that are transposed in the candidate, whose trace has not kept them.
+    not_kept: BTreeSet<String>,
     /// True if the last step is cut off in the reference's trace, and in the candidate's.
     is_cut: [bool; 2],
+    #[serde(skip)]
+    tolerance: Option<Tolerance>,
+    /// The step with the first difference, whatever its size.
+    #[serde(skip)]
+    parting: Option<Place>,
+}
+
+/// Quantities that differ within the tolerance, counted over all steps.
+#[derive(Debug, Default, Serialize)]
+struct Close {
+    /// The number of quantities that both have.
+    quantities: usize,
+    differing: usize,
+    /// The one with the largest relative distance.
+    largest: Option<Largest>,
+}
+
+#[derive(Debug, Serialize)]
+struct Largest {
+    at: Place,
+    quantity: String,
+    distance: Distance,
 }
 
 /// Consecutive steps that only one side has.
@@ -58,38 +91,37 @@ pub struct Growth {
     pub step: usize,
     /// The reference's, and the candidate's.
     pub loss: [Option<f64>; 2],
-    /// Euclidean, of all parameters, estimated from their sketches; none if they can't be compared.
+    /// Euclidean, of all parameters that both have; none if they have none.
     pub parameter_distance: Option<f64>,
 }
 
 impl Trace {
-    pub fn of_files(reference: &Path, candidate: &Path) -> Result<Self, Error> {
-        Self::between(Reader::open(reference)?, Reader::open(candidate)?)
+    pub fn of_files(reference: &Path, candidate: &Path, options: &Options) -> Result<Self, Error> {
+        Self::between(Reader::open(reference)?, Reader::open(candidate)?, options)
     }
 
-    pub fn of_contents(reference: (&Path, &[u8]), candidate: (&Path, &[u8])) -> Result<Self, Error> {
-        Self::between(Reader::new(reference.0, reference.1)?, Reader::new(candidate.0, candidate.1)?)
+    pub fn of_contents(
+        reference: (&Path, &[u8]),
+        candidate: (&Path, &[u8]),
+        options: &Options,
+    ) -> Result<Self, Error> {
+        Self::between(Reader::new(reference.0, reference.1)?, Reader::new(candidate.0, candidate.1)?, options)
     }
 
-    fn between<R: BufRead>(mut left: Reader<R>, mut right: Reader<R>) -> Result<Self, Error> {
-        let mut report = Self {
-            steps: 0,
-            identical_steps: 0,
-            first_difference: None,
-            growth: vec![],
-            curve: Curve::default(),
-            surplus: vec![],
-            only: Default::default(),
-            is_cut: [false; 2],
-        };
-        let mut steps = (left.next_step()?, right.next_step()?);
+    fn between<R: BufRead>(
+        mut left: Reader<R>,
+        mut right: Reader<R>,
+        options: &Options,
+    ) -> Result<Self, Error> {
+        let mut report = Self { tolerance: options.tolerance, ..Self::default() };
+        let mut steps = (left.next_step()?, next_translated(&mut right, &options.translation)?);
         let (mut before, mut last) = ([None, None], None);
         loop {
             match &mut steps {
                 (Some(a), Some(b)) if key(a) == key(b) => {
                     report.add_step([a, b], &before, &mut last);
                     before = [Some(std::mem::take(a)), Some(std::mem::take(b))];
-                    steps = (left.next_step()?, right.next_step()?);
+                    steps = (left.next_step()?, next_translated(&mut right, &options.translation)?);
                 }
                 (Some(a), b) if b.as_ref().is_none_or(|b| key(a) < key(b)) => {
                     report.add_surplus(Side::Reference, a);
@@ -99,7 +131,7 @@ impl Trace {
                 (_, Some(b)) => {
                     report.add_surplus(Side::Candidate, b);
                     before[1] = Some(std::mem::take(b));
-                    steps.1 = right.next_step()?;
+                    steps.1 = next_translated(&mut right, &options.translation)?;
                 }
                 (_, None) => break,
             }
@@ -114,22 +146,37 @@ impl Trace {
     fn add_step(&mut self, steps: [&Step; 2], before: &[Option<Step>; 2], last: &mut Option<Growth>) {
         let [reference, candidate] = steps;
         self.steps += usize::from(!reference.is_end());
-        if self.first_difference.is_none() {
-            self.first_difference = StepDifference::between(reference, candidate, before, &mut self.only);
-            if self.first_difference.is_none() {
-                self.identical_steps = self.steps;
-                return;
+        let is_first = self.first_difference.is_none() && {
+            let place = Place::of(reference);
+            let found = StepComparison::between(steps, before, &mut self.only, self.tolerance);
+            let differs = found.difference.is_some() || !found.close.is_empty();
+            self.close.add(&place, found.quantities, found.close);
+            self.not_kept.extend(found.not_kept);
+            // The table shows the training with the first difference beyond the tolerance.
+            if self.parting.as_ref().is_some_and(|parting| parting.fit != place.fit) {
+                (self.parting, *last) = (None, None);
+                (self.growth, self.curve) = (vec![], Curve::default());
             }
-        }
-        let Some(StepDifference { at, .. }) = &self.first_difference else { return };
-        if at.fit != reference.fit || reference.is_end() {
+            if differs {
+                self.parting.get_or_insert(place);
+            } else if self.close.differing == 0 {
+                self.identical_steps = self.steps;
+            }
+            self.first_difference = found.difference;
+            if self.first_difference.is_none() {
+                self.close_steps = self.steps;
+            }
+            self.first_difference.is_some()
+        };
+        let Some(parting) = &self.parting else { return };
+        if parting.fit != reference.fit || reference.is_end() {
             return;
         }
         let growth = Growth::between(reference, candidate);
         // If gradients are accumulated, several batches share a step; the first one counts.
         let is_new = self.growth.last().is_none_or(|last| last.step != growth.step);
         self.curve.add(growth);
-        if is_new && is_row(reference.step.saturating_sub(at.step)) {
+        if is_new && (is_first || is_row(reference.step.saturating_sub(parting.step))) {
             self.growth.push(growth);
             *last = None;
         } else if is_new {
@@ -165,6 +212,18 @@ impl Trace {
     }
 }
 
+/// The candidate's next step, with the reference's names and layouts.
+fn next_translated<R: BufRead>(
+    candidate: &mut Reader<R>,
+    translation: &Translation,
+) -> Result<Option<Step>, Error> {
+    let Some(mut step) = candidate.next_step()? else { return Ok(None) };
+    let mut quantities: Vec<&mut Quantity> = step.before.iter_mut().chain(&mut step.quantities).collect();
+    translation.rename(quantities.iter_mut().map(|quantity| &mut quantity.name))?;
+    quantities.into_iter().try_for_each(|quantity| translation.transpose(quantity))?;
+    Ok(Some(step))
+}
+
 fn key(step: &Step) -> (usize, usize, bool) {
     (step.fit, step.step, !step.is_end())
 }
@@ -177,6 +236,32 @@ fn is_row(mut after: usize) -> bool {
     [0, 1, 2, 5].contains(&after)
 }
 
+impl Close {
+    fn add(&mut self, at: &Place, quantities: usize, close: Vec<(String, Distance)>) {
+        self.quantities += quantities;
+        self.differing += close.len();
+        for (quantity, distance) in close {
+            let largest = self.largest.as_ref().map(|largest| largest.distance.relative());
+            if largest.is_none_or(|largest| distance.relative() > largest) {
+                self.largest = Some(Largest { at: at.clone(), quantity, distance });
+            }
+        }
+    }
+}
+
+impl fmt::Display for Close {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let Self { quantities, differing, largest } = self;
+        write!(f, "{} within the tolerance", differ(*differing, *quantities, "tensor"))?;
+        match largest {
+            Some(Largest { at, quantity, distance }) => {
+                write!(f, ", by a relative distance of {distance} at most: {quantity} in {at}")
+            }
+            None => Ok(()),
+        }
+    }
+}
+
 impl Growth {
     fn between(reference: &Step, candidate: &Step) -> Self {
         let loss = |step: &Step| {
@@ -186,9 +271,22 @@ impl Growth {
             epoch: reference.epoch,
             step: reference.step,
             loss: [loss(reference), loss(candidate)],
-            parameter_distance: distance(&reference.sketch, &candidate.sketch),
+            parameter_distance: parameter_distance(reference, candidate),
         }
     }
+}
+
+/// None if they have no parameter in common, or one can't be compared.
+fn parameter_distance(reference: &Step, candidate: &Step) -> Option<f64> {
+    let theirs: BTreeMap<&str, &Quantity> =
+        candidate.parameters().map(|quantity| (quantity.name.as_str(), quantity)).collect();
+    let mut distance: Option<Distance> = None;
+    for ours in reference.parameters() {
+        if let Some(theirs) = theirs.get(ours.name.as_str()) {
+            *distance.get_or_insert_default() += Distance::between(ours, theirs)?;
+        }
+    }
+    distance.map(|distance| distance.absolute)
 }
 
 /// Evenly spaced steps of a training of any length, fewer than [`MAX_POINTS`].
@@ -222,13 +320,18 @@ impl Curve {
 
 impl Finding for Trace {
     fn verdict(&self) -> Verdict {
+        let lacks_quantities = self.only.iter().any(|only| !only.is_empty());
         match self.first_difference {
             Some(_) => Verdict::Different,
-            None if !self.surplus.is_empty() || self.only.iter().any(|only| !only.is_empty()) => {
+            None if !self.surplus.is_empty() || lacks_quantities && self.tolerance.is_none() => {
                 Verdict::Different
             }
-            // A trace without steps proves nothing, and a step that is cut off may differ.
-            None if self.steps == 0 || self.is_cut.contains(&true) => Verdict::Incomparable,
+            // A trace without steps or common quantities proves nothing, and a step that is cut off may differ.
+            None if self.tolerance.is_none() && !self.not_kept.is_empty() => Verdict::Incomparable,
+            None if self.close.quantities == 0 || self.is_cut.contains(&true) => Verdict::Incomparable,
+            None if self.close.differing > 0 || lacks_quantities || !self.not_kept.is_empty() => {
+                Verdict::Close
+            }
             None => Verdict::Identical,
         }
     }
@@ -236,8 +339,16 @@ impl Finding for Trace {
 
 impl fmt::Display for Trace {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let Self { close, close_steps, .. } = self;
         let steps = count(self.steps, "step");
         match (&self.first_difference, self.verdict()) {
+            (Some(difference), _) if self.tolerance.is_some() => {
+                let close_steps = count(*close_steps, "step");
+                write!(
+                    f,
+                    "close for {close_steps}, then beyond the tolerance\n    {difference}\n    {close}"
+                )?;
+            }
             (Some(difference), _) => {
                 let same = count(self.identical_steps, "step");
                 write!(f, "the same for {same}, then different\n    {difference}")?;
@@ -246,6 +357,10 @@ impl fmt::Display for Trace {
             (None, _) if self.steps == 0 => {
                 f.write_str("could not compare: there is no step that both have")?
             }
+            (None, _) if close.quantities == 0 => {
+                f.write_str("could not compare: there is no quantity that both have")?
+            }
+            (None, Verdict::Close) if close.differing > 0 => write!(f, "close ({steps})\n    {close}")?,
             (None, Verdict::Incomparable) => {
                 write!(f, "could not compare to the end: the same in the first {steps}")?;
             }
@@ -260,6 +375,11 @@ impl fmt::Display for Trace {
                 let names: Vec<_> = names.iter().cloned().collect();
                 write!(f, "\n    quantities only in the {side}: {}", listed(&names))?;
             }
+        }
+        if !self.not_kept.is_empty() {
+            let names: Vec<_> = self.not_kept.iter().cloned().collect();
+            let names = listed(&names);
+            write!(f, "\n    not compared, because they are transposed and were not kept: {names}")?;
         }
         for Surplus { side, from, to, .. } in &self.surplus {
             write!(
@@ -291,6 +411,6 @@ fn write_table(f: &mut fmt::Formatter, rows: &[Growth]) -> fmt::Result {
         f.write_str(&row([&epoch, &step, &left, &right, &difference, &distance]))?;
     }
     f.write_str(
-        "\n    loss of both and their difference; distance between all parameters, estimated to within about 9 %",
+        "\n    loss of both and their difference; distance between all parameters, estimated to within about 18 %",
     )
 }

@@ -93,6 +93,10 @@ pub enum Error {
     Empty(PathBuf),
     #[error(transparent)]
     Trace(#[from] trace::Error),
+    #[error("{left} and {right} of the candidate both become {new}")]
+    OneName { left: String, right: String, new: String },
+    #[error("{name} {shape:?} of the candidate is not a matrix, and can't be transposed")]
+    NotAMatrix { name: String, shape: Vec<usize> },
     #[error("{}: {}", .0.display(), .1)]
     Safetensors(PathBuf, state_dict::Error),
 }

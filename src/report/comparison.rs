@@ -19,7 +19,7 @@ use crate::torch::state_dict;
 use crate::util::file;
 use crate::util::text::{count, hex, shown};
 
-/// A parity run's weights have 1 MB, its trace 40 MB.
+/// A parity run's weights have 1 MB, its trace 70 MB.
 const MAX_BYTES: u64 = 1 << 30;
 /// Images on which the models disagree that a page shows.
 const MAX_FLIPS: usize = 60;

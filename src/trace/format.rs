@@ -8,12 +8,14 @@ use base64::engine::general_purpose::STANDARD;
 use serde::de::{Error as _, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tch::Kind;
+use xxhash_rust::xxh3::xxh3_64;
 
+use super::sketch::Signs;
 use crate::torch;
 use crate::util::file;
 
-/// The format that this version writes.
-pub const FORMAT: u32 = 1;
+/// The format that this version writes. Format 1 has no sketches of quantities.
+pub const FORMAT: u32 = 2;
 
 /// The kinds that a trace can record, with their names in Python.
 const KINDS: [(Kind, &str); 10] = [
@@ -63,8 +65,6 @@ pub struct Step {
     pub before: Vec<Quantity>,
     /// The step's quantities, then the state after it; empty at the end of a training.
     pub quantities: Vec<Quantity>,
-    /// The sketch of the parameters, see `Signs`, in base64.
-    pub sketch: String,
 }
 
 impl Step {
@@ -86,12 +86,30 @@ pub struct Quantity {
     pub min: Number,
     pub max: Number,
     pub mean: Number,
+    /// See `Signs`, in base64; none in format 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sketch: Option<String>,
     /// The bytes in base64, if they are kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<String>,
+    /// True after [`Quantity::forget`].
+    #[serde(skip)]
+    pub is_forgotten: bool,
 }
 
 impl Quantity {
+    /// Puts other values in the place of those that were kept.
+    pub fn replace(&mut self, bytes: &[u8], values: Vec<f64>) {
+        self.xxh3 = hash(bytes);
+        self.sketch = Some(Signs::default().sketch_of(&values));
+        self.data = Some(STANDARD.encode(bytes));
+    }
+
+    /// Drops the hash and the sketch, so that nothing is known about the values but their range and mean.
+    pub fn forget(&mut self) {
+        (self.xxh3, self.sketch, self.is_forgotten) = (String::new(), None, true);
+    }
+
     /// The bytes, if they are kept and their number matches the shape with elements of `size` bytes.
     pub fn bytes(&self, size: usize) -> Option<Vec<u8>> {
         let length = self.shape.iter().try_fold(size, |bytes: usize, &length| bytes.checked_mul(length))?;
@@ -145,6 +163,11 @@ impl<'de> Deserialize<'de> for Number {
         }
         deserializer.deserialize_any(Either).map(Self).map_err(D::Error::custom)
     }
+}
+
+/// The hash of a tensor's bytes.
+pub fn hash(bytes: &[u8]) -> String {
+    format!("{:016x}", xxh3_64(bytes))
 }
 
 /// An error of writing or reading a trace.

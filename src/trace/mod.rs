@@ -6,6 +6,7 @@
 
 mod format;
 mod reader;
+mod sketch;
 mod state;
 
 use std::collections::BTreeMap;
@@ -18,15 +19,14 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use tch::{Kind, Tensor, no_grad};
-use xxhash_rust::xxh3::xxh3_64;
 
 pub use format::Error;
 use format::{Header, dtype};
 pub(crate) use format::{Number, Quantity, Step};
-pub(crate) use reader::Reader;
-use state::Signs;
+pub(crate) use reader::{Reader, parameter};
+use sketch::Signs;
+pub(crate) use sketch::numbers as sketched;
 pub use state::State;
-pub(crate) use state::distance;
 
 use crate::torch::{self, state_dict::bytes};
 use crate::util::file;
@@ -141,7 +141,7 @@ impl Trace {
             let recorded = &self.step.quantities[self.step.quantities.len() - 1];
             self.hashes.insert(name, recorded.xxh3.clone());
         }
-        self.write_step(state)
+        self.write_step()
     }
 
     /// Ends a training, and records the changes in the state since the last step.
@@ -150,11 +150,10 @@ impl Trace {
     /// Fails like [`Trace::end_step`].
     pub fn end_fit(&mut self, state: &State) -> Result<(), Error> {
         self.start_step(self.step.epoch, self.step.step, state)?;
-        self.write_step(state)
+        self.write_step()
     }
 
-    fn write_step(&mut self, state: &State) -> Result<(), Error> {
-        self.step.sketch = STANDARD.encode(self.signs.sketch(&state.parameters)?);
+    fn write_step(&mut self) -> Result<(), Error> {
         let finished = std::mem::take(&mut self.step);
         self.write_line(&finished)?;
         let Step { fit, model, epoch, step, .. } = finished;
@@ -162,7 +161,13 @@ impl Trace {
         Ok(())
     }
 
-    fn quantity(&self, name: String, tensor: &Tensor, bytes: &[u8], xxh3: String) -> Result<Quantity, Error> {
+    fn quantity(
+        &mut self,
+        name: String,
+        tensor: &Tensor,
+        bytes: &[u8],
+        xxh3: String,
+    ) -> Result<Quantity, Error> {
         let is_kept = self.kept.as_ref().is_some_and(|kept| kept.contains(&self.step.step));
         let kind =
             dtype(tensor.kind()).ok_or_else(|| Error::Kind { name: name.clone(), kind: tensor.kind() })?;
@@ -175,7 +180,9 @@ impl Trace {
             min,
             max,
             mean,
+            sketch: Some(self.signs.sketch(tensor, bytes)?),
             data: is_kept.then(|| STANDARD.encode(bytes)),
+            is_forgotten: false,
         })
     }
 
@@ -199,7 +206,7 @@ impl Drop for Trace {
 /// A tensor's bytes and their hash.
 fn hashed(tensor: &Tensor) -> Result<(Vec<u8>, String), torch::Error> {
     let bytes = bytes(tensor)?;
-    let xxh3 = format!("{:016x}", xxh3_64(&bytes));
+    let xxh3 = format::hash(&bytes);
     Ok((bytes, xxh3))
 }
 

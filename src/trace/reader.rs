@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use super::format::{Error, FORMAT, Header, Step};
+use super::format::{Error, FORMAT, Header, Quantity, Step};
 use crate::torch::state_dict::names;
 use crate::util::file;
 use crate::util::text::{excerpt, shown};
@@ -50,7 +50,7 @@ impl<R: BufRead> Reader<R> {
             return Err(not_a_trace("its first line is incomplete".into()));
         };
         match serde_json::from_slice(&line) {
-            Ok(Header { trace: FORMAT, .. }) => Ok(reader),
+            Ok(Header { trace: 1..=FORMAT, .. }) => Ok(reader),
             Ok(Header { trace: format, .. }) => Err(Error::Format { path: path.to_path_buf(), format }),
             Err(_) => Err(not_a_trace(format!("it begins with {}", excerpt(&line, 0)))),
         }
@@ -125,8 +125,20 @@ impl Wrapper {
 }
 
 /// The index at which the parameter's name starts in a quantity's name.
-fn parameter(name: &str) -> usize {
+pub fn parameter(name: &str) -> usize {
     if name.starts_with(GRADIENT) { GRADIENT.len() } else { names::parameter(name) }
+}
+
+impl Step {
+    /// The parameters after the step: a quantity is a parameter if it has a gradient or an optimizer's state.
+    pub fn parameters(&self) -> impl Iterator<Item = &Quantity> {
+        let of_parameter = |quantity: &Quantity| {
+            let start = parameter(&quantity.name);
+            (start > 0).then(|| quantity.name[start..].to_owned())
+        };
+        let parameters: BTreeSet<String> = self.quantities.iter().filter_map(of_parameter).collect();
+        self.quantities.iter().filter(move |quantity| parameters.contains(&quantity.name))
+    }
 }
 
 /// The prefix of all parameter names. A quantity is a parameter if it has a gradient or an optimizer's state.

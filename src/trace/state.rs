@@ -1,21 +1,12 @@
-//! The state of a training between two steps, and a sketch of its parameters.
-//!
-//! A sketch has 64 numbers. The distance of two sketches estimates the distance of all parameters (Charikar, Chen and
-//! Farach-Colton 2002, "Finding frequent items in data streams").
+//! The state of a training between two steps.
 
 use std::collections::BTreeMap;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use tch::Tensor;
 use tch::nn::VarStore;
-use tch::{Device, Kind, Tensor, no_grad};
 
 use crate::torch::optim::RmsProp;
-use crate::torch::state_dict::bytes;
 use crate::torch::{Error, Generator};
-
-/// Numbers in a sketch. The standard deviation of the estimate is 1 / √(2 · 64) of the distance, 9 %.
-const LENGTH: usize = 64;
 
 /// The state of a training between two steps.
 ///
@@ -76,62 +67,4 @@ impl State {
         }
         Ok(tensors)
     }
-}
-
-/// A sign for every parameter, the same in every trace: `2 * bernoulli(0.5) - 1`, drawn from a generator with seed 0.
-#[derive(Debug)]
-pub struct Signs(Tensor);
-
-impl Default for Signs {
-    fn default() -> Self {
-        Self(Tensor::zeros([0], (Kind::Double, Device::Cpu)))
-    }
-}
-
-impl Signs {
-    /// The sketch of the parameters, as bytes of f64. All values, in the order of the parameters' names, are multiplied by
-    /// their signs; number i is the sum of every 64th from the i-th.
-    pub fn sketch(&mut self, parameters: &[(String, Tensor)]) -> Result<Vec<u8>, Error> {
-        let by_name: BTreeMap<&String, &Tensor> =
-            parameters.iter().map(|(name, tensor)| (name, tensor)).collect();
-        no_grad(|| {
-            // Without parameters, there would be nothing to concatenate.
-            let mut flat = vec![Tensor::f_zeros([0], (Kind::Double, Device::Cpu))?];
-            for tensor in by_name.values() {
-                flat.push(
-                    tensor.f_detach()?.f_to_device(Device::Cpu)?.f_to_kind(Kind::Double)?.f_reshape(-1)?,
-                );
-            }
-            let mut all = Tensor::f_cat(&flat, 0)?;
-            let count = all.numel();
-            let _ = all.f_mul_(self.first(count)?)?;
-            let padded = all.f_constant_pad_nd([0, (count.next_multiple_of(LENGTH) - count) as i64])?;
-            let sums = padded.f_view([-1, LENGTH as i64])?.f_sum_dim_intlist(
-                [0i64].as_slice(),
-                false,
-                Kind::Double,
-            )?;
-            Ok(bytes(&sums)?)
-        })
-    }
-
-    /// The first `count` signs.
-    fn first(&mut self, count: usize) -> Result<&Tensor, Error> {
-        if self.0.numel() != count {
-            let drawn = Tensor::f_from_slice(&Generator::new(0).bernoulli(count, 0.5))?;
-            self.0 = drawn.f_to_kind(Kind::Double)?.f_mul_scalar_(2.0)?.f_sub_scalar_(1.0)?;
-        }
-        Ok(&self.0)
-    }
-}
-
-/// Estimates the distance of two trainings' parameters from their sketches in base64. None if a sketch has another length
-/// or the distance is not finite.
-pub fn distance(a: &str, b: &str) -> Option<f64> {
-    let [a, b] = [a, b].map(|sketch| STANDARD.decode(sketch).ok().filter(|bytes| bytes.len() == 8 * LENGTH));
-    let (a, b) = (a?, b?);
-    let numbers =
-        |bytes: &[u8]| bytes.as_chunks().0.iter().map(|&bytes| f64::from_le_bytes(bytes)).collect::<Vec<_>>();
-    let squares = numbers(&a).into_iter().zip(numbers(&b)).map(|(a, b)| (a - b).powi(2));
-    Some(squares.sum::<f64>().sqrt()).filter(|distance| distance.is_finite())
 }

@@ -12,7 +12,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::common::words;
-use islp_mnist::compare::{Options, Tolerance, Verdict, compare};
+use islp_mnist::compare::{Options, Tolerance, Translation, Verdict, compare};
 use islp_mnist::notebook::weights::canonical_name;
 use safetensors::Dtype;
 use safetensors::tensor::{TensorView, serialize};
@@ -92,7 +92,12 @@ pub fn compare_paths(reference: &Path, candidate: &Path, options: &str) -> (Stri
     let tolerance =
         atol.or(rtol).map(|_| Tolerance { atol: atol.unwrap_or_default(), rtol: rtol.unwrap_or_default() });
     let allow_no_weights = options.contains(&"--allow-no-weights");
-    let with = Options { tolerance, rename: canonical_name, allow_no_weights };
+    let values = |name: &'static str| {
+        options.windows(2).filter(move |pair| pair[0] == name).map(|pair| pair[1].to_owned())
+    };
+    let renames = values("--rename").map(|rename| rename.parse().unwrap()).collect();
+    let translation = Translation { renames, transposed: values("--transpose").collect() };
+    let with = Options { tolerance, rename: canonical_name, translation, allow_no_weights };
     let report = compare(reference, candidate, &with).unwrap();
     let (code, verdict) = match report.verdict() {
         Verdict::Identical => (0, "identical: "),

@@ -281,3 +281,36 @@ fn no_truncated_or_altered_file_passes_for_the_original_or_crashes() {
         assert!(is_identical(good), "{file} itself");
     }
 }
+
+#[test]
+fn a_candidate_with_other_names_is_compared_under_the_references() {
+    let tensors = |names: [&str; 3], value: f32| {
+        let tensors = names.map(|name| (name, Dtype::F32, &[1][..], f32s(&[value])));
+        safetensors(&tensors)
+    };
+    let reference = tensors(["0.bias", "0.weight", "optimizer.square_avg.0.weight"], 1.0);
+    let candidate = tensors(["d.bias", "d.kernel", "optimizer.square_avg.d.kernel"], 1.0);
+    let pair = Pair::of("m.safetensors", reference, candidate);
+    let code = |options: &str| pair.compare_file("m.safetensors", options).1;
+    assert_eq!((code(""), code("--rename d.*=0.*"), code("--rename d.kernel=0.weight")), (1, 1, 1));
+    assert_eq!(code("--rename d.kernel=0.weight --rename d.bias=0.bias"), 0);
+    assert_eq!(code("--rename d.kernel=0.weight --rename d.bias=0.weight"), 2, "two become one");
+}
+
+#[test]
+fn a_candidates_matrix_can_be_transposed() {
+    let tensors = |name: &str, shape: &[usize], values: &[f32]| {
+        safetensors(&[(name, Dtype::F32, shape, f32s(values)), ("vector", Dtype::F32, &[1], f32s(&[1.0]))])
+    };
+    let reference = tensors("weight", &[2, 3], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+    let candidate = tensors("kernel", &[3, 2], &[1.0, 4.0, 2.0, 5.0, 3.0, 6.0]);
+    let pair = Pair::of("m.safetensors", reference, candidate);
+    let compare = |options: &str| pair.compare_file("m.safetensors", options);
+    assert_eq!(compare("--rename kernel=weight").1, 1);
+    assert_eq!(compare("--rename kernel=weight --transpose weight").1, 0);
+    let (text, code) = compare("--transpose vector");
+    assert!(
+        code == 2 && text.contains("vector [1] of the candidate is not a matrix, and can't be transposed"),
+        "{text}"
+    );
+}
