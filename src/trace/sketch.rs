@@ -69,7 +69,11 @@ fn sign(index: u32) -> f64 {
 
 /// The numbers of a quantity's sketch; none if it has no sketch, or one of another length.
 pub fn numbers(quantity: &Quantity) -> Option<[f64; LENGTH]> {
-    let bytes = STANDARD.decode(quantity.sketch.as_ref()?).ok()?;
+    decoded(quantity.sketch.as_ref()?)
+}
+
+fn decoded(sketch: &str) -> Option<[f64; LENGTH]> {
+    let bytes = STANDARD.decode(sketch).ok()?;
     let numbers = bytes.as_chunks().0.iter().map(|&bytes| f64::from_le_bytes(bytes));
     numbers.collect::<Vec<_>>().try_into().ok()
 }
@@ -79,10 +83,8 @@ mod tests {
     use super::*;
     use crate::torch::Generator;
 
-    fn sketched(values: &Tensor) -> Vec<f64> {
-        let sketch = Signs::default().sketch(values, &bytes(values).unwrap()).unwrap();
-        let sums = STANDARD.decode(sketch).unwrap();
-        sums.as_chunks().0.iter().map(|&bytes| f64::from_le_bytes(bytes)).collect()
+    fn sketched(values: &Tensor) -> [f64; LENGTH] {
+        decoded(&Signs::default().sketch(values, &bytes(values).unwrap()).unwrap()).unwrap()
     }
 
     #[test]
