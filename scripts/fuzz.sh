@@ -1,26 +1,31 @@
 #!/usr/bin/env bash
 # Coverage-guided fuzzing of the readers of files: idx, safetensors (weights and checkpoints), metrics_csv and trace.
 #
-#   scripts/fuzz.sh [SECONDS]
+#   scripts/fuzz.sh [SECONDS | --build]
 #
 # Fuzzes each of the four for SECONDS (default: 20), starting from what earlier runs found in fuzz/corpus/. If an input
 # crashes a reader, hangs it or makes it allocate more than 64 MB, the input is in fuzz/artifacts/ and the exit code is 1.
-# cargo-fuzz is fetched into .cargo-fuzz/.
+# cargo-fuzz is fetched into .cargo-fuzz/. --build only fetches it and builds the fuzz targets.
 
 source "$(dirname -- "${BASH_SOURCE[0]}")/setup.sh"
 read_options "$@"
 seconds=${options[0]-20}
-[[ $seconds =~ ^[1-9][0-9]*$ && ${#options[@]} -le 1 && ! -v data_dir && ! -v output_dir ]] ||
-  failure=2 die "give a number of seconds, or nothing"
+[[ $seconds =~ ^([1-9][0-9]*|--build)$ && ${#options[@]} -le 1 && ! -v data_dir && ! -v output_dir ]] ||
+  failure=2 die "give a number of seconds, --build, or nothing"
 
 set_up libtorch
-build
+[[ $seconds == --build ]] || build
 cd -- "$root"
 version=0.13.2 cargo_fuzz=$root/.cargo-fuzz/bin/cargo-fuzz
 if [[ $("$cargo_fuzz" --version 2>/dev/null) != "cargo-fuzz $version" ]]; then
   say "fetching cargo-fuzz $version into .cargo-fuzz"
   run cargo install --quiet --locked --debug --root "$root/.cargo-fuzz" --target-dir "$target/cargo-fuzz" --version "$version" cargo-fuzz
 fi
+
+# cargo-fuzz passes options that only a nightly compiler accepts; this makes the stable one accept them.
+export RUSTC_BOOTSTRAP=1
+run "$cargo_fuzz" build --target-dir "$root/fuzz/target" || die "the fuzz targets could not be built, see above"
+[[ $seconds != --build ]] || exit 0
 
 # Prints a number as four big-endian bytes.
 word() { printf "\\x$(printf '%08x' "$1" | sed 's/../&\\x/g; s/\\x$//')"; }
@@ -61,9 +66,6 @@ seeds() {
 }
 seeds
 
-# cargo-fuzz passes options that only a nightly compiler accepts; this makes the stable one accept them.
-export RUSTC_BOOTSTRAP=1
-run "$cargo_fuzz" build --target-dir "$root/fuzz/target" || die "the fuzz targets could not be built, see above"
 for name in idx safetensors metrics_csv trace; do
   log=fuzz/target/$name.log
   # libtorch keeps memory until the end, which is not a leak.

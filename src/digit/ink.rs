@@ -4,7 +4,7 @@
 //! light that falls off, shadows, and the edge of a sheet, beside which a desk is a paper of its own. The colour channel in
 //! which ink and paper differ most counts: blue ink is darkest in red light.
 
-use image::{GrayImage, Luma, RgbImage, imageops};
+use image::{GrayImage, Luma, Rgb, RgbImage, imageops};
 use imageproc::filter::median_filter;
 
 use super::thresholds::{
@@ -49,7 +49,8 @@ fn ink(picture: &RgbImage, is_light_on_dark: bool, radius: u32) -> Ink {
     }
     let empty = GrayImage::new(picture.width(), picture.height());
     let mut ink = Ink { darkness: empty.clone(), paper: empty, noise: 0 };
-    for colour in 0..3 {
+    let is_grey = picture.pixels().all(|Rgb([red, green, blue])| red == green && green == blue);
+    for colour in 0..if is_grey { 1 } else { 3 } {
         let values = GrayImage::from_fn(picture.width(), picture.height(), |x, y| {
             Luma([picture.get_pixel(x, y).0[colour]])
         });
