@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use islp_mnist::torch::data::{DataLoader, Subset};
 use islp_mnist::torch::nn::linear;
+use islp_mnist::torch::outputs::{LayerOutputs, layer};
 use islp_mnist::torch::{Generator, optim::RmsProp};
 use islp_mnist::trace::{State, Trace};
 use tch::nn::{Module, VarStore};
@@ -28,7 +29,7 @@ fn run() -> anyhow::Result<()> {
     let data = Subset::whole(&x, &y)?;
     let mut loader = DataLoader::new(&data, 16, &generator);
     loader.shuffle = true;
-    let layer = linear(vs.root() / "layer", 4, 2, &generator)?;
+    let linear = linear(vs.root() / "layer", 4, 2, &generator)?;
     let mut optimizer = RmsProp::new(&vs, 0.01)?;
 
     let mut trace = Trace::create("rust.trace".as_ref(), Some(0..=7))?;
@@ -38,15 +39,15 @@ fn run() -> anyhow::Result<()> {
         for batch in loader.iter()? {
             let (x, y) = batch?;
             trace.start_step(epoch, step, &State::of(&vs, &optimizer, &generator, step))?;
-            let logits = layer.forward(&x);
+            trace.record("input", &x)?;
+            trace.record("target", &y)?;
+            let outputs = LayerOutputs::record();
+            let logits = layer("layer", || linear.forward(&x));
             let loss = logits.cross_entropy_for_logits(&y);
+            trace.record_forward(outputs, &logits, &loss)?;
             let gradients = optimizer.gradients(&loss)?;
             optimizer.step(&gradients)?;
             step += 1;
-            trace.record("input", &x)?;
-            trace.record("target", &y)?;
-            trace.record("logits", &logits)?;
-            trace.record("loss", &loss)?;
             let names = optimizer.square_avg().map(|(name, _)| name);
             for (name, gradient) in names.zip(&gradients) {
                 trace.record(&format!("grad.{name}"), gradient)?;

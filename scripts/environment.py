@@ -4,21 +4,18 @@ import platform
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
-from typing import Optional
-
-import torch
+from typing import Any, Optional
 
 import parity_checkpoint
+from parity_machine import machine
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 
 
-def environment() -> dict[str, Optional[str]]:
+def environment() -> dict[str, Any]:
     """Returns the versions of the program and the properties of the machine."""
     return {
-        "processor": processor(),
-        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        "libtorch": str(torch.__version__),
+        **machine(),
         "tch": None,
         "python": platform.python_version(),
         "pytorch_lightning": version("pytorch-lightning"),
@@ -26,15 +23,6 @@ def environment() -> dict[str, Optional[str]]:
         "islp_mnist": parity_checkpoint.VERSION,
         "git_commit": git_commit(),
     }
-
-
-def processor() -> Optional[str]:
-    """Returns the processor's name from /proc/cpuinfo, or None if the system does not provide it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return None
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), None)
 
 
 def git_commit() -> Optional[str]:

@@ -14,7 +14,7 @@ start = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 # In isolated mode, as in scripts/parity.sh, Python does not search the script's own folder.
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from options import trace_steps
+from options import add_trace_options, check_trace_options
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--epochs", type=int, default=30)
@@ -28,12 +28,9 @@ parser.add_argument("--output-dir", default="output")
 parser.add_argument("--threads", type=int, help="default: libtorch's")
 parser.add_argument("--no-progress", action="store_true", help="accepted and ignored: the notebook has no progress bar")
 parser.add_argument("--quiet", action="store_true", help="accepted and ignored: only Lightning prints to stderr")
-parser.add_argument("--trace", help="record every training step in this new file")
-parser.add_argument("--trace-steps", type=trace_steps, default=range(0),
-                    help="also record the tensors of these steps, such as 130..140")
+add_trace_options(parser)
 args = parser.parse_args()
-if args.trace_steps and not args.trace:
-    parser.error("--trace-steps needs --trace")
+check_trace_options(parser, args)
 
 import csv
 import json
@@ -76,7 +73,9 @@ torch.ones(1).sqrt()
 
 from parity_trace import Trace
 
-traces = [Trace(args.trace, args.trace_steps)] if args.trace else []
+traces = []
+if args.trace:
+    traces = [Trace(args.trace, args.trace_steps, args.trace_skip, args.trace_output_gradients)]
 
 # %%
 from torchvision.datasets import MNIST

@@ -87,12 +87,36 @@ def _max_time(text: str) -> float:
     return sum(float(number) * seconds[unit] for number, unit in parts)
 
 
-def trace_steps(text: str) -> range:
-    """Returns the steps of `--trace-steps FROM..TO`, including both ends."""
+def _trace_steps(text: str) -> range:
     found = re.fullmatch(r"([0-9]{1,18})\.\.([0-9]{1,18})", text)
     if not found or int(found[1]) > int(found[2]):
         raise argparse.ArgumentTypeError(f"{text!r} must be two steps, such as 130..140")
     return range(int(found[1]), int(found[2]) + 1)
+
+
+def _name_pattern(text: str) -> str:
+    if not text or text.count("*") > 1:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a name, with one * at most")
+    return text
+
+
+def add_trace_options(parser: argparse.ArgumentParser):
+    """Adds `--trace` and the options that need it, which `check_trace_options` checks."""
+    add = parser.add_argument
+    add("--trace", metavar="FILE", default=None,
+        help="record every training step in this new file, for `islp-mnist compare`")
+    add("--trace-steps", metavar="FROM..TO", type=_trace_steps, default=range(0), help="also record the tensors of "
+        "these steps, such as 130..140; steps count from 0, and the last one is included")
+    add("--trace-skip", metavar="NAME", type=_name_pattern, action="append", default=[], help="leave out quantities with "
+        "this name, such as 'forward.*', where * stands for any text; may be given several times")
+    add("--trace-output-gradients", action="store_true", default=False, help="also record the gradients of the layers' "
+        "outputs")
+
+
+def check_trace_options(parser: argparse.ArgumentParser, args: argparse.Namespace):
+    for name in "trace_steps", "trace_skip", "trace_output_gradients":
+        if getattr(args, name) and args.trace is None:
+            parser.error(f"{flag(name)} needs --trace")
 
 
 def _add_options(parser: argparse.ArgumentParser):
@@ -141,10 +165,7 @@ def parse_args(words: Iterable[str], description: str) -> argparse.Namespace:
     add("--from", metavar="RUN_JSON", default=None, help="take all options that are not given from this run.json")
     add("--max-time", metavar="TIME", type=_max_time, default=None,
         help="stop after the epoch in which TIME elapses, such as 90s, 10m or '1h 30m' [default: no limit]")
-    add("--trace", metavar="FILE", default=None,
-        help="record every training step in this new file, for `islp-mnist compare`")
-    add("--trace-steps", metavar="FROM..TO", type=trace_steps, default=range(0), help="also record the tensors of "
-        "these steps, such as 130..140; steps count from 0, and the last one is included")
+    add_trace_options(parser)
     add("--no-progress", action="store_true", default=False,
         help="print a line per epoch instead of a progress bar, as when stderr is not a terminal")
     add("--quiet", action="store_true", default=False,
@@ -154,8 +175,7 @@ def parse_args(words: Iterable[str], description: str) -> argparse.Namespace:
         # A run.json may contain it.
         if getattr(args, "device", "auto") == "mps":
             parser.error("argument --device: 'mps' must be auto, cpu, cuda or cuda:N")
-        if args.trace_steps and args.trace is None:
-            parser.error("--trace-steps needs --trace")
+        check_trace_options(parser, args)
         if args.resume is not None:
             for other in "from", "output_dir", "name":
                 if getattr(args, other, None) is not None:

@@ -4,7 +4,7 @@
 #   .libtorch/        libtorch, from torch's wheel; not if LIBTORCH or LIBTORCH_USE_PYTORCH is set
 #   data/MNIST/raw/   the four files of MNIST, as torchvision lays them out
 #   .venv/            the Python reference, scripts/requirements.txt
-#   .peers/           the peers that scripts/bench.sh measures, scripts/requirements-peers.txt
+#   .peers/           JAX for scripts/bench.sh and scripts/jax_trace.sh, scripts/requirements-peers.txt
 #   .pages/           the tools that check HTML pages: playwright-core, axe-core, vnu-jar from npm
 #
 # It also needs cargo and a C++ compiler, and says what is missing before it fetches anything.

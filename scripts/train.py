@@ -359,7 +359,9 @@ def in_words(seconds: float) -> str:
 def open_trace() -> list[Callback]:
     """Creates the file of the requested trace, if any."""
     try:
-        return [Trace(args.trace, args.trace_steps)] if args.trace else []
+        if args.trace is None:
+            return []
+        return [Trace(args.trace, args.trace_steps, args.trace_skip, args.trace_output_gradients)]
     except FileExistsError:
         raise Failed(f"{args.trace}: already exists; a trace is written to a new file; choose another with --trace"
                      ) from None

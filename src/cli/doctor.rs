@@ -1,6 +1,7 @@
 //! `islp-mnist doctor`: checks that this machine can reproduce Python's results, in a line for each check.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
@@ -10,16 +11,22 @@ use tch::{Cuda, Device};
 use super::hints::{REFETCH_LIBTORCH, explain};
 use super::options::DataDir;
 use super::output::print;
-use islp_mnist::run::{DeviceOption, resolve};
+use islp_mnist::run::{DeviceOption, Remedy, Requirement, against, resolve};
 use islp_mnist::torch::{self, CudaGenerator, Generator, cuda, libtorch};
 use islp_mnist::torchvision;
+use islp_mnist::util::path::shell_word;
 use islp_mnist::util::text::shown;
 
 /// Check what a run depends on: libtorch, processor, GPU, data, random numbers.
 ///
+/// With --against, also check whether this machine can compute the same bits as a run from elsewhere, and print what that
+/// needs.
+///
 /// Exit code: 0 if all is well, otherwise 1. A missing GPU is a problem only with --device cuda or mps.
 ///
-/// Example: islp-mnist doctor --device cuda
+/// Examples:
+///   islp-mnist doctor --device cuda
+///   islp-mnist doctor --against their/run.json
 #[derive(Args, Debug)]
 pub struct DoctorArgs {
     /// Device to check for: auto, cpu, cuda, cuda:N or mps
@@ -27,11 +34,16 @@ pub struct DoctorArgs {
     device: DeviceOption,
     #[command(flatten)]
     data: DataDir,
+    /// A run.json or a trace of the run whose bits this machine is to compute
+    #[arg(long, value_name = "RUN_JSON|TRACE")]
+    against: Option<PathBuf>,
 }
 
 pub fn run(args: &DoctorArgs) -> Result<u8> {
     // Must come before any other use of libtorch, and before the loaded files are listed.
     let found = device(args.device);
+    // Refused before anything is printed.
+    let requirements = args.against.as_deref().map(against).transpose()?;
     let gpu = found.as_ref().ok().and_then(|(_, device)| *device);
     let checks = [
         ("libtorch", version()),
@@ -50,8 +62,13 @@ pub fn run(args: &DoctorArgs) -> Result<u8> {
         };
         print(&format!("{name:<13} {}", shown(&text)))?;
     }
-    let problems: Vec<&str> =
+    let mut problems: Vec<&str> =
         checks.iter().filter(|(_, found)| found.is_err()).map(|(name, _)| *name).collect();
+    if let (Some(requirements), Some(path)) = (requirements, &args.against)
+        && !print_requirements(&requirements, path)?
+    {
+        problems.push("against");
+    }
     if problems.is_empty() {
         print("all is well")?;
         return Ok(0);
@@ -59,6 +76,43 @@ pub fn run(args: &DoctorArgs) -> Result<u8> {
     let plural = if problems.len() == 1 { "" } else { "s" };
     print(&format!("{} problem{plural}: {}", problems.len(), problems.join(", ")))?;
     Ok(1)
+}
+
+/// Prints what a run depends on, there and here, and what this machine needs to compute its bits. True if nothing is needed.
+fn print_requirements(requirements: &[Requirement], path: &Path) -> Result<bool> {
+    print(&format!("against {}:", shown(&path.to_string_lossy())))?;
+    for requirement in requirements {
+        let Requirement { name, there, here, remedy } = requirement;
+        let [there, here] = [there, here].map(|value| value.as_deref().unwrap_or("not set"));
+        let differs = format!("{there} there, {here} here");
+        let text = match remedy {
+            Remedy::Met => format!("{there}, as here"),
+            Remedy::Set(..) | Remedy::Unset(_) | Remedy::Threads(_) => differs,
+            Remedy::Perhaps(reason) | Remedy::Never(reason) => format!("{differs}: {reason}"),
+        };
+        print(&format!("  {:<13} {}", shown(name), shown(&text)))?;
+    }
+    let remedies = || requirements.iter().map(|requirement| &requirement.remedy);
+    let is_met = remedies().all(|remedy| *remedy == Remedy::Met);
+    let needed: Vec<String> = remedies()
+        .filter_map(|remedy| match remedy {
+            Remedy::Set(name, value) => Some(format!("{name}={}", shell_word(OsStr::new(value)))),
+            Remedy::Unset(name) => Some(format!("{name} unset")),
+            Remedy::Threads(threads) => Some(format!("--threads {threads}")),
+            _ => None,
+        })
+        .collect();
+    let verdict = if remedies().any(|remedy| matches!(remedy, Remedy::Never(_))) {
+        "no: this machine cannot compute the same bits"
+    } else if remedies().any(|remedy| matches!(remedy, Remedy::Perhaps(_))) {
+        "perhaps: this machine may compute the same bits"
+    } else {
+        "yes: this machine can compute the same bits"
+    };
+    let with =
+        if needed.is_empty() { String::new() } else { format!(", with {}", shown(&needed.join(", "))) };
+    print(&format!("  {verdict}{with}"))?;
+    Ok(is_met)
 }
 
 fn version() -> Result<String> {

@@ -229,6 +229,7 @@ fn figure(error: &chart::Error) -> Option<&'static str> {
 
 fn run(error: &run::Error) -> Option<&'static str> {
     match error {
+        run::Error::NoMachine(_) => Some("name a run.json or a .trace that version 0.2 or newer wrote"),
         run::Error::OfReproduce(_) => Some("run `reproduce` again, or start a new run with `train`"),
         run::Error::OtherData(_) => Some("choose another folder with --data-dir"),
         run::Error::Data(error) => data(error),

@@ -13,7 +13,7 @@ use islp_mnist::run::{
     AT_LEAST_ONE, AT_LEAST_ZERO, DeviceOption, FRACTION, GeneratorOption, LEARNING_RATE, NAME, RunOptions,
     SEED, THREADS, TrainOptions, Vary,
 };
-use islp_mnist::trace::Trace;
+use islp_mnist::trace::{Pattern, Trace};
 
 /// The options of every run, as far as they are given.
 #[derive(Args, Clone, Debug)]
@@ -132,12 +132,22 @@ pub struct TraceOptions {
     /// Also record the tensors of these steps, such as 130..140, both included; steps count from 0
     #[arg(long, value_name = "FROM..TO", requires = "trace", value_parser = steps)]
     pub trace_steps: Option<RangeInclusive<usize>>,
+    /// Leave out quantities with this name, such as 'forward.*', where * stands for any text; may be given several times
+    #[arg(long, value_name = "NAME", requires = "trace")]
+    pub trace_skip: Vec<Pattern>,
+    /// Also record the gradients of the layers' outputs
+    #[arg(long, requires = "trace")]
+    pub trace_output_gradients: bool,
 }
 
 impl TraceOptions {
     /// Creates the file if --trace is given.
     pub fn create(&self) -> Result<Option<Trace>, lightning::Error> {
-        Ok(self.trace.as_deref().map(|path| Trace::create(path, self.trace_steps.clone())).transpose()?)
+        let Some(path) = self.trace.as_deref() else { return Ok(None) };
+        let mut trace = Trace::create(path, self.trace_steps.clone())?;
+        trace.skip.clone_from(&self.trace_skip);
+        trace.output_gradients = self.trace_output_gradients;
+        Ok(Some(trace))
     }
 }
 
@@ -247,6 +257,7 @@ mod tests {
             assert_refused(option, NO_NUMBERS.iter().chain(out_of_range));
         }
         assert_refused("--name", &["", ".", "..", "/", "a/b", "/a", "a/", ".a", "a\nb", "a\u{7f}"]);
+        assert_refused("--trace-skip", &["", "**", "a*b*"]);
         assert_refused("--model", &["", "MLP", "mlp ", "cnn", "mlp,mlr"]);
     }
 

@@ -52,9 +52,14 @@ pub fn compare_folders(reference: &Path, candidate: &Path, options: &Options) ->
         without_weights.iter().any(|run| sides.iter().any(|side| pickle_in(side.folder, run).is_some()));
     report.without_weights = without_weights.iter().map(|run| shown(&run.to_string_lossy())).collect();
     let [left, right] = sides.each_ref().map(|side| side.listing.run_json(side.folder));
+    let mut differences = vec![];
     for file in left.intersection(&right) {
-        report.options.extend(options::differences(file, &reference.join(file), &candidate.join(file)));
+        differences.extend(options::differences(file, &reference.join(file), &candidate.join(file)));
     }
+    // A run's trace repeats what its run.json says.
+    report.options.retain(|setting| !differences.iter().any(|difference| difference.is_same(setting)));
+    differences.append(&mut report.options);
+    report.options = differences;
     Ok(report)
 }
 

@@ -15,7 +15,12 @@ use crate::util::text::shown;
 const MAX_BYTES: u64 = 1 << 20;
 
 /// The sections that can explain a different result.
-const SECTIONS: [&str; 3] = ["options", "data", "environment"];
+const SECTIONS: [&str; 3] = ["options", "data", ENVIRONMENT];
+const ENVIRONMENT: &str = "environment";
+/// The environment variables, in the environment.
+const VARIABLES: &str = "variables";
+/// The facts of the environment, most likely causes first. The variables follow the first two.
+const ENVIRONMENT_RANKS: [&str; 5] = ["libtorch", "cpu_capability", "processor", "gpus", "driver"];
 /// The environment's versions of the program itself, not of the libraries it computes with.
 pub const OWN_VERSIONS: [&str; 5] = ["islp_mnist", "tch", "python", "pytorch_lightning", "islp"];
 /// The commit of the program's source, also in the environment.
@@ -29,7 +34,7 @@ const DRAWS: &str = "with the same seed and options they differ from the first w
     numbers for two batches before it creates a model";
 
 /// An option, or another fact in run.json, in which two runs differ.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct OptionDifference {
     /// For example `MNIST/version_0/run.json`.
     file: String,
@@ -42,21 +47,32 @@ pub struct OptionDifference {
 
 /// The differences between two run.json. Empty if one of them can't be read: the results are compared anyway.
 pub fn differences(name: &Path, reference: &Path, candidate: &Path) -> Vec<OptionDifference> {
-    let (Some(left), Some(right)) = (read(reference), read(candidate)) else { return vec![] };
+    match (read(reference), read(candidate)) {
+        (Some(left), Some(right)) => between(&name.to_string_lossy(), &left, &right),
+        _ => vec![],
+    }
+}
+
+/// The differences between two objects with fields of run.json, most likely causes of another result first; none if one is
+/// null.
+pub fn between(file: &str, left: &Value, right: &Value) -> Vec<OptionDifference> {
+    if left.is_null() || right.is_null() {
+        return vec![];
+    }
     let mut differences = vec![];
     let mut compare = |section: &str, field: &str, reference: Option<String>, candidate: Option<String>| {
         if reference != candidate {
-            let (file, section) = (shown(&name.to_string_lossy()), section.to_owned());
+            let (file, section) = (shown(file), section.to_owned());
             differences.push(OptionDifference { file, section, name: shown(field), reference, candidate });
         }
     };
-    let [a, b] = [&left, &right].map(|run| run[COMMAND].as_str().unwrap_or(TRAIN));
+    let [a, b] = [left, right].map(|run| run[COMMAND].as_str().unwrap_or(TRAIN));
     compare(COMMAND, COMMAND, Some(shown(a)), Some(shown(b)));
     for section in SECTIONS {
-        let (left, right) = (fields(&left, section), fields(&right, section));
+        let (left, right) = (fields(left, section), fields(right, section));
         let names: BTreeSet<&String> = left.keys().chain(right.keys()).collect();
         let is_skipped = |field: &str| match section {
-            "environment" => OWN_VERSIONS.contains(&field) || field == GIT_COMMIT,
+            ENVIRONMENT => OWN_VERSIONS.contains(&field) || [GIT_COMMIT, VARIABLES].contains(&field),
             // An option that only one of two commands has is not a difference.
             "options" => a != b && !(left.contains_key(field) && right.contains_key(field)),
             _ => false,
@@ -66,7 +82,57 @@ pub fn differences(name: &Path, reference: &Path, candidate: &Path) -> Vec<Optio
             compare(section, field, reference, candidate);
         }
     }
+    // Older files do not say which were set.
+    let [left, right] = [left, right].map(|run| run[ENVIRONMENT][VARIABLES].as_object());
+    if let (Some(left), Some(right)) = (left, right) {
+        let names: BTreeSet<&String> = left.keys().chain(right.keys()).collect();
+        for variable in names {
+            let [reference, candidate] = [left, right].map(|fields| fields.get(variable).and_then(text));
+            compare(VARIABLES, variable, reference, candidate);
+        }
+    }
+    differences.sort_by_key(OptionDifference::rank);
     differences
+}
+
+impl OptionDifference {
+    /// Differences of a lower rank are more likely causes. Options keep their order.
+    fn rank(&self) -> (usize, usize) {
+        let sections = [COMMAND, "options", "data"];
+        match (sections.iter().position(|section| *section == self.section), self.section.as_str()) {
+            (Some(section), _) => (section, 0),
+            (None, VARIABLES) => (sections.len(), 2),
+            (None, _) => {
+                let place = ENVIRONMENT_RANKS.iter().position(|name| *name == self.name);
+                let place = place.unwrap_or(ENVIRONMENT_RANKS.len());
+                (sections.len(), if place < 2 { place } else { place + 1 })
+            }
+        }
+    }
+
+    /// True if it is what the machine computes with: libraries, kernels, threads.
+    pub fn is_of_machine(&self) -> bool {
+        [ENVIRONMENT, VARIABLES].contains(&self.section.as_str()) || self.name == "threads"
+    }
+
+    /// The same in another file.
+    pub fn of_file(&self, file: &str) -> Self {
+        Self { file: file.into(), ..self.clone() }
+    }
+
+    /// True if the other says the same of another file.
+    pub fn is_same(&self, other: &Self) -> bool {
+        *self == other.of_file(&self.file)
+    }
+
+    /// The name as a user knows it.
+    pub fn title(&self) -> String {
+        match self.section.as_str() {
+            "options" => format!("--{}", self.name.replace('_', "-")),
+            COMMAND | VARIABLES => self.name.clone(),
+            section => format!("{section} {}", self.name),
+        }
+    }
 }
 
 fn read(path: &Path) -> Option<Value> {
@@ -87,18 +153,10 @@ fn text(value: &Value) -> Option<String> {
 
 impl fmt::Display for OptionDifference {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let Self { file, section, name, reference, candidate } = self;
-        let name = match section.as_str() {
-            "options" => format!("--{}", name.replace('_', "-")),
-            COMMAND => name.clone(),
-            _ => format!("{section} {name}"),
-        };
-        let [reference, candidate] =
-            [reference, candidate].map(|value| value.as_deref().unwrap_or("not given"));
-        write!(f, "{file}: {name}: reference {reference}, candidate {candidate}")?;
-        if section == COMMAND
-            && ["train", "reproduce"].iter().all(|command| [reference, candidate].contains(command))
-        {
+        let sides = [&self.reference, &self.candidate].map(|side| side.as_deref().unwrap_or("not given"));
+        let [reference, candidate] = sides;
+        write!(f, "{}: {}: reference {reference}, candidate {candidate}", self.file, self.title())?;
+        if self.section == COMMAND && ["train", "reproduce"].iter().all(|command| sides.contains(command)) {
             write!(f, "; {DRAWS}")?;
         }
         Ok(())

@@ -191,7 +191,11 @@ fn both<T>(reference: Result<T, Error>, candidate: Result<T, Error>) -> Result<(
 impl Report {
     pub(super) fn new(files: Vec<FileReport>, options: &Options) -> Self {
         let Options { tolerance, allow_no_weights, .. } = *options;
-        let (options, without_weights) = (vec![], vec![]);
+        let of_trace = |file: &FileReport| {
+            let settings = file.trace().map(|trace| trace.settings.as_slice()).unwrap_or_default();
+            settings.iter().map(|setting| setting.of_file(&file.name)).collect::<Vec<_>>()
+        };
+        let (options, without_weights) = (files.iter().flat_map(of_trace).collect(), vec![]);
         Self { files, options, tolerance, without_weights, allow_no_weights, has_pickles: false }
     }
 
@@ -260,7 +264,12 @@ impl fmt::Display for Report {
                 writeln!(f, "    {note}")?;
             }
         }
-        self.options.iter().try_for_each(|option| writeln!(f, "{option}"))?;
+        let explains = matches!(self.verdict(), Verdict::Close | Verdict::Different);
+        if explains && !self.options.is_empty() {
+            writeln!(f, "what could be why, most likely first:")?;
+        }
+        let indent = if explains { "    " } else { "" };
+        self.options.iter().try_for_each(|option| writeln!(f, "{indent}{option}"))?;
         writeln!(f, "{}", self.sentence())
     }
 }

@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::cause::{Cause, Symptom};
 use super::distance::Distance;
 use super::numbers::{Element, Tolerance};
 use super::tensors::{TensorDifference, difference};
@@ -27,6 +28,8 @@ pub struct StepDifference {
     /// The side on which something changed it between two steps, if that is only one side.
     changed_in: Option<Side>,
     pub what: Mismatch,
+    /// None if it is unknown, or there is a tolerance.
+    pub cause: Option<Cause>,
     /// The step's quantities that are the same on both sides.
     same: Vec<String>,
     /// The others that differ.
@@ -106,6 +109,12 @@ impl Place {
     }
 }
 
+impl Mismatch {
+    fn distance(&self) -> Option<Distance> {
+        if let Self::Values { distance, .. } = self { *distance } else { None }
+    }
+}
+
 impl Numbers {
     fn of(quantity: &Quantity) -> Self {
         let Quantity { xxh3, min, max, mean, .. } = quantity;
@@ -132,6 +141,7 @@ impl StepComparison {
                 is_end: false,
                 changed_in: None,
                 what,
+                cause: None,
                 same: vec![],
                 also: vec![],
                 is_tolerant: tolerance.is_some(),
@@ -173,10 +183,30 @@ impl StepComparison {
         }
         let difference = first.map(|(name, is_before, changed_in, what)| {
             also.remove(&name);
+            let symptom = Symptom {
+                quantity: &name,
+                is_at_start: is_before && before[0].as_ref().is_none_or(|before| before.fit != at.fit),
+                is_before,
+                distance: what.distance(),
+                same: &same,
+                drew_otherwise: also.iter().any(|name| name.starts_with("generator.")),
+            };
+            let cause = if tolerance.is_some() { None } else { Cause::of(&symptom) };
             let also = also.into_iter().collect();
             let (quantity, is_end) = (Some(name), reference.is_end());
             let is_tolerant = tolerance.is_some();
-            StepDifference { at, quantity, is_before, is_end, changed_in, what, same, also, is_tolerant }
+            StepDifference {
+                at,
+                quantity,
+                is_before,
+                is_end,
+                changed_in,
+                what,
+                cause,
+                same,
+                also,
+                is_tolerant,
+            }
         });
         Self { difference, quantities, close, not_kept }
     }
@@ -264,7 +294,6 @@ impl Likeness {
         let tensor = bytes(left)
             .zip(bytes(right))
             .and_then(|(a, b)| difference(&left.kind, elements[0], &left.shape, [&a, &b], None));
-        let distance = distance.filter(|_| tolerance.is_some() || tensor.is_none());
         let (reference, candidate) = (Numbers::of(left), Numbers::of(right));
         Self::Different(Mismatch::Values { reference, candidate, tensor, distance })
     }
@@ -272,7 +301,7 @@ impl Likeness {
 
 impl fmt::Display for StepDifference {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let Self { at, quantity, is_before, is_end, changed_in, what, same, also, is_tolerant } = self;
+        let Self { at, quantity, is_before, is_end, changed_in, what, cause, same, also, is_tolerant } = self;
         let difference = if *is_tolerant { "difference beyond the tolerance" } else { "difference" };
         write!(f, "first {difference} in {at}")?;
         if let Some(name) = quantity {
@@ -304,7 +333,7 @@ impl fmt::Display for StepDifference {
                     Some(tensor) => write!(f, "\n    {tensor}")?,
                     None => write!(f, "\n    reference: {reference}\n    candidate: {candidate}")?,
                 }
-                match distance {
+                match distance.filter(|_| *is_tolerant || tensor.is_none()) {
                     Some(distance) => write!(f, "\n    relative distance {distance}")?,
                     None if *is_tolerant => {
                         f.write_str("\n    no relative distance: a side has neither the tensor nor a sketch")?
@@ -312,6 +341,9 @@ impl fmt::Display for StepDifference {
                     None => {}
                 }
             }
+        }
+        if let Some(cause) = cause {
+            write!(f, "\n    {cause}")?;
         }
         write!(f, "\n    the same in this step: {}", listed(same))?;
         write!(f, "\n    also different: {}", listed(also))

@@ -8,8 +8,10 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::Options;
+use super::cause::Cause;
 use super::distance::Distance;
 use super::numbers::Tolerance;
+use super::options::{self, OptionDifference};
 use super::step::{Mismatch, Place, Side, StepComparison, StepDifference, listed};
 use super::translation::Translation;
 use super::verdict::{Error, Finding, Verdict, differ};
@@ -49,6 +51,9 @@ pub struct Trace {
     not_kept: BTreeSet<String>,
     /// True if the last step is cut off in the reference's trace, and in the candidate's.
     is_cut: [bool; 2],
+    /// The differences in what the two were computed with.
+    #[serde(skip)]
+    pub settings: Vec<OptionDifference>,
     #[serde(skip)]
     tolerance: Option<Tolerance>,
     /// The step with the first difference, whatever its size.
@@ -113,7 +118,8 @@ impl Trace {
         mut right: Reader<R>,
         options: &Options,
     ) -> Result<Self, Error> {
-        let mut report = Self { tolerance: options.tolerance, ..Self::default() };
+        let settings = options::between("", &left.settings, &right.settings);
+        let mut report = Self { settings, tolerance: options.tolerance, ..Self::default() };
         let mut steps = (left.next_step()?, next_translated(&mut right, &options.translation)?);
         let (mut before, mut last) = ([None, None], None);
         loop {
@@ -352,6 +358,11 @@ impl fmt::Display for Trace {
             (Some(difference), _) => {
                 let same = count(self.identical_steps, "step");
                 write!(f, "the same for {same}, then different\n    {difference}")?;
+                let settings = self.settings.iter().filter(|setting| setting.is_of_machine());
+                let settings: Vec<String> = settings.map(OptionDifference::title).collect();
+                if difference.cause == Some(Cause::Kernels) && !settings.is_empty() {
+                    write!(f, "\n    the two were computed with another {}", settings.join(", "))?;
+                }
             }
             (None, Verdict::Identical) => write!(f, "identical ({steps})")?,
             (None, _) if self.steps == 0 => {

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use super::numbers::Element;
 use super::verdict::Error;
 use crate::trace::{self, Quantity};
+use crate::util::pattern::Pattern;
 use crate::util::text::shown;
 
 /// How the candidate names and lays out its tensors, if not as the reference does.
@@ -44,49 +45,21 @@ pub struct Rename {
     to: Pattern,
 }
 
-/// A name, or what stands before and after its `*`.
-#[derive(Clone, Debug)]
-enum Pattern {
-    Name(String),
-    Around(String, String),
-}
-
-impl Pattern {
-    /// None if it is empty or has several `*`.
-    fn parse(text: &str) -> Option<Self> {
-        match text.split_once('*') {
-            None => Some(Self::Name(text.into())).filter(|_| !text.is_empty()),
-            Some((before, after)) => {
-                Some(Self::Around(before.into(), after.into())).filter(|_| !after.contains('*'))
-            }
-        }
-    }
-}
-
 impl FromStr for Rename {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let patterns =
-            text.split_once('=').and_then(|(from, to)| Pattern::parse(from).zip(Pattern::parse(to)));
-        match patterns {
-            Some((from @ Pattern::Name(_), to @ Pattern::Name(_)))
-            | Some((from @ Pattern::Around(..), to @ Pattern::Around(..))) => Ok(Self { from, to }),
-            _ => Err("must be OLD=NEW, with one * in both or in neither".into()),
-        }
+        let patterns = text.split_once('=').and_then(|(from, to)| from.parse().ok().zip(to.parse().ok()));
+        let renames = patterns.map(|(from, to)| Self { from, to });
+        renames
+            .filter(|Self { from, to }| from.has_star() == to.has_star())
+            .ok_or_else(|| "must be OLD=NEW, with one * in both or in neither".into())
     }
 }
 
 impl Rename {
     fn apply(&self, name: &str) -> Option<String> {
-        match (&self.from, &self.to) {
-            (Pattern::Around(before, after), Pattern::Around(new_before, new_after)) => {
-                let middle = name.strip_prefix(before.as_str())?.strip_suffix(after.as_str())?;
-                Some(format!("{new_before}{middle}{new_after}"))
-            }
-            (Pattern::Name(from), Pattern::Name(to)) => (from == name).then(|| to.clone()),
-            _ => None,
-        }
+        self.from.text(name).map(|text| self.to.with(text))
     }
 }
 

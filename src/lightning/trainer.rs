@@ -24,6 +24,7 @@ use super::progress_bar::ProgressBar;
 use crate::islp::{Metrics, SimpleDataModule, SimpleModule};
 use crate::torch::Generator;
 use crate::torch::data::DataLoader;
+use crate::torch::outputs::LayerOutputs;
 use crate::trace::{State, Trace};
 
 /// Steps between two rows of `train_accuracy_step`; Lightning's `log_every_n_steps`.
@@ -138,15 +139,16 @@ impl Trainer {
         while self.current_epoch < self.max_epochs {
             for batch in train_dataloader.iter()?.take(batches) {
                 let (images, labels) = batch?;
-                self.on_train_batch_start(module)?;
+                self.on_train_batch_start(module, &images, &labels, &mut observers)?;
 
                 let logits = module.forward(&images, true)?;
                 let loss = module.loss(&logits, &labels)?;
+                self.on_before_backward(&logits, &loss, &mut observers)?;
                 let gradients = module.optimizer.gradients(&loss)?;
                 module.optimizer.step(&gradients)?;
 
                 self.global_step += 1;
-                let step = TrainingStep { images, labels, logits, loss, gradients };
+                let step = TrainingStep { labels, logits, loss, gradients };
                 self.on_train_batch_end(module, step, &mut observers)?;
                 if self.should_stop.load(Ordering::Relaxed) {
                     return self.stop();
@@ -213,11 +215,12 @@ struct Observers {
     metrics: EpochMetrics,
     losses: Losses,
     bar: ProgressBar,
+    /// The outputs of the current step's layers, for the trace.
+    outputs: Option<LayerOutputs>,
 }
 
 /// The tensors of a finished training step.
 struct TrainingStep {
-    images: Tensor,
     labels: Tensor,
     logits: Tensor,
     loss: Tensor,
@@ -234,13 +237,34 @@ impl Trainer {
         let deadline = self.max_time.and_then(|max_time| self.start.checked_add(max_time));
         let (wanted, from, max_epochs) = (self.enable_progress_bar, self.current_epoch, self.max_epochs);
         let bar = ProgressBar::new(wanted, from, max_epochs, steps_per_epoch, deadline);
-        Observers { metrics: EpochMetrics::default(), losses: Losses::default(), bar }
+        Observers { metrics: EpochMetrics::default(), losses: Losses::default(), bar, outputs: None }
     }
 
-    fn on_train_batch_start(&mut self, module: &SimpleModule) -> Result<(), Error> {
+    fn on_train_batch_start(
+        &mut self,
+        module: &SimpleModule,
+        images: &Tensor,
+        labels: &Tensor,
+        observers: &mut Observers,
+    ) -> Result<(), Error> {
         if let Some(trace) = &mut self.trace {
             let state = State::of(&module.vs, &module.optimizer, &self.generator, self.global_step);
             trace.start_step(self.current_epoch, self.global_step, &state)?;
+            trace.record("input", images)?;
+            trace.record("target", labels)?;
+            observers.outputs = Some(LayerOutputs::record());
+        }
+        Ok(())
+    }
+
+    fn on_before_backward(
+        &mut self,
+        logits: &Tensor,
+        loss: &Tensor,
+        observers: &mut Observers,
+    ) -> Result<(), Error> {
+        if let (Some(trace), Some(outputs)) = (&mut self.trace, observers.outputs.take()) {
+            trace.record_forward(outputs, logits, loss)?;
         }
         Ok(())
     }
@@ -254,9 +278,9 @@ impl Trainer {
     ) -> Result<(), Error> {
         if let Some(trace) = &mut self.trace {
             let state = State::of(&module.vs, &module.optimizer, &self.generator, self.global_step);
-            record(trace, module, &step, &state)?;
+            record_update(trace, module, &step.gradients, &state)?;
         }
-        let Observers { metrics, losses, bar } = observers;
+        let Observers { metrics, losses, bar, .. } = observers;
         metrics.update(&step.loss, &step.logits, step.labels);
         if self.global_step.is_multiple_of(LOG_EVERY_N_STEPS) {
             let steps = metrics.drain()?;
@@ -335,12 +359,13 @@ impl Trainer {
     }
 }
 
-/// Records a finished step, in the order of `scripts/parity_trace.py`; `state` is the state after it.
-fn record(trace: &mut Trace, module: &SimpleModule, step: &TrainingStep, state: &State) -> Result<(), Error> {
-    let TrainingStep { images, labels, logits, loss, gradients } = step;
-    for (name, tensor) in [("input", images), ("target", labels), ("logits", logits), ("loss", loss)] {
-        trace.record(name, tensor)?;
-    }
+/// Records gradients and the state after the step, in the order of `scripts/parity_trace.py`.
+fn record_update(
+    trace: &mut Trace,
+    module: &SimpleModule,
+    gradients: &[Tensor],
+    state: &State,
+) -> Result<(), Error> {
     let names = module.optimizer.square_avg().map(|(name, _)| name);
     let gradients: BTreeMap<&str, &Tensor> = names.zip(gradients).collect();
     // The backward pass computes the last parameter's gradient first.

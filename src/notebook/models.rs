@@ -115,13 +115,18 @@ impl MnistModel {
             .add(Flatten)
             .add(linear(vs / "layer1" / "1", 28 * 28, 256, generator)?)
             .add(ReLU)
-            .add(dropout(0.4, generator)?);
+            .add(dropout(0.4, generator)?)
+            .named("layer1");
         let layer2 = sequential()
             .add(linear(vs / "layer2" / "0", 256, 128, generator)?)
             .add(ReLU)
-            .add(dropout(0.3, generator)?);
-        let forward =
-            sequential().add(layer1).add(layer2).add(linear(vs / "_forward" / "2", 128, 10, generator)?);
+            .add(dropout(0.3, generator)?)
+            .named("layer2");
+        let forward = sequential()
+            .add(layer1)
+            .add(layer2)
+            .add(linear(vs / "_forward" / "2", 128, 10, generator)?)
+            .named("_forward");
         Ok(Self { forward })
     }
 }
@@ -150,7 +155,8 @@ impl MnistMlr {
     /// # Errors
     /// Fails if memory is short.
     pub fn new(vs: &Path, generator: &Generator) -> Result<Self, Error> {
-        let linear = sequential().add(Flatten).add(linear(vs / "linear" / "1", 784, 10, generator)?);
+        let linear =
+            sequential().add(Flatten).add(linear(vs / "linear" / "1", 784, 10, generator)?).named("linear");
         Ok(Self { linear })
     }
 }

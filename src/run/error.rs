@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::lightning;
 use crate::torchvision;
+use crate::trace;
 use crate::util::file;
 use crate::util::text::count;
 
@@ -15,6 +16,10 @@ pub enum Error {
     File(#[from] file::Error),
     #[error("{}: not the run.json of a run: {reason}", path.display())]
     NotRunJson { path: PathBuf, reason: serde_json::Error },
+    #[error("{}: does not say on what machine it was made", .0.display())]
+    NoMachine(PathBuf),
+    #[error(transparent)]
+    Trace(#[from] trace::Error),
     #[error("{}: written by `reproduce`, whose two models draw from one generator", .0.display())]
     OfReproduce(PathBuf),
     #[error("{}: not the file that the run was trained on", .0.display())]

@@ -1,11 +1,13 @@
 //! A training run: its options, its device, where it starts and how it ends. `run.json` records them.
 
+mod against;
 mod device;
 mod error;
 mod options;
 mod run_json;
 mod start;
 
+pub use against::{Remedy, Requirement, against};
 pub use device::{DeviceOption, GeneratorOption, NoDevice, resolve};
 pub use error::Error;
 pub use options::{

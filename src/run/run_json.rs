@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use super::{Error, RunOptions, TrainOptions, as_text};
 use crate::notebook::Fitted;
-use crate::torch::libtorch;
+use crate::torch::Machine;
 use crate::torchvision;
 use crate::util::file;
 use crate::util::json;
@@ -68,12 +68,9 @@ pub struct Run<Options = TrainOptions> {
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Environment {
-    /// The processor's name; none if the system does not report it, or an older version wrote this.
-    pub processor: Option<String>,
-    /// libtorch's kernels for this processor, as `torch.backends.cpu.get_cpu_capability()`.
-    pub cpu_capability: String,
-    /// The version of libtorch; none if it does not report one.
-    pub libtorch: Option<String>,
+    /// The machine and the libraries.
+    #[serde(flatten)]
+    pub machine: Machine,
     /// The version of tch; none if Python wrote this, by scripts/train.py.
     pub tch: Option<String>,
     /// The version of this crate.
@@ -216,9 +213,7 @@ impl Environment {
     /// The environment of this process.
     pub fn current() -> Self {
         Self {
-            processor: libtorch::processor(),
-            cpu_capability: libtorch::cpu_capability().into(),
-            libtorch: libtorch::version().ok(),
+            machine: Machine::current(),
             tch: Some(env!("TCH_VERSION").into()),
             islp_mnist: env!("CARGO_PKG_VERSION").into(),
             git_commit: option_env!("GIT_COMMIT").map(String::from),
@@ -227,10 +222,10 @@ impl Environment {
 
     /// The differences of `now` from this environment.
     pub fn changed(&self, now: &Self) -> Vec<Changed> {
-        let capability = |environment: &Self| Some(environment.cpu_capability.clone());
+        let [then, now] = [self, now].map(|environment| &environment.machine);
         let pairs = [
-            ("CPU capability", capability(self), capability(now)),
-            ("libtorch", self.libtorch.clone(), now.libtorch.clone()),
+            ("CPU capability", Some(then.cpu_capability.clone()), Some(now.cpu_capability.clone())),
+            ("libtorch", then.libtorch.clone(), now.libtorch.clone()),
         ];
         let changed = pairs.into_iter().filter(|(_, then, now)| then != now);
         changed.map(|(what, then, now)| Changed { what, then, now }).collect()
@@ -346,6 +341,13 @@ mod tests {
     "processor": "AMD EPYC",
     "cpu_capability": "AVX512",
     "libtorch": "2.13.0+cu130",
+    "gpus": [
+      "NVIDIA H200, 9.0"
+    ],
+    "driver": "580.65.06",
+    "variables": {
+      "MKL_ENABLE_INSTRUCTIONS": "AVX2"
+    },
     "tch": "0.26.0",
     "islp_mnist": "0.2.0",
     "git_commit": null
@@ -375,11 +377,14 @@ mod tests {
   "data_set": "other",
   "environment": {
     "cpu_capability": "AVX512",
+    "driver": null,
     "git_commit": null,
+    "gpus": null,
     "islp_mnist": "0.2.0",
     "libtorch": "2.13.0+cu130",
     "processor": "AMD EPYC",
-    "tch": "0.26.0"
+    "tch": "0.26.0",
+    "variables": {}
   },
   "options": {
     "batch_size": 16,

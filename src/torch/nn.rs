@@ -5,7 +5,7 @@ use std::panic::panic_any;
 use tch::nn::{self, Module, ModuleT, Path};
 use tch::{TchError, Tensor};
 
-use super::{Error, Generator};
+use super::{Error, Generator, outputs};
 
 /// A layer that describes itself, so that a summary does not have to run it and no invalid input reaches libtorch.
 ///
@@ -117,28 +117,53 @@ impl LayerInfo {
 /// ```
 #[derive(Debug)]
 pub struct Sequential {
+    name: Option<&'static str>,
     layers: nn::SequentialT,
     children: Vec<LayerInfo>,
 }
 
 /// An empty [`Sequential`].
 pub fn sequential() -> Sequential {
-    Sequential { layers: nn::seq_t(), children: vec![] }
+    Sequential { name: None, layers: nn::seq_t(), children: vec![] }
+}
+
+/// A layer whose output can be recorded.
+#[derive(Debug)]
+struct Named<L> {
+    name: String,
+    layer: L,
+}
+
+impl<L: Layer> ModuleT for Named<L> {
+    fn forward_t(&self, xs: &Tensor, train: bool) -> Tensor {
+        outputs::layer(&self.name, || self.layer.forward_t(xs, train))
+    }
 }
 
 impl Sequential {
-    /// Appends a layer.
+    /// Appends a layer. Its name is its index, counted from 0.
     #[allow(clippy::should_implement_trait)] // the name that tch's Sequential has
     pub fn add<L: Layer + 'static>(mut self, layer: L) -> Self {
+        let name = self.children.len().to_string();
         self.children.push(layer.info());
-        self.layers = self.layers.add(layer);
+        self.layers = self.layers.add(Named { name, layer });
+        self
+    }
+
+    /// Names it for [`LayerOutputs`](outputs::LayerOutputs), whatever layer it is in: the attribute that a Python module
+    /// assigns it to first.
+    pub fn named(mut self, name: &'static str) -> Self {
+        self.name = Some(name);
         self
     }
 }
 
 impl ModuleT for Sequential {
     fn forward_t(&self, xs: &Tensor, train: bool) -> Tensor {
-        self.layers.forward_t(xs, train)
+        match self.name {
+            Some(name) => outputs::within(name, || self.layers.forward_t(xs, train)),
+            None => self.layers.forward_t(xs, train),
+        }
     }
 }
 

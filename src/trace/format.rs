@@ -7,11 +7,12 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::de::{Error as _, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
 use tch::Kind;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::sketch::Signs;
-use crate::torch;
+use crate::torch::{self, Machine};
 use crate::util::file;
 
 /// The format that this version writes. Format 1 has no sketches of quantities.
@@ -43,11 +44,22 @@ pub struct Header {
     /// Optional when reading, so that the number of an unknown format can be reported.
     #[serde(default)]
     pub written_by: String,
+    /// libtorch's number of threads.
+    #[serde(default)]
+    pub threads: Value,
+    /// A [`Machine`] in what islp-mnist writes.
+    #[serde(default)]
+    pub environment: Value,
 }
 
 impl Default for Header {
     fn default() -> Self {
-        Self { trace: FORMAT, written_by: concat!("islp-mnist ", env!("CARGO_PKG_VERSION")).into() }
+        Self {
+            trace: FORMAT,
+            written_by: concat!("islp-mnist ", env!("CARGO_PKG_VERSION")).into(),
+            threads: tch::get_num_threads().into(),
+            environment: serde_json::to_value(Machine::current()).expect("a machine goes into JSON"),
+        }
     }
 }
 

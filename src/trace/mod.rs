@@ -28,13 +28,15 @@ use sketch::Signs;
 pub(crate) use sketch::numbers as sketched;
 pub use state::State;
 
-use crate::torch::{self, state_dict::bytes};
+use crate::torch::{self, outputs::LayerOutputs, state_dict::bytes};
 use crate::util::file;
+pub use crate::util::pattern::Pattern;
 
 /// Writes the trace of one or more trainings to a file. Any training loop can feed it:
 ///
 /// ```
-/// use islp_mnist::{torch::{Generator, optim::RmsProp}, trace::{State, Trace}};
+/// use islp_mnist::torch::{Generator, optim::RmsProp, outputs::{LayerOutputs, layer}};
+/// use islp_mnist::trace::{State, Trace};
 /// use tch::{Device, Kind, Tensor, nn::VarStore};
 ///
 /// let folder = tempfile::tempdir()?;
@@ -47,12 +49,14 @@ use crate::util::file;
 /// for step in 0..2 {
 ///     trace.start_step(0, step, &State::of(&vs, &optimizer, &generator, step))?;
 ///     let input = Tensor::from_slice(&generator.uniform(3, 0.0, 1.0));
-///     let loss = (&w * &input).sum(Kind::Float).square();
+///     trace.record("input", &input)?;
+///     let outputs = LayerOutputs::record();
+///     let logits = layer("product", || &w * &input);
+///     let loss = logits.sum(Kind::Float).square();
+///     trace.record_forward(outputs, &logits, &loss)?;
 ///     let gradients = optimizer.gradients(&loss)?;
+///     trace.record("grad.w", &gradients[0])?;
 ///     optimizer.step(&gradients)?;
-///     for (name, tensor) in [("input", &input), ("loss", &loss), ("grad.w", &gradients[0])] {
-///         trace.record(name, tensor)?;
-///     }
 ///     trace.end_step(&State::of(&vs, &optimizer, &generator, step + 1))?;
 /// }
 /// trace.end_fit(&State::of(&vs, &optimizer, &generator, 2))?;
@@ -60,6 +64,10 @@ use crate::util::file;
 /// ```
 #[derive(Debug)]
 pub struct Trace {
+    /// Names of quantities to leave out.
+    pub skip: Vec<Pattern>,
+    /// Whether [`Trace::record_forward`] records the gradients of the layers' outputs. It then runs backward once more.
+    pub output_gradients: bool,
     path: PathBuf,
     file: File,
     kept: Option<RangeInclusive<usize>>,
@@ -82,6 +90,8 @@ impl Trace {
             _ => file::Error::io("write", path)(reason).into(),
         })?;
         let mut trace = Self {
+            skip: vec![],
+            output_gradients: false,
             path: path.to_path_buf(),
             file,
             kept,
@@ -109,7 +119,7 @@ impl Trace {
     pub fn start_step(&mut self, epoch: usize, step: usize, state: &State) -> Result<(), Error> {
         let Step { fit, model, .. } = std::mem::take(&mut self.step);
         self.step = Step { fit, model, epoch, step, ..Step::default() };
-        for (name, tensor) in state.tensors()? {
+        for (name, tensor) in self.wanted(state.tensors()?) {
             let (bytes, xxh3) = hashed(&tensor)?;
             if self.hashes.get(&name) != Some(&xxh3) {
                 let quantity = self.quantity(name, &tensor, &bytes, xxh3)?;
@@ -119,15 +129,47 @@ impl Trace {
         Ok(())
     }
 
-    /// Records a quantity of the step. Python's names are `input`, `target`, `logits`, `loss`, and `grad.NAME` for a
-    /// parameter's gradient.
+    /// Records a quantity of the step. Python's names are `input`, `target`, `forward.LAYER`, `logits`, `loss`, and
+    /// `grad.NAME` for a parameter's gradient.
     ///
     /// # Errors
     /// Fails if memory is short, or the tensor's kind is not a number.
     pub fn record(&mut self, name: &str, tensor: &Tensor) -> Result<(), Error> {
-        let (bytes, xxh3) = hashed(tensor)?;
-        let quantity = self.quantity(name.to_string(), tensor, &bytes, xxh3)?;
-        self.step.quantities.push(quantity);
+        if self.is_wanted(name) {
+            let (bytes, xxh3) = hashed(tensor)?;
+            let quantity = self.quantity(name.to_string(), tensor, &bytes, xxh3)?;
+            self.step.quantities.push(quantity);
+        }
+        Ok(())
+    }
+
+    /// Records what a step computes up to its loss, before backward: the layers' outputs, `logits` and `loss`.
+    ///
+    /// # Errors
+    /// Fails like [`Trace::record`].
+    pub fn record_forward(
+        &mut self,
+        outputs: LayerOutputs,
+        logits: &Tensor,
+        loss: &Tensor,
+    ) -> Result<(), Error> {
+        let outputs = outputs.take();
+        for (name, output) in &outputs {
+            self.record(&format!("forward.{name}"), output)?;
+        }
+        self.record("logits", logits)?;
+        self.record("loss", loss)?;
+        if self.output_gradients {
+            let outputs: Vec<_> = outputs.iter().rev().filter(|(_, output)| output.requires_grad()).collect();
+            let tensors: Vec<_> = outputs.iter().map(|(_, output)| output).collect();
+            let gradients =
+                Tensor::f_run_backward(&[loss], &tensors, true, false).map_err(torch::Error::from)?;
+            for ((name, _), gradient) in
+                outputs.iter().zip(&gradients).filter(|(_, gradient)| gradient.defined())
+            {
+                self.record(&format!("grad.forward.{name}"), gradient)?;
+            }
+        }
         Ok(())
     }
 
@@ -136,7 +178,7 @@ impl Trace {
     /// # Errors
     /// Fails like [`Trace::record`], or if the disk is full.
     pub fn end_step(&mut self, state: &State) -> Result<(), Error> {
-        for (name, tensor) in state.tensors()? {
+        for (name, tensor) in self.wanted(state.tensors()?) {
             self.record(&name, &tensor)?;
             let recorded = &self.step.quantities[self.step.quantities.len() - 1];
             self.hashes.insert(name, recorded.xxh3.clone());
@@ -151,6 +193,15 @@ impl Trace {
     pub fn end_fit(&mut self, state: &State) -> Result<(), Error> {
         self.start_step(self.step.epoch, self.step.step, state)?;
         self.write_step()
+    }
+
+    fn is_wanted(&self, name: &str) -> bool {
+        !self.skip.iter().any(|pattern| pattern.matches(name))
+    }
+
+    fn wanted(&self, mut tensors: Vec<(String, Tensor)>) -> Vec<(String, Tensor)> {
+        tensors.retain(|(name, _)| self.is_wanted(name));
+        tensors
     }
 
     fn write_step(&mut self) -> Result<(), Error> {
@@ -171,7 +222,15 @@ impl Trace {
         let is_kept = self.kept.as_ref().is_some_and(|kept| kept.contains(&self.step.step));
         let kind =
             dtype(tensor.kind()).ok_or_else(|| Error::Kind { name: name.clone(), kind: tensor.kind() })?;
-        let [min, max, mean] = no_grad(|| statistics(tensor))?.map(Number);
+        // The output of a Flatten has the bytes of its input.
+        let mut recorded = self.step.before.iter().chain(&self.step.quantities);
+        let (min, max, mean, sketch) = match recorded.find(|other| other.kind == kind && other.xxh3 == xxh3) {
+            Some(same) => (same.min, same.max, same.mean, same.sketch.clone()),
+            None => {
+                let [min, max, mean] = no_grad(|| statistics(tensor))?.map(Number);
+                (min, max, mean, Some(self.signs.sketch(tensor, bytes)?))
+            }
+        };
         Ok(Quantity {
             name,
             kind: kind.to_string(),
@@ -180,7 +239,7 @@ impl Trace {
             min,
             max,
             mean,
-            sketch: Some(self.signs.sketch(tensor, bytes)?),
+            sketch,
             data: is_kept.then(|| STANDARD.encode(bytes)),
             is_forgotten: false,
         })

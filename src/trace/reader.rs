@@ -5,6 +5,8 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
+use serde_json::{Value, json};
+
 use super::format::{Error, FORMAT, Header, Quantity, Step};
 use crate::torch::state_dict::names;
 use crate::util::file;
@@ -16,12 +18,16 @@ const MAX_HEADER: u64 = 1 << 16;
 const MAX_LINE: u64 = 1 << 28;
 /// The prefix of gradients.
 const GRADIENT: &str = "grad.";
+/// The prefix of layers' outputs. No parameter of a PyTorch module begins with it, because `forward` is a method.
+const OUTPUT: &str = "forward.";
 
 /// The steps of a trace, up to the last whole one.
 pub struct Reader<R> {
     path: PathBuf,
     input: R,
     line: usize,
+    /// What the trace was computed with, under the names of run.json; null if it does not say.
+    pub settings: Value,
     wrapper: Wrapper,
     /// True if the last line is cut off, because the run was killed while writing it.
     pub is_cut: bool,
@@ -43,14 +49,19 @@ impl<R: BufRead> Reader<R> {
     /// # Errors
     /// Fails like [`Reader::open`].
     pub fn new(path: &Path, input: R) -> Result<Self, Error> {
-        let (path_buf, wrapper) = (path.to_path_buf(), Wrapper::default());
-        let mut reader = Self { path: path_buf, input, line: 0, wrapper, is_cut: false };
+        let (path_buf, settings, wrapper) = (path.to_path_buf(), Value::Null, Wrapper::default());
+        let mut reader = Self { path: path_buf, input, line: 0, settings, wrapper, is_cut: false };
         let not_a_trace = |reason| Error::NotATrace { path: path.to_path_buf(), reason };
         let Some(line) = reader.next_line(MAX_HEADER)? else {
             return Err(not_a_trace("its first line is incomplete".into()));
         };
         match serde_json::from_slice(&line) {
-            Ok(Header { trace: 1..=FORMAT, .. }) => Ok(reader),
+            Ok(Header { trace: 1..=FORMAT, threads, environment, .. }) => {
+                if environment.is_object() {
+                    reader.settings = json!({"options": {"threads": threads}, "environment": environment});
+                }
+                Ok(reader)
+            }
             Ok(Header { trace: format, .. }) => Err(Error::Format { path: path.to_path_buf(), format }),
             Err(_) => Err(not_a_trace(format!("it begins with {}", excerpt(&line, 0)))),
         }
@@ -124,9 +135,14 @@ impl Wrapper {
     }
 }
 
-/// The index at which the parameter's name starts in a quantity's name.
+/// The index at which the parameter's or the layer's name starts in a quantity's name.
 pub fn parameter(name: &str) -> usize {
-    if name.starts_with(GRADIENT) { GRADIENT.len() } else { names::parameter(name) }
+    let gradient = if name.starts_with(GRADIENT) { GRADIENT.len() } else { 0 };
+    match name[gradient..].starts_with(OUTPUT) {
+        true => gradient + OUTPUT.len(),
+        false if gradient == 0 => names::parameter(name),
+        false => gradient,
+    }
 }
 
 impl Step {

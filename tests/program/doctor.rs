@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::{env, fs};
 
-use crate::common::{checkout, data_dir, program, python, stdout_of};
+use crate::common::{Lab, checkout, command, data_dir, program, python, stdout_of};
 use islp_mnist::torch::libtorch;
 use islp_mnist::torchvision;
 use tempfile::{TempDir, tempdir, tempdir_in};
@@ -162,6 +162,46 @@ fn a_run_on_the_cpu_loads_nothing_of_cuda_even_where_there_is_a_driver() {
     assert_eq!(loaded("cpu", &stand_in_driver()), [true, false, false]);
     assert_eq!(loaded("auto", &no_driver()), [true, false, false]);
     assert_eq!(loaded("auto", &stand_in_driver()), [true, true, loadable]);
+}
+
+#[test]
+fn a_run_from_elsewhere_is_compared_with_this_machine() {
+    let lab = Lab::new();
+    let mut train =
+        command(lab.path(), "train --model mlr --epochs 1 --data-dir data --threads 1 --trace there.trace");
+    train.envs([("ATEN_CPU_CAPABILITY", "default"), ("MKL_CBWR", "COMPATIBLE")]);
+    let run = lab.path().join(stdout_of(&mut train).trim_end());
+    let against = |file: &str, settings: &[(&str, &str)], code| {
+        let mut doctor = doctor("--device cpu --against");
+        let report = report(doctor.arg(run.join(file)).envs(settings.iter().copied()), code);
+        report.split_once("\nagainst ").unwrap().1.split_once('\n').unwrap().1.to_string()
+    };
+    for file in ["run.json", "../../../there.trace"] {
+        let open = against(file, &[], 1);
+        assert_eq!(found(&open, "  libtorch"), format!("{}, as here", libtorch::version().unwrap()));
+        assert_eq!(
+            found(&open, "  CPU kernels"),
+            format!("DEFAULT there, {} here", libtorch::cpu_capability())
+        );
+        assert_eq!(found(&open, "  threads"), "1, as here");
+        assert_eq!(found(&open, "  MKL_CBWR"), "COMPATIBLE there, not set here");
+        assert_eq!(
+            found(&open, "  yes:"),
+            "this machine can compute the same bits, with ATEN_CPU_CAPABILITY=default, MKL_CBWR=COMPATIBLE"
+        );
+        let met = against(file, &[("ATEN_CPU_CAPABILITY", "default"), ("MKL_CBWR", "COMPATIBLE")], 0);
+        assert_eq!(found(&met, "  yes:"), "this machine can compute the same bits");
+        let too_many =
+            [("ATEN_CPU_CAPABILITY", "default"), ("MKL_CBWR", "COMPATIBLE"), ("KMP_AFFINITY", "none")];
+        let surplus = against(file, &too_many, 1);
+        assert_eq!(
+            found(&surplus, "  yes:"),
+            "this machine can compute the same bits, with KMP_AFFINITY unset"
+        );
+    }
+    lab.write("old.json", "{}");
+    lab.assert_refused("doctor --against old.json", 1, &["old.json", "version 0.2"]);
+    lab.assert_refused("doctor --against no.trace", 1, &["no.trace"]);
 }
 
 #[test]

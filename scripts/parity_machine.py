@@ -1,0 +1,53 @@
+"""The machine and the settings that a run's bits depend on, as src/torch/machine.rs describes them."""
+
+import os
+import subprocess
+from pathlib import Path
+from typing import Any, Optional
+
+import torch
+
+PREFIXES = "DNNL_", "KMP_", "MKL_", "OMP_", "ONEDNN_", "OPENBLAS_", "PYTORCH_", "XLA_"
+NAMES = "ATEN_CPU_CAPABILITY", "NVIDIA_TF32_OVERRIDE"
+HARMLESS = {"DNNL_VERBOSE", "KMP_BLOCKTIME", "MKL_VERBOSE", "OMP_DISPLAY_AFFINITY", "OMP_DISPLAY_ENV", "OMP_NUM_THREADS",
+            "OMP_WAIT_POLICY", "ONEDNN_VERBOSE", "PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF", "KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK",
+            "PYTORCH_NVML_BASED_CUDA_CHECK"}
+
+
+def machine() -> dict[str, Any]:
+    """Describes this machine, as this process sees it."""
+    gpus = _nvidia_smi("name,compute_cap")
+    return {
+        "processor": processor(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "libtorch": str(torch.__version__),
+        "gpus": gpus,
+        "driver": next(iter(_nvidia_smi("driver_version") or []), None),
+        "variables": {name: value for name, value in sorted(os.environ.items()) if _matters(name, gpus is not None)},
+    }
+
+
+def processor() -> Optional[str]:
+    """Returns the processor's name from /proc/cpuinfo, or None if the system does not provide it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return None
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), None)
+
+
+def _matters(variable: str, has_gpu: bool) -> bool:
+    is_listed = variable.startswith(PREFIXES) or variable in NAMES
+    # Lightning sets cuBLAS's variable everywhere.
+    return is_listed and variable not in HARMLESS or has_gpu and variable == "CUBLAS_WORKSPACE_CONFIG"
+
+
+def _nvidia_smi(fields: str) -> Optional[list[str]]:
+    if not Path("/proc/driver/nvidia/version").exists():
+        return None
+    command = ["nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader"]
+    try:
+        output = subprocess.run(command, check=True, capture_output=True, text=True, stdin=subprocess.DEVNULL).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return [line.strip() for line in output.splitlines()]
