@@ -138,7 +138,7 @@ impl WrittenOut {
         }
     }
 
-    /// `RmsProp::single_tensor` in src/torch/optim.rs.
+    /// `RmsProp::single_tensor` in src/torch/optim/rmsprop.rs.
     fn rmsprop(&mut self) {
         let Self { lr, theta, grad, square_avg, avg, weight, .. } = self;
         let weighted = grad.mul_out(avg, weight);

@@ -7,7 +7,10 @@ use std::process::ExitCode;
 use islp_mnist::torch::data::{DataLoader, Subset};
 use islp_mnist::torch::nn::linear;
 use islp_mnist::torch::outputs::{LayerOutputs, layer};
-use islp_mnist::torch::{Generator, optim::RmsProp};
+use islp_mnist::torch::{
+    Generator,
+    optim::{Optimizer, RmsProp},
+};
 use islp_mnist::trace::{State, Trace};
 use tch::nn::{Module, VarStore};
 use tch::{Device, Kind, Tensor};
@@ -48,7 +51,7 @@ fn run() -> anyhow::Result<()> {
             let gradients = optimizer.gradients(&loss)?;
             optimizer.step(&gradients)?;
             step += 1;
-            let names = optimizer.square_avg().map(|(name, _)| name);
+            let names = optimizer.parameters().into_iter().map(|(name, _)| name);
             for (name, gradient) in names.zip(&gradients) {
                 trace.record(&format!("grad.{name}"), gradient)?;
             }

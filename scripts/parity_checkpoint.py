@@ -1,8 +1,8 @@
 """Checkpoints that both Lightning and islp-mnist can resume from, with the same bits.
 
 Lightning's checkpoints lack the state of torch's generator, so a fit resumed from one draws other numbers. These contain it.
-They are safetensors files with the weights by name, RMSprop's averages, the generator's state, and the run's progress as
-JSON. No part is a pickle. This fit can be stopped and resumed in Python:
+They are safetensors files with the weights by name, the optimizer's averages, the generator's state, and the run's progress
+as JSON. No part is a pickle. This fit can be stopped and resumed in Python:
 
     log_dir = "output/mine/version_0"
     checkpoint = load_last(log_dir)                     # None if there is none yet
@@ -44,7 +44,7 @@ from lightning_fabric.loggers.logger import rank_zero_experiment
 from pytorch_lightning import LightningModule, Trainer, callbacks, loggers
 from pytorch_lightning.loggers.csv_logs import ExperimentWriter
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
-from torch.optim import Optimizer, RMSprop
+from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
 # In isolated mode Python does not search the script's own folder.
 sys.path.insert(0, str(Path(__file__).parent))
@@ -55,7 +55,12 @@ from parity_names import OneName, by_one_name, unwrapped, wrapper
 VERSION = "0.2.0"
 
 METADATA = "checkpoint"
-SQUARE_AVG = "optimizer.square_avg."
+OPTIMIZER = "optimizer."
+# The optimizers whose state a checkpoint can contain, with the options that change what the state is.
+OPTIMIZERS = {RMSprop: ["momentum", "centered", "capturable"], SGD: [], Adam: ["amsgrad", "capturable"],
+              AdamW: ["amsgrad", "capturable"]}
+# safetensors' names of the dtypes of weights and buffers.
+DTYPES = {torch.float32: "F32", torch.float64: "F64", torch.int64: "I64", torch.int32: "I32", torch.bool: "BOOL"}
 GENERATOR = "generator.state"
 CUDA_GENERATOR = "generator.cuda.state"
 VARIED = "generator.varied.state"
@@ -178,6 +183,8 @@ class TrainerState:
     """Validation loss after that epoch; None if it was not finite or missing."""
     metrics_sha256: str
     """SHA-256 of metrics.csv at that time, in hexadecimal."""
+    lr_schedulers: Optional[list[Any]] = None
+    """The state of each learning-rate scheduler with its optimizer's options; None without one."""
 
 
 @dataclass(frozen=True)
@@ -189,7 +196,9 @@ class Checkpoint:
     hyper_parameters: Any
     """The run's options, from JSON."""
     weights: dict[str, torch.Tensor]
-    square_avg: dict[str, torch.Tensor]
+    """Parameters and buffers."""
+    states: dict[str, dict[str, torch.Tensor]]
+    """The optimizer's states of the parameters, by their names in PyTorch, such as `square_avg`."""
     generator: torch.Tensor
     """The argument for torch.set_rng_state."""
     cuda_generator: Optional[torch.Tensor] = None
@@ -201,7 +210,7 @@ class Checkpoint:
         Raises CheckpointError for a checkpoint of another model, and then changes nothing.
         """
         tensors, model = named_tensors(module), type(module).__name__
-        averages = named_parameters(tensors, optimizer)
+        trained, kinds = named_parameters(tensors, optimizer), state_names(optimizer)
         try:
             for name, tensor in self.weights.items():
                 if name not in tensors:
@@ -209,18 +218,28 @@ class Checkpoint:
                 if tensor.shape != tensors[name].shape:
                     sizes = list(tensor.shape), list(tensors[name].shape)
                     raise CheckpointError(f"{name} has shape {sizes[0]}, but {sizes[1]} in {model}")
+                if tensor.dtype != tensors[name].dtype:
+                    raise CheckpointError(f"{name} is of {tensor.dtype}, but {tensors[name].dtype} in {model}")
             for name in tensors:
                 if name not in self.weights:
                     raise CheckpointError(f"lacks {name} of {model}")
-            for name, tensor in self.square_avg.items():
-                if name not in averages:
-                    raise CheckpointError(f"{SQUARE_AVG}{shown(name)} belongs to no parameter")
-                if tensor.shape != averages[name].shape:
-                    sizes = list(tensor.shape), list(averages[name].shape)
-                    raise CheckpointError(f"{SQUARE_AVG}{name} has shape {sizes[0]}, not {sizes[1]}")
-            for name in averages:
-                if name not in self.square_avg:
-                    raise CheckpointError(f"lacks {SQUARE_AVG}{name}")
+            for kind, states in self.states.items():
+                for name, tensor in states.items():
+                    if name not in trained:
+                        raise CheckpointError(f"{OPTIMIZER}{shown(kind)}.{shown(name)} belongs to no parameter")
+                    if kind not in kinds:
+                        raise CheckpointError(f"{OPTIMIZER}{shown(kind)}.{shown(name)} belongs to another optimizer")
+                    if tensor.shape != trained[name].shape:
+                        sizes = list(tensor.shape), list(trained[name].shape)
+                        raise CheckpointError(f"{OPTIMIZER}{kind}.{name} has shape {sizes[0]}, not {sizes[1]}")
+                    if tensor.dtype != trained[name].dtype:
+                        raise CheckpointError(f"{OPTIMIZER}{kind}.{name} is of {tensor.dtype}, not {trained[name].dtype}")
+            # Adam and SGD keep no state of a parameter that never had a gradient.
+            stateless = set() if isinstance(optimizer, RMSprop) else set(trained).difference(*self.states.values())
+            for kind in kinds:
+                for name in trained.keys() - stateless:
+                    if name not in self.states.get(kind, {}):
+                        raise CheckpointError(f"lacks {OPTIMIZER}{kind}.{name}")
             device = next(iter(tensors.values())).device
             if device.type == "cuda" and self.cuda_generator is None:
                 raise CheckpointError(f"lacks {CUDA_GENERATOR}")
@@ -231,11 +250,15 @@ class Checkpoint:
         with torch.no_grad():
             for name, tensor in tensors.items():
                 tensor.copy_(self.weights[name])
-        for name, parameter in averages.items():
-            square_avg = torch.zeros_like(parameter, memory_format=torch.preserve_format)
-            square_avg.copy_(self.square_avg[name])
-            step = torch.tensor(float(self.state.global_step))
-            optimizer.state[parameter] = {"step": step, "square_avg": square_avg}
+        for name, parameter in trained.items():
+            if name in stateless:
+                continue
+            optimizer.state[parameter] = state = {}
+            if not isinstance(optimizer, SGD):
+                state["step"] = torch.tensor(float(self.state.global_step))
+            for kind in kinds:
+                state[kind] = torch.zeros_like(parameter, memory_format=torch.preserve_format)
+                state[kind].copy_(self.states[kind][name])
         torch.set_rng_state(self.generator)
         if self.cuda_generator is not None:
             torch.cuda.set_rng_state(self.cuda_generator, device)
@@ -278,30 +301,33 @@ def _parse(path: Path, data: bytes) -> Checkpoint:
         cuda_generator = _bytes_of(CUDA_GENERATOR, entries)
         _check_cuda_generator(cuda_generator)
         cuda_generator = torch.frombuffer(cuda_generator, dtype=torch.uint8)
-    weights, square_avg = {}, {}
+    weights, states = {}, {}
+    kinds = {text: dtype for dtype, text in DTYPES.items()}
     for name, (dtype, shape, values) in entries.items():
-        if dtype != "F32":
+        if dtype not in kinds:
             raise CheckpointError(f"{shown(name)} has dtype {dtype}, not F32")
         if not values:
             raise CheckpointError(f"{shown(name)} is empty")
-        tensor = torch.frombuffer(values, dtype=torch.float32).reshape(shape)
+        tensor = torch.frombuffer(values, dtype=kinds[dtype]).reshape(shape)
         if tensor.isnan().any():
             raise CheckpointError(f"{shown(name)} contains NaN")
-        if name.startswith(SQUARE_AVG):
-            square_avg[name.removeprefix(SQUARE_AVG)] = tensor
+        if name.startswith(OPTIMIZER):
+            kind, _, parameter = name.removeprefix(OPTIMIZER).partition(".")
+            states.setdefault(kind, {})[parameter] = tensor
         else:
             weights[name] = tensor
     # Removes the prefix after the checksum, which covers the names as written.
     prefix = wrapper(weights)
-    # Sorted, because the order of a file's tensors varies and an error names the first two that clash.
-    names = sorted(square_avg)
-    try:
-        square_avg = by_one_name((name.removeprefix(prefix), name, square_avg[name]) for name in names)
-    except OneName as error:
-        raise CheckpointError(f"{SQUARE_AVG}{shown(str(error))}") from error
+    for kind, tensors in states.items():
+        # Sorted, because the order of a file's tensors varies and an error names the first two that clash.
+        names = sorted(tensors)
+        try:
+            states[kind] = by_one_name((name.removeprefix(prefix), name, tensors[name]) for name in names)
+        except OneName as error:
+            raise CheckpointError(f"{OPTIMIZER}{kind}.{shown(str(error))}") from error
     weights = unwrapped(weights)
     generator = torch.frombuffer(generator, dtype=torch.uint8)
-    return Checkpoint(path, state, hyper_parameters, weights, square_avg, generator, cuda_generator)
+    return Checkpoint(path, state, hyper_parameters, weights, states, generator, cuda_generator)
 
 
 def _bytes_of(name: str, entries: "dict[str, _Entry]") -> bytes:
@@ -398,7 +424,10 @@ def _trainer_state(text: str) -> TrainerState:
         valid_loss = torch.tensor(float(valid_loss), dtype=torch.float32).item()
         if not math.isfinite(valid_loss):
             raise ValueError("not finite")
-    return TrainerState(epoch, global_step, valid_loss, metrics_sha256)
+    lr_schedulers = fields.get("lr_schedulers")
+    if type(lr_schedulers) not in (list, type(None)):
+        raise ValueError("no list")
+    return TrainerState(epoch, global_step, valid_loss, metrics_sha256, lr_schedulers)
 
 
 def _digest(entries: dict[str, _Entry], progress: str, hyper_parameters: str) -> str:
@@ -444,23 +473,34 @@ def named_tensors(module: torch.nn.Module) -> dict[str, torch.Tensor]:
     """
     tensors, seen = {}, set()
     for name, tensor in module.state_dict(keep_vars=True).items():
-        if not isinstance(tensor, torch.Tensor) or tensor.dtype != torch.float32:
+        if not isinstance(tensor, torch.Tensor) or tensor.dtype not in DTYPES:
             kind = tensor.dtype if isinstance(tensor, torch.Tensor) else type(tensor).__name__
+            kinds = ", ".join(str(dtype) for dtype in DTYPES)
             raise MisconfigurationException(
-                f"{name} of {type(module).__name__} is of {kind}: a checkpoint contains only torch.float32")
+                f"{name} of {type(module).__name__} is of {kind}: a checkpoint contains only {kinds}")
         if tensor not in seen:
             seen.add(tensor)
             tensors[name] = tensor
     return unwrapped(tensors)
 
 
+def state_names(optimizer: Optimizer) -> list[str]:
+    """Returns the names of the states that the optimizer keeps of each parameter, without its count of steps."""
+    if isinstance(optimizer, RMSprop):
+        return ["square_avg"]
+    if isinstance(optimizer, SGD):
+        return ["momentum_buffer"] if any(group["momentum"] for group in optimizer.param_groups) else []
+    return ["exp_avg", "exp_avg_sq"]
+
+
 def named_parameters(tensors: dict[str, torch.Tensor], optimizer: Optimizer) -> dict[str, torch.Tensor]:
-    """Returns the parameters that RMSprop updates, by their names in `tensors`."""
-    if type(optimizer) is not RMSprop or any(
-            group[option] for group in optimizer.param_groups for option in ("momentum", "centered", "capturable")):
+    """Returns the parameters that the optimizer updates, by their names in `tensors`."""
+    options = OPTIMIZERS.get(type(optimizer))
+    if options is None or any(group[option] for group in optimizer.param_groups for option in options):
+        known = ", ".join(optimizer.__name__ for optimizer in OPTIMIZERS)
         raise MisconfigurationException(
-            f"the optimizer is {type(optimizer).__name__}: a checkpoint contains only RMSprop's state, without "
-            "momentum, centered and capturable")
+            f"the optimizer is {type(optimizer).__name__}: a checkpoint contains only the state of {known}, of RMSprop "
+            "without momentum and centered, of Adam and AdamW without amsgrad, and none is capturable")
     names = {tensor: name for name, tensor in tensors.items()}
     moved = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     if not all(parameter in names for parameter in moved):
@@ -472,17 +512,26 @@ def _serialize(module: torch.nn.Module, optimizer: Optimizer, state: TrainerStat
     named = named_tensors(module)
     tensors = dict(named)
     for name, parameter in named_parameters(named, optimizer).items():
-        # A parameter that never had a gradient has no average yet.
-        square_avg = optimizer.state[parameter].get("square_avg") if parameter in optimizer.state else None
-        tensors[SQUARE_AVG + name] = torch.zeros_like(parameter) if square_avg is None else square_avg
+        # A parameter that never had a gradient has no state yet. RMSprop's is 0 until then.
+        of_parameter = optimizer.state.get(parameter, {})
+        if not of_parameter and not isinstance(optimizer, RMSprop):
+            continue
+        steps = of_parameter.get("step")
+        if steps is not None and not isinstance(optimizer, RMSprop) and steps != state.global_step:
+            raise MisconfigurationException(
+                f"{name} had {int(steps)} steps of {state.global_step}: a checkpoint contains only one count for all")
+        for kind in state_names(optimizer):
+            tensor = of_parameter.get(kind)
+            tensors[f"{OPTIMIZER}{kind}.{name}"] = torch.zeros_like(parameter) if tensor is None else tensor
     tensors[GENERATOR] = torch.get_rng_state()
     device = next(iter(named.values())).device
     if device.type == "cuda":
         tensors[CUDA_GENERATOR] = torch.cuda.get_rng_state(device)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    dtypes = {torch.float32: "F32", torch.uint8: "U8"}
-    entries = {name: (dtypes[tensor.dtype], tensor.shape, tensor.numpy().tobytes()) for name, tensor in tensors.items()}
-    progress = _to_json(asdict(state))
+    dtypes = DTYPES | {torch.uint8: "U8"}
+    entries = {name: (dtypes[tensor.dtype], list(tensor.shape), tensor.numpy().tobytes()) for name, tensor in tensors.items()}
+    progress = _to_json({name: value for name, value in asdict(state).items()
+                         if name != "lr_schedulers" or value is not None})
     metadata = ",".join([
         f'{{"islp_mnist":"{VERSION}"',
         f'"progress":{progress}',
@@ -594,12 +643,47 @@ def _leads_to(link: Path) -> tuple[Optional[str], Optional[float]]:
     return os.readlink(link) if link.is_symlink() else _name_of(state), state.valid_loss
 
 
+def _schedulers(trainer: Trainer) -> Optional[list[Any]]:
+    """Returns what TrainerState.lr_schedulers contains."""
+    # Some change more of the optimizer's options than the learning rate.
+    states = [{"scheduler": _with_infinities(str, config.scheduler.state_dict()),
+               "param_groups": [{name: value for name, value in group.items() if name != "params"}
+                                for group in config.scheduler.optimizer.param_groups]}
+              for config in trainer.lr_scheduler_configs]
+    try:
+        _to_json(states)
+    except (TypeError, ValueError):
+        kinds = ", ".join(type(config.scheduler).__name__ for config in trainer.lr_scheduler_configs)
+        raise MisconfigurationException(f"the state of {kinds} is not numbers, which is all that a checkpoint contains") from None
+    return states or None
+
+
+def _with_infinities(convert: type, value: Any) -> Any:
+    """Converts the infinities in a scheduler's state, which JSON lacks, to text or back."""
+    if isinstance(value, dict):
+        return {name: _with_infinities(convert, part) for name, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_with_infinities(convert, part) for part in value]
+    return convert(value) if value in (math.inf, -math.inf, "inf", "-inf") else value
+
+
+def _restore_schedulers(trainer: Trainer, checkpoint: Checkpoint):
+    states, configs = checkpoint.state.lr_schedulers or [], trainer.lr_scheduler_configs
+    if len(states) != len(configs):
+        raise CheckpointError(f"{checkpoint.path}: from a run with {len(states)} learning-rate schedulers, not {len(configs)}")
+    for config, state in zip(configs, states):
+        config.scheduler.load_state_dict(_with_infinities(float, state["scheduler"]))
+        for group, saved in zip(config.scheduler.optimizer.param_groups, state["param_groups"]):
+            # JSON has no tuples, which Adam's betas are.
+            group.update((name, tuple(value) if isinstance(value, list) else value) for name, value in saved.items())
+
+
 class ModelCheckpoint(callbacks.Checkpoint):
     """Saves what a stopped fit needs to resume, and resumes it; the counterpart of islp-mnist's ModelCheckpoint.
 
     It keeps the latest and the best checkpoint as LOG_DIR/checkpoints/epoch=E-step=S.safetensors, with the links
     last.safetensors and best.safetensors to them, which are copies if the file system has no links. It works with one
-    device, one optimizer (RMSprop without momentum) and a CSVLogger of this module.
+    device, one optimizer (RMSprop without momentum, SGD, Adam or AdamW) and a CSVLogger of this module.
 
     It does not save the state of other callbacks, the generators of GPUs other than the module's, nor the generators of a
     loader's workers, which matter only if the data set itself draws random numbers.
@@ -659,13 +743,13 @@ class ModelCheckpoint(callbacks.Checkpoint):
             "more than one device": trainer.world_size > 1,
             "several optimizers or none": len(trainer.optimizers) != 1,
             "manual optimization": not pl_module.automatic_optimization,
-            "a learning-rate scheduler": bool(trainer.lr_scheduler_configs),
             "reload_dataloaders_every_n_epochs": bool(trainer.reload_dataloaders_every_n_epochs),
         }
         for fault, is_so in faults.items():
             if is_so:
                 raise MisconfigurationException(f"ModelCheckpoint does not support {fault}")
         named_parameters(named_tensors(pl_module), trainer.optimizers[0])
+        _schedulers(trainer)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule):
         checkpoint, self._resume = self._resume, None
@@ -676,6 +760,7 @@ class ModelCheckpoint(callbacks.Checkpoint):
         # By now the sanity check has created the validation loader's workers, and the first iter() of the training loader
         # its workers. From here on a resumed fit draws the same numbers as one that was never stopped.
         checkpoint.restore(pl_module, trainer.optimizers[0])
+        _restore_schedulers(trainer, checkpoint)
         self._epochs = checkpoint.state.epoch + 1
         epoch_loop, progress = trainer.fit_loop.epoch_loop, trainer.fit_loop.epoch_progress
         for tracker in progress.total, progress.current:
@@ -717,6 +802,7 @@ class ModelCheckpoint(callbacks.Checkpoint):
             global_step=trainer.global_step,
             valid_loss=self._valid_loss,
             metrics_sha256=trainer.logger.experiment.sha256(),
+            lr_schedulers=_schedulers(trainer),
         )
         self._valid_loss = None
         self._pending = state, _serialize(module, trainer.optimizers[0], state, self._hyper_parameters)

@@ -12,7 +12,7 @@ use islp_mnist::islp::{self, SimpleDataModule, SimpleModule};
 use islp_mnist::lightning::{CsvLogger, Trainer};
 use islp_mnist::notebook::models::Model;
 use islp_mnist::torch::cuda::find;
-use islp_mnist::torch::optim::RmsProp;
+use islp_mnist::torch::optim::{Optimizer, RmsProp};
 use islp_mnist::torch::{CudaGenerator, DropoutGenerator, Generator};
 use islp_mnist::torchvision;
 use tch::nn::VarStore;

@@ -15,7 +15,8 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer, loggers, seed_everything
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import nn
-from torch.optim import Adam, RMSprop
+from torch.optim import SGD, Adam, AdamW, RMSprop
+from torch.optim.lr_scheduler import LambdaLR, OneCycleLR, ReduceLROnPlateau, StepLR
 from torch.utils.data import DataLoader, TensorDataset
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
@@ -80,8 +81,10 @@ def assert_same(log_dir, other):
     # Everything except the checksum.
     ours, theirs = load_last(log_dir), load_last(other)
     assert ours.state == theirs.state and ours.hyper_parameters == theirs.hyper_parameters == {"lr": 0.02}
-    for name in "weights", "square_avg":
-        ours_by_name, theirs_by_name = getattr(ours, name), getattr(theirs, name)
+    assert ours.states.keys() == theirs.states.keys()
+    for name, (ours_by_name, theirs_by_name) in {
+            "weights": (ours.weights, theirs.weights),
+            **{kind: (ours.states[kind], theirs.states[kind]) for kind in ours.states}}.items():
         assert ours_by_name.keys() == theirs_by_name.keys()
         for key, tensor in ours_by_name.items():
             assert tensor.equal(theirs_by_name[key]), (name, key)
@@ -95,6 +98,35 @@ def assert_raises(error, part, log_dir, **more):
         assert part in str(raised), raised
     else:
         raise AssertionError(f"no error: {part}")
+
+
+class Normalized(Own):
+    """Has batch normalization, whose counter is an integer."""
+
+    def __init__(self, make_optimizer):
+        torch.manual_seed(7)
+        super().__init__(make_optimizer)
+        self.same = nn.Sequential(self.hidden, nn.BatchNorm1d(16))
+
+
+def scheduled(scheduler, interval="step", **options):
+    def make(parameters):
+        optimizer = SGD(parameters, 0.05, momentum=0.9)
+        return [optimizer], [{"scheduler": scheduler(optimizer, **options), "interval": interval, "monitor": "val_loss"}]
+
+    return make
+
+
+OPTIMIZERS = {
+    "sgd": lambda parameters: SGD(parameters, 0.05),
+    "momentum": lambda parameters: SGD(parameters, 0.05, momentum=0.9, dampening=0.1, weight_decay=0.01),
+    "nesterov": lambda parameters: SGD(parameters, 0.05, momentum=0.9, nesterov=True),
+    "adam": lambda parameters: Adam(parameters, 0.01, weight_decay=0.01),
+    "adamw": lambda parameters: AdamW(parameters, 0.01),
+    "step_lr": scheduled(StepLR, step_size=5, gamma=0.5),
+    "plateau": scheduled(ReduceLROnPlateau, interval="epoch", patience=0, threshold=0.5),
+    "one_cycle": scheduled(OneCycleLR, max_lr=0.1, total_steps=28),
+}
 
 
 class Stop(Callback):
@@ -118,7 +150,16 @@ def main(folder: Path):
         assert_same(parts, whole)
         assert set(load_last(whole).weights) == {
             "hidden.weight", "hidden.bias", "out.weight", "out.bias", "unused.weight", "unused.bias", "scale"}
-        assert "out.bias" not in load_last(whole).square_avg
+        assert "out.bias" not in load_last(whole).states["square_avg"]
+
+    for name, make_optimizer in OPTIMIZERS.items():
+        fit(folder / name, 4, module=Normalized(make_optimizer))
+        for epochs in 1, 3, 4:
+            fit(folder / f"{name}_parts", epochs, module=Normalized(make_optimizer))
+        assert_same(folder / f"{name}_parts", folder / name)
+    assert load_last(folder / "adam").weights["same.1.num_batches_tracked"] == 28
+    assert_raises(CheckpointError, "optimizer.exp_avg", folder / "adam", module=Normalized(OPTIMIZERS["momentum"]))
+    assert_raises(CheckpointError, "schedulers", folder / "step_lr", module=Normalized(OPTIMIZERS["momentum"]))
 
     # A finished epoch is saved, whatever ends the next one. Ctrl-C reaches fit's caller as SystemExit.
     whole, parts = folder / "whole_0", folder / "stopped"
@@ -143,13 +184,21 @@ def main(folder: Path):
     def momentum(parameters):
         return RMSprop(parameters, momentum=0.9)
 
-    def scheduled(parameters):
-        optimizer = RMSprop(parameters)
-        return [optimizer], [torch.optim.lr_scheduler.StepLR(optimizer, 1)]
+    def amsgrad(parameters):
+        return Adam(parameters, amsgrad=True)
 
+    class Decay:
+        def __init__(self):
+            self.factor = torch.tensor(0.5)
+
+        def __call__(self, step):
+            return 0.5**step
+
+    by_tensor = scheduled(LambdaLR, lr_lambda=Decay())
     new = folder / "new"
-    for module, part in (Own(Adam), "Adam"), (Own(momentum), "momentum"), (Own(scheduled), "scheduler"), (
-            Own().double(), "float64"):
+    for module, part in (Own(amsgrad), "Adam"), (Own(momentum), "momentum"), (Own(torch.optim.Rprop), "Rprop"), (
+            Own(by_tensor), "LambdaLR"), (
+            Own().half(), "float16"):
         assert_raises(MisconfigurationException, part, new, module=module)
     assert_raises(MisconfigurationException, "CSVLogger", new, logger=loggers.CSVLogger(folder, name="plain"))
     assert_raises(MisconfigurationException, "val_loss", folder / "unmonitored", monitor="valid_loss")

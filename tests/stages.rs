@@ -10,7 +10,7 @@ use common::{assert_same_bits, data_dir, python, stdout_of, tensors};
 use islp_mnist::islp::{SimpleDataModule, SimpleModule};
 use islp_mnist::notebook::models::Model;
 use islp_mnist::torch::Generator;
-use islp_mnist::torch::optim::RmsProp;
+use islp_mnist::torch::optim::{Optimizer, RmsProp};
 use islp_mnist::torchvision;
 use tch::nn::{OptimizerConfig, VarStore, rms_prop};
 use tch::{Device, Kind, Tensor};
@@ -110,7 +110,8 @@ fn every_stage_of_the_first_steps_is_pythons() {
         module.optimizer.step(&gradients).unwrap();
         (images, labels) = batches.next().unwrap().unwrap();
     }
-    for (name, square_avg) in module.optimizer.square_avg() {
+    let states = module.optimizer.states();
+    for ((name, _), square_avg) in module.optimizer.parameters().into_iter().zip(&states[0].1) {
         assert_stage(&format!("square_avg.{name}"), square_avg);
         assert_stage(&format!("stepped.{name}"), &parameters[name]);
     }

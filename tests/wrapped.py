@@ -107,7 +107,7 @@ def checkpoint(prefix, more=()):
 write(FOLDER / "plain.safetensors", checkpoint(""))
 write(FOLDER / "wrapped.safetensors", checkpoint("module."))
 loaded = load_checkpoint(FOLDER / "wrapped.safetensors")
-assert set(loaded.weights) == set(loaded.square_avg) == NAMES
+assert set(loaded.weights) == set(loaded.states["square_avg"]) == NAMES
 for network in MODEL, *WRAPPED:
     loaded.restore(network, torch.optim.RMSprop(network.parameters()))
 # One parameter's average under two names.

@@ -31,6 +31,8 @@ pub enum Error {
     MissingKey { name: String, model: &'static str },
     #[error("{name} has shape {size:?}, but {expected:?} in {model}")]
     SizeMismatch { name: String, model: &'static str, size: Vec<i64>, expected: Vec<i64> },
+    #[error("{name} is of kind {kind:?}, but {expected:?} in {model}")]
+    KindMismatch { name: String, model: &'static str, kind: Kind, expected: Kind },
     #[error("the input is {kind:?} on {device:?}, but the parameters are Float on {expected:?}")]
     Input { kind: Kind, device: Device, expected: Device },
     #[error("a label is not one of the {classes} classes")]

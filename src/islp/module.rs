@@ -8,7 +8,7 @@ use tch::{Device, Kind, Reduction, Tensor, no_grad};
 use super::Error;
 use crate::torch::error::caught;
 use crate::torch::nn::{Layer, LayerInfo};
-use crate::torch::optim::RmsProp;
+use crate::torch::optim::{Optimizer, RmsProp};
 use crate::torch::state_dict::names;
 
 /// A module in Lightning's sense: everything a training step needs except the data.
@@ -37,7 +37,7 @@ pub struct SimpleModule {
     /// The model's parameters by their Python names.
     pub vs: VarStore,
     /// Updates the parameters.
-    pub optimizer: RmsProp,
+    pub optimizer: Box<dyn Optimizer>,
     info: LayerInfo,
 }
 
@@ -48,8 +48,14 @@ impl SimpleModule {
     /// # Errors
     /// Fails if memory is short.
     pub fn classification(model: Box<dyn Layer>, vs: VarStore, lr: f64) -> Result<Self, Error> {
-        let (optimizer, info) = (RmsProp::new(&vs, lr)?, model.info());
-        Ok(Self { model, vs, optimizer, info })
+        let optimizer = Box::new(RmsProp::new(&vs, lr)?);
+        Ok(Self::with_optimizer(model, vs, optimizer))
+    }
+
+    /// `SimpleModule.classification(model, num_classes, optimizer=optimizer)`.
+    pub fn with_optimizer(model: Box<dyn Layer>, vs: VarStore, optimizer: Box<dyn Optimizer>) -> Self {
+        let info = model.info();
+        Self { model, vs, optimizer, info }
     }
 
     /// The logits `[N, C]` of inputs `[N, ...]`, with dropout if `train`.
@@ -94,7 +100,7 @@ impl SimpleModule {
     /// is ignored.
     ///
     /// # Errors
-    /// Fails if names or shapes differ from the module's parameters, and then changes nothing.
+    /// Fails if names, shapes or kinds differ from the module's parameters, and then changes nothing.
     pub fn load_state_dict(&mut self, tensors: &BTreeMap<String, Tensor>) -> Result<(), Error> {
         let model = self.info.class_name;
         let mut parameters = self.state_dict();
@@ -110,6 +116,10 @@ impl SimpleModule {
             let (size, expected) = (tensor.size(), parameter.size());
             if size != expected {
                 return Err(Error::SizeMismatch { name, model, size, expected });
+            }
+            let (kind, expected) = (tensor.kind(), parameter.kind());
+            if kind != expected {
+                return Err(Error::KindMismatch { name, model, kind, expected });
             }
         }
         if let Some(name) = parameters.keys().find(|name| !tensors.contains_key(&given(name))) {

@@ -2,13 +2,13 @@
 //!
 //! A checkpoint is a safetensors file. It contains
 //! - the weights by their names in Python;
-//! - RMSprop's `square_avg` as `optimizer.square_avg.NAME`;
+//! - the optimizer's states as `optimizer.STATE.NAME`, such as RMSprop's `optimizer.square_avg.NAME`;
 //! - the generator's state as `generator.state`, in the form of `torch.set_rng_state`; if dropout draws from CUDA's
 //!   generator, also `generator.cuda.state`, in the form of `torch.cuda.set_rng_state`; if a source of randomness is
 //!   varied, also `generator.varied.state`;
 //! - the rest as JSON in the file's metadata.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use safetensors::tensor::{Dtype, TensorView};
@@ -24,11 +24,12 @@ use crate::torch::generator::{Generator, states};
 use crate::torch::state_dict::{self, names};
 use crate::util::text::{hex, shown};
 
-const SQUARE_AVG: &str = "optimizer.square_avg.";
+/// The prefix of the optimizer's states.
+const OPTIMIZER: &str = "optimizer.";
 /// The prefix of the generators' states.
 const GENERATOR: &str = "generator.";
 /// The prefixes of all tensors that are not weights.
-const STATES: [&str; 2] = ["optimizer.", GENERATOR];
+const STATES: [&str; 2] = [OPTIMIZER, GENERATOR];
 /// The key of [`Metadata`] in the file's metadata.
 const KEY: &str = "checkpoint";
 /// The subfolder of a run's checkpoints.
@@ -37,7 +38,7 @@ pub(crate) const FOLDER: &str = "checkpoints";
 pub(crate) const LAST: &str = "last.safetensors";
 
 /// The state of a run after an epoch.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TrainerState {
     /// The epoch just finished, from 0.
     pub epoch: usize,
@@ -47,6 +48,9 @@ pub struct TrainerState {
     pub valid_loss: Option<f32>,
     /// SHA-256 of metrics.csv after that epoch, in hexadecimal.
     pub metrics_sha256: String,
+    /// The states of learning-rate schedulers, which only Python's side saves and resumes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lr_schedulers: Option<Value>,
 }
 
 /// A checkpoint read from disk.
@@ -58,7 +62,8 @@ pub struct Checkpoint {
     pub hyper_parameters: Box<RawValue>,
     path: PathBuf,
     weights: BTreeMap<String, Tensor>,
-    square_avg: BTreeMap<String, Tensor>,
+    /// The optimizer's states, by `STATE.NAME`.
+    states: BTreeMap<String, Tensor>,
     /// The generators' states by name.
     generators: BTreeMap<String, Vec<u8>>,
 }
@@ -97,18 +102,18 @@ impl Checkpoint {
                 return Err(CheckpointError::Lacks(states::MAIN.into()));
             }
             // Names are unwrapped last, because the checksum covers them as written.
-            Ok((state, hyper_parameters, generators, names::unwrapped(state_dict::floats(views)?)?))
+            Ok((state, hyper_parameters, generators, names::unwrapped(state_dict::buffers(views)?)?))
         };
-        let (state, hyper_parameters, generators, floats) =
+        let (state, hyper_parameters, generators, tensors) =
             parse().map_err(|reason| Error::Checkpoint { path: path.clone(), reason })?;
-        let (mut weights, mut square_avg) = (BTreeMap::new(), BTreeMap::new());
-        for (name, tensor) in floats {
-            match name.strip_prefix(SQUARE_AVG) {
-                Some(parameter) => square_avg.insert(parameter.to_string(), tensor),
+        let (mut weights, mut states) = (BTreeMap::new(), BTreeMap::new());
+        for (name, tensor) in tensors {
+            match name.strip_prefix(OPTIMIZER) {
+                Some(of_parameter) => states.insert(of_parameter.to_string(), tensor),
                 None => weights.insert(name, tensor),
             };
         }
-        Ok(Self { state, hyper_parameters, path, weights, square_avg, generators })
+        Ok(Self { state, hyper_parameters, path, weights, states, generators })
     }
 
     /// Restores module and generator.
@@ -122,9 +127,12 @@ impl Checkpoint {
 
     fn restore_parts(&self, module: &mut SimpleModule, generator: &Generator) -> Result<(), CheckpointError> {
         let state = |name: &str, reason: String| CheckpointError::State {
-            name: format!("{SQUARE_AVG}{}", shown(name)),
+            name: format!("{OPTIMIZER}{}", shown(name)),
             reason,
         };
+        if self.state.lr_schedulers.is_some() {
+            return Err(CheckpointError::Scheduler);
+        }
         let names: Vec<_> = generator.states(module.vs.device()).into_iter().map(|(name, _)| name).collect();
         if let Some(name) = names.iter().find(|name| !self.generators.contains_key(**name)) {
             return Err(CheckpointError::Lacks(name.to_string()));
@@ -136,20 +144,34 @@ impl Checkpoint {
             });
         }
         module.load_state_dict(&self.weights)?;
-        if let Some(name) = self.square_avg.keys().find(|name| !self.weights.contains_key(*name)) {
-            return Err(state(name, "belongs to no parameter".into()));
-        }
         let wrapper = names::wrapper(module.state_dict().keys()).len();
-        for (name, square_avg) in module.optimizer.square_avg_mut() {
-            let Some(saved) = self.square_avg.get(&name[wrapper..]) else {
-                return Err(CheckpointError::Lacks(format!("{SQUARE_AVG}{name}")));
-            };
-            let (size, expected) = (saved.size(), square_avg.size());
-            if size != expected {
-                return Err(state(name, format!("has shape {size:?}, not {expected:?}")));
+        let mut unused: BTreeSet<&String> = self.states.keys().collect();
+        let parameters = module.optimizer.parameters();
+        for (kind, tensors) in module.optimizer.states() {
+            for ((name, _), tensor) in parameters.iter().zip(tensors) {
+                let name = format!("{kind}.{}", &name[wrapper..]);
+                let Some(saved) = self.states.get(&name) else {
+                    return Err(CheckpointError::Lacks(format!("{OPTIMIZER}{name}")));
+                };
+                let (size, expected) = (saved.size(), tensor.size());
+                if size != expected {
+                    return Err(state(&name, format!("has shape {size:?}, not {expected:?}")));
+                }
+                let (kind, expected) = (saved.kind(), tensor.kind());
+                if kind != expected {
+                    return Err(state(&name, format!("is of kind {kind:?}, not {expected:?}")));
+                }
+                no_grad(|| tensor.shallow_clone().f_copy_(saved)).map_err(islp::Error::from)?;
+                unused.remove(&name);
             }
-            no_grad(|| square_avg.f_copy_(saved)).map_err(islp::Error::from)?;
         }
+        if let Some(name) = unused.first() {
+            let has_parameter = name.split_once('.').is_some_and(|(_, name)| self.weights.contains_key(name));
+            let reason =
+                if has_parameter { "belongs to another optimizer" } else { "belongs to no parameter" };
+            return Err(state(name, reason.into()));
+        }
+        module.optimizer.set_steps(self.state.global_step);
         for name in names {
             let set = generator.set_state_of(name, &self.generators[name]);
             set.map_err(|reason| CheckpointError::Generator { name, reason })?;
@@ -193,8 +215,11 @@ pub(crate) fn serialize(
     hyper_parameters: &RawValue,
 ) -> Result<Vec<u8>, state_dict::Error> {
     let mut tensors = module.state_dict();
-    for (name, square_avg) in module.optimizer.square_avg() {
-        tensors.insert(format!("{SQUARE_AVG}{name}"), square_avg.shallow_clone());
+    let parameters = module.optimizer.parameters();
+    for (state, of_parameters) in module.optimizer.states() {
+        for ((name, _), tensor) in parameters.iter().zip(of_parameters) {
+            tensors.insert(format!("{OPTIMIZER}{state}.{name}"), tensor.shallow_clone());
+        }
     }
     for (name, state) in generator.states(module.vs.device()) {
         tensors.insert(name.to_string(), Tensor::f_from_slice(&state)?);
@@ -305,8 +330,7 @@ mod tests {
 
     #[test]
     fn a_module_resumes_from_a_checkpoint_of_one_with_another_wrapper() {
-        let state =
-            TrainerState { epoch: 0, global_step: 1, valid_loss: None, metrics_sha256: String::new() };
+        let state = TrainerState { epoch: 0, global_step: 1, valid_loss: None, ..TrainerState::default() };
         let hyper_parameters = RawValue::from_string("{}".into()).unwrap();
         let generator = Generator::new(1);
         for (from, to) in [("module.", ""), ("", "model."), ("model._orig_mod.", "module."), ("", "")] {
@@ -328,8 +352,7 @@ mod tests {
         let mut named: BTreeMap<String, Tensor> =
             tensors.iter().map(|name| (name.to_string(), Tensor::from_slice(&[1f32]))).collect();
         named.insert(states::MAIN.into(), Tensor::from_slice(&Generator::new(0).get_state()));
-        let state =
-            TrainerState { epoch: 0, global_step: 1, valid_loss: None, metrics_sha256: String::new() };
+        let state = TrainerState { epoch: 0, global_step: 1, valid_loss: None, ..TrainerState::default() };
         let hyper_parameters = RawValue::from_string("{}".into()).unwrap();
         let bytes = state_dict::serialize(&named, |views| {
             Ok(Some((KEY, write_metadata(views, &state, &hyper_parameters).unwrap())))

@@ -51,6 +51,8 @@ pub enum CheckpointError {
     Damaged(String),
     #[error("lacks {0}")]
     Lacks(String),
+    #[error("from a run with a learning-rate scheduler, which only Python can resume")]
+    Scheduler,
     #[error("{name} {reason}")]
     State { name: String, reason: String },
     #[error(transparent)]

@@ -248,7 +248,7 @@ impl Trainer {
         observers: &mut Observers,
     ) -> Result<(), Error> {
         if let Some(trace) = &mut self.trace {
-            let state = State::of(&module.vs, &module.optimizer, &self.generator, self.global_step);
+            let state = State::of(&module.vs, module.optimizer.as_ref(), &self.generator, self.global_step);
             trace.start_step(self.current_epoch, self.global_step, &state)?;
             trace.record("input", images)?;
             trace.record("target", labels)?;
@@ -277,7 +277,7 @@ impl Trainer {
         observers: &mut Observers,
     ) -> Result<(), Error> {
         if let Some(trace) = &mut self.trace {
-            let state = State::of(&module.vs, &module.optimizer, &self.generator, self.global_step);
+            let state = State::of(&module.vs, module.optimizer.as_ref(), &self.generator, self.global_step);
             record_update(trace, module, &step.gradients, &state)?;
         }
         let Observers { metrics, losses, bar, .. } = observers;
@@ -318,6 +318,7 @@ impl Trainer {
                 global_step: self.global_step,
                 valid_loss: Some(valid.loss).filter(|loss| loss.is_finite()),
                 metrics_sha256: self.logger.sha256(),
+                lr_schedulers: None,
             };
             checkpoint.epoch_end(module, &self.generator, state, is_end)?;
         }
@@ -327,7 +328,12 @@ impl Trainer {
 
     fn on_train_end(&mut self, module: &SimpleModule, observers: &Observers) -> Result<(), Error> {
         if let Some(trace) = &mut self.trace {
-            trace.end_fit(&State::of(&module.vs, &module.optimizer, &self.generator, self.global_step))?;
+            trace.end_fit(&State::of(
+                &module.vs,
+                module.optimizer.as_ref(),
+                &self.generator,
+                self.global_step,
+            ))?;
         }
         observers.bar.finish();
         Ok(())
@@ -366,7 +372,7 @@ fn record_update(
     gradients: &[Tensor],
     state: &State,
 ) -> Result<(), Error> {
-    let names = module.optimizer.square_avg().map(|(name, _)| name);
+    let names = module.optimizer.parameters().into_iter().map(|(name, _)| name);
     let gradients: BTreeMap<&str, &Tensor> = names.zip(gradients).collect();
     // The backward pass computes the last parameter's gradient first.
     for (name, _) in state.parameters.iter().rev() {

@@ -21,6 +21,15 @@ const MAX_BYTES: u64 = 1 << 30;
 /// is 100 MB.
 const MAX_HEADER: u64 = 1 << 20;
 
+/// The kinds of weights and buffers.
+const KINDS: [(Dtype, Kind); 5] = [
+    (Dtype::F32, Kind::Float),
+    (Dtype::F64, Kind::Double),
+    (Dtype::I64, Kind::Int64),
+    (Dtype::I32, Kind::Int),
+    (Dtype::BOOL, Kind::Bool),
+];
+
 /// More digits than any offset into a file has.
 const MAX_DIGITS: usize = 18;
 
@@ -68,7 +77,7 @@ pub fn load(path: &Path) -> Result<BTreeMap<String, Tensor>, Error> {
     floats(parse(&read(path)?)?)
 }
 
-/// Saves tensors, f32 or u8, of any device; `safetensors.torch.save_file`.
+/// Saves tensors of f32, f64, i64, i32, bool or u8, of any device; `safetensors.torch.save_file`.
 ///
 /// # Errors
 /// Fails if a tensor is of another kind, or the file can't be written.
@@ -91,22 +100,34 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<BTreeMap<String, TensorView<'_>>, Er
 
 /// Copies the tensors to the CPU. Fails for an empty tensor, another kind than f32, or NaN.
 pub(crate) fn floats(views: BTreeMap<String, TensorView>) -> Result<BTreeMap<String, Tensor>, Error> {
-    let float = |(name, view): (String, TensorView)| {
+    tensors_of(&KINDS[..1], views)
+}
+
+/// The same with the kinds of a module's buffers too, such as BatchNorm's counter.
+pub(crate) fn buffers(views: BTreeMap<String, TensorView>) -> Result<BTreeMap<String, Tensor>, Error> {
+    tensors_of(&KINDS, views)
+}
+
+fn tensors_of(
+    kinds: &[(Dtype, Kind)],
+    views: BTreeMap<String, TensorView>,
+) -> Result<BTreeMap<String, Tensor>, Error> {
+    let tensor = |(name, view): (String, TensorView)| {
         let (dtype, shown) = (view.dtype(), shown(&name));
-        if dtype != Dtype::F32 {
+        let Some((_, kind)) = kinds.iter().find(|(allowed, _)| *allowed == dtype) else {
             return Err(Error::Dtype { name: shown, dtype, expected: Dtype::F32 });
-        }
+        };
         if view.data().is_empty() {
             return Err(Error::Empty(shown));
         }
         let shape: Vec<i64> = view.shape().iter().map(|&length| length as i64).collect();
-        let tensor = Tensor::f_from_data_size(view.data(), &shape, Kind::Float)?;
+        let tensor = Tensor::f_from_data_size(view.data(), &shape, *kind)?;
         if bool::try_from(tensor.f_isnan()?.f_any()?)? {
             return Err(Error::Nan(shown));
         }
         Ok((name, tensor))
     };
-    views.into_iter().map(float).collect()
+    views.into_iter().map(tensor).collect()
 }
 
 /// Parses a file of any content without a panic, in memory bounded by a multiple of its header.
@@ -173,18 +194,16 @@ pub(crate) fn bytes(tensor: &Tensor) -> Result<Vec<u8>, TchError> {
     Ok(bytes)
 }
 
-/// The bytes of a file of `tensors`, f32 or u8, of any device. `metadata` may add a text about them under a key.
+/// The bytes of a file of `tensors`, of any device. `metadata` may add a text about them under a key.
 pub(crate) fn serialize<'a>(
     tensors: impl IntoIterator<Item = (&'a String, &'a Tensor)>,
     metadata: impl FnOnce(&BTreeMap<String, TensorView>) -> Result<Option<(&'static str, String)>, Error>,
 ) -> Result<Vec<u8>, Error> {
     let mut contents = vec![];
     for (name, tensor) in tensors {
-        let dtype = match tensor.kind() {
-            Kind::Float => Dtype::F32,
-            Kind::Uint8 => Dtype::U8,
-            kind => return Err(Error::Kind { name: name.clone(), kind }),
-        };
+        let kind = tensor.kind();
+        let known = KINDS.iter().chain(&[(Dtype::U8, Kind::Uint8)]).find(|(_, known)| *known == kind);
+        let (dtype, _) = known.copied().ok_or_else(|| Error::Kind { name: name.clone(), kind })?;
         let shape: Vec<usize> = tensor.size().into_iter().map(|length| length as usize).collect();
         contents.push((name, dtype, shape, bytes(tensor)?));
     }

@@ -35,7 +35,7 @@ pub use crate::util::pattern::Pattern;
 /// Writes the trace of one or more trainings to a file. Any training loop can feed it:
 ///
 /// ```
-/// use islp_mnist::torch::{Generator, optim::RmsProp, outputs::{LayerOutputs, layer}};
+/// use islp_mnist::torch::{Generator, optim::{Optimizer, RmsProp}, outputs::{LayerOutputs, layer}};
 /// use islp_mnist::trace::{State, Trace};
 /// use tch::{Device, Kind, Tensor, nn::VarStore};
 ///

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tch::Tensor;
 use tch::nn::VarStore;
 
-use crate::torch::optim::RmsProp;
+use crate::torch::optim::Optimizer;
 use crate::torch::{Error, Generator};
 
 /// The state of a training between two steps.
@@ -32,21 +32,27 @@ pub struct State {
 }
 
 impl State {
-    /// The state of a training with [`RmsProp`] after `steps` steps, without parameters that it does not train.
-    pub fn of(vs: &VarStore, optimizer: &RmsProp, generator: &Generator, steps: usize) -> Self {
+    /// The state of a training after `steps` steps, without parameters that the optimizer does not train.
+    pub fn of(vs: &VarStore, optimizer: &dyn Optimizer, generator: &Generator, steps: usize) -> Self {
         // tch returns parameters in the order of their creation only without names.
         let names: BTreeMap<_, _> =
             vs.variables().into_iter().map(|(name, tensor)| (tensor.data_ptr(), name)).collect();
-        let by_name: BTreeMap<&str, &Tensor> = optimizer.square_avg().collect();
+        let places: BTreeMap<&str, usize> =
+            optimizer.parameters().iter().enumerate().map(|(place, (name, _))| (*name, place)).collect();
         let trained = |tensor: Tensor| {
             let name = names.get(&tensor.data_ptr())?;
-            by_name.contains_key(name.as_str()).then(|| (name.clone(), tensor))
+            places.contains_key(name.as_str()).then(|| (name.clone(), tensor))
         };
         let parameters: Vec<_> = vs.trainable_variables().into_iter().filter_map(trained).collect();
-        let square_avg =
-            parameters.iter().map(|(name, _)| (name.clone(), by_name[name.as_str()].shallow_clone()));
+        let states = if steps == 0 { vec![] } else { optimizer.states() };
+        let in_order = |(state, tensors): (&'static str, Vec<&Tensor>)| {
+            let named = parameters
+                .iter()
+                .map(|(name, _)| (name.clone(), tensors[places[name.as_str()]].shallow_clone()));
+            (state, named.collect())
+        };
         Self {
-            optimizer: if steps == 0 { vec![] } else { vec![("square_avg", square_avg.collect())] },
+            optimizer: states.into_iter().map(in_order).collect(),
             parameters,
             generators: generator.states(vs.device()),
         }

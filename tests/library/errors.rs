@@ -274,8 +274,8 @@ fn a_file_without_f32_tensors_is_refused_with_the_reason() {
     let missing = state_dict::load(&path);
     assert!(matches!(&missing, Err(state_dict::Error::File(error)) if error.is_not_found()), "{missing:?}");
 
-    let doubles = BTreeMap::from([("x".to_string(), Tensor::zeros([1], (Kind::Double, Device::Cpu)))]);
-    assert_error!(state_dict::save(&doubles, &path), state_dict::Error::Kind { kind: Kind::Double, .. });
+    let halves = BTreeMap::from([("x".to_string(), Tensor::zeros([1], (Kind::Half, Device::Cpu)))]);
+    assert_error!(state_dict::save(&halves, &path), state_dict::Error::Kind { kind: Kind::Half, .. });
     assert!(!path.exists());
 }
 

@@ -11,5 +11,6 @@ mod errors;
 mod fixtures;
 mod golden;
 mod metrics_csv;
+mod optimizers;
 mod trace;
 mod weights;

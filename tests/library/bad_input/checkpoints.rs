@@ -34,8 +34,9 @@ fn content(bytes: &[u8], model: Model) -> Result<Content, lightning::Error> {
     let layers = model.build(&vs.root(), &generator)?;
     let mut module = SimpleModule::classification(layers, vs, 0.0)?;
     checkpoint.restore(&mut module, &generator)?;
-    let square_avg =
-        module.optimizer.square_avg().map(|(name, tensor)| (name.to_string(), bits(tensor))).collect();
+    let (parameters, states) = (module.optimizer.parameters(), module.optimizer.states());
+    let square_avg = parameters.iter().zip(&states[0].1);
+    let square_avg = square_avg.map(|((name, _), tensor)| (name.to_string(), bits(tensor))).collect();
     let hyper_parameters = checkpoint.hyper_parameters.get().to_string();
     Ok((checkpoint.state, hyper_parameters, generator.get_state(), bits_of_module(&module), square_avg))
 }
@@ -209,7 +210,7 @@ fn states(tries: &mut Tries, entries: &[Entry], model: Model, good: &Content, re
     }
     let most = usize::MAX;
     for (epoch, global_step) in [(most, most), (most, 1), (0, 0), (1, 1), (5, 5)] {
-        let lying = TrainerState { epoch, global_step, valid_loss: None, metrics_sha256: String::new() };
+        let lying = TrainerState { epoch, global_step, ..TrainerState::default() };
         let file = sealed(entries, &lying, &good.1);
         tries.check(format!("{lying:?}"), || is_refused(read, &file, model, "damaged"));
     }

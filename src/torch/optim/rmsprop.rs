@@ -2,16 +2,12 @@
 //! `_multi_tensor_rmsprop`, which rounds differently:
 //!
 //! v ← α·v + (1-α)·g², θ ← θ - lr·g / (√v + ε)
-//!
-//! v, g and √v + ε of all parameters are each concatenated in one tensor, so that an operation runs once instead of
-//! once for every parameter, and nothing is allocated in a step. The operations are libtorch's, one after the other: a
-//! loop of our own could do them in one pass, but MKL's square root does not round correctly on every processor, and
-//! only MKL gives the same bits.
 
 use tch::nn::VarStore;
 use tch::{Device, Kind, TchError, Tensor, no_grad};
 
-use super::Error;
+use super::{Flat, Optimizer, Parameters};
+use crate::torch::Error;
 
 const ALPHA: f64 = 0.99;
 const EPS: f64 = 1e-8;
@@ -23,7 +19,7 @@ const NEGLIGIBLE: f64 = 1e-36;
 /// The optimizer of a model's parameters, with α = 0.99 and ε = 1e-8, PyTorch's defaults.
 ///
 /// ```
-/// use islp_mnist::torch::optim::RmsProp;
+/// use islp_mnist::torch::optim::{Optimizer, RmsProp};
 /// use tch::{Device, Kind, Tensor, nn::VarStore};
 ///
 /// let vs = VarStore::new(Device::Cpu);
@@ -37,25 +33,14 @@ const NEGLIGIBLE: f64 = 1e-36;
 #[derive(Debug)]
 pub struct RmsProp {
     lr: f64,
-    parameters: Vec<Parameter>,
-    square_avg: Tensor,
+    parameters: Parameters,
+    square_avg: Flat,
     decay: Decay,
-    grad: Tensor,
-    avg: Tensor,
-    /// 1 - α as a scalar tensor: ATen's product with a number allocates a tensor and copies it to `out`.
+    grad: Flat,
+    avg: Flat,
+    /// 1 - α.
     weight: Tensor,
-    /// -lr, likewise.
     minus_lr: Tensor,
-}
-
-/// A parameter with its views into the three flat tensors, in its shape.
-#[derive(Debug)]
-struct Parameter {
-    name: String,
-    parameter: Tensor,
-    square_avg: Tensor,
-    grad: Tensor,
-    avg: Tensor,
 }
 
 impl RmsProp {
@@ -64,90 +49,31 @@ impl RmsProp {
     /// # Errors
     /// Fails if memory is short.
     pub fn new(vs: &VarStore, lr: f64) -> Result<Self, Error> {
-        // MKL chooses a kernel for its square root in the first call. If two threads call it first at the same time,
-        // one may get a coarser kernel, and the weights differ from run to run: pytorch/pytorch#188792. One element
-        // takes one thread.
-        let _ = Tensor::f_from_slice(&[1f32])?.f_sqrt()?;
-        let mut variables: Vec<_> =
-            vs.variables().into_iter().filter(|(_, variable)| variable.requires_grad()).collect();
-        variables.sort_by(|(a, _), (b, _)| a.cmp(b));
-
-        let count = variables.iter().map(|(_, variable)| variable.numel() as i64).sum::<i64>();
-        let device = variables.first().map_or(Device::Cpu, |(_, variable)| variable.device());
-        let zeros = || Tensor::f_zeros([count], (Kind::Float, device));
-        let (square_avg, grad, avg) = (zeros()?, zeros()?, zeros()?);
-        let mut start = 0;
-        let mut parameters = vec![];
-        for (name, parameter) in variables {
-            let (size, length) = (parameter.size(), parameter.numel() as i64);
-            let part = |tensor: &Tensor| -> Result<_, TchError> {
-                tensor.f_narrow(0, start, length)?.f_view(&size[..])
-            };
-            let (square_avg, grad, avg) = (part(&square_avg)?, part(&grad)?, part(&avg)?);
-            parameters.push(Parameter { name, parameter, square_avg, grad, avg });
-            start += length;
-        }
-        let weight = Tensor::from((1.0 - ALPHA) as f32).f_to_device(device)?;
-        let minus_lr = Tensor::from(-lr as f32).f_to_device(device)?;
-        Ok(Self { lr, parameters, square_avg, decay: Decay::new(ALPHA), grad, avg, weight, minus_lr })
-    }
-
-    /// The learning rate.
-    pub fn lr(&self) -> f64 {
-        self.lr
-    }
-
-    /// v of every parameter in its shape, with the parameter's name.
-    pub fn square_avg(&self) -> impl Iterator<Item = (&str, &Tensor)> {
-        self.parameters.iter().map(|parameter| (parameter.name.as_str(), &parameter.square_avg))
-    }
-
-    /// The same, mutable; for `optimizer.load_state_dict`.
-    pub fn square_avg_mut(&mut self) -> impl Iterator<Item = (&str, &mut Tensor)> {
-        self.parameters.iter_mut().map(|parameter| (parameter.name.as_str(), &mut parameter.square_avg))
-    }
-
-    /// `torch.autograd.grad(loss, parameters)`: the gradient of a scalar with respect to every parameter, in the order of
-    /// [`square_avg`](Self::square_avg). `loss.backward()` would add it to the zeros that tch's `zero_grad` leaves.
-    ///
-    /// # Errors
-    /// Fails if a parameter is frozen or does not affect the loss, or libtorch fails.
-    pub fn gradients(&self, loss: &Tensor) -> Result<Vec<Tensor>, Error> {
-        let frozen = self.parameters.iter().find(|parameter| !parameter.parameter.requires_grad());
-        if let Some(Parameter { name, .. }) = frozen {
-            return Err(Error::NoGradient(name.clone()));
-        }
-        let parameters: Vec<_> = self.parameters.iter().map(|parameter| &parameter.parameter).collect();
-        let gradients = Tensor::f_run_backward(&[loss], &parameters, false, false)?;
-        match self.parameters.iter().zip(&gradients).find(|(_, gradient)| !gradient.defined()) {
-            Some((Parameter { name, .. }, _)) => Err(Error::NoGradient(name.clone())),
-            None => Ok(gradients),
-        }
-    }
-
-    /// Updates every parameter by its gradient.
-    ///
-    /// # Errors
-    /// Fails if the gradients are not those of all parameters, or libtorch fails.
-    pub fn step(&mut self, gradients: &[Tensor]) -> Result<(), Error> {
-        no_grad(|| {
-            let flat = gradients.iter().map(|gradient| gradient.f_view(-1)).collect::<Result<Vec<_>, _>>()?;
-            let _ = Tensor::f_cat_out(&self.grad, &flat, 0)?;
-            if self.grad.device().is_cuda() { self.multi_tensor() } else { self.single_tensor() }
-        })?;
-        Ok(())
+        choose_square_root()?;
+        let parameters = Parameters::of(vs);
+        Ok(Self {
+            lr,
+            square_avg: parameters.zeros()?,
+            decay: Decay::new(ALPHA),
+            grad: parameters.zeros()?,
+            avg: parameters.zeros()?,
+            weight: parameters.scalar(1.0 - ALPHA)?,
+            minus_lr: parameters.scalar(-lr)?,
+            parameters,
+        })
     }
 
     fn single_tensor(&mut self) -> Result<(), TchError> {
-        let Self { parameters, square_avg: v, decay, grad, avg, weight, lr, .. } = self;
+        let Self { parameters, square_avg, decay, grad, avg, weight, lr, .. } = self;
+        let v = &mut square_avg.all;
         // tch's addcmul_ and addcdiv_ lack the scalar `value`. ATen multiplies it with the first factor
         // before anything else, so doing that beforehand rounds alike. `avg` is free until it gets √v + ε.
-        let weighted = grad.f_mul_out(avg, weight)?;
+        let weighted = grad.all.f_mul_out(&avg.all, weight)?;
         decay.apply(v)?;
-        let _ = v.f_addcmul_(&weighted, grad)?;
-        let _ = v.f_clamp_min_out(avg, NEGLIGIBLE)?.f_sqrt_()?.f_add_scalar_(EPS)?;
-        let _ = grad.f_mul_scalar_(-*lr)?;
-        for Parameter { parameter, grad, avg, .. } in parameters {
+        let _ = v.f_addcmul_(&weighted, &grad.all)?;
+        let _ = v.f_clamp_min_out(&avg.all, NEGLIGIBLE)?.f_sqrt_()?.f_add_scalar_(EPS)?;
+        let _ = grad.all.f_mul_scalar_(-*lr)?;
+        for ((parameter, grad), avg) in parameters.each().zip(&grad.parts).zip(&avg.parts) {
             let _ = parameter.f_addcdiv_(grad, avg)?;
         }
         Ok(())
@@ -156,16 +82,47 @@ impl RmsProp {
     /// CUDA's `addcmul` and `addcdiv` compute fma(value, t1 ∘ t2, x), rounded once (`DeviceAddCmulCdiv.cuh`). Without a
     /// `value` its `addcmul` is fma(t1, t2, x), which with the value as t2 is the same.
     fn multi_tensor(&mut self) -> Result<(), TchError> {
-        let Self { parameters, square_avg: v, grad, avg, weight, minus_lr, .. } = self;
-        let square = grad.f_mul_out(avg, grad)?;
+        let Self { parameters, square_avg, grad, avg, weight, minus_lr, .. } = self;
+        let v = &mut square_avg.all;
+        let square = grad.all.f_mul_out(&avg.all, &grad.all)?;
         let _ = v.f_mul_scalar_(ALPHA)?.f_addcmul_(&square, weight)?;
-        let _ = v.f_sqrt_out(avg)?.f_add_scalar_(EPS)?;
-        let _ = grad.f_div_(avg)?;
-        for Parameter { parameter, grad, .. } in parameters {
+        let _ = v.f_sqrt_out(&avg.all)?.f_add_scalar_(EPS)?;
+        let _ = grad.all.f_div_(&avg.all)?;
+        for (parameter, grad) in parameters.each().zip(&grad.parts) {
             let _ = parameter.f_addcmul_(grad, minus_lr)?;
         }
         Ok(())
     }
+}
+
+impl Optimizer for RmsProp {
+    fn lr(&self) -> f64 {
+        self.lr
+    }
+
+    fn parameters(&self) -> Vec<(&str, &Tensor)> {
+        self.parameters.named()
+    }
+
+    fn states(&self) -> Vec<(&'static str, Vec<&Tensor>)> {
+        vec![("square_avg", self.square_avg.each())]
+    }
+
+    fn set_steps(&mut self, _steps: usize) {}
+
+    fn step(&mut self, gradients: &[Tensor]) -> Result<(), Error> {
+        no_grad(|| {
+            self.grad.concatenate(gradients)?;
+            if self.parameters.device.is_cuda() { self.multi_tensor() } else { self.single_tensor() }
+        })?;
+        Ok(())
+    }
+}
+
+/// MKL chooses a kernel for its square root in the first call. If two threads call it first at the same time, one may get a
+/// coarser kernel, and the weights differ from run to run: pytorch/pytorch#188792. One element takes one thread.
+pub(super) fn choose_square_root() -> Result<(), TchError> {
+    Tensor::f_from_slice(&[1f32])?.f_sqrt().map(drop)
 }
 
 /// Steps between checks for denormals. An ordinary number takes thousands of steps to become one.
