@@ -21,26 +21,31 @@ OPTIMIZERS = {
     "adamw": lambda parameters: AdamW(parameters, 0.01),
 }
 
-# As in scripts/notebook.py.
-torch.ones(1).sqrt()
-generator = torch.Generator().manual_seed(0)
-start = {name: torch.randn(size, generator=generator) for name, size in {"a": (37, 23), "b": (5,), "c": (1001,)}.items()}
-# Of very different sizes, some of them 0.
-scales = {name: torch.randint(-12, 3, tensor.shape, generator=generator) for name, tensor in start.items()}
-gradients = {f"gradient.{step}.{name}": torch.randn(tensor.shape, generator=generator) * 10.0 ** scales[name] * (scales[name] > -12)
-             for step in range(STEPS) for name, tensor in start.items()}
-saved = {**{f"start.{name}": tensor for name, tensor in start.items()}, **gradients}
-for name, make_optimizer in OPTIMIZERS.items():
-    parameters = {key: torch.nn.Parameter(tensor.clone()) for key, tensor in start.items()}
-    optimizer = make_optimizer(list(parameters.values()))
-    for step in range(STEPS):
-        for key, parameter in parameters.items():
-            parameter.grad = gradients[f"gradient.{step}.{key}"].clone()
-        optimizer.step()
-        if (step + 1) % EVERY == 0 or step < 3:
+def main():
+    # As in scripts/notebook.py.
+    torch.ones(1).sqrt()
+    generator = torch.Generator().manual_seed(0)
+    start = {name: torch.randn(size, generator=generator) for name, size in {"a": (37, 23), "b": (5,), "c": (1001,)}.items()}
+    # Of very different sizes, some of them 0.
+    scales = {name: torch.randint(-12, 3, tensor.shape, generator=generator) for name, tensor in start.items()}
+    gradients = {f"gradient.{step}.{name}": torch.randn(tensor.shape, generator=generator) * 10.0 ** scales[name] * (scales[name] > -12)
+                 for step in range(STEPS) for name, tensor in start.items()}
+    saved = {**{f"start.{name}": tensor for name, tensor in start.items()}, **gradients}
+    for name, make_optimizer in OPTIMIZERS.items():
+        parameters = {key: torch.nn.Parameter(tensor.clone()) for key, tensor in start.items()}
+        optimizer = make_optimizer(list(parameters.values()))
+        for step in range(STEPS):
             for key, parameter in parameters.items():
-                saved[f"{name}.{step}.{key}"] = parameter.detach().clone()
-                for kind, tensor in optimizer.state[parameter].items():
-                    if kind != "step" and tensor is not None:
-                        saved[f"{name}.{step}.{kind}.{key}"] = tensor.clone()
-save_file(saved, sys.argv[1])
+                parameter.grad = gradients[f"gradient.{step}.{key}"].clone()
+            optimizer.step()
+            if (step + 1) % EVERY == 0 or step < 3:
+                for key, parameter in parameters.items():
+                    saved[f"{name}.{step}.{key}"] = parameter.detach().clone()
+                    for kind, tensor in optimizer.state[parameter].items():
+                        if kind != "step" and tensor is not None:
+                            saved[f"{name}.{step}.{kind}.{key}"] = tensor.clone()
+    save_file(saved, sys.argv[1])
+
+
+if __name__ == "__main__":
+    main()

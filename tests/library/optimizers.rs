@@ -1,6 +1,12 @@
 //! The optimizers of `torch.optim`, against PyTorch's.
 
+use std::fs;
+
+use islp_mnist::islp::SimpleModule;
+use islp_mnist::lightning::{Checkpoint, ModelCheckpoint, TrainerState};
+use islp_mnist::torch::nn::linear;
 use islp_mnist::torch::optim::{Adam, AdamOptions, Optimizer, Sgd, SgdOptions};
+use islp_mnist::torch::{Generator, state_dict};
 use tch::nn::VarStore;
 use tch::{Device, Tensor};
 
@@ -54,5 +60,63 @@ fn sgd_adam_and_adamw_take_pythons_steps() {
             }
         }
         assert_eq!(compared, 3 * (3 + STEPS / 10), "{name}");
+    }
+}
+
+/// A linear layer with one of these optimizers.
+fn module(name: &str, seed: u64) -> (SimpleModule, Generator) {
+    let (vs, generator) = (VarStore::new(Device::Cpu), Generator::new(seed));
+    let layer = linear(vs.root(), 37, 11, &generator).unwrap();
+    let optimizer = optimizer(name, &vs);
+    (SimpleModule::with_optimizer(Box::new(layer), vs, optimizer), generator)
+}
+
+#[test]
+#[ignore = "needs the Python reference"]
+fn a_run_goes_on_with_any_optimizer_where_python_left_it_and_the_other_way_round() {
+    // Rust, Python and Rust again take five steps each.
+    const EACH: usize = 5;
+    let generator = Generator::new(3);
+    let random = |size: &[i64]| {
+        Tensor::from_slice(&generator.uniform(size.iter().product::<i64>() as usize, -1.0, 1.0)).view(size)
+    };
+    let gradients: Vec<[Tensor; 2]> = (0..3 * EACH).map(|_| [random(&[11]), random(&[11, 37])]).collect();
+    let step = |module: &mut SimpleModule, steps: std::ops::Range<usize>| {
+        for gradients in &gradients[steps] {
+            module.optimizer.step(gradients).unwrap();
+        }
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let named = gradients.iter().enumerate().flat_map(|(step, [bias, weight])| {
+        [("bias", bias), ("weight", weight)].map(|(key, tensor)| (format!("{step}.{key}"), tensor.copy()))
+    });
+    state_dict::save(&named.collect(), &folder.path().join("gradients.safetensors")).unwrap();
+    let mut runs = vec![];
+    for name in ["sgd", "momentum", "nesterov", "adam", "adam_decay", "adamw"] {
+        let (mut whole, generator) = module(name, 1);
+        step(&mut whole, 0..EACH);
+        let state = TrainerState { global_step: EACH, ..TrainerState::default() };
+        let mut checkpoints = ModelCheckpoint::new(&folder.path().join(name), 1, &()).unwrap();
+        checkpoints.epoch_end(&whole, &generator, state, true).unwrap();
+        fs::rename(checkpoints.last().unwrap(), folder.path().join(name).join("from.safetensors")).unwrap();
+        step(&mut whole, EACH..3 * EACH);
+        runs.push((name, whole));
+    }
+    stdout_of(python("tests/handed_optimizers.py").arg(folder.path()));
+    for (name, whole) in runs {
+        let (mut resumed, generator) = module(name, 2);
+        let checkpoint = Checkpoint::load(&folder.path().join(name).join("to.safetensors")).unwrap();
+        checkpoint.restore(&mut resumed, &generator).unwrap();
+        step(&mut resumed, 2 * EACH..3 * EACH);
+        for (key, expected) in whole.state_dict() {
+            assert_same_bits(&format!("{name}, {key}"), &resumed.state_dict()[&key], &expected);
+        }
+        // Another optimizer's states are refused.
+        if name == "adam" {
+            let error = checkpoint.restore(&mut module("momentum", 1).0, &generator).unwrap_err().to_string();
+            assert!(error.contains("lacks optimizer.momentum_buffer."), "{error}");
+            let error = checkpoint.restore(&mut module("sgd", 1).0, &generator).unwrap_err().to_string();
+            assert!(error.contains("optimizer.exp_avg.bias belongs to another optimizer"), "{error}");
+        }
     }
 }
