@@ -185,6 +185,43 @@ impl Metric {
         }
     }
 
+    /// The metrics of a table by epoch that are neither accuracy nor loss, each with its columns of training and validation.
+    ///
+    /// ```
+    /// use islp_mnist::chart::Metric;
+    ///
+    /// let others = Metric::others(b"epoch,step,train_mae_epoch,train_mae_step,valid_mae,valid_loss\n");
+    /// assert_eq!(others, ["train_mae_epoch,valid_mae".parse()?]);
+    /// # Ok::<(), islp_mnist::chart::MetricError>(())
+    /// ```
+    pub fn others(csv: &[u8]) -> Vec<Self> {
+        let mut reader = csv::Reader::from_reader(csv);
+        let Ok(header) = reader.headers() else { return vec![] };
+        let known = [Self::Accuracy, Self::Loss];
+        let known: Vec<&str> = known.iter().flat_map(|metric| metric.columns().concat()).collect();
+        let is_other = |column: &&str| {
+            let is_of_epochs = !["", "epoch", "step"].contains(column) && !column.ends_with("_step");
+            is_of_epochs && !column.starts_with("test_") && !known.contains(column)
+        };
+        let mut metrics: Vec<(&str, [Option<String>; 2])> = vec![];
+        for column in header.iter().filter(is_other) {
+            let (set, name) = parts(column);
+            let place = usize::from(set == Some(Set::Validation));
+            match metrics.iter_mut().find(|(other, columns)| *other == name && columns[place].is_none()) {
+                Some((_, columns)) => columns[place] = Some(column.into()),
+                None => {
+                    let mut columns = [None, None];
+                    columns[place] = Some(column.into());
+                    metrics.push((name, columns));
+                }
+            }
+        }
+        metrics
+            .into_iter()
+            .map(|(_, [training, validation])| Self::Columns { training, validation })
+            .collect()
+    }
+
     /// True if a table must have all of [`Self::columns`], since a person named them.
     pub(super) fn is_strict(&self) -> bool {
         matches!(self, Self::Columns { .. })

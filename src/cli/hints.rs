@@ -167,6 +167,7 @@ fn page(error: &report::Error) -> Option<&'static str> {
         }
         report::Error::Outputs(_) => Some("use a run that did not diverge"),
         report::Error::Weights(error) => weights(error),
+        report::Error::Data(error) => data(error),
         report::Error::Compare(error) => comparison(error),
         report::Error::Study(error) => study(error),
         report::Error::Islp(error) => islp(error),

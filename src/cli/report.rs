@@ -9,9 +9,9 @@ use clap::builder::{PathBufValueParser, TypedValueParser};
 use super::options::DataDir;
 use super::output::print_path;
 use super::setup::{note_other_data, set_up};
+use islp_mnist::report::{self, TestImages};
 use islp_mnist::run::DeviceOption;
 use islp_mnist::util::{file, path::has_ending};
-use islp_mnist::{report, torchvision};
 
 /// Make a page of a run, or of two side by side: one HTML file that needs nothing else.
 ///
@@ -20,8 +20,8 @@ use islp_mnist::{report, torchvision};
 /// where they first differ, and which is right where the other is wrong.
 ///
 /// A run is given by its version folder, or by a folder of version folders, such as the output folder of `reproduce` with
-/// both models. A version folder of Lightning needs the weights as model.safetensors. For a study's folder, the page is on
-/// all its seeds.
+/// both models. A version folder of Lightning needs the weights as model.safetensors. Of a model that is not the notebook's,
+/// the page shows only how it was trained. For a study's folder, the page is on all its seeds.
 ///
 /// Examples:
 ///   islp-mnist report output/MNIST/version_0 -o mlp.html
@@ -54,12 +54,14 @@ pub fn run(args: &ReportArgs) -> Result<u8> {
         candidate => {
             let device = set_up(args.device, None)?;
             let data_dir = args.data.or(None);
-            let mnist = torchvision::load(&data_dir, device)?;
+            let images = TestImages::new(&data_dir, device);
             let html = match candidate {
-                None => report::page(&[&args.run], &mnist, device)?,
-                Some(candidate) => report::comparison(&args.run, candidate, &mnist, device)?,
+                None => report::page(&[&args.run], &images)?,
+                Some(candidate) => report::comparison(&args.run, candidate, &images)?,
             };
-            note_other_data(&data_dir)?;
+            if images.are_loaded() {
+                note_other_data(&data_dir)?;
+            }
             html
         }
     };

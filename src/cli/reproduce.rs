@@ -13,9 +13,10 @@ use super::output::{print_line, say};
 use super::setup::{check_generator, note_on, set_up};
 use islp_mnist::lightning::terminal_width;
 use islp_mnist::notebook::{self, models::Model, weights};
+use islp_mnist::report::{self, TestImages};
 use islp_mnist::run::{RunOptions, write_of_reproduce};
+use islp_mnist::torchvision;
 use islp_mnist::util::{file, path::shell_path};
-use islp_mnist::{report, torchvision};
 
 /// Run every cell of the notebook and print its output; on the CPU, bit for bit as in Python.
 ///
@@ -77,7 +78,8 @@ pub fn run(args: &ReproduceArgs) -> Result<u8> {
     }
     if args.report {
         // Both runs are saved, so it is not an error if the page can't be made, for example because a run diverged.
-        match report::page(&runs.each_ref().map(|run| run.log_dir.as_path()), &mnist, device) {
+        let images = TestImages::new(&data_dir, device);
+        match report::page(&runs.each_ref().map(|run| run.log_dir.as_path()), &images) {
             Ok(html) => {
                 let page = runs[0].log_dir.join("report.html");
                 file::write(&page, html.as_bytes())?;

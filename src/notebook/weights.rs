@@ -32,6 +32,15 @@ pub enum Error {
     Content { path: PathBuf, reason: ContentError },
 }
 
+impl Error {
+    /// True if the file is sound, but has another model than the notebook's.
+    pub fn is_of_other_model(&self) -> bool {
+        use ContentError::{Module, OtherModel, Tensors};
+        let Self::Content { reason, .. } = self else { return false };
+        matches!(reason, OtherModel(_) | Module(_) | Tensors(state_dict::Error::Dtype { .. }))
+    }
+}
+
 /// The reason why a file's bytes are not the weights of one of the notebook's models.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)] // the messages describe them

@@ -5,14 +5,13 @@ use std::path::Path;
 use askama::Template;
 use sha2::{Digest, Sha256};
 use similar::{ChangeTag, TextDiff};
-use tch::vision::dataset::Dataset;
-use tch::{Device, Kind};
+use tch::Kind;
 
-use super::Error;
 use super::pictures::{self, CHART, Chart, Picture, percent, thousands};
 use super::predictions::mcnemar;
 use super::run::{Fact, Run, facts_of_both, find};
 use super::section::figures;
+use super::{Error, TestImages};
 use crate::chart::{Figure, Lines, Picture as _, share_limits};
 use crate::compare::{FileReport, Found, Growth, Report, Verdict};
 use crate::torch::state_dict;
@@ -31,8 +30,7 @@ pub struct Pair<'a> {
     /// The reference and the candidate.
     pub folders: [&'a Path; 2],
     pub report: &'a Report,
-    pub mnist: &'a Dataset,
-    pub device: Device,
+    pub images: &'a TestImages<'a>,
 }
 
 /// The page.
@@ -165,8 +163,7 @@ impl Pair<'_> {
         for (name, folder) in &left {
             let other = right.iter().find(|(other, _)| is_single || other == name);
             let Some((other_name, other)) = other else { continue };
-            let read =
-                |folder: &Path, name: &str| Run::read(folder, name.to_owned(), self.mnist, self.device);
+            let read = |folder: &Path, name: &str| Run::read(folder, name.to_owned(), self.images);
             let shown = if name == other_name { name.clone() } else { format!("{name} and {other_name}") };
             runs.push((shown, [read(folder, name)?, read(other, other_name)?]));
         }
@@ -192,7 +189,7 @@ impl Pair<'_> {
     }
 
     fn duel(&self, runs: &[Run; 2]) -> Result<Option<Duel>, Error> {
-        let [Some((_, left)), Some((_, right))] = runs.each_ref().map(|run| run.model.as_ref()) else {
+        let [Ok((_, left)), Ok((_, right))] = runs.each_ref().map(|run| run.model.as_ref()) else {
             return Ok(None);
         };
         let images = left.truths.len();
@@ -210,7 +207,7 @@ impl Pair<'_> {
             let truth = left.truths[image];
             let caption = format!("{truth}: reference {}, candidate {}", predictions[0], predictions[1]);
             Ok(Picture {
-                source: pictures::digit(&self.mnist.test_images, image)?,
+                source: pictures::digit(&self.images.get()?.test_images, image)?,
                 alt: format!("Test image {image}, {caption}"),
                 caption,
             })
@@ -371,7 +368,7 @@ fn log_chart(
 /// Returns the Euclidean distance between the parameters of two models; none if one is missing, or if
 /// their names or shapes differ.
 fn distance(runs: &[Run; 2]) -> Option<f64> {
-    let [left, right] = runs.each_ref().map(|run| run.model.as_ref());
+    let [left, right] = runs.each_ref().map(|run| run.model.as_ref().ok());
     let (left, right) = (left?.0.state_dict(), right?.0.state_dict());
     let mut sum = 0.0;
     for (name, tensor) in &left {

@@ -11,6 +11,7 @@ mod run;
 mod section;
 mod study;
 
+use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
 use askama::Template;
@@ -22,6 +23,7 @@ use crate::compare::{self, Options};
 use crate::islp;
 use crate::notebook::weights;
 use crate::study as studies;
+use crate::torchvision;
 use crate::util::file;
 use crate::util::path::shown_path;
 use comparison::Pair;
@@ -50,6 +52,8 @@ pub enum Error {
     #[error(transparent)]
     Weights(#[from] weights::Error),
     #[error(transparent)]
+    Data(#[from] torchvision::Error),
+    #[error(transparent)]
     Islp(#[from] islp::Error),
     #[error(transparent)]
     Chart(#[from] chart::Error),
@@ -75,27 +79,54 @@ struct RunsPage {
     sections: Vec<Section>,
 }
 
+/// The test images of a data folder, loaded once a model needs them: runs of other models have a page without them.
+#[derive(Debug)]
+pub struct TestImages<'a> {
+    data_dir: &'a Path,
+    device: Device,
+    loaded: OnceCell<Dataset>,
+}
+
+impl<'a> TestImages<'a> {
+    /// The test images in this folder, on this device.
+    pub fn new(data_dir: &'a Path, device: Device) -> Self {
+        Self { data_dir, device, loaded: OnceCell::new() }
+    }
+
+    /// True if a model has needed them.
+    pub fn are_loaded(&self) -> bool {
+        self.loaded.get().is_some()
+    }
+
+    fn get(&self) -> Result<&Dataset, Error> {
+        if self.loaded.get().is_none() {
+            let _ = self.loaded.set(torchvision::load(self.data_dir, self.device)?);
+        }
+        Ok(self.loaded.get().expect("they are loaded"))
+    }
+}
+
 /// Returns the HTML page of the runs in these folders. Each is a version folder or contains some.
 ///
 /// ```
-/// use islp_mnist::{report, torchvision};
+/// use islp_mnist::report::{self, TestImages};
 /// use tch::Device;
 ///
-/// let mnist = torchvision::load("tests/data/fashion-mnist".as_ref(), Device::Cpu)?;
-/// let html = report::page(&["output/MNIST_MLR/version_0".as_ref()], &mnist, Device::Cpu)?;
+/// let images = TestImages::new("tests/data/fashion-mnist".as_ref(), Device::Cpu);
+/// let html = report::page(&["output/MNIST_MLR/version_0".as_ref()], &images)?;
 /// assert!(html.contains("Confusion matrix"));
 /// # Ok::<(), anyhow::Error>(())
 /// ```
 ///
 /// # Errors
-/// A folder contains no run or too many, a file of a run can't be read or parsed, the model has outputs that are not
-/// finite, or memory is short.
-pub fn page(folders: &[&Path], mnist: &Dataset, device: Device) -> Result<String, Error> {
+/// A folder contains no run or too many, a file of a run or the test images can't be read or parsed, the model has outputs
+/// that are not finite, or memory is short.
+pub fn page(folders: &[&Path], images: &TestImages) -> Result<String, Error> {
     let mut sections = vec![];
     for folder in folders {
         for (name, folder) in find(folder)? {
-            let run = Run::read(&folder, name, mnist, device)?;
-            sections.push(Section::new(&run, mnist, sections.len())?);
+            let run = Run::read(&folder, name, images)?;
+            sections.push(Section::new(&run, images, sections.len())?);
         }
     }
     let names: Vec<&str> = sections.iter().map(|section| section.name.as_str()).collect();
@@ -107,15 +138,10 @@ pub fn page(folders: &[&Path], mnist: &Dataset, device: Device) -> Result<String
 ///
 /// # Errors
 /// Those of [`page`] and of [`compare::compare`].
-pub fn comparison(
-    reference: &Path,
-    candidate: &Path,
-    mnist: &Dataset,
-    device: Device,
-) -> Result<String, Error> {
+pub fn comparison(reference: &Path, candidate: &Path, images: &TestImages) -> Result<String, Error> {
     let options = Options { rename: weights::canonical_name, ..Options::default() };
     let report = compare::compare(reference, candidate, &options)?;
-    Ok(Pair { folders: [reference, candidate], report: &report, mnist, device }.page()?.render()?)
+    Ok(Pair { folders: [reference, candidate], report: &report, images }.page()?.render()?)
 }
 
 /// True if the folder contains a study.

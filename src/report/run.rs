@@ -5,13 +5,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
-use tch::Device;
-use tch::vision::dataset::Dataset;
 
-use super::Error;
 use super::predictions::Predictions;
+use super::{Error, TestImages};
 use crate::compare::{GIT_COMMIT, OWN_VERSIONS};
 use crate::islp::SimpleModule;
+use crate::lightning::Checkpoint;
 use crate::notebook::{self, weights};
 use crate::run::RunJson;
 use crate::util::file;
@@ -20,6 +19,8 @@ use crate::util::text::shown;
 
 /// A hundred thousand epochs are smaller.
 const MAX_CSV: u64 = 16 << 20;
+/// Lightning's hparams.yaml has a line for each option.
+const MAX_HPARAMS: u64 = 1 << 16;
 /// More runs would make a page too long.
 const MAX_RUNS: usize = 6;
 /// Version folders are two levels below an output folder.
@@ -31,37 +32,68 @@ pub struct Run {
     pub name: String,
     /// None if there is no such file.
     pub metrics_csv: Option<Vec<u8>>,
-    /// The model and its predictions for the test images; none if the folder contains no weights.
-    pub model: Option<(SimpleModule, Predictions)>,
+    /// The model and its predictions for the test images, or a sentence that says why there are none.
+    pub model: Result<(SimpleModule, Predictions), String>,
     /// The whole run.json; empty if there is none.
     pub run_json: Map<String, Value>,
+    /// The options of a run without run.json: those in its checkpoint, or in Lightning's hparams.yaml.
+    hyper_parameters: Fields,
 }
 
 impl Run {
-    /// Reads a version folder and evaluates its model on the test images.
-    pub fn read(folder: &Path, name: String, mnist: &Dataset, device: Device) -> Result<Self, Error> {
+    /// Reads a version folder. If its model is one of the notebook's, evaluates it on the test images.
+    pub fn read(folder: &Path, name: String, images: &TestImages) -> Result<Self, Error> {
         let metrics_csv = match file::read(&folder.join("metrics.csv"), MAX_CSV) {
             Err(error) if error.is_not_found() => None,
             bytes => Some(bytes?),
         };
         let run_json = RunJson::fields(folder)?.unwrap_or_default();
-        let module = weights_in(folder).map(|path| weights::load(&path, device)).transpose()?;
         let batch_size = run_json.get("options").and_then(|options| options["batch_size"].as_u64());
         let batch_size =
             batch_size.map_or(notebook::Options::default().batch_size, |size| size.max(1) as usize);
-        let model = match module {
-            Some(module) => {
+        let model = match known_model(folder, images)? {
+            Ok(module) => {
                 let predictions =
-                    Predictions::new(&module, mnist, batch_size).map_err(|error| match error {
+                    Predictions::new(&module, images.get()?, batch_size).map_err(|error| match error {
                         Error::NotFinite => Error::Outputs(folder.to_path_buf()),
                         error => error,
                     })?;
-                Some((module, predictions))
+                Ok((module, predictions))
             }
-            None => None,
+            Err(reason) => Err(format!("{reason}, so this section shows only how it was trained.")),
         };
-        Ok(Self { name, metrics_csv, model, run_json })
+        let hyper_parameters = if run_json.is_empty() { hyper_parameters(folder) } else { vec![] };
+        Ok(Self { name, metrics_csv, model, run_json, hyper_parameters })
     }
+}
+
+/// Loads the model in a folder; the inner error says why there is none that this program knows.
+fn known_model(folder: &Path, images: &TestImages) -> Result<Result<SimpleModule, String>, Error> {
+    let Some(path) = weights_in(folder) else {
+        return Ok(Err("This folder contains no safetensors file with weights, or more than one".into()));
+    };
+    match weights::load(&path, images.device) {
+        Ok(module) => Ok(Ok(module)),
+        Err(error) if error.is_of_other_model() => {
+            let file = shown_path(path.strip_prefix(folder).unwrap_or(&path));
+            Ok(Err(format!("The weights in {file} are those of a model that this program does not know")))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The options of a run without run.json, as far as they are one number or text each.
+fn hyper_parameters(folder: &Path) -> Fields {
+    if let Ok(Some(checkpoint)) = Checkpoint::last(folder) {
+        return fields(serde_json::from_str(checkpoint.hyper_parameters.get()).ok().as_ref());
+    }
+    let Ok(bytes) = file::read(&folder.join("hparams.yaml"), MAX_HPARAMS) else { return vec![] };
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    let pairs = text
+        .lines()
+        .filter(|line| !line.starts_with([' ', '-', '#']))
+        .filter_map(|line| line.split_once(": "));
+    pairs.map(|(name, value)| (readable(name), shown(value.trim()))).collect()
 }
 
 /// Finds a run's weights: the last checkpoint, model.safetensors, or the only other safetensors file.
@@ -142,6 +174,7 @@ pub fn facts(run: &Run) -> Vec<(&'static str, Fields)> {
     }
     let facts = vec![
         ("Options", of("options")),
+        ("Hyper-parameters", run.hyper_parameters.clone()),
         ("Environment", of("environment")),
         ("Data, SHA-256", data),
         ("Outcome", outcome),

@@ -3,16 +3,19 @@
 use askama::Template;
 use tch::vision::dataset::Dataset;
 
-use super::Error;
 use super::pictures::{CHART, Chart, Picture, mistake, percent, thousands, weight_pictures};
 use super::predictions::{Predictions, wilson};
 use super::run::{Fields, Run, command, facts};
+use super::{Error, TestImages};
 use crate::chart::{Figure, Lines, Metric, Picture as _};
 use crate::islp::SimpleModule;
 use crate::lightning::repr;
+use crate::util::text::shown;
 
 /// Mistakes that a page shows.
 const MAX_MISTAKES: usize = 25;
+/// Metrics other than accuracy and loss that a page shows.
+const MAX_OTHERS: usize = 6;
 
 /// The section of one run.
 #[derive(Template)]
@@ -24,6 +27,8 @@ pub struct Section {
     pub class_name: &'static str,
     pub figures: Vec<Chart>,
     pub test: Option<Test>,
+    /// Why there is no test, as a sentence.
+    pub without_test: String,
     /// Sections of run.json, each with its title.
     pub facts: Vec<(&'static str, Fields)>,
     /// Command that repeats the run.
@@ -65,8 +70,8 @@ pub struct Cell {
 }
 
 impl Section {
-    pub fn new(run: &Run, mnist: &Dataset, id: usize) -> Result<Self, Error> {
-        let model = run.model.as_ref();
+    pub fn new(run: &Run, images: &TestImages, id: usize) -> Result<Self, Error> {
+        let model = run.model.as_ref().ok();
         Ok(Self {
             id,
             name: run.name.clone(),
@@ -75,18 +80,23 @@ impl Section {
                 .into_iter()
                 .map(|(figure, caption)| Ok(Chart::new(&figure.to_svg()?, caption)))
                 .collect::<Result<_, Error>>()?,
-            test: model.map(|(module, predictions)| Test::new(module, predictions, mnist)).transpose()?,
+            test: model
+                .map(|(module, predictions)| Test::new(module, predictions, images.get()?))
+                .transpose()?,
+            without_test: run.model.as_ref().err().cloned().unwrap_or_default(),
             facts: facts(run),
             command: command(run),
         })
     }
 }
 
-/// Draws accuracy and loss against epoch, each if metrics.csv contains it.
+/// Draws the metrics in metrics.csv against epoch, accuracy and loss first.
 pub fn figures(run: &Run) -> Vec<(Figure, String)> {
     let Some(csv) = &run.metrics_csv else { return vec![] };
     let mut figures = vec![];
-    for (metric, name) in [(Metric::Accuracy, "Accuracy"), (Metric::Loss, "Loss")] {
+    let others = Metric::others(csv).into_iter().take(MAX_OTHERS);
+    for metric in [Metric::Accuracy, Metric::Loss].into_iter().chain(others) {
+        let name = name_of(&metric);
         let Ok(mut figure) = Figure::from_csv(metric, csv) else { continue };
         figure.size = CHART;
         figure.log_y = *figure.metric() == Metric::Loss;
@@ -97,6 +107,17 @@ pub fn figures(run: &Run) -> Vec<(Figure, String)> {
             .push((figure, format!("{name}{axis} of {} against epoch, training and validation", run.name)));
     }
     figures
+}
+
+fn name_of(metric: &Metric) -> String {
+    match metric {
+        Metric::Accuracy => "Accuracy".into(),
+        Metric::Loss => "Loss".into(),
+        Metric::Columns { training, validation } => {
+            let columns = [training, validation].into_iter().flatten().map(|column| shown(column));
+            columns.collect::<Vec<_>>().join(" and ")
+        }
+    }
 }
 
 impl Test {

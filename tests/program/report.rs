@@ -7,10 +7,13 @@ use crate::common::python::python_output;
 use crate::common::{
     Lab, assert_refused, checkout, fashion_mnist, islp_mnist, program, python, sha256, stdout_of,
 };
-use islp_mnist::islp::ErrorTracker;
+use islp_mnist::islp::{ErrorTracker, SimpleModule};
+use islp_mnist::lightning::{ModelCheckpoint, TrainerState};
 use islp_mnist::report::{calibration, mcnemar, wilson};
+use islp_mnist::torch::{Generator, nn::linear};
 use serde_json::Value;
-use tch::{Kind, Tensor};
+use tch::nn::VarStore;
+use tch::{Device, Kind, Tensor};
 
 /// Runs `report` with these arguments and returns the page.
 fn page(lab: &Lab, arguments: &str) -> String {
@@ -347,6 +350,48 @@ fn a_lightning_log_folder_without_weights_has_a_page_of_its_metrics() {
         html.contains("contains no safetensors file")
             && html.contains("<svg role=\"img\" aria-label=\"Accuracy of")
     );
+}
+
+/// Writes the run of a model that the program does not know, in a folder where it finds no data.
+fn write_circle(lab: &Lab, run: &str, seed: u64) {
+    let (vs, generator) = (VarStore::new(Device::Cpu), Generator::new(seed));
+    let layer = linear(vs.root() / "net" / "0", 2, 16, &generator).unwrap();
+    let module = SimpleModule::classification(Box::new(layer), vs, 0.01).unwrap();
+    let hyper_parameters = serde_json::json!({"lr": 0.01, "hidden_units": 16});
+    let mut checkpoints = ModelCheckpoint::new(&lab.path().join(run), 1, &hyper_parameters).unwrap();
+    let state = TrainerState { global_step: 20, ..TrainerState::default() };
+    checkpoints.epoch_end(&module, &generator, state, true).unwrap();
+    let rows = "epoch,step,train_mae_epoch,valid_loss,valid_mae\n0,19,0.5,0.7,0.4\n1,39,0.25,0.6,0.2\n";
+    lab.write(&format!("{run}/metrics.csv"), rows);
+}
+
+#[test]
+fn runs_of_an_unknown_model_have_pages_of_how_they_were_trained_without_any_data() {
+    let lab = Lab::new();
+    write_circle(&lab, "circle/a", 1);
+    write_circle(&lab, "circle/b", 2);
+    fs::rename(lab.path().join("data"), lab.path().join("elsewhere")).unwrap();
+    let html = page(&lab, "circle/a");
+    for part in [
+        "The weights in checkpoints/last.safetensors are those of a model that this program does not know, so this section",
+        "aria-label=\"Loss, on a log axis, of circle/a",
+        "aria-label=\"train_mae_epoch and valid_mae of circle/a",
+        "<dt>hidden units</dt><dd>16</dd>",
+    ] {
+        assert!(html.contains(part), "{part}: {html}");
+    }
+    assert!(!html.contains("Confusion matrix"));
+    let html = page(&lab, "circle/a circle/b");
+    assert!(html.contains("net.0.weight") && html.contains("aria-label=\"Candidate: Loss"), "{html}");
+
+    // Lightning's log has its options in a file of its own.
+    lab.write("log/metrics.csv", "epoch,step,train_loss\n0,1,0.5\n1,2,0.25\n");
+    lab.write("log/hparams.yaml", "lr: 0.05\nbetas:\n- 0.9\nname: <b>mine</b>\n");
+    let html = page(&lab, "log");
+    assert!(html.contains("<dt>lr</dt><dd>0.05</dd>") && html.contains("&#60;b&#62;mine"), "{html}");
+    // Weights of a known model still need the data.
+    lab.train("--epochs 1 --data-dir elsewhere");
+    lab.assert_refused("report output/MNIST/version_0 -o a.html", 1, &["data/MNIST/raw", "--data-dir"]);
 }
 
 #[test]
