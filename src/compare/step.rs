@@ -9,7 +9,7 @@ use super::cause::{Cause, Symptom};
 use super::distance::Distance;
 use super::numbers::{Element, Tolerance};
 use super::tensors::{TensorDifference, difference};
-use crate::trace::{Number, Quantity, Step};
+use crate::trace::{self, Number, Quantity, Step};
 use crate::util::text::shown;
 
 /// More names than anyone reads.
@@ -62,7 +62,13 @@ pub enum Mismatch {
     /// The candidate's step is in this epoch.
     OtherEpoch(usize),
     /// Another dtype or shape.
-    Layout { reference: String, candidate: String },
+    Layout {
+        reference: String,
+        candidate: String,
+        /// True if the rows of one matrix are the columns of the other.
+        #[serde(skip)]
+        is_transposed: bool,
+    },
     Values {
         reference: Numbers,
         candidate: Numbers,
@@ -288,7 +294,8 @@ impl Likeness {
         if !is_one_layout {
             let layout = |quantity: &Quantity| format!("{} {:?}", shown(&quantity.kind), quantity.shape);
             let (reference, candidate) = (layout(left), layout(right));
-            return Self::Different(Mismatch::Layout { reference, candidate });
+            let is_transposed = left.shape.len() == 2 && right.shape.iter().rev().eq(&left.shape);
+            return Self::Different(Mismatch::Layout { reference, candidate, is_transposed });
         }
         let bytes = |quantity: &Quantity| quantity.bytes(elements[0]?.size());
         let tensor = bytes(left)
@@ -325,8 +332,12 @@ impl fmt::Display for StepDifference {
                     ", which is in epoch {epoch} in the candidate: their epochs differ in length"
                 );
             }
-            Mismatch::Layout { reference, candidate } => {
+            Mismatch::Layout { reference, candidate, is_transposed } => {
                 write!(f, "\n    reference {reference}, candidate {candidate}")?;
+                if let (true, Some(name)) = (is_transposed, quantity) {
+                    let parameter = &name[trace::parameter(name)..];
+                    write!(f, "; --transpose {parameter} compares the one's rows with the other's columns")?;
+                }
             }
             Mismatch::Values { reference, candidate, tensor, distance } => {
                 match tensor {

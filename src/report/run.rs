@@ -1,6 +1,6 @@
 //! One run: its folder, and what its run.json says.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -188,18 +188,24 @@ pub fn fields(section: Option<&Value>) -> Fields {
     fields.map(|(name, value)| (readable(name), text(value))).collect()
 }
 
-/// Compares the run.json of two runs: program and machine first, then the options. Empty if neither has one.
+/// Compares the run.json of two runs: program and machine first, then the options. If neither has one, compares their
+/// hyper-parameters.
 pub fn facts_of_both(runs: &[Run; 2]) -> Vec<Fact> {
     let jsons = runs.each_ref().map(|run| &run.run_json);
-    if jsons.iter().all(|json| json.is_empty()) {
-        return vec![];
-    }
     let fact = |name: &str, values: [Option<String>; 2], missing: &str, matters: bool| {
         let differs = matters && matches!(&values, [Some(left), Some(right)] if left != right);
         let mut values: Vec<_> = values.into_iter().map(|value| value.unwrap_or(missing.into())).collect();
         values.dedup();
         Fact { name: name.to_owned(), values, differs }
     };
+    if jsons.iter().all(|json| json.is_empty()) {
+        let both =
+            runs.each_ref().map(|run| run.hyper_parameters.iter().cloned().collect::<BTreeMap<_, _>>());
+        let names: BTreeSet<&String> = both.iter().flat_map(BTreeMap::keys).collect();
+        let fact =
+            |name: &String| fact(name, both.each_ref().map(|side| side.get(name).cloned()), NONE, true);
+        return names.into_iter().map(fact).collect();
+    }
     let of = |section: &'static str, name: &str| jsons.map(|json| json.get(section)?.get(name).map(text));
     // In the environment null means unknown; in the options it means none.
     let of_environment =

@@ -383,6 +383,7 @@ fn runs_of_an_unknown_model_have_pages_of_how_they_were_trained_without_any_data
     assert!(!html.contains("Confusion matrix"));
     let html = page(&lab, "circle/a circle/b");
     assert!(html.contains("net.0.weight") && html.contains("aria-label=\"Candidate: Loss"), "{html}");
+    assert_eq!(fact(&html, "hidden units"), (false, vec!["16".to_string()]));
 
     // Lightning's log has its options in a file of its own.
     lab.write("log/metrics.csv", "epoch,step,train_loss\n0,1,0.5\n1,2,0.25\n");

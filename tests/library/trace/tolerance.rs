@@ -63,6 +63,15 @@ fn a_tolerance_covers_another_kind_of_float_or_shape_but_no_integer() {
         let (report, ended) = of_lines_with(&[line(0, &[reference])], &[line(0, &[candidate])], options);
         assert_eq!(ended, code, "{reference:?}, {candidate:?}, {options}: {report}");
     }
+    let (report, _) = of_lines_with(
+        &[line(0, &[("grad.w", "uint8", "[2,1]", "AQE=")])],
+        &[line(0, &[("grad.w", "uint8", "[1,2]", "AQE=")])],
+        "",
+    );
+    assert!(
+        report.contains("; --transpose w compares the one's rows with the other's columns\n"),
+        "{report}"
+    );
     // Only the common quantities decide, but one must be common.
     let ([x, _], [y, _]) = (bytes("x"), bytes("y"));
     assert_eq!(of_lines_with(&[line(0, &[x, y])], &[line(0, &[x])], "--rtol 0").1, 0);
