@@ -183,6 +183,11 @@ fn study(error: &study::Error) -> Option<&'static str> {
 /// Hints on what to do after a comparison.
 pub fn on_comparison(report: &Report) -> Vec<String> {
     let mut hints = vec![];
+    if let Some(parameter) = report.transposed() {
+        hints.push(format!(
+            "note: --transpose {parameter} compares the candidate's columns with the reference's rows"
+        ));
+    }
     if let Some((from, to)) = report.steps_to_keep() {
         hints.push(format!(
             "note: record both traces with --trace-steps {from}..{to} to keep the tensors around this step"

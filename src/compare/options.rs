@@ -125,12 +125,18 @@ impl OptionDifference {
         *self == other.of_file(&self.file)
     }
 
-    /// The name as a user knows it.
-    pub fn title(&self) -> String {
+    /// The name, for an option as it is typed.
+    pub fn name(&self) -> String {
         match self.section.as_str() {
             "options" => format!("--{}", self.name.replace('_', "-")),
-            COMMAND | VARIABLES => self.name.clone(),
-            section => format!("{section} {}", self.name),
+            _ => self.name.clone(),
+        }
+    }
+
+    fn title(&self) -> String {
+        match self.section.as_str() {
+            section @ (ENVIRONMENT | "data") => format!("{section} {}", self.name()),
+            _ => self.name(),
         }
     }
 }

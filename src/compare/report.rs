@@ -236,6 +236,11 @@ impl Report {
         self.files.iter().filter_map(FileReport::trace).find_map(Trace::steps_to_keep)
     }
 
+    /// The parameter whose matrix is transposed on one side, if that is the first difference of two traces.
+    pub fn transposed(&self) -> Option<&str> {
+        self.files.iter().filter_map(FileReport::trace).find_map(Trace::transposed)
+    }
+
     /// True if weights could not be compared because they are in a pickle.
     pub fn has_pickle(&self) -> bool {
         let has_pickle = |file: &FileReport| match &file.found {

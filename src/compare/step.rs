@@ -115,6 +115,15 @@ impl Place {
     }
 }
 
+impl StepDifference {
+    /// The parameter whose matrix is transposed on one side, if that is the difference.
+    pub fn transposed(&self) -> Option<&str> {
+        let name = self.quantity.as_deref()?;
+        let is_transposed = matches!(self.what, Mismatch::Layout { is_transposed: true, .. });
+        is_transposed.then(|| &name[trace::parameter(name)..])
+    }
+}
+
 impl Mismatch {
     fn distance(&self) -> Option<Distance> {
         if let Self::Values { distance, .. } = self { *distance } else { None }
@@ -332,12 +341,8 @@ impl fmt::Display for StepDifference {
                     ", which is in epoch {epoch} in the candidate: their epochs differ in length"
                 );
             }
-            Mismatch::Layout { reference, candidate, is_transposed } => {
+            Mismatch::Layout { reference, candidate, .. } => {
                 write!(f, "\n    reference {reference}, candidate {candidate}")?;
-                if let (true, Some(name)) = (is_transposed, quantity) {
-                    let parameter = &name[trace::parameter(name)..];
-                    write!(f, "; --transpose {parameter} compares the one's rows with the other's columns")?;
-                }
             }
             Mismatch::Values { reference, candidate, tensor, distance } => {
                 match tensor {

@@ -207,6 +207,11 @@ impl Trace {
         }
     }
 
+    /// The parameter whose matrix is transposed on one side, if that is the first difference.
+    pub fn transposed(&self) -> Option<&str> {
+        self.first_difference.as_ref()?.transposed()
+    }
+
     /// The steps around the first difference, if the tensors that differ there were not kept.
     pub fn steps_to_keep(&self) -> Option<(usize, usize)> {
         match &self.first_difference {
@@ -359,7 +364,7 @@ impl fmt::Display for Trace {
                 let same = count(self.identical_steps, "step");
                 write!(f, "the same for {same}, then different\n    {difference}")?;
                 let settings = self.settings.iter().filter(|setting| setting.is_of_machine());
-                let settings: Vec<String> = settings.map(OptionDifference::title).collect();
+                let settings: Vec<String> = settings.map(OptionDifference::name).collect();
                 if difference.cause == Some(Cause::Kernels) && !settings.is_empty() {
                     write!(f, "\n    the two were computed with another {}", settings.join(", "))?;
                 }
