@@ -83,7 +83,6 @@ fn a_matrix_that_is_transposed_on_one_side_is_told_with_a_hint() {
     let output = lab.program("compare a.trace b.trace").output().unwrap();
     let hint = "note: --transpose w compares the candidate's columns with the reference's rows\n";
     assert_eq!((output.status.code(), String::from_utf8(output.stderr).unwrap().as_str()), (Some(1), hint));
-    lab.program("compare a.trace b.trace --transpose w").assert().success();
 }
 
 #[test]
