@@ -341,8 +341,9 @@ class _Names:
 
 def _is_compiled(module):
     """True if hooks on the modules inside would change how the module runs, or not be called."""
-    kinds = torch._dynamo.OptimizedModule, torch.jit.ScriptModule
-    return isinstance(module, kinds) or module._compiled_call_impl is not None
+    # What torch.compile returns has the module in `_orig_mod`; its class is not asked for, because that imports the compiler.
+    return (isinstance(module, torch.jit.ScriptModule) or hasattr(module, "_orig_mod")
+            or module._compiled_call_impl is not None)
 
 
 def _parts(value):
