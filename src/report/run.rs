@@ -129,7 +129,8 @@ fn is_run(folder: &Path) -> bool {
 }
 
 fn find_below(root: &Path, below: &Path, runs: &mut Vec<(String, PathBuf)>) -> Result<(), Error> {
-    let folder = root.join(below);
+    // Joining an empty path would add a slash.
+    let folder = if below.as_os_str().is_empty() { root.to_path_buf() } else { root.join(below) };
     for entry in fs::read_dir(&folder).map_err(file::Error::io("list", &folder))? {
         let path = below.join(entry.map_err(file::Error::io("list", &folder))?.file_name());
         if !root.join(&path).is_dir() {

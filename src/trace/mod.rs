@@ -159,8 +159,8 @@ impl Trace {
         }
         self.record("logits", logits)?;
         self.record("loss", loss)?;
-        if self.output_gradients {
-            let outputs: Vec<_> = outputs.iter().rev().filter(|(_, output)| output.requires_grad()).collect();
+        let outputs: Vec<_> = outputs.iter().rev().filter(|(_, output)| output.requires_grad()).collect();
+        if self.output_gradients && !outputs.is_empty() {
             let tensors: Vec<_> = outputs.iter().map(|(_, output)| output).collect();
             let gradients =
                 Tensor::f_run_backward(&[loss], &tensors, true, false).map_err(torch::Error::from)?;

@@ -232,7 +232,7 @@ fn assert_named(lab: &Lab, path: &[u8], shown: &str, other: &str) {
         ("plot -o a.png", 1),
         ("plot a.csv -o", 2),
         ("report -o a.html", 1),
-        ("report run -o a.html --data-dir", 1),
+        ("report WEIGHTS -o a.html --data-dir", 1),
         ("compare OTHER", 2),
         ("study --collect", 1),
     ] {
