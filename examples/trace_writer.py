@@ -22,11 +22,16 @@ def sketch(values):
     return padded.reshape(-1, 16).sum(axis=0)
 
 
+def number(value):
+    # JSON lacks NaN and the infinities.
+    return float(value) if np.isfinite(value) else str(value)
+
+
 def quantity(name, values):
     values = np.asarray(values)
     return {"name": name, "kind": values.dtype.name, "shape": values.shape,
             "xxh3": xxhash.xxh3_64_hexdigest(values.tobytes()),
-            "min": float(values.min()), "max": float(values.max()), "mean": float(values.mean()),
+            "min": number(values.min()), "max": number(values.max()), "mean": number(values.mean()),
             "sketch": base64.b64encode(sketch(values).tobytes()).decode()}
 
 

@@ -33,6 +33,7 @@ import secrets
 import stat
 import struct
 import sys
+from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Iterable, Optional, Union
@@ -236,6 +237,8 @@ class Checkpoint:
                         raise CheckpointError(f"{OPTIMIZER}{kind}.{name} is of {tensor.dtype}, not {trained[name].dtype}")
             # Adam and SGD keep no state of a parameter that never had a gradient.
             stateless = set() if isinstance(optimizer, RMSprop) else set(trained).difference(*self.states.values())
+            if kinds and trained and not any(kind in self.states for kind in kinds):
+                raise CheckpointError(f"lacks {OPTIMIZER}{kinds[0]}.{next(iter(trained))}")
             for kind in kinds:
                 for name in trained.keys() - stateless:
                     if name not in self.states.get(kind, {}):
@@ -646,33 +649,57 @@ def _leads_to(link: Path) -> tuple[Optional[str], Optional[float]]:
 def _schedulers(trainer: Trainer) -> Optional[list[Any]]:
     """Returns what TrainerState.lr_schedulers contains."""
     # Some change more of the optimizer's options than the learning rate.
-    states = [{"scheduler": _with_infinities(str, config.scheduler.state_dict()),
+    states = [{"class": type(config.scheduler).__name__, "scheduler": _encoded(config.scheduler.state_dict()),
                "param_groups": [{name: value for name, value in group.items() if name != "params"}
                                 for group in config.scheduler.optimizer.param_groups]}
               for config in trainer.lr_scheduler_configs]
-    try:
-        _to_json(states)
-    except (TypeError, ValueError):
-        kinds = ", ".join(type(config.scheduler).__name__ for config in trainer.lr_scheduler_configs)
-        raise MisconfigurationException(f"the state of {kinds} is not numbers, which is all that a checkpoint contains") from None
+    for config, state in zip(trainer.lr_scheduler_configs, states):
+        try:
+            is_kept = _decoded(json.loads(_to_json(state))["scheduler"]) == _lists(config.scheduler.state_dict())
+        except (TypeError, ValueError):
+            is_kept = False
+        if not is_kept:
+            raise MisconfigurationException(
+                f"the state of {state['class']} is more than numbers and texts, which is all that a checkpoint contains")
     return states or None
 
 
-def _with_infinities(convert: type, value: Any) -> Any:
-    """Converts the infinities in a scheduler's state, which JSON lacks, to text or back."""
+def _lists(value: Any) -> Any:
+    """Replaces tuples, which JSON lacks, by lists."""
     if isinstance(value, dict):
-        return {name: _with_infinities(convert, part) for name, part in value.items()}
+        return {name: _lists(part) for name, part in value.items()}
+    return [_lists(part) for part in value] if isinstance(value, (list, tuple)) else value
+
+
+def _encoded(value: Any) -> Any:
+    """Replaces what JSON lacks in a scheduler's state: infinities, and the numbers by which MultiStepLR counts."""
+    if isinstance(value, dict):
+        if all(isinstance(name, str) for name in value):
+            return {name: _encoded(part) for name, part in value.items()}
+        return {"pairs": [[_encoded(name), _encoded(part)] for name, part in value.items()]}
     if isinstance(value, (list, tuple)):
-        return [_with_infinities(convert, part) for part in value]
-    return convert(value) if value in (math.inf, -math.inf, "inf", "-inf") else value
+        return [_encoded(part) for part in value]
+    return str(value) if value in (math.inf, -math.inf) else value
+
+
+def _decoded(value: Any) -> Any:
+    if isinstance(value, dict):
+        if value.keys() == {"pairs"}:
+            return Counter({_decoded(name): _decoded(part) for name, part in value["pairs"]})
+        return {name: _decoded(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_decoded(part) for part in value]
+    return float(value) if value in ("inf", "-inf") else value
 
 
 def _restore_schedulers(trainer: Trainer, checkpoint: Checkpoint):
     states, configs = checkpoint.state.lr_schedulers or [], trainer.lr_scheduler_configs
-    if len(states) != len(configs):
-        raise CheckpointError(f"{checkpoint.path}: from a run with {len(states)} learning-rate schedulers, not {len(configs)}")
+    theirs, ours = [state["class"] for state in states], [type(config.scheduler).__name__ for config in configs]
+    if theirs != ours:
+        theirs, ours = ", ".join(theirs) or "none", ", ".join(ours) or "none"
+        raise CheckpointError(f"{checkpoint.path}: its learning-rate schedulers are {shown(theirs)}, but the module's {ours}")
     for config, state in zip(configs, states):
-        config.scheduler.load_state_dict(_with_infinities(float, state["scheduler"]))
+        config.scheduler.load_state_dict(_decoded(state["scheduler"]))
         for group, saved in zip(config.scheduler.optimizer.param_groups, state["param_groups"]):
             # JSON has no tuples, which Adam's betas are.
             group.update((name, tuple(value) if isinstance(value, list) else value) for name, value in saved.items())

@@ -11,7 +11,7 @@ PREFIXES = "DNNL_", "KMP_", "MKL_", "OMP_", "ONEDNN_", "OPENBLAS_", "PYTORCH_", 
 NAMES = "ATEN_CPU_CAPABILITY", "NVIDIA_TF32_OVERRIDE"
 HARMLESS = {"DNNL_VERBOSE", "KMP_BLOCKTIME", "MKL_VERBOSE", "OMP_DISPLAY_AFFINITY", "OMP_DISPLAY_ENV", "OMP_NUM_THREADS",
             "OMP_WAIT_POLICY", "ONEDNN_VERBOSE", "PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF", "KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK",
-            "PYTORCH_NVML_BASED_CUDA_CHECK"}
+            "PYTORCH_NVML_BASED_CUDA_CHECK", "PYTORCH_VERSION", "PYTORCH_BUILD_VERSION"}
 
 
 def machine() -> dict[str, Any]:
@@ -23,7 +23,8 @@ def machine() -> dict[str, Any]:
         "libtorch": str(torch.__version__),
         "gpus": gpus,
         "driver": next(iter(_nvidia_smi("driver_version") or []), None),
-        "variables": {name: value for name, value in sorted(os.environ.items()) if _matters(name, gpus is not None)},
+        "variables": {name: os.fsencode(value).decode(errors="replace") for name, value in sorted(os.environ.items())
+                      if _matters(name, gpus is not None)},
     }
 
 

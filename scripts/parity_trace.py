@@ -17,7 +17,6 @@ import dataclasses
 import functools
 import json
 import math
-from fnmatch import fnmatchcase
 
 import torch
 import xxhash
@@ -48,12 +47,13 @@ class Trace(Callback):
     Args:
         path: A new file. One Trace can record several fits, one after the other, in the same file.
         steps: The steps, counted from 0, whose tensors are kept, for instance as a range.
-        skip: Names of quantities to leave out; `*` stands for any text, as in `forward.*`.
+        skip: Names of quantities to leave out; one `*` stands for any text, as in `forward.*`.
         output_gradients: Whether to record the gradients of the layers' outputs too, as `grad.forward.LAYER`.
     """
 
     def __init__(self, path, steps=(), skip=(), output_gradients=False):
-        self.steps, self.skip, self.output_gradients = steps, list(skip), output_gradients
+        self.steps, self.output_gradients = steps, output_gradients
+        self.skip = [pattern.partition("*") for pattern in skip]
         self.file = open(path, "xb")
         self.fits = 0
         self.signs = torch.zeros(0, dtype=torch.float64)
@@ -75,13 +75,14 @@ class Trace(Callback):
                             loss.backward()
                             optimizer.step()
         """
-        self._start_fit(model, optimizers)
-        self.hooks.append(model.register_forward_hook(self._end_forward))
-        self.hooks += [optimizer.register_step_pre_hook(self._record_gradients) for optimizer in optimizers]
         self.step_number = 0
         try:
+            self._start_fit(model, optimizers)
+            self.hooks.append(model.register_forward_hook(self._end_forward))
+            self.hooks += [optimizer.register_step_pre_hook(self._record_gradients) for optimizer in optimizers]
             yield self
-            self._end_fit()
+            if self.is_whole:
+                self._end_fit()
         finally:
             self._remove_hooks()
 
@@ -96,6 +97,8 @@ class Trace(Callback):
 
     def record(self, name, value):
         """Records a tensor of the step, or the tensors in a list, tuple, dictionary or dataclass, at any depth."""
+        if not self.is_in_step:
+            raise RuntimeError(f"{name} is recorded outside a step of the trace")
         if isinstance(value, torch.Tensor):
             if not self._is_skipped(name):
                 self.quantities.append(self._quantity(name, value, _bytes(value)))
@@ -199,16 +202,21 @@ class Trace(Callback):
         if self.output_gradients:
             for part, tensor in _tensors(f"grad.forward.{name}", output):
                 if tensor.requires_grad:
-                    tensor.register_hook(functools.partial(self.record, part))
+                    tensor.register_hook(functools.partial(self._record_in_step, part))
 
     def _end_forward(self, module, args, output):
         if self.is_in_step:
             self.record("logits", output)
 
+    def _record_in_step(self, name, value):
+        # A hook must not end a training that does more than its steps.
+        if self.is_in_step:
+            self.record(name, value)
+
     def _record_gradients(self, *_):
         for name, parameter in reversed(self.names.parameters()):
             if parameter.grad is not None:
-                self.record(f"grad.{name}", parameter.grad)
+                self._record_in_step(f"grad.{name}", parameter.grad)
 
     def _end_step(self):
         self.is_in_step, self.last = False, (None, 0)
@@ -258,7 +266,9 @@ class Trace(Callback):
             yield "generator.cuda.state", torch.cuda.get_rng_state(device)
 
     def _is_skipped(self, name):
-        return any(fnmatchcase(name, pattern) for pattern in self.skip)
+        return any(name == start if not star else
+                   name.startswith(start) and name.endswith(end) and len(name) >= len(start) + len(end)
+                   for start, star, end in self.skip)
 
     def _quantity(self, name, tensor, content):
         quantity = {"name": name, "kind": str(tensor.dtype).removeprefix("torch."), "shape": list(tensor.shape),
@@ -348,8 +358,8 @@ def _is_compiled(module):
 
 def _parts(value):
     """Yields the names and values of the parts of a container; nothing of anything else."""
-    if dataclasses.is_dataclass(value):
-        value = vars(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     if isinstance(value, dict):
         yield from value.items()
     elif isinstance(value, (tuple, list)):

@@ -16,7 +16,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer, loggers, seed_
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import nn
 from torch.optim import SGD, Adam, AdamW, RMSprop
-from torch.optim.lr_scheduler import LambdaLR, OneCycleLR, ReduceLROnPlateau, StepLR
+from torch.optim.lr_scheduler import LambdaLR, MultiStepLR, OneCycleLR, ReduceLROnPlateau, StepLR
 from torch.utils.data import DataLoader, TensorDataset
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
@@ -124,6 +124,7 @@ OPTIMIZERS = {
     "adam": lambda parameters: Adam(parameters, 0.01, weight_decay=0.01),
     "adamw": lambda parameters: AdamW(parameters, 0.01),
     "step_lr": scheduled(StepLR, step_size=5, gamma=0.5),
+    "multi_step": scheduled(MultiStepLR, milestones=[5, 9, 20]),
     "plateau": scheduled(ReduceLROnPlateau, interval="epoch", patience=0, threshold=0.5),
     "one_cycle": scheduled(OneCycleLR, max_lr=0.1, total_steps=28),
 }
@@ -159,7 +160,10 @@ def main(folder: Path):
         assert_same(folder / f"{name}_parts", folder / name)
     assert load_last(folder / "adam").weights["same.1.num_batches_tracked"] == 28
     assert_raises(CheckpointError, "optimizer.exp_avg", folder / "adam", module=Normalized(OPTIMIZERS["momentum"]))
-    assert_raises(CheckpointError, "schedulers", folder / "step_lr", module=Normalized(OPTIMIZERS["momentum"]))
+    for name in "momentum", "multi_step":
+        assert_raises(CheckpointError, "schedulers are StepLR", folder / "step_lr", module=Normalized(OPTIMIZERS[name]))
+    for name, kind in {"adam": "exp_avg", "momentum": "momentum_buffer"}.items():
+        assert_raises(CheckpointError, f"lacks optimizer.{kind}.", folder / "sgd", module=Normalized(OPTIMIZERS[name]))
 
     # A finished epoch is saved, whatever ends the next one. Ctrl-C reaches fit's caller as SystemExit.
     whole, parts = folder / "whole_0", folder / "stopped"

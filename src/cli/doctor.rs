@@ -83,7 +83,7 @@ fn print_requirements(requirements: &[Requirement], path: &Path) -> Result<bool>
     print(&format!("against {}:", shown(&path.to_string_lossy())))?;
     for requirement in requirements {
         let Requirement { name, there, here, remedy } = requirement;
-        let [there, here] = [there, here].map(|value| value.as_deref().unwrap_or("not set"));
+        let [there, here] = [there, here].map(|value| value.as_deref().unwrap_or("none"));
         let differs = format!("{there} there, {here} here");
         let text = match remedy {
             Remedy::Met => format!("{there}, as here"),
@@ -93,7 +93,8 @@ fn print_requirements(requirements: &[Requirement], path: &Path) -> Result<bool>
         print(&format!("  {:<13} {}", shown(name), shown(&text)))?;
     }
     let remedies = || requirements.iter().map(|requirement| &requirement.remedy);
-    let is_met = remedies().all(|remedy| *remedy == Remedy::Met);
+    // A run takes its threads from its run.json.
+    let is_met = remedies().all(|remedy| matches!(remedy, Remedy::Met | Remedy::Threads(_)));
     let needed: Vec<String> = remedies()
         .filter_map(|remedy| match remedy {
             Remedy::Set(name, value) => Some(format!("{name}={}", shell_word(OsStr::new(value)))),

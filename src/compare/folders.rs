@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::options::OptionDifference;
 use super::report::{FileReport, Found, Kind, Report};
 use super::tensors::{Named, named};
 use super::verdict::{Error, Incomparable, MAX_DEPTH};
@@ -59,6 +60,7 @@ pub fn compare_folders(reference: &Path, candidate: &Path, options: &Options) ->
     // A run's trace repeats what its run.json says.
     report.options.retain(|setting| !differences.iter().any(|difference| difference.is_same(setting)));
     differences.append(&mut report.options);
+    differences.sort_by_key(OptionDifference::rank);
     report.options = differences;
     Ok(report)
 }

@@ -19,6 +19,8 @@ const SECTIONS: [&str; 3] = ["options", "data", ENVIRONMENT];
 const ENVIRONMENT: &str = "environment";
 /// The environment variables, in the environment.
 const VARIABLES: &str = "variables";
+/// The facts of the environment that older files lack.
+const NEWER: [&str; 2] = ["gpus", "driver"];
 /// The facts of the environment, most likely causes first. The variables follow the first two.
 const ENVIRONMENT_RANKS: [&str; 5] = ["libtorch", "cpu_capability", "processor", "gpus", "driver"];
 /// The environment's versions of the program itself, not of the libraries it computes with.
@@ -72,9 +74,12 @@ pub fn between(file: &str, left: &Value, right: &Value) -> Vec<OptionDifference>
         let (left, right) = (fields(left, section), fields(right, section));
         let names: BTreeSet<&String> = left.keys().chain(right.keys()).collect();
         let is_skipped = |field: &str| match section {
-            ENVIRONMENT => OWN_VERSIONS.contains(&field) || [GIT_COMMIT, VARIABLES].contains(&field),
+            ENVIRONMENT if OWN_VERSIONS.contains(&field) || [GIT_COMMIT, VARIABLES].contains(&field) => true,
             // An option that only one of two commands has is not a difference.
             "options" => a != b && !(left.contains_key(field) && right.contains_key(field)),
+            _ if section == ENVIRONMENT && NEWER.contains(&field) => {
+                !(left.contains_key(field) && right.contains_key(field))
+            }
             _ => false,
         };
         for field in names.into_iter().filter(|field| !is_skipped(field)) {
@@ -97,7 +102,7 @@ pub fn between(file: &str, left: &Value, right: &Value) -> Vec<OptionDifference>
 
 impl OptionDifference {
     /// Differences of a lower rank are more likely causes. Options keep their order.
-    fn rank(&self) -> (usize, usize) {
+    pub fn rank(&self) -> (usize, usize) {
         let sections = [COMMAND, "options", "data"];
         match (sections.iter().position(|section| *section == self.section), self.section.as_str()) {
             (Some(section), _) => (section, 0),

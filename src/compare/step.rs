@@ -181,7 +181,7 @@ impl StepComparison {
                         Likeness::Identical => same.push(name),
                         Likeness::Close(distance) => close.push((name, distance)),
                         Likeness::Different(what) if first.is_none() => {
-                            first = Some((name, is_before, changed_in, what));
+                            first = Some((name, left.kind.clone(), is_before, changed_in, what));
                         }
                         Likeness::Different(_) => {
                             also.insert(name);
@@ -196,10 +196,11 @@ impl StepComparison {
                 }
             }
         }
-        let difference = first.map(|(name, is_before, changed_in, what)| {
+        let difference = first.map(|(name, kind, is_before, changed_in, what)| {
             also.remove(&name);
             let symptom = Symptom {
                 quantity: &name,
+                kind: &kind,
                 is_at_start: is_before && before[0].as_ref().is_none_or(|before| before.fit != at.fit),
                 is_before,
                 distance: what.distance(),
@@ -303,7 +304,9 @@ impl Likeness {
         if !is_one_layout {
             let layout = |quantity: &Quantity| format!("{} {:?}", shown(&quantity.kind), quantity.shape);
             let (reference, candidate) = (layout(left), layout(right));
-            let is_transposed = left.shape.len() == 2 && right.shape.iter().rev().eq(&left.shape);
+            let is_transposed = left.shape.len() == 2
+                && left.shape != right.shape
+                && right.shape.iter().rev().eq(&left.shape);
             return Self::Different(Mismatch::Layout { reference, candidate, is_transposed });
         }
         let bytes = |quantity: &Quantity| quantity.bytes(elements[0]?.size());

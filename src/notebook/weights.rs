@@ -35,9 +35,17 @@ pub enum Error {
 impl Error {
     /// True if the file is sound, but has another model than the notebook's.
     pub fn is_of_other_model(&self) -> bool {
-        use ContentError::{Module, OtherModel, Tensors};
+        use islp::Error::{KindMismatch, MissingKey, SizeMismatch, UnexpectedKey};
         let Self::Content { reason, .. } = self else { return false };
-        matches!(reason, OtherModel(_) | Module(_) | Tensors(state_dict::Error::Dtype { .. }))
+        match reason {
+            ContentError::OtherModel(_) => true,
+            ContentError::Module(error) => matches!(
+                error,
+                UnexpectedKey { .. } | MissingKey { .. } | SizeMismatch { .. } | KindMismatch { .. }
+            ),
+            ContentError::Tensors(error) => matches!(error, state_dict::Error::Dtype { .. }),
+            _ => false,
+        }
     }
 }
 

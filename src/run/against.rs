@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::{Error, RunJson};
 use crate::torch::Machine;
 use crate::trace;
+use crate::util::file;
 
 /// The kernels of libtorch, each of which a processor with the next ones has too.
 const CAPABILITIES: [&str; 3] = ["AVX512", "AVX2", "DEFAULT"];
@@ -53,7 +54,7 @@ pub fn against(path: &Path) -> Result<Vec<Requirement>, Error> {
     let unknown = || Error::NoMachine(path.to_path_buf());
     let there: Machine = serde_json::from_value(settings["environment"].clone()).map_err(|_| unknown())?;
     let threads = settings["options"]["threads"].as_u64();
-    let on_gpu = settings["options"]["device"].as_str().is_some_and(|device| device.starts_with("cuda"));
+    let on_gpu = settings["options"]["device"].as_str().map(|device| device.starts_with("cuda"));
     Ok(requirements(&there, threads, on_gpu, &Machine::current(), tch::get_num_threads() as u64))
 }
 
@@ -61,14 +62,20 @@ fn settings(path: &Path) -> Result<Value, Error> {
     if path.extension().is_some_and(|extension| extension == "trace") {
         return Ok(trace::Reader::open(path)?.settings);
     }
-    let fields = RunJson::fields(path)?;
-    fields.map(Value::Object).ok_or_else(|| Error::NoMachine(path.to_path_buf()))
+    match RunJson::fields(path)? {
+        Some(fields) => Ok(Value::Object(fields)),
+        None => {
+            let file = if path.is_dir() { path.join("run.json") } else { path.to_path_buf() };
+            // The system's own reason.
+            Err(file::open(&file).map_or_else(Error::from, |_| Error::NoMachine(file)))
+        }
+    }
 }
 
 fn requirements(
     there: &Machine,
     threads: Option<u64>,
-    on_gpu: bool,
+    on_gpu: Option<bool>,
     here: &Machine,
     threads_here: u64,
 ) -> Vec<Requirement> {
@@ -96,12 +103,16 @@ fn requirements(
         let [there, here] = [threads, threads_here].map(|threads| Some(threads.to_string()));
         requirements.push(requirement("threads", there, here, Remedy::Threads(threads)));
     }
-    if on_gpu {
+    if on_gpu == Some(true) {
         let gpus = |machine: &Machine| machine.gpus.as_ref().map(|gpus| gpus.join("; "));
         let remedy = Remedy::Never("another GPU has other kernels");
         requirements.push(requirement("GPUs", gpus(there), gpus(here), remedy));
         let remedy = Remedy::Perhaps("another driver may compile other kernels");
         requirements.push(requirement("driver", there.driver.clone(), here.driver.clone(), remedy));
+    }
+    if on_gpu.is_none() && there.gpus.is_some() {
+        let remedy = Remedy::Perhaps("the trace does not say whether it used the GPU");
+        requirements.push(Requirement { name: "device".into(), there: None, here: None, remedy });
     }
     requirements.extend(variables(there, here));
     requirements
@@ -115,15 +126,26 @@ fn kernels(there: &Machine, here: &Machine) -> Remedy {
             Remedy::Set(ATEN_CPU_CAPABILITY.into(), there.cpu_capability.to_lowercase())
         }
         // It may only be the variable that hides them.
-        (Some(_), Some(_)) if here.is_set(ATEN_CPU_CAPABILITY) => Remedy::Unset(ATEN_CPU_CAPABILITY.into()),
+        (Some(_), Some(_)) if here.is_set(ATEN_CPU_CAPABILITY) => {
+            Remedy::Perhaps("ATEN_CPU_CAPABILITY hides the processor's own; unset it and ask again")
+        }
         _ => Remedy::Never("this processor lacks them"),
     }
 }
 
-/// The variables that either side has set. If the run does not say, none.
+/// The variables that either side has set.
 fn variables(there: &Machine, here: &Machine) -> Vec<Requirement> {
-    let (Some(there), none) = (&there.variables, BTreeMap::new()) else { return vec![] };
+    let none = BTreeMap::new();
     let here = here.variables.as_ref().unwrap_or(&none);
+    let Some(there) = &there.variables else {
+        let unknown = |(name, value): (&String, &String)| Requirement {
+            name: name.clone(),
+            there: None,
+            here: Some(value.clone()),
+            remedy: Remedy::Perhaps("the run does not say what it had"),
+        };
+        return here.iter().map(unknown).collect();
+    };
     let names: BTreeSet<&String> = there.keys().chain(here.keys()).collect();
     // The kernels say more of it: what it selects depends on the processor.
     let names = names.into_iter().filter(|name| *name != ATEN_CPU_CAPABILITY);
@@ -165,7 +187,7 @@ mod tests {
             if on_gpu {
                 there.gpus = Some(vec!["NVIDIA H200, 9.0".into()]);
             }
-            let requirements = requirements(&there, Some(1), on_gpu, here, 2);
+            let requirements = requirements(&there, Some(1), Some(on_gpu), here, 2);
             let open = requirements.into_iter().filter(|requirement| requirement.remedy != Remedy::Met);
             open.map(|requirement| (requirement.name, requirement.remedy)).collect::<Vec<_>>()
         };
@@ -197,7 +219,10 @@ mod tests {
         assert_eq!(
             remedies(&avx512, &chosen, false),
             [
-                ("CPU kernels".into(), Remedy::Unset("ATEN_CPU_CAPABILITY".into())),
+                (
+                    "CPU kernels".into(),
+                    Remedy::Perhaps("ATEN_CPU_CAPABILITY hides the processor's own; unset it and ask again")
+                ),
                 threads(),
                 ("MKL_CBWR".into(), Remedy::Unset("MKL_CBWR".into())),
             ]

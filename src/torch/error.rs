@@ -34,6 +34,10 @@ pub enum Error {
     Lengths { lengths: [usize; 2], count: usize },
     #[error("the parameter {0} is frozen or does not affect the loss")]
     NoGradient(String),
+    #[error("the gradients have shapes {given:?}, but the parameters {expected:?}")]
+    Gradients { given: Vec<Vec<i64>>, expected: Vec<Vec<i64>> },
+    #[error("Nesterov's momentum needs a momentum and no dampening")]
+    Nesterov,
     #[error("not the state of a torch.Generator: {0}")]
     GeneratorState(String),
     #[error(

@@ -15,9 +15,9 @@ const PREFIXES: [&str; 8] = ["DNNL_", "KMP_", "MKL_", "OMP_", "ONEDNN_", "OPENBL
 const NAMES: [&str; 2] = ["ATEN_CPU_CAPABILITY", "NVIDIA_TF32_OVERRIDE"];
 /// Matters on a GPU only. Lightning sets it everywhere.
 const CUBLAS: &str = "CUBLAS_WORKSPACE_CONFIG";
-/// These change how threads wait or what is printed, or are recorded as the number of threads. scikit-learn and Lightning set
-/// the last three.
-const HARMLESS: [&str; 13] = [
+/// These change how threads wait or what is printed, or are recorded as the number of threads. scikit-learn, Lightning
+/// and NVIDIA's containers set the last five.
+const HARMLESS: [&str; 15] = [
     "DNNL_VERBOSE",
     "KMP_BLOCKTIME",
     "MKL_VERBOSE",
@@ -31,6 +31,8 @@ const HARMLESS: [&str; 13] = [
     "KMP_DUPLICATE_LIB_OK",
     "KMP_INIT_AT_FORK",
     "PYTORCH_NVML_BASED_CUDA_CHECK",
+    "PYTORCH_VERSION",
+    "PYTORCH_BUILD_VERSION",
 ];
 
 /// What a run computes with, beyond the program itself. The same libtorch has the same MKL and oneDNN, unless they are

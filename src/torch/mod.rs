@@ -1,5 +1,5 @@
 //! The parts of `torch` that tch lacks: its random generator as a value, layers with PyTorch's initialization and forward
-//! hooks, RMSprop with a readable state, data sets and their loaders, tensors in files.
+//! hooks, optimizers with a readable state, data sets and their loaders, tensors in files.
 
 pub mod cuda;
 mod cuda_dropout;

@@ -184,7 +184,7 @@ fn a_run_from_elsewhere_is_compared_with_this_machine() {
             format!("DEFAULT there, {} here", libtorch::cpu_capability())
         );
         assert_eq!(found(&open, "  threads"), "1, as here");
-        assert_eq!(found(&open, "  MKL_CBWR"), "COMPATIBLE there, not set here");
+        assert_eq!(found(&open, "  MKL_CBWR"), "COMPATIBLE there, none here");
         assert_eq!(
             found(&open, "  yes:"),
             "this machine can compute the same bits, with ATEN_CPU_CAPABILITY=default, MKL_CBWR=COMPATIBLE"
@@ -202,6 +202,7 @@ fn a_run_from_elsewhere_is_compared_with_this_machine() {
     lab.write("old.json", "{}");
     lab.assert_refused("doctor --against old.json", 1, &["old.json", "version 0.2"]);
     lab.assert_refused("doctor --against no.trace", 1, &["no.trace"]);
+    lab.assert_refused("doctor --against no.json", 1, &["no.json", "No such file"]);
 }
 
 #[test]

@@ -129,8 +129,7 @@ impl Optimizer for Adam {
     fn step(&mut self, gradients: &[Tensor]) -> Result<(), Error> {
         no_grad(|| {
             self.grad.concatenate(gradients)?;
-            self.update()
-        })?;
-        Ok(())
+            Ok(self.update()?)
+        })
     }
 }

@@ -113,9 +113,15 @@ impl Parameters {
 }
 
 impl Flat {
-    fn concatenate(&self, gradients: &[Tensor]) -> Result<(), TchError> {
+    /// Fails unless the gradients have the parameters' shapes; `cat` would only warn.
+    fn concatenate(&self, gradients: &[Tensor]) -> Result<(), Error> {
+        let sizes = |tensors: &[Tensor]| tensors.iter().map(Tensor::size).collect::<Vec<_>>();
+        let (given, expected) = (sizes(gradients), sizes(&self.parts));
+        if given != expected {
+            return Err(Error::Gradients { given, expected });
+        }
         let flat = gradients.iter().map(|gradient| gradient.f_view(-1)).collect::<Result<Vec<_>, _>>()?;
-        Tensor::f_cat_out(&self.all, &flat, 0).map(drop)
+        Ok(Tensor::f_cat_out(&self.all, &flat, 0).map(drop)?)
     }
 
     fn each(&self) -> Vec<&Tensor> {

@@ -113,9 +113,13 @@ impl Optimizer for RmsProp {
     fn step(&mut self, gradients: &[Tensor]) -> Result<(), Error> {
         no_grad(|| {
             self.grad.concatenate(gradients)?;
-            if self.parameters.device.is_cuda() { self.multi_tensor() } else { self.single_tensor() }
-        })?;
-        Ok(())
+            if self.parameters.device.is_cuda() {
+                self.multi_tensor()?
+            } else {
+                self.single_tensor()?
+            }
+            Ok(())
+        })
     }
 }
 

@@ -58,8 +58,11 @@ impl Sgd {
     /// `SGD(model.parameters(), ...)` for the model whose parameters are in `vs`.
     ///
     /// # Errors
-    /// Fails if memory is short.
+    /// Fails if memory is short, or for Nesterov's momentum without a momentum or with dampening.
     pub fn new(vs: &VarStore, options: SgdOptions) -> Result<Self, Error> {
+        if options.nesterov && (options.momentum <= 0.0 || options.dampening != 0.0) {
+            return Err(Error::Nesterov);
+        }
         let parameters = Parameters::of(vs);
         let (grad, momentum_buffer) = (parameters.zeros()?, parameters.zeros()?);
         Ok(Self { options, parameters, grad, momentum_buffer, steps: 0 })
@@ -123,8 +126,7 @@ impl Optimizer for Sgd {
     fn step(&mut self, gradients: &[Tensor]) -> Result<(), Error> {
         no_grad(|| {
             self.grad.concatenate(gradients)?;
-            self.update()
-        })?;
-        Ok(())
+            Ok(self.update()?)
+        })
     }
 }
