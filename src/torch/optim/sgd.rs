@@ -37,12 +37,12 @@ impl Default for SgdOptions {
 ///
 /// let vs = VarStore::new(Device::Cpu);
 /// let x = vs.root().var_copy("x", &Tensor::from_slice(&[1f32, -1.0]));
-/// let mut optimizer = Sgd::new(&vs, SgdOptions { lr: 0.25, momentum: 0.9, ..SgdOptions::default() })?;
+/// let mut optimizer = Sgd::new(&vs, SgdOptions { lr: 0.125, momentum: 0.5, ..SgdOptions::default() })?;
 /// for _ in 0..2 {
 ///     let gradients = optimizer.gradients(&x.square().sum(Kind::Float))?;
 ///     optimizer.step(&gradients)?;
 /// }
-/// assert_eq!(Vec::<f32>::try_from(&x).unwrap(), [-0.2, 0.2]);
+/// assert_eq!(Vec::<f32>::try_from(&x).unwrap(), [0.4375, -0.4375]);
 /// # Ok::<(), islp_mnist::torch::Error>(())
 /// ```
 #[derive(Debug)]
