@@ -10,19 +10,19 @@ import torch
 PREFIXES = "DNNL_", "KMP_", "MKL_", "OMP_", "ONEDNN_", "OPENBLAS_", "PYTORCH_", "XLA_"
 NAMES = "ATEN_CPU_CAPABILITY", "NVIDIA_TF32_OVERRIDE"
 HARMLESS = {"DNNL_VERBOSE", "KMP_BLOCKTIME", "MKL_VERBOSE", "OMP_DISPLAY_AFFINITY", "OMP_DISPLAY_ENV", "OMP_NUM_THREADS",
-            "OMP_WAIT_POLICY", "ONEDNN_VERBOSE", "PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF", "KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK",
-            "PYTORCH_NVML_BASED_CUDA_CHECK", "PYTORCH_VERSION", "PYTORCH_BUILD_VERSION"}
+            "OMP_WAIT_POLICY", "ONEDNN_VERBOSE", "PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF",
+            "KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK", "PYTORCH_NVML_BASED_CUDA_CHECK", "PYTORCH_VERSION", "PYTORCH_BUILD_VERSION"}
 
 
 def machine() -> dict[str, Any]:
     """Describes this machine, as this process sees it."""
-    gpus = _nvidia_smi("name,compute_cap")
+    gpus, driver = _nvidia_smi() or (None, None)
     return {
         "processor": processor(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "libtorch": str(torch.__version__),
         "gpus": gpus,
-        "driver": next(iter(_nvidia_smi("driver_version") or []), None),
+        "driver": driver,
         "variables": {name: os.fsencode(value).decode(errors="replace") for name, value in sorted(os.environ.items())
                       if _matters(name, gpus is not None)},
     }
@@ -43,12 +43,15 @@ def _matters(variable: str, has_gpu: bool) -> bool:
     return is_listed and variable not in HARMLESS or has_gpu and variable == "CUBLAS_WORKSPACE_CONFIG"
 
 
-def _nvidia_smi(fields: str) -> Optional[list[str]]:
+def _nvidia_smi() -> Optional[tuple[list[str], str]]:
+    """Returns the GPUs and the driver's version, or None if there is no driver."""
     if not Path("/proc/driver/nvidia/version").exists():
         return None
-    command = ["nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader"]
+    command = ["nvidia-smi", "--query-gpu=name,compute_cap,driver_version", "--format=csv,noheader"]
     try:
         output = subprocess.run(command, check=True, capture_output=True, text=True, stdin=subprocess.DEVNULL).stdout
     except (OSError, subprocess.CalledProcessError):
         return None
-    return [line.strip() for line in output.splitlines()]
+    # All GPUs of a machine have the same driver.
+    lines = [line.strip().rpartition(", ") for line in output.splitlines()]
+    return ([gpu for gpu, _, _ in lines], lines[0][2]) if lines else None

@@ -31,7 +31,6 @@ except ImportError:
 
 FORMAT = 2
 SKETCH_LENGTH = 16
-MEASURES = "min", "max", "mean", "sketch"
 
 
 class Trace(Callback):
@@ -184,6 +183,8 @@ class Trace(Callback):
     def _start_step(self, epoch, step):
         self.epoch, self.number, self.is_whole = epoch, step, False
         self.before, self.quantities, self.logits, self.last = [], [], None, (None, 0)
+        # By kind and hash, for this step.
+        self.measures = {}
 
     def _start_forward(self, batch):
         self.before, self.is_in_step = self._changed(), True
@@ -274,9 +275,10 @@ class Trace(Callback):
         quantity = {"name": name, "kind": str(tensor.dtype).removeprefix("torch."), "shape": list(tensor.shape),
                     "xxh3": xxhash.xxh3_64_hexdigest(content)}
         # The output of a Flatten has the bytes of its input.
-        same = next((other for other in self.before + self.quantities
-                     if [other["kind"], other["xxh3"]] == [quantity["kind"], quantity["xxh3"]]), None)
-        quantity.update({key: same[key] for key in MEASURES if key in same} if same else self._measures(tensor))
+        content_key = quantity["kind"], quantity["xxh3"]
+        if content_key not in self.measures:
+            self.measures[content_key] = self._measures(tensor)
+        quantity.update(self.measures[content_key])
         if self.number in self.steps:
             quantity["data"] = base64.b64encode(content).decode()
         return quantity

@@ -78,7 +78,7 @@ pub fn run(args: &ReproduceArgs) -> Result<u8> {
     }
     if args.report {
         // Both runs are saved, so it is not an error if the page can't be made, for example because a run diverged.
-        let images = TestImages::new(&data_dir, device);
+        let images = TestImages::loaded(&data_dir, device, mnist);
         match report::page(&runs.each_ref().map(|run| run.log_dir.as_path()), &images) {
             Ok(html) => {
                 let page = runs[0].log_dir.join("report.html");

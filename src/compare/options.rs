@@ -21,8 +21,10 @@ const ENVIRONMENT: &str = "environment";
 const VARIABLES: &str = "variables";
 /// The facts of the environment that older files lack.
 const NEWER: [&str; 2] = ["gpus", "driver"];
-/// The facts of the environment, most likely causes first. The variables follow the first two.
-const ENVIRONMENT_RANKS: [&str; 5] = ["libtorch", "cpu_capability", "processor", "gpus", "driver"];
+/// Sections, and facts of the environment, the likeliest cause of another result first.
+const RANKS: [&str; 9] =
+    [COMMAND, "options", "data", "libtorch", "cpu_capability", VARIABLES, "processor", "gpus", "driver"];
+
 /// The environment's versions of the program itself, not of the libraries it computes with.
 pub const OWN_VERSIONS: [&str; 5] = ["islp_mnist", "tch", "python", "pytorch_lightning", "islp"];
 /// The commit of the program's source, also in the environment.
@@ -73,13 +75,14 @@ pub fn between(file: &str, left: &Value, right: &Value) -> Vec<OptionDifference>
     for section in SECTIONS {
         let (left, right) = (fields(left, section), fields(right, section));
         let names: BTreeSet<&String> = left.keys().chain(right.keys()).collect();
+        let is_of_one = |field: &str| !(left.contains_key(field) && right.contains_key(field));
         let is_skipped = |field: &str| match section {
-            ENVIRONMENT if OWN_VERSIONS.contains(&field) || [GIT_COMMIT, VARIABLES].contains(&field) => true,
-            // An option that only one of two commands has is not a difference.
-            "options" => a != b && !(left.contains_key(field) && right.contains_key(field)),
-            _ if section == ENVIRONMENT && NEWER.contains(&field) => {
-                !(left.contains_key(field) && right.contains_key(field))
+            ENVIRONMENT => {
+                let is_own = OWN_VERSIONS.contains(&field) || field == GIT_COMMIT;
+                is_own || field == VARIABLES || NEWER.contains(&field) && is_of_one(field)
             }
+            // An option that only one of two commands has is not a difference.
+            "options" => a != b && is_of_one(field),
             _ => false,
         };
         for field in names.into_iter().filter(|field| !is_skipped(field)) {
@@ -102,17 +105,9 @@ pub fn between(file: &str, left: &Value, right: &Value) -> Vec<OptionDifference>
 
 impl OptionDifference {
     /// Differences of a lower rank are more likely causes. Options keep their order.
-    pub fn rank(&self) -> (usize, usize) {
-        let sections = [COMMAND, "options", "data"];
-        match (sections.iter().position(|section| *section == self.section), self.section.as_str()) {
-            (Some(section), _) => (section, 0),
-            (None, VARIABLES) => (sections.len(), 2),
-            (None, _) => {
-                let place = ENVIRONMENT_RANKS.iter().position(|name| *name == self.name);
-                let place = place.unwrap_or(ENVIRONMENT_RANKS.len());
-                (sections.len(), if place < 2 { place } else { place + 1 })
-            }
-        }
+    pub fn rank(&self) -> usize {
+        let name = if self.section == ENVIRONMENT { &self.name } else { &self.section };
+        RANKS.iter().position(|ranked| ranked == name).unwrap_or(RANKS.len())
     }
 
     /// True if it is what the machine computes with: libraries, kernels, threads.

@@ -93,6 +93,11 @@ impl<'a> TestImages<'a> {
         Self { data_dir, device, loaded: OnceCell::new() }
     }
 
+    /// The same, already loaded.
+    pub fn loaded(data_dir: &'a Path, device: Device, dataset: Dataset) -> Self {
+        Self { data_dir, device, loaded: dataset.into() }
+    }
+
     /// True if a model has needed them.
     pub fn are_loaded(&self) -> bool {
         self.loaded.get().is_some()

@@ -5,10 +5,10 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::{Error, RunJson};
+use super::Error;
+use super::run_json::{parse, path_of};
 use crate::torch::Machine;
 use crate::trace;
-use crate::util::file;
 
 /// The kernels of libtorch, each of which a processor with the next ones has too.
 const CAPABILITIES: [&str; 3] = ["AVX512", "AVX2", "DEFAULT"];
@@ -62,14 +62,7 @@ fn settings(path: &Path) -> Result<Value, Error> {
     if path.extension().is_some_and(|extension| extension == "trace") {
         return Ok(trace::Reader::open(path)?.settings);
     }
-    match RunJson::fields(path)? {
-        Some(fields) => Ok(Value::Object(fields)),
-        None => {
-            let file = if path.is_dir() { path.join("run.json") } else { path.to_path_buf() };
-            // The system's own reason.
-            Err(file::open(&file).map_or_else(Error::from, |_| Error::NoMachine(file)))
-        }
-    }
+    parse(&path_of(path))
 }
 
 fn requirements(

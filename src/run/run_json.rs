@@ -296,11 +296,13 @@ fn text(run_json: &impl Serialize) -> String {
     serde_json::to_string_pretty(run_json).expect("a run goes into JSON") + "\n"
 }
 
-fn path_of(file_or_folder: &Path) -> PathBuf {
+/// The path of a `run.json`, given its own or its folder's.
+pub(super) fn path_of(file_or_folder: &Path) -> PathBuf {
     if file_or_folder.is_dir() { file_or_folder.join(FILE) } else { file_or_folder.to_path_buf() }
 }
 
-fn parse<T: DeserializeOwned>(path: &Path) -> Result<T, Error> {
+/// Parses a `run.json`.
+pub(super) fn parse<T: DeserializeOwned>(path: &Path) -> Result<T, Error> {
     let bytes = file::read(path, MAX_BYTES)?;
     json::parse(&bytes).map_err(|reason| Error::NotRunJson { path: path.to_path_buf(), reason })
 }

@@ -67,7 +67,7 @@ pub struct Machine {
 impl Machine {
     /// This machine, as this process sees it.
     pub fn current() -> Self {
-        let gpus = nvidia_smi("name,compute_cap");
+        let (gpus, driver) = nvidia_smi().unzip();
         let variables = std::env::vars_os().filter_map(|(name, value)| {
             let name = name.into_string().ok().filter(|name| matters(name, gpus.is_some()))?;
             Some((name, value.to_string_lossy().into_owned()))
@@ -76,14 +76,12 @@ impl Machine {
             processor: libtorch::processor(),
             cpu_capability: libtorch::cpu_capability().into(),
             libtorch: libtorch::version().ok(),
-            driver: nvidia_smi("driver_version").and_then(|versions| versions.into_iter().next()),
             variables: Some(variables.collect()),
             gpus,
+            driver,
         }
     }
-}
 
-impl Machine {
     /// True if this environment variable is set.
     pub(crate) fn is_set(&self, variable: &str) -> bool {
         self.variables.as_ref().is_some_and(|variables| variables.contains_key(variable))
@@ -95,20 +93,36 @@ fn matters(variable: &str, has_gpu: bool) -> bool {
     is_listed && !HARMLESS.contains(&variable) || has_gpu && variable == CUBLAS
 }
 
-/// The line of each GPU; none if there is no driver.
-fn nvidia_smi(fields: &str) -> Option<Vec<String>> {
+/// The GPUs and the driver's version; none if there is no driver.
+fn nvidia_smi() -> Option<(Vec<String>, String)> {
     // Without a driver the program may exist, and take a second to fail.
     fs::metadata("/proc/driver/nvidia/version").ok()?;
     let mut nvidia_smi = Command::new("nvidia-smi");
-    nvidia_smi.args([&format!("--query-gpu={fields}"), "--format=csv,noheader"]);
+    nvidia_smi.args(["--query-gpu=name,compute_cap,driver_version", "--format=csv,noheader"]);
     let output = nvidia_smi.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
     let text = String::from_utf8(output.stdout).ok().filter(|_| output.status.success())?;
-    Some(text.lines().map(|line| line.trim().to_owned()).collect())
+    gpus_and_driver(&text)
+}
+
+/// Parses the lines of `nvidia-smi`, such as `NVIDIA H200, 9.0, 580.65.06`. All GPUs of a machine have the same driver.
+fn gpus_and_driver(lines: &str) -> Option<(Vec<String>, String)> {
+    let lines: Vec<_> = lines.lines().filter_map(|line| line.trim().rsplit_once(", ")).collect();
+    let (_, driver) = lines.first()?;
+    Some((lines.iter().map(|(gpu, _)| gpu.to_string()).collect(), driver.to_string()))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::matters;
+    use super::{gpus_and_driver, matters};
+
+    #[test]
+    fn every_gpu_is_listed_with_its_compute_capability_and_the_driver_once() {
+        let gpus = ["NVIDIA H200, 9.0", "NVIDIA L4, 8.9"];
+        let lines = gpus.map(|gpu| format!("{gpu}, 580.65.06\n")).concat();
+        let expected = (gpus.map(String::from).to_vec(), "580.65.06".to_string());
+        assert_eq!(gpus_and_driver(&lines), Some(expected));
+        assert_eq!(gpus_and_driver(""), None);
+    }
 
     #[test]
     fn a_variable_matters_if_it_changes_arithmetic() {

@@ -52,8 +52,9 @@ pub struct Header {
     pub environment: Value,
 }
 
-impl Default for Header {
-    fn default() -> Self {
+impl Header {
+    /// The header of a trace by this process.
+    pub fn current() -> Self {
         Self {
             trace: FORMAT,
             written_by: concat!("islp-mnist ", env!("CARGO_PKG_VERSION")).into(),

@@ -100,7 +100,7 @@ impl Trace {
             fits: 0,
             step: Step::default(),
         };
-        trace.write_line(&Header::default())?;
+        trace.write_line(&Header::current())?;
         Ok(trace)
     }
 

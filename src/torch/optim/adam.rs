@@ -61,6 +61,9 @@ pub struct Adam {
     exp_avg_sq: Flat,
     /// (1-β₂)·g, then √v/√(1-β₂ᵗ) + ε.
     denom: Flat,
+    /// 1-β₂.
+    weight: Tensor,
+    weight_decay: Tensor,
     steps: usize,
 }
 
@@ -72,13 +75,21 @@ impl Adam {
     pub fn new(vs: &VarStore, options: AdamOptions) -> Result<Self, Error> {
         choose_square_root()?;
         let parameters = Parameters::of(vs);
-        let zeros = || parameters.zeros();
-        let (grad, exp_avg, exp_avg_sq, denom) = (zeros()?, zeros()?, zeros()?, zeros()?);
-        Ok(Self { options, parameters, grad, exp_avg, exp_avg_sq, denom, steps: 0 })
+        Ok(Self {
+            grad: parameters.zeros()?,
+            exp_avg: parameters.zeros()?,
+            exp_avg_sq: parameters.zeros()?,
+            denom: parameters.zeros()?,
+            weight: parameters.scalar(1.0 - options.betas.1)?,
+            weight_decay: parameters.scalar(options.weight_decay)?,
+            steps: 0,
+            options,
+            parameters,
+        })
     }
 
     fn update(&mut self) -> Result<(), TchError> {
-        let Self { options, parameters, grad, exp_avg, exp_avg_sq, denom, steps } = self;
+        let Self { options, parameters, grad, exp_avg, exp_avg_sq, denom, steps, .. } = self;
         let AdamOptions { lr, betas: (beta1, beta2), eps, weight_decay, decoupled_weight_decay } = *options;
         *steps += 1;
         if weight_decay != 0.0 && decoupled_weight_decay {
@@ -86,14 +97,11 @@ impl Adam {
                 let _ = parameter.f_mul_scalar_(1.0 - lr * weight_decay)?;
             }
         } else if weight_decay != 0.0 {
-            let weight_decay = parameters.scalar(weight_decay)?;
-            for (parameter, grad) in parameters.each().zip(&mut grad.parts) {
-                let _ = grad.f_addcmul_(parameter, &weight_decay)?;
-            }
+            parameters.penalize(grad, &self.weight_decay)?;
         }
         let _ = exp_avg.all.f_lerp_(&grad.all, 1.0 - beta1)?;
         // As in RMSprop, the factor is multiplied with the first gradient beforehand.
-        let weighted = grad.all.f_mul_out(&denom.all, &parameters.scalar(1.0 - beta2)?)?;
+        let weighted = grad.all.f_mul_out(&denom.all, &self.weight)?;
         let _ = exp_avg_sq.all.f_mul_scalar_(beta2)?.f_addcmul_(&weighted, &grad.all)?;
 
         let step = *steps as f64;

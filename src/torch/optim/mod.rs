@@ -104,6 +104,14 @@ impl Parameters {
         Ok(Flat { all, parts })
     }
 
+    /// Adds an L2 penalty to the gradients: g ← g + λ·θ.
+    fn penalize(&mut self, grad: &mut Flat, weight_decay: &Tensor) -> Result<(), TchError> {
+        for (parameter, grad) in self.each().zip(&mut grad.parts) {
+            let _ = grad.f_addcmul_(parameter, weight_decay)?;
+        }
+        Ok(())
+    }
+
     /// A number as a scalar tensor: ATen's product with a number allocates a tensor and copies it to `out`, and tch's
     /// `add_` and `addcmul_` lack the factor that PyTorch's have. `addcmul_` with it as the second factor rounds as they do:
     /// once, where the processor has fused multiply-add.
@@ -115,9 +123,9 @@ impl Parameters {
 impl Flat {
     /// Fails unless the gradients have the parameters' shapes; `cat` would only warn.
     fn concatenate(&self, gradients: &[Tensor]) -> Result<(), Error> {
-        let sizes = |tensors: &[Tensor]| tensors.iter().map(Tensor::size).collect::<Vec<_>>();
-        let (given, expected) = (sizes(gradients), sizes(&self.parts));
-        if given != expected {
+        if !gradients.iter().map(Tensor::size).eq(self.parts.iter().map(Tensor::size)) {
+            let [given, expected] =
+                [gradients, &self.parts].map(|tensors| tensors.iter().map(Tensor::size).collect());
             return Err(Error::Gradients { given, expected });
         }
         let flat = gradients.iter().map(|gradient| gradient.f_view(-1)).collect::<Result<Vec<_>, _>>()?;

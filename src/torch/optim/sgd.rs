@@ -51,6 +51,11 @@ pub struct Sgd {
     parameters: Parameters,
     grad: Flat,
     momentum_buffer: Flat,
+    momentum: Tensor,
+    /// 1-τ.
+    weight: Tensor,
+    weight_decay: Tensor,
+    minus_lr: Tensor,
     steps: usize,
 }
 
@@ -64,39 +69,39 @@ impl Sgd {
             return Err(Error::Nesterov);
         }
         let parameters = Parameters::of(vs);
-        let (grad, momentum_buffer) = (parameters.zeros()?, parameters.zeros()?);
-        Ok(Self { options, parameters, grad, momentum_buffer, steps: 0 })
+        Ok(Self {
+            grad: parameters.zeros()?,
+            momentum_buffer: parameters.zeros()?,
+            momentum: parameters.scalar(options.momentum)?,
+            weight: parameters.scalar(1.0 - options.dampening)?,
+            weight_decay: parameters.scalar(options.weight_decay)?,
+            minus_lr: parameters.scalar(-options.lr)?,
+            steps: 0,
+            options,
+            parameters,
+        })
     }
 
     fn update(&mut self) -> Result<(), TchError> {
-        let Self { options, parameters, grad, momentum_buffer, steps } = self;
-        let SgdOptions { lr, momentum, dampening, weight_decay, nesterov } = *options;
-        if weight_decay != 0.0 {
-            let weight_decay = parameters.scalar(weight_decay)?;
-            for (parameter, grad) in parameters.each().zip(&mut grad.parts) {
-                let _ = grad.f_addcmul_(parameter, &weight_decay)?;
-            }
+        let Self { options, parameters, grad, momentum_buffer, steps, .. } = self;
+        if options.weight_decay != 0.0 {
+            parameters.penalize(grad, &self.weight_decay)?;
         }
-        let mut direction = &*grad;
-        if momentum != 0.0 {
+        if options.momentum != 0.0 {
             let buffer = &mut momentum_buffer.all;
             if *steps == 0 {
                 buffer.f_copy_(&grad.all)?;
             } else {
-                let _ = buffer
-                    .f_mul_scalar_(momentum)?
-                    .f_addcmul_(&grad.all, &parameters.scalar(1.0 - dampening)?)?;
-            }
-            if nesterov {
-                let _ = grad.all.f_addcmul_(&momentum_buffer.all, &parameters.scalar(momentum)?)?;
-                direction = &*grad;
-            } else {
-                direction = &*momentum_buffer;
+                let _ = buffer.f_mul_scalar_(options.momentum)?.f_addcmul_(&grad.all, &self.weight)?;
             }
         }
-        let minus_lr = parameters.scalar(-lr)?;
+        if options.nesterov {
+            let _ = grad.all.f_addcmul_(&momentum_buffer.all, &self.momentum)?;
+        }
+        let has_buffer = options.momentum != 0.0 && !options.nesterov;
+        let direction = if has_buffer { momentum_buffer } else { grad };
         for (parameter, direction) in parameters.each().zip(&direction.parts) {
-            let _ = parameter.f_addcmul_(direction, &minus_lr)?;
+            let _ = parameter.f_addcmul_(direction, &self.minus_lr)?;
         }
         *steps += 1;
         Ok(())
