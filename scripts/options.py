@@ -20,10 +20,11 @@ DEFAULTS = {
     "limit_train_batches": None,
     "vary": None,
     "checkpoint_every": 1,
+    "checkpoint_every_n_steps": None,
     "name": None,
 }
 # The options that `--resume` may change: they affect when the run ends and which files it leaves, not its results.
-CHANGEABLE = ["--epochs", "--checkpoint-every"]
+CHANGEABLE = ["--epochs", "--checkpoint-every", "--checkpoint-every-n-steps"]
 
 
 class Failed(Exception):
@@ -147,6 +148,8 @@ def _add_options(parser: argparse.ArgumentParser):
     add("--vary", metavar="SOURCE=SEED", help="only for islp-mnist train, because PyTorch draws everything from one stream")
     add("--checkpoint-every", metavar="EPOCHS", type=at_least_one,
         help="save a checkpoint every EPOCHS epochs; the best one and the last are always saved [default: 1]")
+    add("--checkpoint-every-n-steps", metavar="N", type=at_least_one, help="also save a checkpoint every N steps, within an "
+        "epoch; a run that is killed then loses at most N steps [default: none]")
     add("--name", type=_name, help="name of the run's folder in OUTPUT_DIR [default: MNIST or MNIST_MLR, by the model]")
 
 
@@ -161,7 +164,7 @@ def parse_args(words: Iterable[str], description: str) -> argparse.Namespace:
         "itself [default: ISLP_MNIST_DATA_DIR, or the folder that a resumed run used, or data]")
     add("--output-dir", metavar="DIR", help="folder for the run's files [default: output]")
     add("--resume", metavar="VERSION_DIR", default=None, help="resume the run in this folder, from either side, "
-        "after its last checkpoint; only --epochs and --checkpoint-every may change")
+        "after its last checkpoint; only --epochs and the options of checkpoints may change")
     add("--from", metavar="RUN_JSON", default=None, help="take all options that are not given from this run.json")
     add("--max-time", metavar="TIME", type=_max_time, default=None,
         help="stop after the epoch in which TIME elapses, such as 90s, 10m or '1h 30m' [default: no limit]")

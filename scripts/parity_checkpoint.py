@@ -50,6 +50,8 @@ from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 # In isolated mode Python does not search the script's own folder.
 sys.path.insert(0, str(Path(__file__).parent))
 
+import parity_epoch
+from parity_epoch import BatchProgress
 from parity_names import OneName, by_one_name, unwrapped, wrapper
 
 # Equals the version in Cargo.toml; tests/program/handover.rs compares the two.
@@ -174,18 +176,25 @@ def shown(text: str) -> str:
 
 @dataclass(frozen=True)
 class TrainerState:
-    """The progress of a run after an epoch."""
+    """The progress of a run after an epoch, or within one."""
 
     epoch: int
-    """The epoch just finished, from 0."""
+    """The epoch just finished, or not yet if there is a `batch_progress`; from 0."""
     global_step: int
     """Training steps taken so far."""
     valid_loss: Optional[float]
-    """Validation loss after that epoch; None if it was not finite or missing."""
+    """Validation loss after that epoch; None if it was not finite or missing, or the epoch is not finished."""
     metrics_sha256: str
     """SHA-256 of metrics.csv at that time, in hexadecimal."""
     lr_schedulers: Optional[list[Any]] = None
     """The state of each learning-rate scheduler with its optimizer's options; None without one."""
+    batch_progress: Optional[BatchProgress] = None
+    """The progress within the epoch; None if it is finished."""
+
+    @property
+    def epochs_done(self) -> int:
+        """Epochs finished so far."""
+        return self.epoch if self.batch_progress else self.epoch + 1
 
 
 @dataclass(frozen=True)
@@ -384,6 +393,9 @@ def _metadata(text: str, entries: dict[str, _Entry]) -> tuple[TrainerState, Any]
         raise CheckpointError("damaged: its checksum does not match")
     if state.epoch >= state.global_step:
         raise CheckpointError(f"damaged: epoch {state.epoch} cannot end with step {state.global_step}")
+    of_epoch = state.batch_progress.completed if state.batch_progress else 1
+    if not 1 <= of_epoch <= state.global_step - state.epoch:
+        raise CheckpointError(f"damaged: step {state.global_step} cannot be step {of_epoch} of epoch {state.epoch}")
     return state, parsed
 
 
@@ -418,7 +430,7 @@ def _trainer_state(text: str) -> TrainerState:
         raise ValueError("no object")
     epoch, global_step, valid_loss, metrics_sha256 = (
         fields["epoch"], fields["global_step"], fields.get("valid_loss"), fields["metrics_sha256"])
-    if any(type(count) is not int or not 0 <= count < 1 << 64 for count in (epoch, global_step)):
+    if not all(map(parity_epoch.is_count, (epoch, global_step))):
         raise ValueError("no count")
     if type(valid_loss) not in (int, float, type(None)) or not isinstance(metrics_sha256, str):
         raise ValueError("neither a number nor null, or no text")
@@ -430,7 +442,10 @@ def _trainer_state(text: str) -> TrainerState:
     lr_schedulers = fields.get("lr_schedulers")
     if type(lr_schedulers) not in (list, type(None)):
         raise ValueError("no list")
-    return TrainerState(epoch, global_step, valid_loss, metrics_sha256, lr_schedulers)
+    batch_progress = fields.get("batch_progress")
+    if batch_progress is not None:
+        batch_progress = parity_epoch.from_json(batch_progress)
+    return TrainerState(epoch, global_step, valid_loss, metrics_sha256, lr_schedulers, batch_progress)
 
 
 def _digest(entries: dict[str, _Entry], progress: str, hyper_parameters: str) -> str:
@@ -534,7 +549,7 @@ def _serialize(module: torch.nn.Module, optimizer: Optimizer, state: TrainerStat
     dtypes = DTYPES | {torch.uint8: "U8"}
     entries = {name: (dtypes[tensor.dtype], list(tensor.shape), tensor.numpy().tobytes()) for name, tensor in tensors.items()}
     progress = _to_json({name: value for name, value in asdict(state).items()
-                         if name != "lr_schedulers" or value is not None})
+                         if name not in ("lr_schedulers", "batch_progress") or value is not None})
     metadata = ",".join([
         f'{{"islp_mnist":"{VERSION}"',
         f'"progress":{progress}',
@@ -573,10 +588,13 @@ class _ExperimentWriter(ExperimentWriter):
             self.write()
 
     def write(self):
-        """Writes the metrics so far to disk, without those of an unfinished epoch."""
+        """Writes the metrics so far to disk."""
         write_file(self.metrics_file_path, self.to_csv())
 
     def to_csv(self) -> bytes:
+        if not self.rows:
+            # As islp-mnist writes a header without columns.
+            return b'""\r\n'
         text = io.StringIO(newline="")
         writer = csv.DictWriter(text, fieldnames=self.metrics_keys)
         writer.writeheader()
@@ -594,17 +612,19 @@ class CSVLogger(loggers.CSVLogger):
     def resume(cls, log_dir: PathLike, checkpoint: Optional[Checkpoint]) -> "CSVLogger":
         """Continues the metrics of the run in `log_dir`, or starts new ones there if `checkpoint` is None.
 
-        Once the fit begins, the rows of metrics.csv for epochs after the checkpoint's are dropped. Raises CheckpointError
+        Once the fit begins, the rows of metrics.csv that were logged later are dropped. Raises CheckpointError
         if metrics.csv is not the one that the checkpoint was saved with.
         """
         log_dir = Path(log_dir)
         logger = cls(log_dir.parent, name="", version=log_dir.name)
+        logger._experiment = _ExperimentWriter(str(log_dir))
+        if not checkpoint or logger._experiment.sha256() == checkpoint.state.metrics_sha256:
+            # Before the first row there may be no file.
+            return logger
         path = log_dir / ExperimentWriter.NAME_METRICS_FILE
-        rows = _rows(path, checkpoint.state.epoch) if checkpoint else []
-        logger._experiment = _ExperimentWriter(str(log_dir), rows)
-        if checkpoint and logger._experiment.sha256() != checkpoint.state.metrics_sha256:
-            epoch = checkpoint.state.epoch
-            raise MetricsError(f"{path}: changed since the checkpoint after epoch {epoch}")
+        logger._experiment = _ExperimentWriter(str(log_dir), _rows(path, checkpoint.state))
+        if logger._experiment.sha256() != checkpoint.state.metrics_sha256:
+            raise MetricsError(f"{path}: changed since the checkpoint after step {checkpoint.state.global_step}")
         return logger
 
     @property
@@ -616,16 +636,17 @@ class CSVLogger(loggers.CSVLogger):
         return self._experiment
 
 
-def _rows(path: Path, last_epoch: int) -> list[dict[str, str]]:
-    """Returns the rows of a metrics.csv up to that epoch, without empty cells."""
+def _rows(path: Path, state: TrainerState) -> list[dict[str, str]]:
+    """Returns the rows of a metrics.csv up to that state, without empty cells."""
     rows = []
     try:
         for row in csv.DictReader(io.StringIO(read_file(path, MAX_METRICS).decode(), newline=""), strict=True):
             if None in row or None in row.values():
                 raise ValueError("a row has another length")
             row = {name: value for name, value in row.items() if value}
-            epoch = row.get("epoch", "")
-            if re.fullmatch(r"[0-9]{1,19}", epoch) and int(epoch) <= last_epoch:
+            epoch, step = (int(row[name]) if re.fullmatch(r"[0-9]{1,19}", row.get(name, "")) else math.inf
+                           for name in ("epoch", "step"))
+            if epoch < state.epochs_done or epoch == state.epoch and step < state.global_step:
                 rows.append(row)
     except OSError as error:
         raise CheckpointError(f"{path}: {error.strerror}") from error
@@ -718,14 +739,16 @@ class ModelCheckpoint(callbacks.Checkpoint):
     Args:
         hyper_parameters: The options of the run, stored in each checkpoint as JSON.
         every_n_epochs: Epochs between two checkpoints. The best one and the last are always saved.
+        every_n_train_steps: Steps between two checkpoints, besides those at the end of epochs.
         monitor: The logged metric that determines the best checkpoint; lower is better.
         resume: The checkpoint to resume from.
     """
 
     def __init__(self, hyper_parameters: Any = None, every_n_epochs: int = 1, monitor: str = "valid_loss",
-                 resume: Optional[Checkpoint] = None):
+                 resume: Optional[Checkpoint] = None, every_n_train_steps: Optional[int] = None):
         self._hyper_parameters = _to_json(hyper_parameters)
         self._every_n_epochs = every_n_epochs
+        self._every_n_train_steps = every_n_train_steps
         self._monitor = monitor
         self._resume = resume
         self._folder: Optional[Path] = None
@@ -734,7 +757,12 @@ class ModelCheckpoint(callbacks.Checkpoint):
         self._last: Optional[str] = None
         self._best: Optional[str] = None
         self._valid_loss: Optional[float] = None
-        # Epochs handled so far; then the last one's state and bytes, if it is not saved.
+        # The generator's state before the training loader draws for an epoch, and the seed of the epoch's order.
+        self._before_draws: Optional[torch.Tensor] = None
+        self._sampler_seed: Optional[int] = None
+        # The metrics of the epoch that is resumed, until Lightning has them.
+        self._results: dict[str, parity_epoch.ResultMetric] = {}
+        # Epochs handled so far; then the newest state and its bytes, if it is not saved.
         self._epochs = 0
         self._pending: Optional[tuple[TrainerState, bytes]] = None
 
@@ -777,9 +805,14 @@ class ModelCheckpoint(callbacks.Checkpoint):
                 raise MisconfigurationException(f"ModelCheckpoint does not support {fault}")
         named_parameters(named_tensors(pl_module), trainer.optimizers[0])
         _schedulers(trainer)
+        # The sanity check, which follows, leaves the generator as it was; then the loader draws for the first epoch.
+        self._before_draws = torch.get_rng_state()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule):
         checkpoint, self._resume = self._resume, None
+        progress = checkpoint.state.batch_progress if checkpoint else None
+        if self._every_n_train_steps or progress:
+            parity_epoch.check(trainer)
         if checkpoint is None:
             return
         if trainer.logger.experiment.sha256() != checkpoint.state.metrics_sha256:
@@ -788,13 +821,16 @@ class ModelCheckpoint(callbacks.Checkpoint):
         # its workers. From here on a resumed fit draws the same numbers as one that was never stopped.
         checkpoint.restore(pl_module, trainer.optimizers[0])
         _restore_schedulers(trainer, checkpoint)
-        self._epochs = checkpoint.state.epoch + 1
-        epoch_loop, progress = trainer.fit_loop.epoch_loop, trainer.fit_loop.epoch_progress
-        for tracker in progress.total, progress.current:
+        self._epochs = checkpoint.state.epochs_done
+        epoch_loop, epoch_progress = trainer.fit_loop.epoch_loop, trainer.fit_loop.epoch_progress
+        for tracker in epoch_progress.total, epoch_progress.current:
             tracker.ready = tracker.started = tracker.processed = tracker.completed = self._epochs
         steps = epoch_loop.automatic_optimization.optim_progress.optimizer.step.total
         steps.ready = steps.completed = epoch_loop._batches_that_stepped = checkpoint.state.global_step
         trainer.logger.experiment.write()
+        if progress:
+            self._sampler_seed, self._results = progress.sampler_seed, dict(progress.results)
+            parity_epoch.resume(trainer, progress, lambda: torch.set_rng_state(checkpoint.generator))
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule):
         if trainer.sanity_checking:
@@ -809,6 +845,21 @@ class ModelCheckpoint(callbacks.Checkpoint):
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule):
         # Lightning logs an epoch's last row after every on_train_epoch_end, and draws for the next one after this.
         self._epoch_end(trainer, pl_module)
+        if trainer.current_epoch > 0:
+            self._before_draws = torch.get_rng_state()
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int):
+        parity_epoch.add_results(trainer, self._results)
+        if self._every_n_train_steps is None:
+            return
+        if batch_idx == 0:
+            self._sampler_seed = parity_epoch.drawn_seed(trainer, self._before_draws)
+        elif trainer.global_step % self._every_n_train_steps == 0:
+            # By now Lightning has logged the step before.
+            self._save_within_epoch(trainer, pl_module)
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int):
+        parity_epoch.add_results(trainer, self._results)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule):
         self._epoch_end(trainer, pl_module, is_end=True)
@@ -816,7 +867,18 @@ class ModelCheckpoint(callbacks.Checkpoint):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException):
         # If it was raised between an epoch's end and the next one's start, this epoch is not handled yet.
         self._epoch_end(trainer, pl_module)
+        batches = trainer.fit_loop.epoch_loop.batch_progress.current
+        is_between_steps = 0 < batches.completed == batches.started < trainer.num_training_batches
+        if self._every_n_train_steps and is_between_steps:
+            self._save_within_epoch(trainer, pl_module)
         self.save_pending()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule):
+        # Those that the module logs after the last batch.
+        parity_epoch.add_results(trainer, self._results)
+        if self._results:
+            raise MisconfigurationException(
+                f"{min(self._results)} was logged in this epoch before the checkpoint, but not since: its mean is unknown")
 
     def _epoch_end(self, trainer: Trainer, module: LightningModule, is_end: bool = False):
         """Handles a finished epoch, and saves a checkpoint if one is due or the epoch is the best or the last."""
@@ -833,17 +895,38 @@ class ModelCheckpoint(callbacks.Checkpoint):
         )
         self._valid_loss = None
         self._pending = state, _serialize(module, trainer.optimizers[0], state, self._hyper_parameters)
-        if is_end or self._epochs % self._every_n_epochs == 0 or self._is_best(state):
+        is_due = self._every_n_train_steps and state.global_step % self._every_n_train_steps == 0
+        if is_end or is_due or self._epochs % self._every_n_epochs == 0 or self._is_best(state):
             self.save_pending()
+
+    def _save_within_epoch(self, trainer: Trainer, module: LightningModule):
+        """Saves a checkpoint before the next batch, unless a metric is not finite."""
+        parity_epoch.add_results(trainer, self._results)
+        progress = parity_epoch.progress(trainer, self._sampler_seed, self._results)
+        if progress is None:
+            return
+        trainer.logger.save()
+        state = TrainerState(
+            epoch=trainer.current_epoch,
+            global_step=trainer.global_step,
+            valid_loss=None,
+            metrics_sha256=trainer.logger.experiment.sha256(),
+            lr_schedulers=_schedulers(trainer),
+            batch_progress=progress,
+        )
+        self._pending = state, _serialize(module, trainer.optimizers[0], state, self._hyper_parameters)
+        self.save_pending()
 
     def _is_best(self, state: TrainerState) -> bool:
         """True if `state` is better than the best so far. As in Lightning, NaN counts as infinite and ties do not count."""
+        if state.batch_progress:
+            return False
         if self._best_valid_loss is None:
             return state.valid_loss is not None or self.best is None
         return state.valid_loss is not None and state.valid_loss < self._best_valid_loss
 
     def save_pending(self):
-        """Saves the last epoch's checkpoint, unless it is saved, and removes those that are neither last nor best."""
+        """Saves the newest checkpoint, unless it is saved, and removes those that are neither last nor best."""
         if self._pending is None:
             return
         (state, data), self._pending = self._pending, None

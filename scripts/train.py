@@ -4,7 +4,8 @@ It takes the same options, gives the same bytes and leaves the same folder OUTPU
 model.safetensors, accuracy.png and .svg, run.json and checkpoints/. The last line printed is the folder's path. With
 --resume, either side resumes the other's runs.
 
-Ctrl-C, SIGTERM, SIGHUP or SIGUSR1 stops the run after the current step; --resume then repeats the unfinished epoch.
+Ctrl-C, SIGTERM, SIGHUP or SIGUSR1 stops the run after the current step; --resume then repeats the unfinished epoch, or,
+with --checkpoint-every-n-steps, continues with the next step.
 Exit code: 0 at the end or when --max-time elapses, 130, 143, 129 or 138 after these signals, 3 if the loss becomes NaN or
 infinite, 2 if an option is wrong, 1 for any other error.
 """
@@ -197,8 +198,8 @@ class Earlier:
     checkpoint: Optional[Checkpoint]
 
     @property
-    def done(self) -> int:
-        """Epochs finished so far."""
+    def begun(self) -> int:
+        """Epochs begun before its last checkpoint."""
         return self.checkpoint.state.epoch + 1 if self.checkpoint else 0
 
     @classmethod
@@ -226,9 +227,9 @@ class Earlier:
                 # A run resumed without a new checkpoint left a newer run.json, but the checkpoint has the options in effect.
                 run |= saved
         earlier = cls(log_dir, run, checkpoint)
-        if earlier.done > run["options"]["epochs"]:
+        if earlier.begun > run["options"]["epochs"]:
             epochs = "epoch" if run["options"]["epochs"] == 1 else "epochs"
-            raise Failed(f"{log_dir}: damaged: {earlier.done} of {run['options']['epochs']} {epochs} done")
+            raise Failed(f"{log_dir}: damaged: {earlier.begun} of {run['options']['epochs']} {epochs} begun")
         return earlier
 
     def check(self, chosen: dict[str, Any]):
@@ -237,9 +238,9 @@ class Earlier:
             flag, now, then = found
             raise Failed(f"{flag} {now} conflicts with --resume {self.log_dir} (its run used {then}): leave it out, or "
                          f"start a new run with --from {shell_word(os.path.join(self.log_dir, RUN_JSON))}", 2)
-        if chosen["epochs"] < self.done:
-            raise Failed(f"--epochs {chosen['epochs']} is less than the {self.done} epochs that the run in {self.log_dir} "
-                         "has done", 2)
+        if chosen["epochs"] < self.begun:
+            raise Failed(f"--epochs {chosen['epochs']} is less than the {self.begun} epochs that the run in {self.log_dir} "
+                         "has begun", 2)
 
 
 def choose_options(base: Optional[dict[str, Any]]) -> dict[str, Any]:
@@ -288,14 +289,20 @@ class Interrupt:
 class Ends(Callback):
     """Ends a fit at the same points as `islp-mnist train`, in addition to max_epochs."""
 
-    def __init__(self, interrupt: Interrupt, max_time: Optional[float]):
+    def __init__(self, interrupt: Interrupt, max_time: Optional[float], saves_steps: bool):
         self.interrupt = interrupt
         self.max_time = max_time
+        # A checkpoint within an epoch is saved between two steps.
+        self.saves_steps = saves_steps
         self.last_loss: Optional[float] = None
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
         self._check(trainer, outputs["loss"])
         self.last_loss = float(outputs["loss"])
+        if self.interrupt.signal is not None and (trainer.is_last_batch or not self.saves_steps):
+            raise Interrupted
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
         if self.interrupt.signal is not None:
             raise Interrupted
 
@@ -541,8 +548,9 @@ def main() -> int:
     checkpoint = earlier.checkpoint if earlier else None
     interrupt = Interrupt()
     interrupt.catch()
-    ends = Ends(interrupt, args.max_time)
-    checkpoints = ModelCheckpoint(run, every_n_epochs=chosen["checkpoint_every"], resume=checkpoint)
+    ends = Ends(interrupt, args.max_time, saves_steps=chosen["checkpoint_every_n_steps"] is not None)
+    checkpoints = ModelCheckpoint(run, every_n_epochs=chosen["checkpoint_every"], resume=checkpoint,
+                                  every_n_train_steps=chosen["checkpoint_every_n_steps"])
     logger = CSVLogger.resume(log_dir, checkpoint)
     lines = [] if args.quiet or has_progress_bar() else [Lines()]
     trainer = make_trainer(chosen, logger, [ErrorTracker()] + traces + lines + [ends, checkpoints])

@@ -76,7 +76,8 @@ pub use util::file::Error as FileError;
 #[doc(hidden)]
 pub mod internals {
     pub use crate::compare::compare_contents;
-    pub use crate::lightning::metrics::{EpochMetrics, repr, short};
+    pub use crate::lightning::epoch::EpochMetrics;
+    pub use crate::lightning::metrics::{repr, short};
     pub use crate::lightning::progress_bar::{time, time_left};
     pub use crate::notebook::{tensor_of_digits, torch_size};
     pub use crate::torch::error::panic_message;

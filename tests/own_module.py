@@ -61,17 +61,18 @@ class Own(LightningModule):
         return self.make_optimizer([parameter for parameter in self.parameters() if parameter.requires_grad])
 
 
-def fit(log_dir, epochs, num_workers=0, module=None, logger=None, monitor="val_loss", every=1, more=(), resume=True):
+def fit(log_dir, epochs, num_workers=0, module=None, logger=None, monitor="val_loss", every=1, steps=None, more=(),
+        resume=True, shuffle=True, **options):
     # The seed matters only the first time.
     checkpoint = load_last(log_dir)
     seed_everything(7 if checkpoint is None else 8)
     module = module or Own()
-    loaders = [DataLoader(DATA, batch_size=10, shuffle=is_train, num_workers=num_workers,
+    loaders = [DataLoader(DATA, batch_size=10, shuffle=is_train and shuffle, num_workers=num_workers,
                           persistent_workers=num_workers > 0) for is_train in (True, False)]
-    checkpoints = ModelCheckpoint({"lr": 0.02}, every, monitor, resume=checkpoint if resume else None)
+    checkpoints = ModelCheckpoint({"lr": 0.02}, every, monitor, checkpoint if resume else None, steps)
     trainer = Trainer(max_epochs=epochs, logger=logger or CSVLogger.resume(log_dir, checkpoint), accelerator="cpu",
                       log_every_n_steps=3, enable_progress_bar=False, enable_model_summary=False,
-                      callbacks=[*more, checkpoints])
+                      callbacks=[*more, checkpoints], **options)
     trainer.fit(module, *loaders)
     return checkpoints
 
@@ -141,6 +142,92 @@ class Stop(Callback):
             raise self.error
 
 
+class StopAt(Callback):
+    """Raises within a step, or between it and the one before."""
+
+    def __init__(self, step, is_between):
+        self.step, self.is_between = step, is_between
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        if self.is_between and trainer.global_step == self.step:
+            raise RuntimeError
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        if not self.is_between and trainer.global_step == self.step + 1:
+            raise RuntimeError
+
+
+class Logging(Own):
+    """Logs in every hook of an epoch, with every reduction."""
+
+    def on_train_epoch_start(self):
+        self.log("start", float(self.current_epoch))
+
+    def on_train_batch_start(self, batch, batch_idx):
+        self.log("batch_idx", float(batch_idx), reduce_fx="max", on_step=True, on_epoch=True)
+
+    def on_train_batch_end(self, outputs, batch, batch_idx):
+        self.log("sum", outputs["loss"], reduce_fx="sum", on_step=False, on_epoch=True)
+        self.log("min", outputs["loss"].double(), reduce_fx="min", on_step=False, on_epoch=True)
+        self.log("of_step", outputs["loss"])
+
+    def on_train_epoch_end(self):
+        self.log("end", torch.rand(()))
+
+
+class Draws(Callback):
+    def on_train_epoch_start(self, trainer, pl_module):
+        torch.rand(5)
+
+
+def within_epochs(folder: Path):
+    """A fit that ends within an epoch loses the steps after its last checkpoint, or none, and no bit."""
+    cases = {"plain": {}, "workers": {"num_workers": 2}, "in_order": {"shuffle": False},
+             "in_order_workers": {"shuffle": False, "num_workers": 2}, "logging": {"make": Logging},
+             **{name: {"make": lambda name=name: Normalized(OPTIMIZERS[name])} for name in ("adam", "one_cycle", "plateau")}}
+    for name, case in cases.items():
+        make = case.pop("make", Own)
+
+        def fit_own(log_dir, **more):
+            torch.manual_seed(7)
+            fit(log_dir, 3, module=make(), **case, **more)
+
+        whole = folder / f"{name}_whole"
+        fit_own(whole)
+        # An epoch has 7 steps. Of each fit the step in which it ends, and whether it does so between two steps.
+        stops = [(1, True), (4, False), (5, True), (7, True), (12, False), (13, True), (16, True)]
+        if name.startswith("in_order"):
+            stops = stops[1::2]
+        for every in (3, 1000) if name == "plain" else (3,):
+            parts = folder / f"{name}_{every}"
+            for step, is_between in stops:
+                try:
+                    fit_own(parts, steps=every, more=[StopAt(step, is_between)])
+                except RuntimeError:
+                    pass
+                else:
+                    raise AssertionError("not stopped")
+                saved = load_last(parts)
+                if is_between:
+                    assert saved.state.global_step == step, saved.state
+                elif every == 3:
+                    assert saved.state.global_step == step // 3 * 3, saved.state
+            # Without the option too, a checkpoint within an epoch is resumed.
+            fit_own(parts, steps=None if every == 3 else every)
+            assert_same(parts, whole)
+
+    new, within = folder / "new", folder / "plain_1000" / "within"
+    try:
+        fit(within, 3, steps=1000, more=[StopAt(4, True)])
+    except RuntimeError:
+        pass
+    assert_raises(MisconfigurationException, "after 4 batches", within, limit_train_batches=4)
+    assert_raises(MisconfigurationException, "something other than the training loader drew", new, steps=2, more=[Draws()])
+    for part, more in ("accumulate_grad_batches", {"accumulate_grad_batches": 2}), (
+            "val_check_interval", {"val_check_interval": 0.5}):
+        assert_raises(MisconfigurationException, part, new, steps=2, **more)
+
+
 def main(folder: Path):
     for num_workers in 0, 2:
         whole, parts = folder / f"whole_{num_workers}", folder / f"parts_{num_workers}"
@@ -152,6 +239,8 @@ def main(folder: Path):
         assert set(load_last(whole).weights) == {
             "hidden.weight", "hidden.bias", "out.weight", "out.bias", "unused.weight", "unused.bias", "scale"}
         assert "out.bias" not in load_last(whole).states["square_avg"]
+
+    within_epochs(folder)
 
     for name, make_optimizer in OPTIMIZERS.items():
         fit(folder / name, 4, module=Normalized(make_optimizer))

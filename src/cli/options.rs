@@ -88,6 +88,9 @@ pub struct ModelArgs {
     /// Save a checkpoint every EPOCHS epochs; the best one and the last are always saved [default: 1]
     #[arg(long, value_name = "EPOCHS", value_parser = |text: &str| AT_LEAST_ONE.parse(text))]
     pub checkpoint_every: Option<usize>,
+    /// Also save a checkpoint every N steps, within an epoch; a run that is killed then loses at most N steps [default: none]
+    #[arg(long, value_name = "N", value_parser = |text: &str| AT_LEAST_ONE.parse(text))]
+    pub checkpoint_every_n_steps: Option<usize>,
     /// Name of the run, whose folder is OUTPUT_DIR/NAME/version_N [default: MNIST or MNIST_MLR, by the model]
     #[arg(long, value_parser = |text: &str| NAME.parse(text))]
     pub name: Option<String>,
@@ -102,6 +105,7 @@ impl ModelArgs {
             limit_train_batches: self.limit_train_batches.or(base.limit_train_batches),
             vary: self.vary.or(base.vary),
             checkpoint_every: self.checkpoint_every.unwrap_or(base.checkpoint_every),
+            checkpoint_every_n_steps: self.checkpoint_every_n_steps.or(base.checkpoint_every_n_steps),
             name: self.name.clone().or_else(|| base.name.clone()),
         }
     }
@@ -250,6 +254,7 @@ mod tests {
             ("--threads", &["0", "1025", "4294967297"]),
             ("--limit-train-batches", &["0", "0.0", "1.1", "9223372036854775808"]),
             ("--checkpoint-every", &["0", "9223372036854775808"]),
+            ("--checkpoint-every-n-steps", &["0", "9223372036854775808"]),
             ("--trace-steps", &["5", "5..", "..5", "5..4", "1..=2", "1..2..3", "1...2"]),
             ("--vary", &["init", "init=", "seed=1", "init=+1", "init=01", "=1", "init=18446744073709551616"]),
             ("--max-time", &["10", "m", "99999999999999999999s", "1h 30x"]),

@@ -33,7 +33,8 @@ use islp_mnist::util::{file, path::shell_path};
 /// With the same seed and options, `train` and `reproduce` differ from the first weight on, because the notebook draws
 /// random numbers for two batches before it creates a model.
 ///
-/// Ctrl-C, SIGTERM, SIGHUP and SIGUSR1 stop the run after the current step; --resume then repeats the current epoch.
+/// Ctrl-C, SIGTERM, SIGHUP and SIGUSR1 stop the run after the current step; --resume then repeats the current epoch, or,
+/// with --checkpoint-every-n-steps, continues with the next step.
 ///
 /// Exit code: 0 at the end or after --max-time; 130, 143, 129 or 138 after these signals; 3 if the loss becomes NaN or
 /// infinite; 2 if an option is wrong; 1 for any other error.
@@ -56,7 +57,8 @@ pub struct TrainArgs {
     /// Folder for the run's files
     #[arg(long, value_name = "DIR", default_value = "output")]
     output_dir: PathBuf,
-    /// Resume the run in this folder after its last checkpoint; only --epochs and --checkpoint-every may change
+    /// Resume the run in this folder after its last checkpoint; only --epochs and the options of
+    /// checkpoints may change
     #[arg(long, value_name = "VERSION_DIR", conflicts_with_all = ["from", "output_dir", "name"])]
     resume: Option<PathBuf>,
     /// Start a new run with the options in this run.json, except those that are given
@@ -101,7 +103,9 @@ pub fn run(args: &TrainArgs) -> Result<u8> {
     let mut trainer = build_trainer(args, &options, logger, &generator);
     trainer.trace = trace;
     trainer.should_stop = interrupt.should_stop.clone();
-    trainer.checkpoint = Some(ModelCheckpoint::new(&log_dir, options.checkpoint_every, &run)?);
+    let mut checkpoint = ModelCheckpoint::new(&log_dir, options.checkpoint_every, &run)?;
+    checkpoint.every_n_train_steps = options.checkpoint_every_n_steps;
+    trainer.checkpoint = Some(checkpoint);
     if let Some(checkpoint) = start.resumed().and_then(|earlier| earlier.checkpoint.as_ref()) {
         trainer.resume(checkpoint, &mut module)?;
     }
@@ -133,9 +137,9 @@ fn by_flag(error: run::Error) -> anyhow::Error {
             folder.display(),
             shell_path(&folder.join("run.json"))
         ),
-        run::Error::FewerEpochs { folder, epochs, done } => {
+        run::Error::FewerEpochs { folder, epochs, begun } => {
             format!(
-                "--epochs {epochs} is less than the {done} epochs that the run in {} has done",
+                "--epochs {epochs} is less than the {begun} epochs that the run in {} has begun",
                 folder.display()
             )
         }
@@ -199,9 +203,7 @@ fn open_logger(args: &TrainArgs, options: &TrainOptions, earlier: Option<&Earlie
         return Ok(CsvLogger::new(&args.output_dir, name)?);
     };
     file::remove_temporaries(log_dir)?;
-    let state = checkpoint.as_ref().map(|checkpoint| &checkpoint.state);
-    let (epochs, sha256) = state.map_or((0, ""), |state| (state.epoch + 1, state.metrics_sha256.as_str()));
-    Ok(CsvLogger::resume(log_dir, epochs, sha256)?)
+    Ok(CsvLogger::resume(log_dir, checkpoint.as_ref().map(|checkpoint| &checkpoint.state))?)
 }
 
 fn build_trainer(

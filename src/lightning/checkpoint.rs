@@ -18,6 +18,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use sha2::{Digest, Sha256};
 use tch::{Tensor, no_grad};
 
+use super::epoch::{BatchProgress, Epoch};
 use super::error::{CheckpointError, Error};
 use crate::islp::{self, SimpleModule};
 use crate::torch::generator::{Generator, states};
@@ -37,20 +38,30 @@ pub(crate) const FOLDER: &str = "checkpoints";
 /// The newest checkpoint in [`FOLDER`].
 pub(crate) const LAST: &str = "last.safetensors";
 
-/// The state of a run after an epoch.
+/// The state of a run after an epoch, or within one.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TrainerState {
-    /// The epoch just finished, from 0.
+    /// The epoch just finished, or not yet if there is a `batch_progress`; from 0.
     pub epoch: usize,
     /// Training steps taken so far.
     pub global_step: usize,
-    /// Validation loss after that epoch, in nats; none if it is not finite.
+    /// Validation loss after that epoch, in nats; none if it is not finite, or the epoch is not finished.
     pub valid_loss: Option<f32>,
-    /// SHA-256 of metrics.csv after that epoch, in hexadecimal.
+    /// SHA-256 of metrics.csv at that time, in hexadecimal.
     pub metrics_sha256: String,
     /// The states of learning-rate schedulers, which only Python's side saves and resumes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lr_schedulers: Option<Value>,
+    /// The progress within the epoch; none if it is finished.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch_progress: Option<BatchProgress>,
+}
+
+impl TrainerState {
+    /// Epochs finished so far.
+    pub fn epochs_done(&self) -> usize {
+        if self.batch_progress.is_some() { self.epoch } else { self.epoch + 1 }
+    }
 }
 
 /// A checkpoint read from disk.
@@ -123,6 +134,16 @@ impl Checkpoint {
     pub fn restore(&self, module: &mut SimpleModule, generator: &Generator) -> Result<(), Error> {
         let restored = self.restore_parts(module, generator);
         restored.map_err(|reason| Error::Checkpoint { path: self.path.clone(), reason })
+    }
+
+    /// The epoch that the run resumes within, if there is one.
+    ///
+    /// # Errors
+    /// Fails if its module logs other metrics than ISLP's.
+    pub(super) fn epoch(&self) -> Result<Option<Epoch>, Error> {
+        let Some(progress) = &self.state.batch_progress else { return Ok(None) };
+        let other = || Error::Checkpoint { path: self.path.clone(), reason: CheckpointError::Results };
+        Epoch::resume(progress).map(Some).ok_or_else(other)
     }
 
     fn restore_parts(&self, module: &mut SimpleModule, generator: &Generator) -> Result<(), CheckpointError> {
@@ -271,6 +292,11 @@ fn read_metadata(
     let TrainerState { epoch, global_step, .. } = state;
     if epoch >= global_step {
         let reason = format!("epoch {epoch} cannot end with step {global_step}");
+        return Err(CheckpointError::Damaged(reason));
+    }
+    let of_epoch = state.batch_progress.as_ref().map_or(1, |progress| progress.completed);
+    if !(1..=global_step - epoch).contains(&of_epoch) {
+        let reason = format!("step {global_step} cannot be step {of_epoch} of epoch {epoch}");
         return Err(CheckpointError::Damaged(reason));
     }
     Ok((state, hyper_parameters))

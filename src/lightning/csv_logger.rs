@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use csv::{Reader, Terminator, WriterBuilder};
 use sha2::{Digest, Sha256};
 
+use super::checkpoint::TrainerState;
 use super::error::Error;
 use super::metrics::repr;
 use crate::util::{file, text::hex};
@@ -55,16 +56,17 @@ impl CsvLogger {
         }
     }
 
-    /// Resumes the run in `log_dir` after its first `epochs` epochs. Rows of later epochs in its metrics.csv are dropped;
-    /// the rest must have the given [`sha256`](CsvLogger::sha256).
+    /// Resumes the run in `log_dir` at the state of a checkpoint, or starts it again without one. Rows of its metrics.csv
+    /// that were logged later are dropped.
     ///
     /// # Errors
-    /// Fails if metrics.csv can't be read or is not the one written in those epochs.
-    pub fn resume(log_dir: &Path, epochs: usize, sha256: &str) -> Result<Self, Error> {
+    /// Fails if metrics.csv can't be read, or changed since the checkpoint.
+    pub fn resume(log_dir: &Path, state: Option<&TrainerState>) -> Result<Self, Error> {
         let mut logger = Self { log_dir: log_dir.to_path_buf(), rows: vec![] };
-        if epochs == 0 {
+        let Some(state) = state.filter(|state| state.metrics_sha256 != logger.sha256()) else {
+            // Before the first row there may be no file.
             return Ok(logger);
-        }
+        };
         let path = logger.metrics_file_path();
         let bytes = file::read(&path, MAX_BYTES)?;
         let mut reader = Reader::from_reader(bytes.as_slice());
@@ -73,16 +75,17 @@ impl CsvLogger {
                 row.map_err(|reason| Error::NotMetrics { path: path.clone(), reason })?;
             // An empty cell is a metric that this row does not have.
             row.retain(|_, value| !value.is_empty());
-            if row
-                .get("epoch")
-                .and_then(|epoch| epoch.parse().ok())
-                .is_some_and(|epoch: usize| epoch < epochs)
-            {
+            let count = |name| row.get(name).and_then(|count| count.parse::<usize>().ok());
+            let is_before = |step| step < state.global_step;
+            let is_kept = count("epoch").is_some_and(|epoch| {
+                epoch < state.epochs_done() || epoch == state.epoch && count("step").is_some_and(is_before)
+            });
+            if is_kept {
                 logger.rows.push(row);
             }
         }
-        if logger.sha256() != sha256 {
-            return Err(Error::MetricsChanged { path, epoch: epochs - 1 });
+        if logger.sha256() != state.metrics_sha256 {
+            return Err(Error::MetricsChanged { path, global_step: state.global_step });
         }
         Ok(logger)
     }

@@ -19,12 +19,14 @@ pub enum Error {
     File(#[from] file::Error),
     #[error("{}: not a metrics.csv: {reason}", path.display())]
     NotMetrics { path: PathBuf, reason: csv::Error },
-    #[error("{}: changed since the checkpoint after epoch {epoch}", path.display())]
-    MetricsChanged { path: PathBuf, epoch: usize },
+    #[error("{}: changed since the checkpoint after step {global_step}", path.display())]
+    MetricsChanged { path: PathBuf, global_step: usize },
     #[error("{}: {reason}", shown(&path.to_string_lossy()))]
     Checkpoint { path: PathBuf, reason: CheckpointError },
     #[error("an epoch has no training batch")]
     NoBatch,
+    #[error("the checkpoint is after {completed} batches of an epoch, which now has {batches}")]
+    NoBatchLeft { completed: usize, batches: usize },
     #[error(transparent)]
     Divergence(#[from] Divergence),
     #[error(transparent)]
@@ -53,6 +55,8 @@ pub enum CheckpointError {
     Lacks(String),
     #[error("from a run with a learning-rate scheduler, which only Python can resume")]
     Scheduler,
+    #[error("within an epoch of a module that logs other metrics")]
+    Results,
     #[error("{name} {reason}")]
     State { name: String, reason: String },
     #[error(transparent)]

@@ -2,6 +2,7 @@
 
 pub(crate) mod checkpoint;
 mod csv_logger;
+pub(crate) mod epoch;
 mod error;
 mod evaluation_loop;
 pub(crate) mod metrics;
@@ -12,6 +13,7 @@ mod trainer;
 
 pub use checkpoint::{Checkpoint, TrainerState};
 pub use csv_logger::CsvLogger;
+pub use epoch::{BatchProgress, ResultMetric};
 pub use error::{CheckpointError, Error};
 pub use evaluation_loop::{evaluate, evaluate_test, terminal_width, test_list, test_table};
 pub use metrics::Divergence;

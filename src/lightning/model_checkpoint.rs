@@ -18,6 +18,7 @@ const BEST: &str = "best.safetensors";
 
 /// `ModelCheckpoint(every_n_epochs, monitor='valid_loss', save_last='link')`: keeps the latest and the best checkpoint
 /// of a run as `checkpoints/epoch=E-step=S.safetensors`, with the symlinks `last.safetensors` and `best.safetensors`.
+/// With `every_n_train_steps`, the latest may be within an epoch.
 ///
 /// ```
 /// use islp_mnist::lightning::{Checkpoint, CsvLogger, ModelCheckpoint, Trainer};
@@ -34,6 +35,8 @@ const BEST: &str = "best.safetensors";
 /// ```
 #[derive(Debug)]
 pub struct ModelCheckpoint {
+    /// Steps between two checkpoints, besides those at the end of epochs; none for only the latter.
+    pub every_n_train_steps: Option<usize>,
     folder: PathBuf,
     every_n_epochs: usize,
     hyper_parameters: Box<RawValue>,
@@ -41,7 +44,7 @@ pub struct ModelCheckpoint {
     /// The file names of the checkpoints that `LAST` and `BEST` point to, or are copies of.
     last: Option<PathBuf>,
     best: Option<PathBuf>,
-    /// The last epoch's checkpoint, until it is saved.
+    /// The newest checkpoint, until it is saved.
     pending: Option<(TrainerState, Vec<u8>)>,
 }
 
@@ -65,7 +68,16 @@ impl ModelCheckpoint {
             file::remove_temporaries(&folder)?;
         }
         let [(last, _), (best, best_valid_loss)] = [target(&folder, LAST)?, target(&folder, BEST)?];
-        Ok(Self { folder, every_n_epochs, hyper_parameters, best_valid_loss, last, best, pending: None })
+        Ok(Self {
+            every_n_train_steps: None,
+            folder,
+            every_n_epochs,
+            hyper_parameters,
+            best_valid_loss,
+            last,
+            best,
+            pending: None,
+        })
     }
 
     /// The newest saved checkpoint, if there is one.
@@ -84,6 +96,25 @@ impl ModelCheckpoint {
         paths.into_iter().find(|path| path.exists())
     }
 
+    /// True if a checkpoint is due after this step of the run.
+    pub fn is_due(&self, global_step: usize) -> bool {
+        self.every_n_train_steps.is_some_and(|steps| global_step.is_multiple_of(steps))
+    }
+
+    /// Saves a checkpoint within an epoch.
+    ///
+    /// # Errors
+    /// Fails if the disk is full, or the folder is missing or not writable.
+    pub fn save(
+        &mut self,
+        module: &SimpleModule,
+        generator: &Generator,
+        state: TrainerState,
+    ) -> Result<(), Error> {
+        self.serialize(module, generator, state)?;
+        self.save_pending()
+    }
+
     /// Makes a checkpoint of the finished epoch, and saves it if it is due, the best so far or the run's last.
     ///
     /// # Errors
@@ -95,18 +126,32 @@ impl ModelCheckpoint {
         state: TrainerState,
         is_end: bool,
     ) -> Result<(), Error> {
-        let is_due = (state.epoch + 1).is_multiple_of(self.every_n_epochs);
+        let is_due = (state.epoch + 1).is_multiple_of(self.every_n_epochs) || self.is_due(state.global_step);
         let is_best = self.is_best(&state);
+        self.serialize(module, generator, state)?;
+        if is_due || is_end || is_best { self.save_pending() } else { Ok(()) }
+    }
+
+    /// Makes the pending checkpoint.
+    fn serialize(
+        &mut self,
+        module: &SimpleModule,
+        generator: &Generator,
+        state: TrainerState,
+    ) -> Result<(), Error> {
         let bytes = serialize(module, generator, &state, &self.hyper_parameters).map_err(|error| {
             Error::Checkpoint { path: self.folder.clone(), reason: CheckpointError::Tensors(error) }
         })?;
         self.pending = Some((state, bytes));
-        if is_due || is_end || is_best { self.save_pending() } else { Ok(()) }
+        Ok(())
     }
 
     /// True if the epoch has the lowest validation loss so far; of equal ones the first is the best. Like Lightning, takes
     /// NaN for infinity.
     fn is_best(&self, state: &TrainerState) -> bool {
+        if state.batch_progress.is_some() {
+            return false;
+        }
         match (state.valid_loss, self.best_valid_loss) {
             (Some(loss), Some(best)) => loss < best,
             (loss, None) => loss.is_some() || self.best().is_none(),
@@ -114,8 +159,7 @@ impl ModelCheckpoint {
         }
     }
 
-    /// Saves the last epoch's checkpoint, unless it is saved already, and removes those that are neither the newest nor the
-    /// best.
+    /// Saves the newest checkpoint, unless it is saved already, and removes those that are neither the newest nor the best.
     ///
     /// # Errors
     /// Fails if the disk is full, or the folder is missing or not writable.

@@ -23,26 +23,24 @@ pub struct ProgressBar {
 }
 
 impl ProgressBar {
-    /// The bar of a run that starts with the epoch `from` and ends after `max_epochs` epochs or at the `deadline`.
+    /// The bar of a run that starts in the epoch and at the step `from`, and ends after `max_epochs` epochs or at the
+    /// `deadline`.
     pub fn new(
         wanted: bool,
-        from: usize,
+        from: (usize, usize),
         max_epochs: usize,
         steps_per_epoch: usize,
         deadline: Option<Instant>,
     ) -> Self {
-        let steps = |epochs: usize| (epochs as u64).saturating_mul(steps_per_epoch as u64);
+        let (from, step) = from;
+        let steps = (max_epochs as u64).saturating_mul(steps_per_epoch as u64);
         // indicatif draws on stderr, and only if that is a terminal.
-        let bar = if wanted {
-            indicatif::ProgressBar::new(steps(max_epochs))
-        } else {
-            indicatif::ProgressBar::hidden()
-        };
+        let bar = if wanted { indicatif::ProgressBar::new(steps) } else { indicatif::ProgressBar::hidden() };
         // Clears the bar when it is dropped, which covers errors and stops.
         let bar = bar.with_finish(ProgressFinish::AndClear);
         let template = "{prefix} {wide_bar} step {pos}/{len}, {msg}{eta} left";
         bar.set_style(ProgressStyle::with_template(template).expect("the template is well-formed"));
-        bar.set_position(steps(from));
+        bar.set_position(step as u64);
         let start = Instant::now();
         Self { bar, max_epochs, deadline, start, from, train_loss: None, valid_accuracy: None }
     }

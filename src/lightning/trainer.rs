@@ -15,9 +15,10 @@ use tch::Tensor;
 
 use super::checkpoint::{Checkpoint, TrainerState};
 use super::csv_logger::CsvLogger;
+use super::epoch::Epoch;
 use super::error::Error;
 use super::evaluation_loop::evaluate;
-use super::metrics::{Divergence, EpochMetrics, Losses};
+use super::metrics::{Divergence, Losses};
 use super::model_checkpoint::ModelCheckpoint;
 use super::model_summary;
 use super::progress_bar::ProgressBar;
@@ -78,6 +79,8 @@ pub struct Trainer {
     pub current_epoch: usize,
     /// Training steps taken so far.
     pub global_step: usize,
+    /// The epoch in which `fit` resumes; none if it starts one.
+    resumed: Option<Epoch>,
     generator: Generator,
     start: Instant,
 }
@@ -98,6 +101,7 @@ impl Trainer {
             logger,
             current_epoch: 0,
             global_step: 0,
+            resumed: None,
             generator: generator.clone(),
             start: Instant::now(),
         }
@@ -106,11 +110,13 @@ impl Trainer {
     /// Restores module and generator from the checkpoint; `fit` resumes there.
     ///
     /// # Errors
-    /// Fails if the checkpoint is another model's.
+    /// Fails if the checkpoint is another model's, or within an epoch of a module that logs other metrics.
     pub fn resume(&mut self, checkpoint: &Checkpoint, module: &mut SimpleModule) -> Result<(), Error> {
+        let epoch = checkpoint.epoch()?;
         checkpoint.restore(module, &self.generator)?;
-        self.current_epoch = checkpoint.state.epoch + 1;
+        self.current_epoch = checkpoint.state.epochs_done();
         self.global_step = checkpoint.state.global_step;
+        self.resumed = epoch;
         Ok(())
     }
 
@@ -126,18 +132,24 @@ impl Trainer {
         if batches == 0 {
             return Err(Error::NoBatch);
         }
-        if self.current_epoch == 0 {
+        if let Some(Epoch { completed, .. }) = self.resumed.take_if(|epoch| epoch.completed >= batches) {
+            return Err(Error::NoBatchLeft { completed, batches });
+        }
+        if self.global_step == 0 {
             self.sanity_check(module, &mut val_dataloader)?;
         } else {
             train_dataloader.resume();
             val_dataloader.resume();
-            // Drops the rows of an epoch that was interrupted.
+            // Drops the rows that were logged after the checkpoint.
             self.logger.save()?;
         }
 
         let mut observers = self.on_train_start(module, batches);
         while self.current_epoch < self.max_epochs {
-            for batch in train_dataloader.iter()?.take(batches) {
+            let resumed = self.resumed.take();
+            observers.epoch = resumed.unwrap_or_else(|| Epoch::start(train_dataloader.draw()));
+            let Epoch { sampler_seed, completed, .. } = observers.epoch;
+            for batch in train_dataloader.batches(sampler_seed)?.take(batches).skip(completed) {
                 let (images, labels) = batch?;
                 self.on_train_batch_start(module, &images, &labels, &mut observers)?;
 
@@ -151,7 +163,7 @@ impl Trainer {
                 let step = TrainingStep { labels, logits, loss, gradients };
                 self.on_train_batch_end(module, step, &mut observers)?;
                 if self.should_stop.load(Ordering::Relaxed) {
-                    return self.stop();
+                    return self.stop(module, &mut observers);
                 }
             }
             let valid = evaluate(module, &mut val_dataloader, usize::MAX)?.compute(module)?;
@@ -176,8 +188,11 @@ impl Trainer {
         Ok(())
     }
 
-    /// Saves the metrics and the checkpoint of the last whole epoch.
-    fn stop(&mut self) -> Result<Ended, Error> {
+    /// Saves the metrics and the newest checkpoint: within the epoch if such are wanted, else of the last whole epoch.
+    fn stop(&mut self, module: &SimpleModule, observers: &mut Observers) -> Result<Ended, Error> {
+        if self.checkpoint.as_ref().is_some_and(|checkpoint| checkpoint.every_n_train_steps.is_some()) {
+            self.save_within_epoch(module, observers)?;
+        }
         self.logger.save()?;
         if let Some(checkpoint) = &mut self.checkpoint {
             checkpoint.save_pending()?;
@@ -205,14 +220,17 @@ pub enum Ended {
     MaxEpochs,
     /// `max_time` elapsed.
     MaxTime,
-    /// `should_stop` was set. The current epoch is lost, except for the metrics it has logged.
+    /// `should_stop` was set. The current epoch is lost, except for the metrics it has logged, unless checkpoints are saved
+    /// within epochs.
     ShouldStop,
 }
 
 /// The observers that live for one `fit`; the trace and the checkpoints are the trainer's.
 struct Observers {
-    /// The metrics of the current epoch.
-    metrics: EpochMetrics,
+    /// The epoch in progress.
+    epoch: Epoch,
+    /// The training batches in an epoch.
+    steps_per_epoch: usize,
     losses: Losses,
     bar: ProgressBar,
     /// The outputs of the current step's layers, for the trace.
@@ -235,9 +253,9 @@ impl Trainer {
             trace.start_fit(module.model.info().class_name);
         }
         let deadline = self.max_time.and_then(|max_time| self.start.checked_add(max_time));
-        let (wanted, from, max_epochs) = (self.enable_progress_bar, self.current_epoch, self.max_epochs);
-        let bar = ProgressBar::new(wanted, from, max_epochs, steps_per_epoch, deadline);
-        Observers { metrics: EpochMetrics::default(), losses: Losses::default(), bar, outputs: None }
+        let (wanted, from) = (self.enable_progress_bar, (self.current_epoch, self.global_step));
+        let bar = ProgressBar::new(wanted, from, self.max_epochs, steps_per_epoch, deadline);
+        Observers { epoch: Epoch::default(), steps_per_epoch, losses: Losses::default(), bar, outputs: None }
     }
 
     fn on_train_batch_start(
@@ -269,7 +287,8 @@ impl Trainer {
         Ok(())
     }
 
-    /// Every [`LOG_EVERY_N_STEPS`] steps, reads the steps' metrics and logs the last one's accuracy.
+    /// Every [`LOG_EVERY_N_STEPS`] steps, reads the steps' metrics and logs the last one's accuracy. Saves a checkpoint if
+    /// one is due.
     fn on_train_batch_end(
         &mut self,
         module: &SimpleModule,
@@ -280,16 +299,43 @@ impl Trainer {
             let state = State::of(&module.vs, module.optimizer.as_ref(), &self.generator, self.global_step);
             record_update(trace, module, &step.gradients, &state)?;
         }
-        let Observers { metrics, losses, bar, .. } = observers;
-        metrics.update(&step.loss, &step.logits, step.labels);
+        let Observers { epoch, losses, bar, .. } = observers;
+        epoch.update(&step.loss, &step.logits, step.labels);
         if self.global_step.is_multiple_of(LOG_EVERY_N_STEPS) {
-            let steps = metrics.drain()?;
+            let steps = epoch.metrics.drain()?;
             self.check(losses, &steps, &[], module)?;
             let last = steps[steps.len() - 1];
             self.log(&[("train_accuracy_step", last.accuracy)]);
             bar.train_loss(last.loss);
         }
         bar.step(self.current_epoch);
+        if self.checkpoint.as_ref().is_some_and(|checkpoint| checkpoint.is_due(self.global_step)) {
+            self.save_within_epoch(module, observers)?;
+        }
+        Ok(())
+    }
+
+    /// Saves metrics and checkpoint within an epoch, unless its loss is not finite. After the last step there is nothing
+    /// to do: the epoch's end saves them.
+    fn save_within_epoch(&mut self, module: &SimpleModule, observers: &mut Observers) -> Result<(), Error> {
+        let Observers { epoch, steps_per_epoch, losses, .. } = observers;
+        if epoch.completed == *steps_per_epoch {
+            return Ok(());
+        }
+        let steps = epoch.metrics.drain()?;
+        self.check(losses, &steps, &[], module)?;
+        self.logger.save()?;
+        if let (Some(progress), Some(checkpoint)) = (epoch.progress(), &mut self.checkpoint) {
+            let state = TrainerState {
+                epoch: self.current_epoch,
+                global_step: self.global_step,
+                valid_loss: None,
+                metrics_sha256: self.logger.sha256(),
+                lr_schedulers: None,
+                batch_progress: Some(progress),
+            };
+            checkpoint.save(module, &self.generator, state)?;
+        }
         Ok(())
     }
 
@@ -301,7 +347,7 @@ impl Trainer {
         is_out_of_time: bool,
         observers: &mut Observers,
     ) -> Result<(), Error> {
-        let mut metrics = std::mem::take(&mut observers.metrics);
+        let metrics = &mut observers.epoch.metrics;
         let steps = metrics.drain()?;
         let train = metrics.compute();
         self.log(&[("valid_loss", valid.loss), ("valid_accuracy", valid.accuracy)]);
@@ -319,6 +365,7 @@ impl Trainer {
                 valid_loss: Some(valid.loss).filter(|loss| loss.is_finite()),
                 metrics_sha256: self.logger.sha256(),
                 lr_schedulers: None,
+                batch_progress: None,
             };
             checkpoint.epoch_end(module, &self.generator, state, is_end)?;
         }

@@ -36,12 +36,12 @@ pub enum Error {
     OtherCheckpoint { folder: PathBuf, reason: String },
     #[error(transparent)]
     Checkpoint(#[from] lightning::Error),
-    #[error("{}: damaged: {done} of {} done", folder.display(), count(*epochs, "epoch"))]
-    Damaged { folder: PathBuf, done: usize, epochs: usize },
+    #[error("{}: damaged: {begun} of {} begun", folder.display(), count(*epochs, "epoch"))]
+    Damaged { folder: PathBuf, begun: usize, epochs: usize },
     #[error("{name} {now} conflicts with the run in {}, which used {then}", folder.display())]
     Conflict { folder: PathBuf, name: String, now: String, then: String },
-    #[error("{} is less than the {done} that the run in {} has done", count(*epochs, "epoch"), folder.display())]
-    FewerEpochs { folder: PathBuf, epochs: usize, done: usize },
+    #[error("{} is less than the {begun} that the run in {} has begun", count(*epochs, "epoch"), folder.display())]
+    FewerEpochs { folder: PathBuf, epochs: usize, begun: usize },
     #[error("without a GPU, CUDA's generator can draw for batches of at most {max} images, not {batch_size}")]
     BatchWithoutGpu { max: usize, batch_size: usize },
 }

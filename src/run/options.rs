@@ -128,6 +128,8 @@ pub struct TrainOptions {
     pub vary: Option<Vary>,
     /// Epochs between two checkpoints.
     pub checkpoint_every: usize,
+    /// Steps between two checkpoints, besides those at the end of epochs; none for only the latter.
+    pub checkpoint_every_n_steps: Option<usize>,
     /// Name of the run's folder; none for the model's name.
     pub name: Option<String>,
 }
@@ -140,6 +142,7 @@ impl Default for TrainOptions {
             limit_train_batches: None,
             vary: None,
             checkpoint_every: 1,
+            checkpoint_every_n_steps: None,
             name: None,
         }
     }
@@ -155,6 +158,7 @@ impl TryFrom<Map<String, Value>> for TrainOptions {
             limit_train_batches: take(&mut fields, "limit_train_batches")?,
             vary: take(&mut fields, "vary")?,
             checkpoint_every: AT_LEAST_ONE.take(&mut fields, "checkpoint_every")?,
+            checkpoint_every_n_steps: AT_LEAST_ONE.take_optional(&mut fields, "checkpoint_every_n_steps")?,
             name: NAME.take_optional(&mut fields, "name")?,
             run: fields.try_into()?,
         })

@@ -8,7 +8,7 @@ use super::{Error, Run, RunJson, TrainOptions};
 use crate::lightning::Checkpoint;
 
 /// The options that a resumed run may change: when it ends and what it saves, not what it computes.
-const CHANGEABLE: [&str; 2] = ["epochs", "checkpoint_every"];
+const CHANGEABLE: [&str; 3] = ["epochs", "checkpoint_every", "checkpoint_every_n_steps"];
 
 /// The start of a run.
 pub enum Start {
@@ -79,30 +79,30 @@ impl Earlier {
             }
         };
         let earlier = Self { log_dir: folder(), run_json, checkpoint, lock };
-        let (done, epochs) = (earlier.epochs_done(), earlier.run_json.run.options.run.epochs);
-        if done > epochs {
-            return Err(Error::Damaged { folder: folder(), done, epochs });
+        let (begun, epochs) = (earlier.epochs_begun(), earlier.run_json.run.options.run.epochs);
+        if begun > epochs {
+            return Err(Error::Damaged { folder: folder(), begun, epochs });
         }
         Ok(earlier)
     }
 
-    /// Epochs finished at its last checkpoint.
-    pub fn epochs_done(&self) -> usize {
+    /// Epochs begun before its last checkpoint.
+    fn epochs_begun(&self) -> usize {
         self.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.state.epoch + 1)
     }
 
     /// Checks that the run can be resumed with these options.
     ///
     /// # Errors
-    /// Fails if an option changes what the run computes, or it has done more epochs than requested.
+    /// Fails if an option changes what the run computes, or it has begun more epochs than requested.
     pub fn check(&self, options: &TrainOptions) -> Result<(), Error> {
         let folder = self.log_dir.clone();
         if let Some((name, now, then)) = unchangeable(options, &self.run_json.run.options) {
             return Err(Error::Conflict { folder, name, now, then });
         }
-        let (done, epochs) = (self.epochs_done(), options.run.epochs);
-        if epochs < done {
-            return Err(Error::FewerEpochs { folder, epochs, done });
+        let (begun, epochs) = (self.epochs_begun(), options.run.epochs);
+        if epochs < begun {
+            return Err(Error::FewerEpochs { folder, epochs, begun });
         }
         Ok(())
     }

@@ -142,25 +142,42 @@ impl<'a> DataLoader<'a> {
         self.started = true;
     }
 
-    /// Iterates over one epoch's batches: images `[n, ...]` and labels `[n]`.
-    ///
-    /// Draws what `iter(loader)` draws: a base seed for the workers, unless they persist from an earlier
-    /// epoch (`_BaseDataLoaderIter.__init__`), and, shuffling, a seed for the sampler's own generator
-    /// (`RandomSampler.__iter__`).
+    /// Iterates over the next epoch's batches, [`batches`](Self::batches) with the seed of [`draw`](Self::draw).
     ///
     /// # Errors
     /// Fails if memory is short.
     pub fn iter(&mut self) -> Result<impl Iterator<Item = Result<(Tensor, Tensor), Error>> + use<'_>, Error> {
+        let sampler_seed = self.draw();
+        self.batches(sampler_seed)
+    }
+
+    /// Draws what `iter(loader)` draws: a base seed for the workers, unless they persist from an earlier
+    /// epoch (`_BaseDataLoaderIter.__init__`), and, shuffling, a seed for the sampler's own generator
+    /// (`RandomSampler.__iter__`), which it returns.
+    pub fn draw(&mut self) -> Option<u64> {
         if !(self.persistent_workers && self.started) {
             self.generator.random();
         }
         self.started = true;
+        self.shuffle.then(|| self.generator.random())
+    }
+
+    /// Iterates over the batches of an epoch: images `[n, ...]` and labels `[n]`, in the order of this seed of the sampler,
+    /// or, without one, in the data set's. Draws nothing.
+    ///
+    /// # Errors
+    /// Fails if memory is short.
+    pub fn batches(
+        &self,
+        sampler_seed: Option<u64>,
+    ) -> Result<impl Iterator<Item = Result<(Tensor, Tensor), Error>> + use<'_>, Error> {
         let Subset { images, labels, indices } = self.dataset;
-        let indices = if self.shuffle {
-            let order = Generator::new(self.generator.random()).randperm(self.dataset.len());
-            indices.f_index_select(0, &Tensor::f_from_slice(&order)?.f_to_device(indices.device())?)?
-        } else {
-            indices.shallow_clone()
+        let indices = match sampler_seed {
+            Some(seed) => {
+                let order = Generator::new(seed).randperm(self.dataset.len());
+                indices.f_index_select(0, &Tensor::f_from_slice(&order)?.f_to_device(indices.device())?)?
+            }
+            None => indices.shallow_clone(),
         };
         let (len, batch_size) = (self.dataset.len(), self.batch_size);
         Ok((0..len).step_by(batch_size).map(move |start| {

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod chart;
+mod checkpoints;
 #[path = "../common/mod.rs"]
 mod common;
 mod compare;

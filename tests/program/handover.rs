@@ -128,6 +128,62 @@ fn a_run_that_one_side_was_killed_in_is_resumed_by_the_other() {
     }
 }
 
+/// The newest checkpoint's number of steps.
+fn saved_steps(run: &Path) -> Option<u64> {
+    let link = fs::read_link(run.join("checkpoints/last.safetensors")).ok()?;
+    link.to_str()?.strip_suffix(".safetensors")?.rsplit('=').next()?.parse().ok()
+}
+
+#[test]
+#[ignore = "needs the Python reference"]
+fn a_run_that_stops_within_an_epoch_is_resumed_within_it_by_either_side() {
+    const STEPS_PER_EPOCH: u64 = 320;
+    let lab = Lab::new();
+    let options = "--batch-size 1 --num-workers 2";
+    for (version, (side, is_killed)) in
+        BOTH.into_iter().flat_map(|side| [(side, false), (side, true)]).enumerate()
+    {
+        let what = format!("{side:?}, killed: {is_killed}");
+        let run = format!("output/left/version_{version}");
+        let path = lab.path().join(&run);
+        let endless = format!("{options} --epochs 1000000 --checkpoint-every-n-steps 7 --name left");
+        let child = start(&side.command(&lab, &endless));
+        let is_within = |steps: u64| !steps.is_multiple_of(STEPS_PER_EPOCH);
+        wait_until("a checkpoint within an epoch", || saved_steps(&path).is_some_and(is_within));
+        if is_killed {
+            assert!(child.kill());
+        } else {
+            child.signal("TERM");
+            child.last_words(143);
+            let (steps, saved) =
+                (lab.run_json(&run)["outcome"]["global_step"].as_u64(), saved_steps(&path).unwrap());
+            // Before the validation of a whole epoch nothing is saved.
+            assert!(steps == Some(saved) || steps == Some(saved.next_multiple_of(STEPS_PER_EPOCH)), "{what}");
+        }
+        let steps = saved_steps(&path).unwrap();
+        let epochs = (steps + 1).div_ceil(STEPS_PER_EPOCH);
+        if epochs > 1 {
+            let fewer = format!("--resume {run} --epochs {}", epochs - 1);
+            assert_both_refuse(&lab, &fewer, 2, &["--epochs", &format!("{epochs} epochs"), "begun"]);
+        }
+        let whole = Side::Rust.train(&lab, &format!("{options} --epochs {epochs}"));
+        for resumes in BOTH {
+            let copy = format!("output/{resumes:?}/version_{version}");
+            fs::create_dir_all(lab.path().join(format!("output/{resumes:?}"))).unwrap();
+            let [from, to] = [&run, &copy].map(|run| lab.path().join(run).display().to_string());
+            self::run("cp", &["-a", &from, &to]);
+            let trace = format!("{resumes:?}_{version}.trace");
+            resumes.train(&lab, &format!("--resume {copy} --max-time 0s --trace {trace}"));
+            lab.assert_same_numbers(&copy, &whole, &format!("{what}, resumed by {resumes:?}"));
+        }
+        let report = lab.stdout(&format!("compare Rust_{version}.trace Python_{version}.trace"));
+        assert!(
+            report.contains(&format!("identical ({} steps)", epochs * STEPS_PER_EPOCH - steps)),
+            "{report}"
+        );
+    }
+}
+
 #[test]
 #[ignore = "needs the Python reference"]
 fn a_signal_stops_python_as_it_stops_rust() {

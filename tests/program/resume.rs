@@ -116,11 +116,12 @@ fn a_run_that_was_extended_and_died_before_its_next_checkpoint_stays_extended() 
         lab.train(&format!("--resume {run}"));
         lab.run_json(&run)
     };
-    let record = resume_with(&[("epochs", json!(4)), ("checkpoint_every", json!(3))]);
-    assert_eq!(
-        (&record["outcome"]["epochs"], &record["options"]["checkpoint_every"]),
-        (&json!(4), &json!(3))
-    );
+    let more = [("epochs", json!(4)), ("checkpoint_every", json!(3)), ("checkpoint_every_n_steps", json!(5))];
+    let record = resume_with(&more);
+    assert_eq!(record["outcome"]["epochs"], 4);
+    for (name, value) in more {
+        assert_eq!(record["options"][name], value, "{name}");
+    }
     // Options that decide the numbers are the checkpoint's.
     let record = resume_with(&[("epochs", json!(6)), ("lr", json!(0.5))]);
     assert_eq!((&record["outcome"]["epochs"], &record["options"]["lr"]), (&json!(4), &json!(0.01)));

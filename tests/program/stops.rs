@@ -68,12 +68,14 @@ fn assert_resumes(lab: &Lab, run: &str, whole: &str, what: &str) {
 fn a_killed_run_resumes_to_the_same_bytes() {
     let lab = Lab::new();
     let whole = lab.train(&format!("{SHORT} --name whole"));
-    for (i, until) in ["run.json", "metrics.csv", LAST].into_iter().enumerate() {
+    let within = "--checkpoint-every-n-steps 3";
+    let kills = [("run.json", ""), ("metrics.csv", ""), (LAST, ""), (LAST, within), ("metrics.csv", within)];
+    for (i, (until, options)) in kills.into_iter().enumerate() {
         let run = format!("output/{i}/version_0");
-        let child = start(&lab, &format!("{SHORT} --name {i}"));
+        let child = start(&lab, &format!("{SHORT} {options} --name {i}"));
         wait_for(&lab.path().join(&run).join(until));
         assert!(child.kill(), "it ended before it was killed");
-        assert_resumes(&lab, &run, &whole, &format!("killed at {until}"));
+        assert_resumes(&lab, &run, &whole, &format!("killed at {until} {options}"));
     }
 }
 
@@ -149,6 +151,27 @@ fn the_first_signal_stops_a_run_which_then_resumes_to_the_same_bytes() {
         ("USR1", 138, "metrics.csv"),
         ("HUP", 129, LAST),
     ]);
+}
+
+#[test]
+fn a_signal_loses_no_step_if_checkpoints_are_saved_within_epochs() {
+    const STEPS_PER_EPOCH: u64 = 40;
+    let lab = Lab::new();
+    let child = start(&lab, &format!("{ENDLESS} --checkpoint-every-n-steps 1000000"));
+    wait_for(&lab.path().join(RUN).join(LAST));
+    child.signal("TERM");
+    child.last_words(143);
+    let outcome = &lab.run_json(RUN)["outcome"];
+    let [epochs, steps] = ["epochs", "global_step"].map(|count| outcome[count].as_u64().unwrap());
+    // The last step of an epoch, before its validation, is the exception.
+    let (epoch, saved) = match steps % STEPS_PER_EPOCH {
+        0 => (epochs - 1, epochs * STEPS_PER_EPOCH),
+        _ => (epochs, steps),
+    };
+    assert_eq!(last(&lab, RUN), Path::new(&format!("epoch={epoch}-step={saved}.safetensors")), "{outcome}");
+    lab.train(&format!("--resume {RUN} --max-time 0s --checkpoint-every-n-steps 7"));
+    let whole = lab.train(&format!("--batch-size 8 --epochs {}", lab.run_json(RUN)["outcome"]["epochs"]));
+    lab.assert_same(RUN, &whole, "stopped within an epoch");
 }
 
 #[test]
@@ -243,7 +266,7 @@ fn a_training_that_diverges_later_names_its_best_checkpoint_which_stays_as_it_wa
     let vs = VarStore::new(Device::Cpu);
     let model = Model::Mlp.build(&vs.root(), &generator).unwrap();
     let mut module = SimpleModule::classification(model, vs, 1e30).unwrap();
-    let logger = CsvLogger::resume(&version_dir, 2, &checkpoint.state.metrics_sha256).unwrap();
+    let logger = CsvLogger::resume(&version_dir, Some(&checkpoint.state)).unwrap();
     let mut trainer = Trainer::new(9, logger, &generator);
     trainer.resume(&checkpoint, &mut module).unwrap();
     trainer.terminate_on_nan = true;

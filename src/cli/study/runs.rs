@@ -243,6 +243,7 @@ impl Settings {
             limit_train_batches: self.limit_train_batches,
             vary,
             checkpoint_every,
+            checkpoint_every_n_steps: None,
             name,
         }
     }

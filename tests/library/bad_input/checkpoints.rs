@@ -1,7 +1,7 @@
 //! Checkpoints, which contain a checksum, and what only further checks find. The same applies to Python's reader,
 //! load_checkpoint of scripts/parity_checkpoint.py, and to the checkpoints that Python writes.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -9,7 +9,7 @@ use std::process::Stdio;
 
 use islp_mnist::islp::SimpleModule;
 use islp_mnist::lightning;
-use islp_mnist::lightning::{Checkpoint, TrainerState};
+use islp_mnist::lightning::{BatchProgress, Checkpoint, TrainerState};
 use islp_mnist::notebook::models::Model;
 use islp_mnist::torch::Generator;
 use safetensors::tensor::Dtype;
@@ -211,6 +211,13 @@ fn states(tries: &mut Tries, entries: &[Entry], model: Model, good: &Content, re
     let most = usize::MAX;
     for (epoch, global_step) in [(most, most), (most, 1), (0, 0), (1, 1), (5, 5)] {
         let lying = TrainerState { epoch, global_step, ..TrainerState::default() };
+        let file = sealed(entries, &lying, &good.1);
+        tries.check(format!("{lying:?}"), || is_refused(read, &file, model, "damaged"));
+    }
+    for (epoch, global_step, completed) in [(0, 1, 0), (0, 1, 2), (0, 1, most), (7, 9, 3)] {
+        let progress = BatchProgress { completed, sampler_seed: Some(u64::MAX), results: BTreeMap::new() };
+        let lying =
+            TrainerState { epoch, global_step, batch_progress: Some(progress), ..TrainerState::default() };
         let file = sealed(entries, &lying, &good.1);
         tries.check(format!("{lying:?}"), || is_refused(read, &file, model, "damaged"));
     }
