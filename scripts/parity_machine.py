@@ -1,6 +1,7 @@
 """The machine and the settings that a run's bits depend on, as src/torch/machine.rs describes them."""
 
 import os
+import re
 import subprocess
 from pathlib import Path
 from typing import Any, Optional
@@ -21,11 +22,20 @@ def machine() -> dict[str, Any]:
         "processor": processor(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "libtorch": str(torch.__version__),
+        "libraries": _libraries(torch.__config__.show()),
         "gpus": gpus,
         "driver": driver,
         "variables": {name: os.fsencode(value).decode(errors="replace") for name, value in sorted(os.environ.items())
                       if _matters(name, gpus is not None)},
     }
+
+
+def _libraries(config: str) -> dict[str, str]:
+    """Returns the versions of the libraries that this torch was built with, as far as it reports them."""
+    patterns = {"mkl": r"Math Kernel Library Version ([0-9.]+)", "onednn": r"(?:MKL-DNN|oneDNN) v([0-9.]+)",
+                "cuda": r"CUDA_VERSION=([0-9.]+)", "cudnn": r"CUDNN_VERSION=([0-9.]+)"}
+    found = {name: re.search(pattern, config) for name, pattern in patterns.items()}
+    return {name: match[1] for name, match in found.items() if match}
 
 
 def processor() -> Optional[str]:

@@ -19,11 +19,23 @@ const SECTIONS: [&str; 3] = ["options", "data", ENVIRONMENT];
 const ENVIRONMENT: &str = "environment";
 /// The environment variables, in the environment.
 const VARIABLES: &str = "variables";
+/// The versions of libtorch's libraries, in the environment.
+const LIBRARIES: &str = "libraries";
 /// The facts of the environment that older files lack.
 const NEWER: [&str; 2] = ["gpus", "driver"];
 /// Sections, and facts of the environment, the likeliest cause of another result first.
-const RANKS: [&str; 9] =
-    [COMMAND, "options", "data", "libtorch", "cpu_capability", VARIABLES, "processor", "gpus", "driver"];
+const RANKS: [&str; 10] = [
+    COMMAND,
+    "options",
+    "data",
+    "libtorch",
+    LIBRARIES,
+    "cpu_capability",
+    VARIABLES,
+    "processor",
+    "gpus",
+    "driver",
+];
 
 /// The environment's versions of the program itself, not of the libraries it computes with.
 pub const OWN_VERSIONS: [&str; 5] = ["islp_mnist", "tch", "python", "pytorch_lightning", "islp"];
@@ -79,7 +91,9 @@ pub fn between(file: &str, left: &Value, right: &Value) -> Vec<OptionDifference>
         let is_skipped = |field: &str| match section {
             ENVIRONMENT => {
                 let is_own = OWN_VERSIONS.contains(&field) || field == GIT_COMMIT;
-                is_own || field == VARIABLES || NEWER.contains(&field) && is_of_one(field)
+                is_own
+                    || [VARIABLES, LIBRARIES].contains(&field)
+                    || NEWER.contains(&field) && is_of_one(field)
             }
             // An option that only one of two commands has is not a difference.
             "options" => a != b && is_of_one(field),
@@ -90,13 +104,13 @@ pub fn between(file: &str, left: &Value, right: &Value) -> Vec<OptionDifference>
             compare(section, field, reference, candidate);
         }
     }
-    // Older files do not say which were set.
-    let [left, right] = [left, right].map(|run| run[ENVIRONMENT][VARIABLES].as_object());
-    if let (Some(left), Some(right)) = (left, right) {
-        let names: BTreeSet<&String> = left.keys().chain(right.keys()).collect();
-        for variable in names {
-            let [reference, candidate] = [left, right].map(|fields| fields.get(variable).and_then(text));
-            compare(VARIABLES, variable, reference, candidate);
+    // Older files do not say which variables were set, and only Python knows the libraries.
+    for section in [LIBRARIES, VARIABLES] {
+        let [left, right] = [left, right].map(|run| run[ENVIRONMENT][section].as_object());
+        let (Some(left), Some(right)) = (left, right) else { continue };
+        for field in left.keys().chain(right.keys()).collect::<BTreeSet<_>>() {
+            let [reference, candidate] = [left, right].map(|fields| fields.get(field).and_then(text));
+            compare(section, field, reference, candidate);
         }
     }
     differences.sort_by_key(OptionDifference::rank);
@@ -112,7 +126,7 @@ impl OptionDifference {
 
     /// True if it is what the machine computes with: libraries, kernels, threads.
     pub fn is_of_machine(&self) -> bool {
-        [ENVIRONMENT, VARIABLES].contains(&self.section.as_str()) || self.name == "threads"
+        [ENVIRONMENT, LIBRARIES, VARIABLES].contains(&self.section.as_str()) || self.name == "threads"
     }
 
     /// The same in another file.
@@ -135,7 +149,7 @@ impl OptionDifference {
 
     fn title(&self) -> String {
         match self.section.as_str() {
-            section @ (ENVIRONMENT | "data") => format!("{section} {}", self.name()),
+            section @ (ENVIRONMENT | LIBRARIES | "data") => format!("{section} {}", self.name()),
             _ => self.name(),
         }
     }

@@ -167,6 +167,7 @@ mod tests {
             processor: Some(processor.into()),
             cpu_capability: cpu_capability.into(),
             libtorch: Some("2.13.0+cpu".into()),
+            libraries: None,
             gpus: None,
             driver: None,
             variables: Some(variables.collect::<BTreeMap<_, _>>()),

@@ -35,8 +35,7 @@ const HARMLESS: [&str; 15] = [
     "PYTORCH_BUILD_VERSION",
 ];
 
-/// What a run computes with, beyond the program itself. The same libtorch has the same MKL and oneDNN, unless they are
-/// linked from elsewhere. `scripts/parity_machine.py` describes a machine in the same way.
+/// What a run computes with, beyond the program itself. `scripts/parity_machine.py` describes a machine in the same way.
 ///
 /// ```
 /// use islp_mnist::torch::Machine;
@@ -53,6 +52,10 @@ pub struct Machine {
     pub cpu_capability: String,
     /// The version of libtorch with its build, such as `2.13.0+cu130`; none if it does not report one.
     pub libtorch: Option<String>,
+    /// The versions of the libraries that libtorch was built with, such as `mkl`; none if this program wrote this, because
+    /// libtorch tells them to Python only. Two builds of one version can differ in them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub libraries: Option<BTreeMap<String, String>>,
     /// The NVIDIA GPUs with their compute capabilities; none if `nvidia-smi` lists none.
     #[serde(default)]
     pub gpus: Option<Vec<String>>,
@@ -76,6 +79,7 @@ impl Machine {
             processor: libtorch::processor(),
             cpu_capability: libtorch::cpu_capability().into(),
             libtorch: libtorch::version().ok(),
+            libraries: None,
             variables: Some(variables.collect()),
             gpus,
             driver,

@@ -219,7 +219,8 @@ fn a_run_json_of_one_side_is_repeated_by_the_other() {
             *json.pointer_mut(volatile).unwrap() = Value::Null;
         }
         let environment = json["environment"].as_object_mut().unwrap();
-        environment.retain(|name, _| !["python", "pytorch_lightning", "islp"].contains(&name.as_str()));
+        environment
+            .retain(|name, _| !["python", "pytorch_lightning", "islp", "libraries"].contains(&name.as_str()));
         json
     };
     assert_eq!(json(&runs[0]), json(&runs[1]));

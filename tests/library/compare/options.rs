@@ -48,6 +48,17 @@ fn the_versions_of_either_side_are_no_difference_but_the_processor_is() {
 }
 
 #[test]
+fn libraries_that_differ_are_reported_if_both_sides_know_them() {
+    let run = |libraries: &str| format!(r#"{{"environment":{{"processor":"A"{libraries}}}}}"#);
+    let python = run(r#","libraries":{"mkl":"2024.2","onednn":"3.12.0"}"#);
+    assert_snapshot!(reasons(&python, run("")), @"identical: 2 files, 1 tensor, 0 differences");
+    assert_snapshot!(reasons(&python, run(r#","libraries":{"mkl":"2023.1","onednn":"3.12.0"}"#)), @"
+    MNIST/version_0/run.json: libraries mkl: reference 2024.2, candidate 2023.1
+    identical: 2 files, 1 tensor, 0 differences
+    ");
+}
+
+#[test]
 fn what_the_two_were_computed_with_is_compared_the_likeliest_cause_first() {
     let lab = Lab::new();
     let train = |trace: &str, options: &str, variables: &[(&str, &str)]| {
