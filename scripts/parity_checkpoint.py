@@ -317,7 +317,7 @@ def _parse(path: Path, data: bytes) -> Checkpoint:
     kinds = {text: dtype for dtype, text in DTYPES.items()}
     for name, (dtype, shape, values) in entries.items():
         if dtype not in kinds:
-            raise CheckpointError(f"{shown(name)} has dtype {dtype}, not F32")
+            raise CheckpointError(f"{shown(name)} has dtype {dtype}; a checkpoint contains only {', '.join(kinds)}")
         if not values:
             raise CheckpointError(f"{shown(name)} is empty")
         tensor = torch.frombuffer(values, dtype=kinds[dtype]).reshape(shape)

@@ -228,13 +228,17 @@ pub(crate) fn retain_weights(
 /// Serializes a checkpoint.
 ///
 /// # Errors
-/// Fails if memory is short.
+/// Fails if memory is short, or the optimizer took steps with another trainer.
 pub(crate) fn serialize(
     module: &SimpleModule,
     generator: &Generator,
     state: &TrainerState,
     hyper_parameters: &RawValue,
-) -> Result<Vec<u8>, state_dict::Error> {
+) -> Result<Vec<u8>, CheckpointError> {
+    let global_step = state.global_step;
+    if let Some(steps) = module.optimizer.steps().filter(|steps| *steps != global_step) {
+        return Err(CheckpointError::Steps { steps, global_step });
+    }
     let mut tensors = module.state_dict();
     let parameters = module.optimizer.parameters();
     for (state, of_parameters) in module.optimizer.states() {
@@ -243,12 +247,12 @@ pub(crate) fn serialize(
         }
     }
     for (name, state) in generator.states(module.vs.device()) {
-        tensors.insert(name.to_string(), Tensor::f_from_slice(&state)?);
+        tensors.insert(name.to_string(), Tensor::f_from_slice(&state).map_err(state_dict::Error::from)?);
     }
-    state_dict::serialize(&tensors, |views| {
+    Ok(state_dict::serialize(&tensors, |views| {
         let json = write_metadata(views, state, hyper_parameters);
         Ok(Some((KEY, json.map_err(|error| state_dict::Error::Invalid(error.to_string()))?)))
-    })
+    })?)
 }
 
 /// The JSON in the file's metadata. Version 0.1 has the same names, except `run` for `hyper_parameters`.

@@ -55,6 +55,10 @@ pub enum CheckpointError {
     Lacks(String),
     #[error("from a run with a learning-rate scheduler, which only Python can resume")]
     Scheduler,
+    #[error(
+        "the optimizer has taken {steps} steps, but the trainer {global_step}, and a checkpoint contains one count for both"
+    )]
+    Steps { steps: usize, global_step: usize },
     #[error("within an epoch of a module that logs other metrics")]
     Results,
     #[error("{name} {reason}")]

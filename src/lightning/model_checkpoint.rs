@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::checkpoint::{Checkpoint, FOLDER, LAST, TrainerState, serialize};
-use super::error::{CheckpointError, Error};
+use super::error::Error;
 use crate::islp::SimpleModule;
 use crate::torch::Generator;
 use crate::util::file;
@@ -139,9 +139,8 @@ impl ModelCheckpoint {
         generator: &Generator,
         state: TrainerState,
     ) -> Result<(), Error> {
-        let bytes = serialize(module, generator, &state, &self.hyper_parameters).map_err(|error| {
-            Error::Checkpoint { path: self.folder.clone(), reason: CheckpointError::Tensors(error) }
-        })?;
+        let bytes = serialize(module, generator, &state, &self.hyper_parameters)
+            .map_err(|error| Error::Checkpoint { path: self.folder.clone(), reason: error })?;
         self.pending = Some((state, bytes));
         Ok(())
     }

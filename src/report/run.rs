@@ -264,8 +264,17 @@ fn text(value: &Value) -> String {
     match value {
         Value::Null => NONE.to_string(),
         Value::String(text) => shown(text),
+        Value::Array(values) => list(values.iter().map(text)),
+        Value::Object(fields) => {
+            list(fields.iter().map(|(name, value)| format!("{} {}", shown(name), text(value))))
+        }
         value => shown(&value.to_string()),
     }
+}
+
+fn list(items: impl Iterator<Item = String>) -> String {
+    let items: Vec<String> = items.collect();
+    if items.is_empty() { NONE.to_string() } else { items.join(", ") }
 }
 
 fn readable(name: &str) -> String {

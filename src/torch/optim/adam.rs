@@ -130,6 +130,10 @@ impl Optimizer for Adam {
         vec![("exp_avg", self.exp_avg.each()), ("exp_avg_sq", self.exp_avg_sq.each())]
     }
 
+    fn steps(&self) -> Option<usize> {
+        Some(self.steps)
+    }
+
     fn set_steps(&mut self, steps: usize) {
         self.steps = steps;
     }

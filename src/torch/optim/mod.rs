@@ -32,6 +32,9 @@ pub trait Optimizer: Debug + Send {
     /// storage with the optimizer's own.
     fn states(&self) -> Vec<(&'static str, Vec<&Tensor>)>;
 
+    /// The number of steps taken; none if the updates do not depend on it.
+    fn steps(&self) -> Option<usize>;
+
     /// Takes over the number of steps taken, of a run that is resumed.
     fn set_steps(&mut self, steps: usize);
 

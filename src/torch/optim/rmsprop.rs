@@ -108,6 +108,10 @@ impl Optimizer for RmsProp {
         vec![("square_avg", self.square_avg.each())]
     }
 
+    fn steps(&self) -> Option<usize> {
+        None
+    }
+
     fn set_steps(&mut self, _steps: usize) {}
 
     fn step(&mut self, gradients: &[Tensor]) -> Result<(), Error> {

@@ -124,6 +124,10 @@ impl Optimizer for Sgd {
         }
     }
 
+    fn steps(&self) -> Option<usize> {
+        None
+    }
+
     fn set_steps(&mut self, steps: usize) {
         self.steps = steps;
     }
