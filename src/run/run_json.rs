@@ -334,6 +334,7 @@ mod tests {
     "limit_train_batches": 0.5,
     "vary": "init=7",
     "checkpoint_every": 1,
+    "checkpoint_every_n_steps": 50,
     "name": null
   },
   "data": {
@@ -343,6 +344,9 @@ mod tests {
     "processor": "AMD EPYC",
     "cpu_capability": "AVX512",
     "libtorch": "2.13.0+cu130",
+    "libraries": {
+      "mkl": "2024.2"
+    },
     "gpus": [
       "NVIDIA H200, 9.0"
     ],

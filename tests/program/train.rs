@@ -81,7 +81,7 @@ fn run_json_records_the_run_and_is_enough_to_repeat_it() {
     let lab = Lab::new();
     let run = lab.train(
         "--model mlr --epochs 3 --batch-size 50 --lr 0.002 --validation 0.3 --seed 18446744073709551615 \
-         --num-workers 0 --limit-train-batches 0.9 --vary init=3 --name mine",
+         --num-workers 0 --limit-train-batches 0.9 --vary init=3 --checkpoint-every-n-steps 7 --name mine",
     );
     assert_eq!(run, "output/mine/version_0");
     let record = lab.run_json(&run);
@@ -90,7 +90,8 @@ fn run_json_records_the_run_and_is_enough_to_repeat_it() {
         json!({
             "model": "mlr", "epochs": 3, "batch_size": 50, "validation": 0.3, "seed": 18446744073709551615u64,
             "num_workers": 0, "lr": 0.002, "threads": 1, "device": "cpu", "generator": "cpu",
-            "limit_train_batches": 0.9, "vary": "init=3", "checkpoint_every": 1, "name": "mine",
+            "limit_train_batches": 0.9, "vary": "init=3", "checkpoint_every": 1,
+            "checkpoint_every_n_steps": 7, "name": "mine",
         })
     );
     assert_eq!(record["data"].as_object().unwrap().len(), 4);
