@@ -21,6 +21,25 @@ import torchvision
 
 CHECKOUT = Path(__file__).parents[1]
 
+
+def decode_once():
+    """Makes each MNIST decode its images as soon as it is created, not again in every epoch, which would be half of the
+    processor's work in a run of 30 epochs.
+
+    The values are the same: an image and its label are all that `__getitem__` and ToTensor depend on, and a loader copies
+    what it gets into a batch.
+    """
+    mnist = torchvision.datasets.MNIST
+    create, decode = mnist.__init__, mnist.__getitem__
+
+    def create_and_decode(self, *args, **kwargs):
+        create(self, *args, **kwargs)
+        # Here and not at first use, because then each of a loader's workers would decode all images.
+        self.decoded = [decode(self, index) for index in range(len(self))]
+
+    mnist.__init__, mnist.__getitem__ = create_and_decode, lambda self, index: self.decoded[index]
+
+
 for line in sys.stdin:
     script, folder, *options = json.loads(line)
     script = str(CHECKOUT / script)
@@ -33,6 +52,9 @@ for line in sys.stdin:
             sys.argv = [script, *options]
             exit_code = 1
             try:
+                # Only in the notebook's 30 epochs. All other runs remain as they are, and are compared byte for byte too.
+                if script == str(CHECKOUT / "scripts/notebook.py") and "--epochs" not in options:
+                    decode_once()
                 runpy.run_path(script, run_name="__main__")
                 exit_code = 0
             except SystemExit as end:
