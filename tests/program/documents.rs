@@ -357,10 +357,15 @@ fn fresh_checkout(folder: &Path) -> PathBuf {
             Command::new("cp").arg("-a").args([&release.join(part), &target]).status().unwrap().success()
         );
     }
-    // What is compiled again because its folder is another is compiled faster, here and in the project of one's own.
+    // What is compiled again is compiled faster: here the program, because its folder is another; in the project of one's
+    // own, which trains for a second, the library without its default features.
+    let own = "[profile.release.package]\nislp-mnist.opt-level = 0\nzstd-sys.opt-level = 0\nbzip2-sys.opt-level = 0\n";
+    let here = "\n[profile.release.package]\nislp-mnist.opt-level = 1\n";
     fs::create_dir(folder.join(".cargo")).unwrap();
-    let profile = "[profile.release.package]\nislp-mnist.opt-level = 1\nzstd-sys.opt-level = 0\nbzip2-sys.opt-level = 0\n";
-    fs::write(folder.join(".cargo/config.toml"), profile).unwrap();
+    fs::write(folder.join(".cargo/config.toml"), own).unwrap();
+    let config = copy.join(".cargo/config.toml");
+    let tracked = fs::read_to_string(&config).unwrap();
+    fs::write(config, tracked + here).unwrap();
     copy
 }
 
