@@ -46,7 +46,7 @@ args.data_dir = Path(laid_out.enter_context(mnist_files.laid_out(str(args.data_d
 SCRIPTS = Path(__file__).parent
 MODELS = {"mlp": "MLP", "mlr": "logistic regression"}
 # Epochs of the runs whose memory is compared.
-SHORT, LONG = 3, 30 if args.quick else 300
+SHORT, LONG = 3, 6 if args.quick else 300
 # The interpreter of each peer, then its script and the options that select it.
 PEERS = {
     "hand-written, torch.compile": (sys.executable, "hand_written.py", "--compile"),
@@ -54,8 +54,9 @@ PEERS = {
     "JAX, rbg": (args.jax, "jax_loop.py", "--generator", "rbg"),
 }
 JOB = 30
-EARLY, LATE = (5, 6) if args.quick else (10, 90)
-FRACTIONS = {"1/8": 1 / 8, "1/4": 1 / 4, "1/2": 1 / 2, "1": 1, "4": 4}
+# Epochs whose time is compared, and how many before and after each make its mean.
+EARLY, LATE, AROUND = (1, 2, 1) if args.quick else (10, 90, 5)
+FRACTIONS = {"1/8": 1 / 8, "1": 1, "2": 2} if args.quick else {"1/8": 1 / 8, "1/4": 1 / 4, "1/2": 1 / 2, "1": 1, "4": 4}
 
 
 def say(text):
@@ -225,11 +226,11 @@ def linearity():
 
 
 def late_epochs():
-    """Measures ten epochs of one run around EARLY and ten around LATE, by the times when metrics.csv was written."""
+    """Measures epochs of one run around EARLY and as many around LATE, by the times when metrics.csv was written."""
     for model, name in MODELS.items():
         with tempfile.TemporaryDirectory() as folder:
             command = [args.program, "train", "--device", "cpu", "--data-dir", str(args.data_dir), "--output-dir", folder,
-                       "--model", model, "--epochs", str(LATE + 7)]
+                       "--model", model, "--epochs", str(LATE + AROUND + 2)]
             process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             ends = []
             while process.poll() is None:
@@ -241,7 +242,8 @@ def late_epochs():
         if process.returncode != 0:
             fail(command, "")
         for epoch in EARLY, LATE:
-            record(f"{name}, fit", f"epochs around {epoch}", "s/epoch", (ends[epoch + 5] - ends[epoch - 5]) / 10)
+            seconds = (ends[epoch + AROUND] - ends[epoch - AROUND]) / (2 * AROUND)
+            record(f"{name}, fit", f"epochs around {epoch}", "s/epoch", seconds)
 
 
 def rows():
