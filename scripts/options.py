@@ -164,7 +164,7 @@ def parse_args(words: Iterable[str], description: str) -> argparse.Namespace:
         "itself [default: ISLP_MNIST_DATA_DIR, or the folder that a resumed run used, or data]")
     add("--output-dir", metavar="DIR", help="folder for the run's files [default: output]")
     add("--resume", metavar="VERSION_DIR", default=None, help="resume the run in this folder, from either side, "
-        "after its last checkpoint; only --epochs and the options of checkpoints may change")
+        "after its last checkpoint; only --epochs and the checkpoint options may change")
     add("--from", metavar="RUN_JSON", default=None, help="take all options that are not given from this run.json")
     add("--max-time", metavar="TIME", type=_max_time, default=None,
         help="stop after the epoch in which TIME elapses, such as 90s, 10m or '1h 30m' [default: no limit]")

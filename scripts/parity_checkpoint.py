@@ -21,6 +21,7 @@ The inputs are pickles, which can run any code when loaded. PyTorch is told to r
 """
 
 import argparse
+import contextlib
 import csv
 import errno
 import hashlib
@@ -44,7 +45,7 @@ import torch
 from lightning_fabric.loggers.logger import rank_zero_experiment
 from pytorch_lightning import LightningModule, Trainer, callbacks, loggers
 from pytorch_lightning.loggers.csv_logs import ExperimentWriter
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
+from pytorch_lightning.utilities.exceptions import MisconfigurationException, SIGTERMException
 from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
 # In isolated mode Python does not search the script's own folder.
@@ -392,7 +393,7 @@ def _metadata(text: str, entries: dict[str, _Entry]) -> tuple[TrainerState, Any]
     if _digest(entries, progress, hyper_parameters) != sha256:
         raise CheckpointError("damaged: its checksum does not match")
     if state.epoch >= state.global_step:
-        raise CheckpointError(f"damaged: epoch {state.epoch} cannot end with step {state.global_step}")
+        raise CheckpointError(f"damaged: epoch {state.epoch} cannot be at step {state.global_step}")
     of_epoch = state.batch_progress.completed if state.batch_progress else 1
     if not 1 <= of_epoch <= state.global_step - state.epoch:
         raise CheckpointError(f"damaged: step {state.global_step} cannot be step {of_epoch} of epoch {state.epoch}")
@@ -739,16 +740,17 @@ class ModelCheckpoint(callbacks.Checkpoint):
     Args:
         hyper_parameters: The options of the run, stored in each checkpoint as JSON.
         every_n_epochs: Epochs between two checkpoints. The best one and the last are always saved.
-        every_n_train_steps: Steps between two checkpoints, besides those at the end of epochs.
         monitor: The logged metric that determines the best checkpoint; lower is better.
         resume: The checkpoint to resume from.
+        every_n_train_steps: Steps between two checkpoints, besides those at the end of epochs.
     """
 
     def __init__(self, hyper_parameters: Any = None, every_n_epochs: int = 1, monitor: str = "valid_loss",
                  resume: Optional[Checkpoint] = None, every_n_train_steps: Optional[int] = None):
         self._hyper_parameters = _to_json(hyper_parameters)
         self._every_n_epochs = every_n_epochs
-        self._every_n_train_steps = every_n_train_steps
+        # Lightning takes 0 for none, too.
+        self._every_n_train_steps = every_n_train_steps or None
         self._monitor = monitor
         self._resume = resume
         self._folder: Optional[Path] = None
@@ -760,8 +762,6 @@ class ModelCheckpoint(callbacks.Checkpoint):
         # The generator's state before the training loader draws for an epoch, and the seed of the epoch's order.
         self._before_draws: Optional[torch.Tensor] = None
         self._sampler_seed: Optional[int] = None
-        # The metrics of the epoch that is resumed, until Lightning has them.
-        self._results: dict[str, parity_epoch.ResultMetric] = {}
         # Epochs handled so far; then the newest state and its bytes, if it is not saved.
         self._epochs = 0
         self._pending: Optional[tuple[TrainerState, bytes]] = None
@@ -813,6 +813,8 @@ class ModelCheckpoint(callbacks.Checkpoint):
         progress = checkpoint.state.batch_progress if checkpoint else None
         if self._every_n_train_steps or progress:
             parity_epoch.check(trainer)
+        if self._every_n_train_steps:
+            parity_epoch.after_each_step(trainer, lambda: self._step_end(trainer, pl_module))
         if checkpoint is None:
             return
         if trainer.logger.experiment.sha256() != checkpoint.state.metrics_sha256:
@@ -829,7 +831,7 @@ class ModelCheckpoint(callbacks.Checkpoint):
         steps.ready = steps.completed = epoch_loop._batches_that_stepped = checkpoint.state.global_step
         trainer.logger.experiment.write()
         if progress:
-            self._sampler_seed, self._results = progress.sampler_seed, dict(progress.results)
+            self._sampler_seed = progress.sampler_seed
             parity_epoch.resume(trainer, progress, lambda: torch.set_rng_state(checkpoint.generator))
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule):
@@ -849,17 +851,10 @@ class ModelCheckpoint(callbacks.Checkpoint):
             self._before_draws = torch.get_rng_state()
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int):
-        parity_epoch.add_results(trainer, self._results)
-        if self._every_n_train_steps is None:
-            return
-        if batch_idx == 0:
+        if self._every_n_train_steps and batch_idx == 0:
+            # A callback may have changed the accumulation of gradients for this epoch.
+            parity_epoch.check(trainer)
             self._sampler_seed = parity_epoch.drawn_seed(trainer, self._before_draws)
-        elif trainer.global_step % self._every_n_train_steps == 0:
-            # By now Lightning has logged the step before.
-            self._save_within_epoch(trainer, pl_module)
-
-    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int):
-        parity_epoch.add_results(trainer, self._results)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule):
         self._epoch_end(trainer, pl_module, is_end=True)
@@ -867,18 +862,26 @@ class ModelCheckpoint(callbacks.Checkpoint):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException):
         # If it was raised between an epoch's end and the next one's start, this epoch is not handled yet.
         self._epoch_end(trainer, pl_module)
-        batches = trainer.fit_loop.epoch_loop.batch_progress.current
-        is_between_steps = 0 < batches.completed == batches.started < trainer.num_training_batches
-        if self._every_n_train_steps and is_between_steps:
-            self._save_within_epoch(trainer, pl_module)
+        batches = trainer.fit_loop.epoch_loop.batch_progress.current.completed
+        if self._every_n_train_steps and isinstance(exception, SIGTERMException) and 0 < batches < trainer.num_training_batches:
+            # Lightning raises it between two steps. Any other exception may have left a step half done.
+            with contextlib.suppress(MisconfigurationException, OSError):
+                self._save_within_epoch(trainer, pl_module)
         self.save_pending()
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule):
-        # Those that the module logs after the last batch.
-        parity_epoch.add_results(trainer, self._results)
-        if self._results:
-            raise MisconfigurationException(
-                f"{min(self._results)} was logged in this epoch before the checkpoint, but not since: its mean is unknown")
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str):
+        vars(trainer.fit_loop.epoch_loop).pop("on_advance_end", None)
+
+    def _step_end(self, trainer: Trainer, module: LightningModule):
+        """Saves a checkpoint within the epoch if one is due. After the epoch's last step, its end does."""
+        batches = trainer.fit_loop.epoch_loop.batch_progress.current.completed
+        if batches == trainer.num_training_batches:
+            return
+        if batches == 1:
+            # Refuses what can't be saved in the first step, not when the first checkpoint is due.
+            parity_epoch.progress(trainer, self._sampler_seed)
+        if trainer.global_step % self._every_n_train_steps == 0:
+            self._save_within_epoch(trainer, module)
 
     def _epoch_end(self, trainer: Trainer, module: LightningModule, is_end: bool = False):
         """Handles a finished epoch, and saves a checkpoint if one is due or the epoch is the best or the last."""
@@ -900,10 +903,11 @@ class ModelCheckpoint(callbacks.Checkpoint):
             self.save_pending()
 
     def _save_within_epoch(self, trainer: Trainer, module: LightningModule):
-        """Saves a checkpoint before the next batch, unless a metric is not finite."""
-        parity_epoch.add_results(trainer, self._results)
-        progress = parity_epoch.progress(trainer, self._sampler_seed, self._results)
-        if progress is None:
+        """Saves a checkpoint after a step, unless a metric is not finite or a tensor contains NaN: nobody could resume it."""
+        progress, optimizer = parity_epoch.progress(trainer, self._sampler_seed), trainer.optimizers[0]
+        tensors = [*named_tensors(module).values(), *(tensor for state in optimizer.state.values() for tensor in state.values()
+                                                       if isinstance(tensor, torch.Tensor))]
+        if progress is None or any(tensor.isnan().any() for tensor in tensors):
             return
         trainer.logger.save()
         state = TrainerState(
@@ -914,7 +918,7 @@ class ModelCheckpoint(callbacks.Checkpoint):
             lr_schedulers=_schedulers(trainer),
             batch_progress=progress,
         )
-        self._pending = state, _serialize(module, trainer.optimizers[0], state, self._hyper_parameters)
+        self._pending = state, _serialize(module, optimizer, state, self._hyper_parameters)
         self.save_pending()
 
     def _is_best(self, state: TrainerState) -> bool:

@@ -198,7 +198,7 @@ class Earlier:
     checkpoint: Optional[Checkpoint]
 
     @property
-    def begun(self) -> int:
+    def epochs_begun(self) -> int:
         """Epochs begun before its last checkpoint."""
         return self.checkpoint.state.epoch + 1 if self.checkpoint else 0
 
@@ -227,9 +227,9 @@ class Earlier:
                 # A run resumed without a new checkpoint left a newer run.json, but the checkpoint has the options in effect.
                 run |= saved
         earlier = cls(log_dir, run, checkpoint)
-        if earlier.begun > run["options"]["epochs"]:
+        if earlier.epochs_begun > run["options"]["epochs"]:
             epochs = "epoch" if run["options"]["epochs"] == 1 else "epochs"
-            raise Failed(f"{log_dir}: damaged: {earlier.begun} of {run['options']['epochs']} {epochs} begun")
+            raise Failed(f"{log_dir}: damaged: {earlier.epochs_begun} of {run['options']['epochs']} {epochs} begun")
         return earlier
 
     def check(self, chosen: dict[str, Any]):
@@ -238,8 +238,8 @@ class Earlier:
             flag, now, then = found
             raise Failed(f"{flag} {now} conflicts with --resume {self.log_dir} (its run used {then}): leave it out, or "
                          f"start a new run with --from {shell_word(os.path.join(self.log_dir, RUN_JSON))}", 2)
-        if chosen["epochs"] < self.begun:
-            raise Failed(f"--epochs {chosen['epochs']} is less than the {self.begun} epochs that the run in {self.log_dir} "
+        if chosen["epochs"] < self.epochs_begun:
+            raise Failed(f"--epochs {chosen['epochs']} is less than the {self.epochs_begun} epochs that the run in {self.log_dir} "
                          "has begun", 2)
 
 
@@ -292,19 +292,18 @@ class Ends(Callback):
     def __init__(self, interrupt: Interrupt, max_time: Optional[float], saves_steps: bool):
         self.interrupt = interrupt
         self.max_time = max_time
-        # A checkpoint within an epoch is saved between two steps.
+        # Checkpoints within an epoch are saved between two steps.
         self.saves_steps = saves_steps
         self.last_loss: Optional[float] = None
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
         self._check(trainer, outputs["loss"])
         self.last_loss = float(outputs["loss"])
-        if self.interrupt.signal is not None and (trainer.is_last_batch or not self.saves_steps):
-            raise Interrupted
-
-    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
         if self.interrupt.signal is not None:
-            raise Interrupted
+            if trainer.is_last_batch or not self.saves_steps:
+                raise Interrupted
+            # Lightning then raises SIGTERMException once it has logged this step.
+            trainer._signal_connector.received_sigterm = True
 
     def on_train_epoch_end(self, trainer, pl_module):
         for name in "train_loss", "valid_loss":
@@ -328,16 +327,16 @@ class Ends(Callback):
 class Lines(Callback):
     """Prints a line for each epoch if there is no progress bar."""
 
-    # The time when the first epoch of this fit began, and its number.
-    begun: Optional[tuple[float, int]] = None
+    # The time when this fit began, and the step.
+    begin: Optional[tuple[float, int]] = None
 
     def on_train_epoch_start(self, trainer, pl_module):
-        self.begun = self.begun or (time.monotonic(), trainer.current_epoch)
+        self.begin = self.begin or (time.monotonic(), trainer.global_step)
 
     def on_train_epoch_end(self, trainer, pl_module):
-        (begin, first), now = self.begun, time.monotonic()
+        (begin, first), now = self.begin, time.monotonic()
         done, epochs = trainer.current_epoch + 1, trainer.max_epochs
-        left = (now - begin) / (done - first) * (epochs - done)
+        left = (now - begin) / (trainer.global_step - first) * (epochs - done) * trainer.num_training_batches
         if args.max_time is not None:
             left = min(left, max(start + args.max_time - now, 0))
         names = "train_loss", "valid_loss", "train_accuracy_epoch", "valid_accuracy"

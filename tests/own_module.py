@@ -12,8 +12,10 @@ import warnings
 from pathlib import Path
 
 import torch
+import torchmetrics
 from pytorch_lightning import Callback, LightningModule, Trainer, loggers, seed_everything
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
+from pytorch_lightning.callbacks import GradientAccumulationScheduler
+from pytorch_lightning.utilities.exceptions import MisconfigurationException, SIGTERMException
 from torch import nn
 from torch.optim import SGD, Adam, AdamW, RMSprop
 from torch.optim.lr_scheduler import LambdaLR, MultiStepLR, OneCycleLR, ReduceLROnPlateau, StepLR
@@ -62,12 +64,12 @@ class Own(LightningModule):
 
 
 def fit(log_dir, epochs, num_workers=0, module=None, logger=None, monitor="val_loss", every=1, steps=None, more=(),
-        resume=True, shuffle=True, **options):
+        resume=True, shuffle=True, data=DATA, **options):
     # The seed matters only the first time.
     checkpoint = load_last(log_dir)
     seed_everything(7 if checkpoint is None else 8)
     module = module or Own()
-    loaders = [DataLoader(DATA, batch_size=10, shuffle=is_train and shuffle, num_workers=num_workers,
+    loaders = [DataLoader(data, batch_size=10, shuffle=is_train and shuffle, num_workers=num_workers,
                           persistent_workers=num_workers > 0) for is_train in (True, False)]
     checkpoints = ModelCheckpoint({"lr": 0.02}, every, monitor, checkpoint if resume else None, steps)
     trainer = Trainer(max_epochs=epochs, logger=logger or CSVLogger.resume(log_dir, checkpoint), accelerator="cpu",
@@ -143,36 +145,81 @@ class Stop(Callback):
 
 
 class StopAt(Callback):
-    """Raises within a step, or between it and the one before."""
+    """Ends the fit within a step, or after one as a signal does."""
 
     def __init__(self, step, is_between):
         self.step, self.is_between = step, is_between
 
-    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
-        if self.is_between and trainer.global_step == self.step:
-            raise RuntimeError
-
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        if self.is_between and trainer.global_step == self.step:
+            trainer._signal_connector.received_sigterm = True
         if not self.is_between and trainer.global_step == self.step + 1:
             raise RuntimeError
 
 
 class Logging(Own):
-    """Logs in every hook of an epoch, with every reduction."""
+    """Logs in every hook of an epoch, with every reduction, often or seldom."""
 
     def on_train_epoch_start(self):
-        self.log("start", float(self.current_epoch))
+        self.log("start", self.out.weight.norm())
 
     def on_train_batch_start(self, batch, batch_idx):
         self.log("batch_idx", float(batch_idx), reduce_fx="max", on_step=True, on_epoch=True)
 
+    def training_step(self, batch, batch_idx):
+        loss = super().training_step(batch, batch_idx)
+        if batch_idx == 0:
+            self.log("first", loss, on_step=False, on_epoch=True)
+        self.log(f"of_{batch_idx % 2}", loss, on_step=False, on_epoch=True)
+        return loss
+
     def on_train_batch_end(self, outputs, batch, batch_idx):
         self.log("sum", outputs["loss"], reduce_fx="sum", on_step=False, on_epoch=True)
         self.log("min", outputs["loss"].double(), reduce_fx="min", on_step=False, on_epoch=True)
+        for factor in 0.1, 0.7, 1.3:
+            self.log("often", outputs["loss"] * factor, on_step=False, on_epoch=True)
         self.log("of_step", outputs["loss"])
 
     def on_train_epoch_end(self):
         self.log("end", torch.rand(()))
+
+    def configure_callbacks(self):
+        return LogsAtStart()
+
+
+class LogsAtStart(Callback):
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        self.log("at_start", batch[0].sum(), on_step=False, on_epoch=True)
+
+
+class Noisy(TensorDataset):
+    """Draws from torch's generator for every item."""
+
+    def __getitem__(self, index):
+        x, y = super().__getitem__(index)
+        return x + torch.randn(2) / 10, y
+
+
+class Poisoned(Own):
+    """Has a loss that is finite, and gradients that are NaN."""
+
+    def on_after_backward(self):
+        if self.global_step == 4:
+            self.out.weight.grad.fill_(float("nan"))
+
+
+class Measured(Own):
+    """Logs a torchmetrics object."""
+
+    def __init__(self):
+        super().__init__()
+        self.mean = torchmetrics.MeanMetric()
+
+    def training_step(self, batch, batch_idx):
+        loss = super().training_step(batch, batch_idx)
+        self.mean.update(loss)
+        self.log("mean", self.mean)
+        return loss
 
 
 class Draws(Callback):
@@ -184,6 +231,7 @@ def within_epochs(folder: Path):
     """A fit that ends within an epoch loses the steps after its last checkpoint, or none, and no bit."""
     cases = {"plain": {}, "workers": {"num_workers": 2}, "in_order": {"shuffle": False},
              "in_order_workers": {"shuffle": False, "num_workers": 2}, "logging": {"make": Logging},
+             "noisy": {"shuffle": False, "data": Noisy(*DATA.tensors)},
              **{name: {"make": lambda name=name: Normalized(OPTIMIZERS[name])} for name in ("adam", "one_cycle", "plateau")}}
     for name, case in cases.items():
         make = case.pop("make", Own)
@@ -203,12 +251,13 @@ def within_epochs(folder: Path):
             for step, is_between in stops:
                 try:
                     fit_own(parts, steps=every, more=[StopAt(step, is_between)])
-                except RuntimeError:
+                except (RuntimeError, SIGTERMException):
                     pass
                 else:
                     raise AssertionError("not stopped")
                 saved = load_last(parts)
-                if is_between:
+                # After an epoch's last step only its end is saved, and a signal comes before it.
+                if is_between and step % 7:
                     assert saved.state.global_step == step, saved.state
                 elif every == 3:
                     assert saved.state.global_step == step // 3 * 3, saved.state
@@ -216,16 +265,29 @@ def within_epochs(folder: Path):
             fit_own(parts, steps=None if every == 3 else every)
             assert_same(parts, whole)
 
-    new, within = folder / "new", folder / "plain_1000" / "within"
+    new, within = folder / "new", folder / "within"
     try:
         fit(within, 3, steps=1000, more=[StopAt(4, True)])
-    except RuntimeError:
+    except SIGTERMException:
         pass
     assert_raises(MisconfigurationException, "after 4 batches", within, limit_train_batches=4)
-    assert_raises(MisconfigurationException, "something other than the training loader drew", new, steps=2, more=[Draws()])
-    for part, more in ("accumulate_grad_batches", {"accumulate_grad_batches": 2}), (
-            "val_check_interval", {"val_check_interval": 0.5}):
-        assert_raises(MisconfigurationException, part, new, steps=2, **more)
+    refused = {"something other than the loader's sampler": {"more": [Draws()]},
+               "accumulated gradients": {"accumulate_grad_batches": 2},
+               "accumulated": {"more": [GradientAccumulationScheduler({0: 2})]},
+               "more than one validation": {"val_check_interval": 0.5},
+               "max_steps": {"max_steps": 4},
+               "mean is logged as a torchmetrics object": {"module": Measured()}}
+    for part, more in refused.items():
+        assert_raises(MisconfigurationException, part, new, steps=1000, **more)
+    assert load_last(new) is None
+
+    # What nobody could resume from is not saved, and a step's error stays what it is.
+    poisoned = folder / "poisoned"
+    try:
+        fit(poisoned, 3, steps=1, module=Poisoned(), more=[StopAt(5, False)])
+    except RuntimeError:
+        pass
+    assert load_last(poisoned).state.global_step == 4
 
 
 def main(folder: Path):

@@ -57,8 +57,8 @@ pub struct TrainArgs {
     /// Folder for the run's files
     #[arg(long, value_name = "DIR", default_value = "output")]
     output_dir: PathBuf,
-    /// Resume the run in this folder after its last checkpoint; only --epochs and the options of
-    /// checkpoints may change
+    /// Resume the run in this folder after its last checkpoint; only --epochs and the checkpoint options may
+    /// change
     #[arg(long, value_name = "VERSION_DIR", conflicts_with_all = ["from", "output_dir", "name"])]
     resume: Option<PathBuf>,
     /// Start a new run with the options in this run.json, except those that are given

@@ -140,7 +140,7 @@ impl Checkpoint {
     ///
     /// # Errors
     /// Fails if its module logs other metrics than ISLP's.
-    pub(super) fn epoch(&self) -> Result<Option<Epoch>, Error> {
+    pub(super) fn epoch_in_progress(&self) -> Result<Option<Epoch>, Error> {
         let Some(progress) = &self.state.batch_progress else { return Ok(None) };
         let other = || Error::Checkpoint { path: self.path.clone(), reason: CheckpointError::Results };
         Epoch::resume(progress).map(Some).ok_or_else(other)
@@ -295,7 +295,7 @@ fn read_metadata(
     }
     let TrainerState { epoch, global_step, .. } = state;
     if epoch >= global_step {
-        let reason = format!("epoch {epoch} cannot end with step {global_step}");
+        let reason = format!("epoch {epoch} cannot be at step {global_step}");
         return Err(CheckpointError::Damaged(reason));
     }
     let of_epoch = state.batch_progress.as_ref().map_or(1, |progress| progress.completed);

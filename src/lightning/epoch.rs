@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use tch::{Device, Tensor};
 
 use crate::islp::{self, Metrics};
@@ -64,11 +65,14 @@ pub struct ResultMetric {
     pub value: f64,
     /// The sum of the batch sizes; none for another reduction than the mean.
     pub cumulated_batch_size: Option<usize>,
+    /// The arguments of `LightningModule.log`, from which Lightning makes the metric again.
+    pub log: Value,
 }
 
-/// Lightning's keys of what `SimpleModule.training_step` logs.
-const LOSS: &str = "training_step.train_loss";
-const ACCURACY: &str = "training_step.train_accuracy";
+/// The hook of `SimpleModule` that logs the metrics, and their names. Lightning's keys consist of both.
+const HOOK: &str = "training_step";
+const LOSS: &str = "train_loss";
+const ACCURACY: &str = "train_accuracy";
 
 /// Loss and accuracy of an epoch's training steps, and their means; Lightning's `_ResultCollection`. The tensors stay on
 /// the device until [`drain`](Self::drain) reads them: reading each step's would stall a GPU.
@@ -125,14 +129,20 @@ impl EpochMetrics {
 
     /// The sums over all steps that [`drain`](Self::drain) has returned, from which [`resume`](Self::resume) continues.
     fn results(&self) -> BTreeMap<String, ResultMetric> {
-        [(LOSS, &self.loss), (ACCURACY, &self.accuracy)]
-            .map(|(name, mean)| (name.into(), mean.result()))
-            .into()
+        let result = |name: &str, mean: &Mean, on_step: bool| {
+            let log = json!({
+                "fx": HOOK, "name": name, "prog_bar": false, "logger": true, "on_step": on_step, "on_epoch": true,
+                "reduce_fx": "mean", "add_dataloader_idx": true,
+            });
+            let (value, cumulated_batch_size) = (mean.value.into(), Some(mean.cumulated_batch_size));
+            (format!("{HOOK}.{name}"), ResultMetric { value, cumulated_batch_size, log })
+        };
+        [result(LOSS, &self.loss, false), result(ACCURACY, &self.accuracy, true)].into()
     }
 
     /// Continues the means of an epoch; none if these are other metrics than [`results`](Self::results) returns.
     fn resume(results: &BTreeMap<String, ResultMetric>) -> Option<Self> {
-        let mean = |name| Mean::resume(results.get(name)?);
+        let mean = |name| Mean::resume(results.get(&format!("{HOOK}.{name}"))?);
         let means = Self { loss: mean(LOSS)?, accuracy: mean(ACCURACY)?, ..Self::default() };
         (results.len() == 2).then_some(means)
     }
@@ -153,10 +163,6 @@ impl Mean {
 
     fn compute(&self) -> f32 {
         self.value / self.cumulated_batch_size as f32
-    }
-
-    fn result(&self) -> ResultMetric {
-        ResultMetric { value: self.value.into(), cumulated_batch_size: Some(self.cumulated_batch_size) }
     }
 
     fn resume(result: &ResultMetric) -> Option<Self> {

@@ -25,7 +25,10 @@ pub enum Error {
     Checkpoint { path: PathBuf, reason: CheckpointError },
     #[error("an epoch has no training batch")]
     NoBatch,
-    #[error("the checkpoint is after {completed} batches of an epoch, which now has {batches}")]
+    #[error(
+        "the checkpoint is after {completed} batches of an epoch, which now has only {batches}; train with the data and the \
+         limit of batches that it was saved with"
+    )]
     NoBatchLeft { completed: usize, batches: usize },
     #[error(transparent)]
     Divergence(#[from] Divergence),
@@ -59,7 +62,7 @@ pub enum CheckpointError {
         "the optimizer has taken {steps} steps, but the trainer {global_step}, and a checkpoint contains one count for both"
     )]
     Steps { steps: usize, global_step: usize },
-    #[error("within an epoch of a module that logs other metrics")]
+    #[error("saved within an epoch, with other metrics than this module logs")]
     Results,
     #[error("{name} {reason}")]
     State { name: String, reason: String },

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
+use tch::Tensor;
 
 use super::checkpoint::{Checkpoint, FOLDER, LAST, TrainerState, serialize};
 use super::error::Error;
-use crate::islp::SimpleModule;
+use crate::islp::{self, SimpleModule};
 use crate::torch::Generator;
 use crate::util::file;
 
@@ -101,7 +102,7 @@ impl ModelCheckpoint {
         self.every_n_train_steps.is_some_and(|steps| global_step.is_multiple_of(steps))
     }
 
-    /// Saves a checkpoint within an epoch.
+    /// Saves a checkpoint within an epoch, unless a weight is NaN: it would replace one to resume from.
     ///
     /// # Errors
     /// Fails if the disk is full, or the folder is missing or not writable.
@@ -111,6 +112,12 @@ impl ModelCheckpoint {
         generator: &Generator,
         state: TrainerState,
     ) -> Result<(), Error> {
+        let is_nan = |tensor: &Tensor| bool::try_from(tensor.f_isnan()?.f_any()?);
+        for tensor in module.state_dict().values() {
+            if is_nan(tensor).map_err(islp::Error::from)? {
+                return Ok(());
+            }
+        }
         self.serialize(module, generator, state)?;
         self.save_pending()
     }

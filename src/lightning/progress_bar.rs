@@ -16,23 +16,22 @@ pub struct ProgressBar {
     /// The time at which `max_time` has elapsed.
     deadline: Option<Instant>,
     start: Instant,
-    /// The first epoch.
+    /// The step of the run at which it started.
     from: usize,
+    steps_per_epoch: usize,
     train_loss: Option<f32>,
     valid_accuracy: Option<f32>,
 }
 
 impl ProgressBar {
-    /// The bar of a run that starts in the epoch and at the step `from`, and ends after `max_epochs` epochs or at the
-    /// `deadline`.
+    /// The bar of a run that starts at the step `from` and ends after `max_epochs` epochs or at the `deadline`.
     pub fn new(
         wanted: bool,
-        from: (usize, usize),
+        from: usize,
         max_epochs: usize,
         steps_per_epoch: usize,
         deadline: Option<Instant>,
     ) -> Self {
-        let (from, step) = from;
         let steps = (max_epochs as u64).saturating_mul(steps_per_epoch as u64);
         // indicatif draws on stderr, and only if that is a terminal.
         let bar = if wanted { indicatif::ProgressBar::new(steps) } else { indicatif::ProgressBar::hidden() };
@@ -40,9 +39,18 @@ impl ProgressBar {
         let bar = bar.with_finish(ProgressFinish::AndClear);
         let template = "{prefix} {wide_bar} step {pos}/{len}, {msg}{eta} left";
         bar.set_style(ProgressStyle::with_template(template).expect("the template is well-formed"));
-        bar.set_position(step as u64);
+        bar.set_position(from as u64);
         let start = Instant::now();
-        Self { bar, max_epochs, deadline, start, from, train_loss: None, valid_accuracy: None }
+        Self {
+            bar,
+            max_epochs,
+            deadline,
+            start,
+            from,
+            steps_per_epoch,
+            train_loss: None,
+            valid_accuracy: None,
+        }
     }
 
     /// Counts a training step.
@@ -64,7 +72,9 @@ impl ProgressBar {
     pub fn epoch_end(&mut self, epochs: usize, train: Metrics, valid: Metrics) {
         self.valid_accuracy = Some(valid.accuracy);
         if self.bar.is_hidden() {
-            let left = time_left(self.start.elapsed(), epochs - self.from, self.max_epochs - epochs);
+            let steps = |epochs: usize| epochs.saturating_mul(self.steps_per_epoch);
+            let (done, left) = (steps(epochs).saturating_sub(self.from), steps(self.max_epochs - epochs));
+            let left = time_left(self.start.elapsed(), done, left);
             let left = match self.deadline {
                 Some(deadline) => left.min(deadline.saturating_duration_since(Instant::now())),
                 None => left,
@@ -79,7 +89,7 @@ impl ProgressBar {
     }
 }
 
-/// The time that `left` epochs take if `done` took `elapsed`.
+/// The time that `left` steps, or other pieces of work, take if `done` took `elapsed`.
 pub fn time_left(elapsed: Duration, done: usize, left: usize) -> Duration {
     let seconds = elapsed.as_secs_f64() / done.max(1) as f64 * left as f64;
     Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)

@@ -112,7 +112,7 @@ impl Trainer {
     /// # Errors
     /// Fails if the checkpoint is another model's, or within an epoch of a module that logs other metrics.
     pub fn resume(&mut self, checkpoint: &Checkpoint, module: &mut SimpleModule) -> Result<(), Error> {
-        let epoch = checkpoint.epoch()?;
+        let epoch = checkpoint.epoch_in_progress()?;
         checkpoint.restore(module, &self.generator)?;
         self.current_epoch = checkpoint.state.epochs_done();
         self.global_step = checkpoint.state.global_step;
@@ -132,7 +132,9 @@ impl Trainer {
         if batches == 0 {
             return Err(Error::NoBatch);
         }
-        if let Some(Epoch { completed, .. }) = self.resumed.take_if(|epoch| epoch.completed >= batches) {
+        if let Some(Epoch { completed, .. }) = self.resumed
+            && completed >= batches
+        {
             return Err(Error::NoBatchLeft { completed, batches });
         }
         if self.global_step == 0 {
@@ -253,7 +255,7 @@ impl Trainer {
             trace.start_fit(module.model.info().class_name);
         }
         let deadline = self.max_time.and_then(|max_time| self.start.checked_add(max_time));
-        let (wanted, from) = (self.enable_progress_bar, (self.current_epoch, self.global_step));
+        let (wanted, from) = (self.enable_progress_bar, self.global_step);
         let bar = ProgressBar::new(wanted, from, self.max_epochs, steps_per_epoch, deadline);
         Observers { epoch: Epoch::default(), steps_per_epoch, losses: Losses::default(), bar, outputs: None }
     }
