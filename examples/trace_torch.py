@@ -7,15 +7,12 @@ dropout. examples/trace_jax.py does.
 """
 
 import sys
-from pathlib import Path
 
 import numpy as np
 import torch
+from islp_mnist.trace import Trace
 from torch import nn
 from torchvision.datasets import MNIST
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
-from parity_trace import Trace
 
 BATCH_SIZE, STEPS = 256, 200
 data_dir, trace_file, feed_file = sys.argv[1:]

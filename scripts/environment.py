@@ -6,8 +6,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Optional
 
-import parity_checkpoint
-from parity_machine import machine
+from islp_mnist import __version__
+from islp_mnist.machine import machine
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 
@@ -20,13 +20,13 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "pytorch_lightning": version("pytorch-lightning"),
         "islp": version("ISLP"),
-        "islp_mnist": parity_checkpoint.VERSION,
+        "islp_mnist": __version__,
         "git_commit": git_commit(),
     }
 
 
 def git_commit() -> Optional[str]:
-    """Returns the checkout's commit, with "-modified" if the scripts have uncommitted changes, as build.rs does."""
+    """Returns the checkout's commit, with "-modified" if the Python sources have uncommitted changes, as build.rs does."""
 
     def git(*words: str) -> str:
         command = ["git", "--no-optional-locks", "-C", str(CHECKOUT), *words]
@@ -36,6 +36,6 @@ def git_commit() -> Optional[str]:
         return None
     try:
         commit = git("rev-parse", "HEAD")
-        return f"{commit}-modified" if git("status", "--porcelain", "--", "scripts") else commit
+        return f"{commit}-modified" if git("status", "--porcelain", "--", "scripts", "python") else commit
     except (OSError, subprocess.CalledProcessError):
         return None

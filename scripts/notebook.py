@@ -71,7 +71,7 @@ torch.manual_seed(args.seed)
 # one thread.
 torch.ones(1).sqrt()
 
-from parity_trace import Trace
+from islp_mnist.trace import Trace
 
 traces = []
 if args.trace:

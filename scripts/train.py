@@ -48,6 +48,9 @@ import pandas as pd
 import safetensors.torch
 import torch
 from ISLP.torch import ErrorTracker, SimpleDataModule, SimpleModule
+from islp_mnist.checkpoint import (Checkpoint, CheckpointError, CSVLogger, MetricsError, ModelCheckpoint, VersionError,
+                                   load_last, read_file, remove_temporaries, shown, write_file)
+from islp_mnist.trace import Trace
 from pytorch_lightning import Callback, Trainer, seed_everything
 from pytorch_lightning.utilities.exceptions import MisconfigurationException, SIGTERMException
 from torch.optim import RMSprop
@@ -55,12 +58,8 @@ from torchvision.datasets import MNIST
 from torchvision.transforms import ToTensor
 
 import mnist_files
-import parity_checkpoint
 from environment import environment
 from models import MNIST_MLR, MNISTModel
-from parity_checkpoint import (Checkpoint, CheckpointError, CSVLogger, MetricsError, ModelCheckpoint, VersionError,
-                               read_file, shown, write_file)
-from parity_trace import Trace
 from paths import from_text, print_path, shell_word, to_text
 
 MODELS = {"mlp": ("MNIST", MNISTModel), "mlr": ("MNIST_MLR", MNIST_MLR)}
@@ -208,7 +207,7 @@ class Earlier:
         if not os.path.isdir(log_dir):
             raise Failed(f"{log_dir}: no such folder; name the version_N folder of a run")
         lock(log_dir)
-        checkpoint = parity_checkpoint.load_last(log_dir)
+        checkpoint = load_last(log_dir)
         try:
             run = read_run_json(log_dir)
         except (OSError, Failed) as error:
@@ -534,7 +533,7 @@ def main() -> int:
     traces = open_trace()
     if earlier:
         log_dir = Path(earlier.log_dir)
-        parity_checkpoint.remove_temporaries(log_dir)
+        remove_temporaries(log_dir)
     else:
         try:
             log_dir = new_folder(getattr(args, "output_dir", "output"), chosen["name"] or name)

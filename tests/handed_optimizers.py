@@ -7,11 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from islp_mnist.checkpoint import load_checkpoint
+from islp_mnist.checkpoint.writing import serialize
 from safetensors.torch import load_file
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "scripts")]
+sys.path.insert(0, str(Path(__file__).parent))
 from optimizers import OPTIMIZERS
-from parity_checkpoint import _serialize, load_checkpoint
 
 torch.ones(1).sqrt()
 folder = Path(sys.argv[1])
@@ -27,4 +28,4 @@ for start_file in folder.glob("*/from.safetensors"):
             parameter.grad = gradients[f"{step}.{key}"]
         optimizer.step()
     state = replace(checkpoint.state, epoch=1, global_step=start + 5)
-    (start_file.parent / "to.safetensors").write_bytes(_serialize(module, optimizer, state, "{}"))
+    (start_file.parent / "to.safetensors").write_bytes(serialize(module, optimizer, state, "{}"))

@@ -1,4 +1,4 @@
-"""Checks parity_checkpoint with a custom LightningModule: a stopped and resumed fit gives the bytes of an uninterrupted one.
+"""Checks islp_mnist.checkpoint with a module of its own: a stopped and resumed fit gives the bytes of an uninterrupted one.
 
 python tests/own_module.py; tests/program/handover.rs runs it.
 """
@@ -6,13 +6,13 @@ python tests/own_module.py; tests/program/handover.rs runs it.
 import hashlib
 import logging
 import os
-import sys
 import tempfile
 import warnings
 from pathlib import Path
 
 import torch
 import torchmetrics
+from islp_mnist.checkpoint import CheckpointError, CSVLogger, ModelCheckpoint, load_last
 from pytorch_lightning import Callback, LightningModule, Trainer, loggers, seed_everything
 from pytorch_lightning.callbacks import GradientAccumulationScheduler
 from pytorch_lightning.utilities.exceptions import MisconfigurationException, SIGTERMException
@@ -20,9 +20,6 @@ from torch import nn
 from torch.optim import SGD, Adam, AdamW, RMSprop
 from torch.optim.lr_scheduler import LambdaLR, MultiStepLR, OneCycleLR, ReduceLROnPlateau, StepLR
 from torch.utils.data import DataLoader, TensorDataset
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
-from parity_checkpoint import CheckpointError, CSVLogger, ModelCheckpoint, load_last
 
 warnings.filterwarnings("ignore")
 for name in "pytorch_lightning", "lightning_fabric":

@@ -1,7 +1,7 @@
 """The custom training with a trace from docs/parity.md; examples/trace.rs is the same in Rust."""
 
 import torch
-from parity_trace import Trace
+from islp_mnist.trace import Trace
 from pytorch_lightning import LightningModule, Trainer
 from torch.utils.data import DataLoader, TensorDataset
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 from ISLP.torch import ErrorTracker, SimpleDataModule, SimpleModule
+from islp_mnist.trace import Trace
 from pytorch_lightning import Callback, Trainer, seed_everything
 from pytorch_lightning.loggers import CSVLogger
 from torch import nn
@@ -19,7 +20,6 @@ from torchvision.transforms import ToTensor
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 from models import MNISTModel
-from parity_trace import Trace
 
 data_dir, out_dir = sys.argv[1:]
 # The same as in scripts/notebook.py.

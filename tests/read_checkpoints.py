@@ -10,11 +10,11 @@ import sys
 from pathlib import Path
 
 import torch
+from islp_mnist.checkpoint import CheckpointError, load_checkpoint
 from torch.optim import RMSprop
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 from models import MNIST_MLR, MNISTModel
-from parity_checkpoint import CheckpointError, load_checkpoint
 
 
 def content(model):

@@ -4,17 +4,14 @@ Also checks that a Trace restores the module at the end of a fit, even of one th
 """
 
 import json
-import sys
 from pathlib import Path
 
 import torch
+from islp_mnist.trace import Trace
 from pytorch_lightning import LightningModule, Trainer
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 from torchmetrics.classification import MulticlassAccuracy
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
-from parity_trace import Trace
 
 
 class Parts(LightningModule):

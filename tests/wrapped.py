@@ -11,15 +11,15 @@ from pathlib import Path
 
 import safetensors.torch
 import torch
+from islp_mnist import __version__
+from islp_mnist.checkpoint import CheckpointError, load_checkpoint, named_tensors
+from islp_mnist.checkpoint.convert import to_safetensors
+from islp_mnist.checkpoint.format import digest
+from islp_mnist.names import OneName, wrapper
+from islp_mnist.trace import Trace
 from pytorch_lightning import LightningModule, Trainer
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
-import parity_checkpoint
-from parity_checkpoint import CheckpointError, TrainerState, load_checkpoint, named_tensors
-from parity_names import OneName, wrapper
-from parity_trace import Trace
 
 FOLDER = Path(sys.argv[1])
 MODEL = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
@@ -57,7 +57,7 @@ def convert(state_dict, is_lightning=False):
     """Returns the tensors that parity_checkpoint.py converts a pickle to."""
     torch.save({"state_dict": state_dict} if is_lightning else state_dict, FOLDER / "weights.pt")
     out = FOLDER / "out.safetensors"
-    parity_checkpoint.to_safetensors(FOLDER / "weights.pt", out)
+    to_safetensors(FOLDER / "weights.pt", out)
     return safetensors.torch.load_file(out)
 
 
@@ -91,8 +91,8 @@ def write(path, tensors):
     dtypes = {torch.float32: "F32", torch.uint8: "U8"}
     entries = {name: (dtypes[tensor.dtype], tensor.shape, tensor.numpy().tobytes()) for name, tensor in tensors.items()}
     progress = json.dumps({"epoch": 0, "global_step": 5, "valid_loss": None, "metrics_sha256": ""})
-    sha256 = parity_checkpoint._digest(entries, progress, "{}")
-    metadata = f'{{"islp_mnist":"{parity_checkpoint.VERSION}","progress":{progress},"hyper_parameters":{{}},"sha256":"{sha256}"}}'
+    sha256 = digest(entries, progress, "{}")
+    metadata = f'{{"islp_mnist":"{__version__}","progress":{progress},"hyper_parameters":{{}},"sha256":"{sha256}"}}'
     path.write_bytes(safetensors.torch.save(tensors, {"checkpoint": metadata}))
 
 

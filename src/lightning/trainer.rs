@@ -414,7 +414,7 @@ impl Trainer {
     }
 }
 
-/// Records gradients and the state after the step, in the order of `scripts/parity_trace.py`.
+/// Records gradients and the state after the step, in the order of `python/islp_mnist/trace.py`.
 fn record_update(
     trace: &mut Trace,
     module: &SimpleModule,

@@ -35,7 +35,7 @@ const HARMLESS: [&str; 15] = [
     "PYTORCH_BUILD_VERSION",
 ];
 
-/// What a run computes with, beyond the program itself. `scripts/parity_machine.py` describes a machine in the same way.
+/// What a run computes with, beyond the program itself. `python/islp_mnist/machine.py` describes a machine in the same way.
 ///
 /// ```
 /// use islp_mnist::torch::Machine;

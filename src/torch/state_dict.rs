@@ -217,7 +217,7 @@ pub(crate) fn serialize<'a>(
 
 /// Wrappers put a prefix before the name of every parameter: torch.compile `_orig_mod.`, DistributedDataParallel `module.`,
 /// and a LightningModule with the network in `model`, such as ISLP's, `model.`. One may wrap another. The prefix is removed
-/// wherever tensors are compared by name, if all parameters have it. `scripts/parity_names.py` has the same rule.
+/// wherever tensors are compared by name, if all parameters have it. `python/islp_mnist/names.py` has the same rule.
 pub(crate) mod names {
     use std::collections::BTreeMap;
 

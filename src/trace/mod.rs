@@ -1,7 +1,7 @@
 //! Traces: files that record every step of a training and show where two trainings diverge.
 //!
 //! A [`Trace`] writes one while a training runs, each step's quantities in the order of their computation.
-//! `scripts/parity_trace.py` does the same in Python, as a Lightning callback, and `compare` compares two of them.
+//! `python/islp_mnist/trace.py` does the same in Python, as a Lightning callback, and `compare` compares two of them.
 //! `docs/trace.md` describes the file.
 
 mod format;

@@ -209,7 +209,8 @@ fn normal(path: &Path) -> PathBuf {
 
 #[test]
 fn every_path_that_documents_comments_and_messages_name_is_there() {
-    const FOLDERS: [&str; 7] = ["src/", "scripts/", "tests/", "docs/", "examples/", "templates/", "benches/"];
+    const FOLDERS: [&str; 8] =
+        ["src/", "python/", "scripts/", "tests/", "docs/", "examples/", "templates/", "benches/"];
     let mut dead = vec![];
     for source in sources() {
         let Ok(text) = fs::read_to_string(checkout().join(&source)) else { continue };

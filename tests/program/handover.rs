@@ -381,8 +381,8 @@ fn a_lightning_module_of_ones_own_resumes_to_the_same_bytes() {
 }
 
 #[test]
-fn the_module_for_python_names_this_version() {
-    let module = fs::read_to_string(checkout().join("scripts/parity_checkpoint.py")).unwrap();
-    let line = format!("VERSION = \"{}\"", env!("CARGO_PKG_VERSION"));
-    assert!(module.lines().any(|it| it == line), "{line}");
+fn the_package_for_python_has_this_version() {
+    let package = fs::read_to_string(checkout().join("python/islp_mnist/__init__.py")).unwrap();
+    let line = format!("__version__ = \"{}\"", env!("CARGO_PKG_VERSION"));
+    assert!(package.lines().any(|it| it == line), "{line}");
 }

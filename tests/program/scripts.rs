@@ -260,6 +260,28 @@ fn the_check_of_a_gpu_rehearses_on_the_cpu() {
 }
 
 #[test]
+fn a_set_up_makes_the_package_known_to_a_python_that_an_earlier_version_set_up() {
+    let folder = fresh_checkout();
+    let package = folder.path().join("python/islp_mnist");
+    fs::create_dir_all(&package).unwrap();
+    fs::write(package.join("__init__.py"), "").unwrap();
+    let earlier =
+        "python3 -m venv --without-pip .venv; environment_stamp .venv requirements.txt >.venv/set-up";
+    let line = format!("source scripts/setup.sh; {earlier}; set_up reference; set_up reference");
+    assert_eq!(
+        ended(Command::new("bash").args(["-c", &line]).current_dir(&folder)),
+        (Some(0), String::new())
+    );
+    // It knows it after the checkout was moved too.
+    let moved = folder.path().with_extension("moved");
+    fs::rename(folder.path(), &moved).unwrap();
+    let mut python = Command::new(moved.join(".venv/bin/python"));
+    let found = stdout_of(python.args(["-I", "-c", "import islp_mnist; print(islp_mnist.__file__)"]));
+    assert_eq!(Path::new(found.trim_end()), moved.join("python/islp_mnist/__init__.py"));
+    fs::remove_dir_all(moved).unwrap();
+}
+
+#[test]
 #[ignore = "needs the Python reference"]
 fn no_script_has_the_name_of_a_module_that_python_or_a_package_imports() {
     // Beside a script, or on PYTHONPATH, it would be imported instead.

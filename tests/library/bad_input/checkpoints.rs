@@ -1,5 +1,5 @@
 //! Checkpoints, which contain a checksum, and what only further checks find. The same applies to Python's reader,
-//! load_checkpoint of scripts/parity_checkpoint.py, and to the checkpoints that Python writes.
+//! load_checkpoint of python/islp_mnist/checkpoint/reading.py, and to the checkpoints that Python writes.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;

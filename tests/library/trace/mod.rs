@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::common::python::python_output;
-use crate::common::{Lab, checkout, islp_mnist, stdout_of};
+use crate::common::{Lab, islp_mnist, python, stdout_of};
 use crate::compare::compare_paths;
 use insta::assert_snapshot;
 use serde_json::Value;
@@ -116,11 +116,7 @@ fn traces_of_the_notebook_are_pythons_even_where_the_loss_is_nan() {
 #[ignore = "needs the Python reference"]
 fn a_training_of_ones_own_leaves_the_same_trace_as_in_python() {
     let folder = tempfile::tempdir().unwrap();
-    // With -I Python ignores PYTHONPATH.
-    let code = "import runpy, sys; sys.path.insert(0, sys.argv[1]); runpy.run_path(sys.argv[2])";
-    let mut command = Command::new(checkout().join(".venv/bin/python"));
-    command.current_dir(&folder).args(["-I", "-c", code]).env("CUDA_VISIBLE_DEVICES", "");
-    stdout_of(command.arg(checkout().join("scripts")).arg(checkout().join("tests/own_training.py")));
+    stdout_of(python("tests/own_training.py").current_dir(&folder));
     let example = Path::new(env!("CARGO_BIN_EXE_islp-mnist")).with_file_name("examples").join("trace");
     stdout_of(Command::new(example).current_dir(&folder));
     assert_snapshot!(report(folder.path(), "python.trace", "rust.trace"), @"

@@ -2,13 +2,12 @@
 
 `Trace` is a Lightning callback for any LightningModule and any optimizer:
 
-    from parity_trace import Trace
+    from islp_mnist.trace import Trace
     Trainer(callbacks=[ErrorTracker(), Trace("python.trace")]).fit(module, datamodule=data)
 
 It also records a loop without Lightning: see `Trace.fit`.
 
-docs/trace.md describes the format. This needs torch, xxhash, and parity_names.py and parity_machine.py in the
-same folder.
+docs/trace.md describes the format. This needs only torch and xxhash, and Lightning for a Trainer.
 """
 
 import base64
@@ -20,8 +19,9 @@ import math
 
 import torch
 import xxhash
-from parity_machine import machine
-from parity_names import by_one_name, wrapper
+
+from islp_mnist.machine import machine
+from islp_mnist.names import by_one_name, wrapper
 
 try:
     from pytorch_lightning import Callback
