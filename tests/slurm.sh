@@ -33,7 +33,7 @@ pids=()
 finish() {
   local status=$?
   if ((status != 0)); then
-    tail -n 5 -- "$folder"/log/* "$folder"/task-* 2>/dev/null >&2 || true
+    tail -n 12 -- "$folder"/log/* "$folder"/task-* >&2 2>/dev/null || true
   fi
   ((${#pids[@]} == 0)) || kill "${pids[@]}" 2>/dev/null || true
   # runuser does not forward signals.
@@ -112,10 +112,12 @@ wait_for "the requeued task" is_requeued
 say "the second task was requeued"
 scontrol update jobid="${job}_1" StartTime=now
 # A squeue that gets no answer prints nothing either, but fails.
-is_over() {
+is_gone() {
   local left
   left=$(squeue --noheader --jobs="$job" 2>/dev/null) && [[ ! $left ]]
 }
+# On a busy machine squeue has listed nothing for a moment, right after an update of a requeued task.
+is_over() { is_gone && sleep 1 && is_gone; }
 wait_for "the end of the tasks" is_over
 "$program" study --collect "$folder/slurm"
 
