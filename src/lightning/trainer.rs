@@ -331,10 +331,9 @@ impl Trainer {
             let state = TrainerState {
                 epoch: self.current_epoch,
                 global_step: self.global_step,
-                valid_loss: None,
                 metrics_sha256: self.logger.sha256(),
-                lr_schedulers: None,
                 batch_progress: Some(progress),
+                ..TrainerState::default()
             };
             checkpoint.save(module, &self.generator, state)?;
         }
@@ -366,8 +365,7 @@ impl Trainer {
                 global_step: self.global_step,
                 valid_loss: Some(valid.loss).filter(|loss| loss.is_finite()),
                 metrics_sha256: self.logger.sha256(),
-                lr_schedulers: None,
-                batch_progress: None,
+                ..TrainerState::default()
             };
             checkpoint.epoch_end(module, &self.generator, state, is_end)?;
         }

@@ -187,7 +187,7 @@ class ModelCheckpoint(callbacks.Checkpoint):
         if batches == 1:
             # Refuses what can't be saved in the first step, not when the first checkpoint is due.
             within_epoch.progress(trainer, self._sampler_seed)
-        if trainer.global_step % self._every_n_train_steps == 0:
+        if self._is_due(trainer.global_step):
             self._save_within_epoch(trainer, module)
 
     def _epoch_end(self, trainer: Trainer, module: LightningModule, is_end: bool = False):
@@ -195,38 +195,38 @@ class ModelCheckpoint(callbacks.Checkpoint):
         if trainer.current_epoch <= self._epochs:
             return
         self._epochs = trainer.current_epoch
-        trainer.logger.save()
-        state = TrainerState(
-            epoch=self._epochs - 1,
-            global_step=trainer.global_step,
-            valid_loss=self._valid_loss,
-            metrics_sha256=trainer.logger.experiment.sha256(),
-            lr_schedulers=scheduler_states(trainer),
-        )
+        state = self._make_pending(trainer, module, epoch=self._epochs - 1, valid_loss=self._valid_loss)
         self._valid_loss = None
-        self._pending = state, serialize(module, trainer.optimizers[0], state, self._hyper_parameters)
-        is_due = self._every_n_train_steps and state.global_step % self._every_n_train_steps == 0
-        if is_end or is_due or self._epochs % self._every_n_epochs == 0 or self._is_best(state):
+        is_due = self._epochs % self._every_n_epochs == 0 or self._is_due(state.global_step)
+        if is_end or is_due or self._is_best(state):
             self.save_pending()
 
     def _save_within_epoch(self, trainer: Trainer, module: LightningModule):
         """Saves a checkpoint after a step, unless a metric is not finite or a tensor contains NaN: nobody could resume it."""
-        progress, optimizer = within_epoch.progress(trainer, self._sampler_seed), trainer.optimizers[0]
-        tensors = [*named_tensors(module).values(), *(tensor for state in optimizer.state.values() for tensor in state.values()
-                                                       if isinstance(tensor, torch.Tensor))]
+        progress = within_epoch.progress(trainer, self._sampler_seed)
+        states = trainer.optimizers[0].state.values()
+        tensors = [*named_tensors(module).values(),
+                   *(tensor for state in states for tensor in state.values() if isinstance(tensor, torch.Tensor))]
         if progress is None or any(tensor.isnan().any() for tensor in tensors):
             return
+        self._make_pending(trainer, module, epoch=trainer.current_epoch, valid_loss=None, batch_progress=progress)
+        self.save_pending()
+
+    def _is_due(self, global_step: int) -> bool:
+        """True if a checkpoint is due after this step of the run."""
+        return self._every_n_train_steps is not None and global_step % self._every_n_train_steps == 0
+
+    def _make_pending(self, trainer: Trainer, module: LightningModule, **progress: Any) -> TrainerState:
+        """Saves the metrics, and makes the pending checkpoint with this progress."""
         trainer.logger.save()
         state = TrainerState(
-            epoch=trainer.current_epoch,
             global_step=trainer.global_step,
-            valid_loss=None,
             metrics_sha256=trainer.logger.experiment.sha256(),
             lr_schedulers=scheduler_states(trainer),
-            batch_progress=progress,
+            **progress,
         )
-        self._pending = state, serialize(module, optimizer, state, self._hyper_parameters)
-        self.save_pending()
+        self._pending = state, serialize(module, trainer.optimizers[0], state, self._hyper_parameters)
+        return state
 
     def _is_best(self, state: TrainerState) -> bool:
         """True if `state` is better than the best so far. As in Lightning, NaN counts as infinite and ties do not count."""

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 import torch
 from torch.optim import SGD, Optimizer, RMSprop
@@ -64,11 +64,7 @@ class Checkpoint:
             for name, tensor in self.weights.items():
                 if name not in tensors:
                     raise CheckpointError(f"{shown(name)} is not a parameter of {model}")
-                if tensor.shape != tensors[name].shape:
-                    sizes = list(tensor.shape), list(tensors[name].shape)
-                    raise CheckpointError(f"{name} has shape {sizes[0]}, but {sizes[1]} in {model}")
-                if tensor.dtype != tensors[name].dtype:
-                    raise CheckpointError(f"{name} is of {tensor.dtype}, but {tensors[name].dtype} in {model}")
+                _check_alike(name, tensor, tensors[name], lambda expected: f"but {expected} in {model}")
             for name in tensors:
                 if name not in self.weights:
                     raise CheckpointError(f"lacks {name} of {model}")
@@ -78,11 +74,7 @@ class Checkpoint:
                         raise CheckpointError(f"{OPTIMIZER}{shown(kind)}.{shown(name)} belongs to no parameter")
                     if kind not in kinds:
                         raise CheckpointError(f"{OPTIMIZER}{shown(kind)}.{shown(name)} belongs to another optimizer")
-                    if tensor.shape != trained[name].shape:
-                        sizes = list(tensor.shape), list(trained[name].shape)
-                        raise CheckpointError(f"{OPTIMIZER}{kind}.{name} has shape {sizes[0]}, not {sizes[1]}")
-                    if tensor.dtype != trained[name].dtype:
-                        raise CheckpointError(f"{OPTIMIZER}{kind}.{name} is of {tensor.dtype}, not {trained[name].dtype}")
+                    _check_alike(f"{OPTIMIZER}{kind}.{name}", tensor, trained[name], lambda expected: f"not {expected}")
             # Adam and SGD keep no state of a parameter that never had a gradient.
             stateless = set() if isinstance(optimizer, RMSprop) else set(trained).difference(*self.states.values())
             if kinds and trained and not any(kind in self.states for kind in kinds):
@@ -113,3 +105,10 @@ class Checkpoint:
         torch.set_rng_state(self.generator)
         if self.cuda_generator is not None:
             torch.cuda.set_rng_state(self.cuda_generator, device)
+
+
+def _check_alike(name: str, tensor: torch.Tensor, like: torch.Tensor, instead: Callable[[Any], str]):
+    """Raises CheckpointError if a tensor has another shape or dtype; `instead` words what is expected."""
+    for verb, found, expected in ("has shape", list(tensor.shape), list(like.shape)), ("is of", tensor.dtype, like.dtype):
+        if found != expected:
+            raise CheckpointError(f"{name} {verb} {found}, {instead(expected)}")
