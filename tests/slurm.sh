@@ -105,19 +105,23 @@ wait_for "a checkpoint of the second task" has_checkpoint
   say "the second task finished its first run before it could be requeued"
   exit 1
 }
-# A requeued task waits two minutes before it runs again, unless its StartTime is changed.
+# start_again TASK: a requeued task waits two minutes before it runs again, unless its StartTime is changed. A task that runs
+# again in the second in which it was stopped is killed as it starts: slurmd tells its credential from the revoked one by the
+# second ("Job credential revoked").
+start_again() {
+  sleep 2
+  scontrol update jobid="$1" StartTime=now
+}
 scontrol requeue "${job}_1"
 is_requeued() { [[ $(squeue --noheader --array --jobs="${job}_1" --format=%T) == PENDING ]]; }
 wait_for "the requeued task" is_requeued
 say "the second task was requeued"
-scontrol update jobid="${job}_1" StartTime=now
+start_again "${job}_1"
 # A squeue that gets no answer prints nothing either, but fails.
-is_gone() {
+is_over() {
   local left
   left=$(squeue --noheader --jobs="$job" 2>/dev/null) && [[ ! $left ]]
 }
-# On a busy machine squeue has listed nothing for a moment, right after an update of a requeued task.
-is_over() { is_gone && sleep 1 && is_gone; }
 wait_for "the end of the tasks" is_over
 "$program" study --collect "$folder/slurm"
 
@@ -155,7 +159,7 @@ grep -q '^interrupted; ' "$folder/asked" || {
   say "the task was requeued, but not stopped by SIGUSR1"
   exit 1
 }
-scontrol update jobid="${job}_0" StartTime=now
+start_again "${job}_0"
 wait_for "the end of the task" is_over
 [[ -e $first/result.json && $(find "$first" -path '*/version_*/run.json' | wc -l) == 1 ]] || {
   say "the requeued task did not resume its run:"
