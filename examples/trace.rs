@@ -9,7 +9,7 @@ use islp_mnist::torch::nn::linear;
 use islp_mnist::torch::outputs::{LayerOutputs, layer};
 use islp_mnist::torch::{
     Generator,
-    optim::{Optimizer, RmsProp},
+    optim::{Optimizer, RmsProp, RmsPropOptions},
 };
 use islp_mnist::trace::{State, Trace};
 use tch::nn::{Module, VarStore};
@@ -33,7 +33,7 @@ fn run() -> anyhow::Result<()> {
     let mut loader = DataLoader::new(&data, 16, &generator);
     loader.shuffle = true;
     let linear = linear(vs.root() / "layer", 4, 2, &generator)?;
-    let mut optimizer = RmsProp::new(&vs, 0.01)?;
+    let mut optimizer = RmsProp::new(&vs, RmsPropOptions::default())?;
 
     let mut trace = Trace::create("rust.trace".as_ref(), Some(0..=7))?;
     trace.start_fit("Classifier");

@@ -12,7 +12,7 @@ use islp_mnist::islp::{self, SimpleDataModule, SimpleModule};
 use islp_mnist::lightning::{CsvLogger, Trainer};
 use islp_mnist::notebook::models::Model;
 use islp_mnist::torch::cuda::find;
-use islp_mnist::torch::optim::{Optimizer, RmsProp};
+use islp_mnist::torch::optim::{Optimizer, RmsProp, RmsPropOptions};
 use islp_mnist::torch::{CudaGenerator, DropoutGenerator, Generator};
 use islp_mnist::torchvision;
 use tch::nn::VarStore;
@@ -160,7 +160,7 @@ fn rmsprop_on_a_gpu_rounds_as_the_foreach_path_does() {
     let start = generator.uniform(100_003, -1.0, 1.0);
     let vs = VarStore::new(gpu);
     let x = vs.root().var_copy("x", &Tensor::from_slice(&start).to_device(gpu));
-    let mut optimizer = RmsProp::new(&vs, 0.01).unwrap();
+    let mut optimizer = RmsProp::new(&vs, RmsPropOptions::default()).unwrap();
     let (mut x_expected, mut v) = (start, vec![0f32; 100_003]);
     let (weight, minus_lr) = ((1.0 - 0.99f64) as f32, -0.01f32);
     for step in 0..20 {

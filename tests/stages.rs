@@ -10,7 +10,7 @@ use common::{assert_same_bits, data_dir, python, stdout_of, tensors};
 use islp_mnist::islp::{SimpleDataModule, SimpleModule};
 use islp_mnist::notebook::models::Model;
 use islp_mnist::torch::Generator;
-use islp_mnist::torch::optim::{Optimizer, RmsProp};
+use islp_mnist::torch::optim::{Optimizer, RmsProp, RmsPropOptions};
 use islp_mnist::torchvision;
 use tch::nn::{OptimizerConfig, VarStore, rms_prop};
 use tch::{Device, Kind, Tensor};
@@ -19,7 +19,7 @@ use tch::{Device, Kind, Tensor};
 fn assert_same_steps(start: &Tensor, lr: f64, losses: impl Iterator<Item = impl Fn(&Tensor) -> Tensor>) {
     let (ours, theirs) = (VarStore::new(Device::Cpu), VarStore::new(Device::Cpu));
     let [x, y] = [&ours, &theirs].map(|vs| vs.root().var_copy("x", start));
-    let mut our_optimizer = RmsProp::new(&ours, lr).unwrap();
+    let mut our_optimizer = RmsProp::new(&ours, RmsPropOptions { lr, ..RmsPropOptions::default() }).unwrap();
     let mut their_optimizer = rms_prop(0.99, 1e-8, 0.0, 0.0, false).build(&theirs, lr).unwrap();
     for (step, loss) in losses.enumerate() {
         let gradients = our_optimizer.gradients(&loss(&x)).unwrap();

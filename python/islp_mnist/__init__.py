@@ -1,8 +1,32 @@
-"""What a training in Python needs to be compared with islp-mnist's, and continued by it.
+"""The MNIST lab of ISLP on Lightning with the epochs in Rust, and the same bits.
 
-`islp_mnist.checkpoint` saves checkpoints that both sides can resume from, `islp_mnist.trace` records every step of a
-training. docs/parity.md and docs/trace.md have more.
+`from islp_mnist import Trainer` replaces pytorch_lightning's. `islp_mnist.beside` trains in Rust beside Lightning and compares
+every tensor. `islp_mnist.checkpoint` saves checkpoints that both sides can resume from, `islp_mnist.trace` records every step
+of a training; these two do without the compiled part. docs/python.md has more.
 """
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from islp_mnist._compiled import MNIST, DataLoader, Generator, SimpleDataModule, SimpleModule
+    from islp_mnist.training.trainer import Trainer
+    from islp_mnist.training.unsupported import Unsupported
 
 # Equals the version in Cargo.toml; tests/program/handover.rs compares the two.
 __version__ = "0.2.0"
+
+_COMPILED = "DataLoader", "Generator", "MNIST", "SimpleDataModule", "SimpleModule"
+_TRAINING = {"Trainer": "trainer", "Unsupported": "unsupported"}
+
+__all__ = ["MNIST", "DataLoader", "Generator", "SimpleDataModule", "SimpleModule", "Trainer", "Unsupported"]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports the compiled part, and with it torch and Lightning, only when it is used."""
+    import importlib
+
+    if name in _COMPILED:
+        return getattr(importlib.import_module("islp_mnist.compiled")._compiled, name)
+    if name in _TRAINING:
+        return getattr(importlib.import_module(f"islp_mnist.training.{_TRAINING[name]}"), name)
+    raise AttributeError(f"module 'islp_mnist' has no attribute {name!r}")

@@ -46,9 +46,6 @@ impl SimpleDataModule {
         batch_size: usize,
         generator: &Generator,
     ) -> Result<Self, Error> {
-        if batch_size == 0 {
-            return Err(Error::BatchSize);
-        }
         let count = dataset.train_labels.numel();
         let validation_count = (validation * count as f64) as usize;
         if validation_count == 0 {
@@ -61,32 +58,45 @@ impl SimpleDataModule {
         let lengths = [train_count, validation_count];
         let [train_dataset, validation_dataset] =
             random_split(images, labels, lengths, &generator.of_split())?;
-        Ok(Self {
-            train_dataset,
-            validation_dataset,
-            test_dataset: Subset::whole(&dataset.test_images, &dataset.test_labels)?,
-            batch_size,
-            num_workers,
-            generator: generator.clone(),
-        })
+        let test_dataset = Subset::whole(&dataset.test_images, &dataset.test_labels)?;
+        Self::of(train_dataset, validation_dataset, test_dataset, num_workers, batch_size, generator)
+    }
+
+    /// `SimpleDataModule(train_dataset, test_dataset, validation=validation_dataset, ...)`: these images, without a split.
+    ///
+    /// # Errors
+    /// Fails if `batch_size` is 0.
+    pub fn of(
+        train_dataset: Subset,
+        validation_dataset: Subset,
+        test_dataset: Subset,
+        num_workers: usize,
+        batch_size: usize,
+        generator: &Generator,
+    ) -> Result<Self, Error> {
+        if batch_size == 0 {
+            return Err(Error::BatchSize);
+        }
+        let generator = generator.clone();
+        Ok(Self { train_dataset, validation_dataset, test_dataset, batch_size, num_workers, generator })
     }
 
     /// A new loader over the training images, shuffled.
-    pub fn train_dataloader(&self) -> DataLoader<'_> {
+    pub fn train_dataloader(&self) -> DataLoader {
         self.loader(&self.train_dataset, true)
     }
 
     /// A new loader over the validation images.
-    pub fn val_dataloader(&self) -> DataLoader<'_> {
+    pub fn val_dataloader(&self) -> DataLoader {
         self.loader(&self.validation_dataset, false)
     }
 
     /// A new loader over the test images.
-    pub fn test_dataloader(&self) -> DataLoader<'_> {
+    pub fn test_dataloader(&self) -> DataLoader {
         self.loader(&self.test_dataset, false)
     }
 
-    fn loader<'a>(&self, dataset: &'a Subset, shuffle: bool) -> DataLoader<'a> {
+    fn loader(&self, dataset: &Subset, shuffle: bool) -> DataLoader {
         let mut loader = DataLoader::new(dataset, self.batch_size, &self.generator);
         loader.shuffle = shuffle;
         loader.persistent_workers = self.num_workers > 0;

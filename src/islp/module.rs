@@ -8,7 +8,7 @@ use tch::{Device, Kind, Reduction, Tensor, no_grad};
 use super::Error;
 use crate::torch::error::caught;
 use crate::torch::nn::{Layer, LayerInfo};
-use crate::torch::optim::{Optimizer, RmsProp};
+use crate::torch::optim::{Optimizer, RmsProp, RmsPropOptions};
 use crate::torch::state_dict::names;
 
 /// A module in Lightning's sense: everything a training step needs except the data.
@@ -48,7 +48,7 @@ impl SimpleModule {
     /// # Errors
     /// Fails if memory is short.
     pub fn classification(model: Box<dyn Layer>, vs: VarStore, lr: f64) -> Result<Self, Error> {
-        let optimizer = Box::new(RmsProp::new(&vs, lr)?);
+        let optimizer = Box::new(RmsProp::new(&vs, RmsPropOptions { lr, ..RmsPropOptions::default() })?);
         Ok(Self::with_optimizer(model, vs, optimizer))
     }
 

@@ -31,7 +31,8 @@ const MAX_BYTES: u64 = 64 << 20;
 /// ```
 #[derive(Debug)]
 pub struct CsvLogger {
-    log_dir: PathBuf,
+    /// None if it writes nothing.
+    log_dir: Option<PathBuf>,
     rows: Vec<BTreeMap<String, String>>,
 }
 
@@ -48,12 +49,17 @@ impl CsvLogger {
         loop {
             let log_dir = versions.join(format!("version_{version}"));
             match fs::create_dir(&log_dir) {
-                Ok(()) => return Ok(Self { log_dir, rows: vec![] }),
+                Ok(()) => return Ok(Self { log_dir: Some(log_dir), rows: vec![] }),
                 // Another run has taken this number in the meantime.
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => version += 1,
                 Err(reason) => return Err(cannot_write(reason)),
             }
         }
+    }
+
+    /// A logger without a file, for a program that reads the [`rows`](Self::rows).
+    pub fn in_memory() -> Self {
+        Self { log_dir: None, rows: vec![] }
     }
 
     /// Resumes the run in `log_dir` at the state of a checkpoint, or starts it again without one. Rows of its metrics.csv
@@ -62,7 +68,7 @@ impl CsvLogger {
     /// # Errors
     /// Fails if metrics.csv can't be read, or changed since the checkpoint.
     pub fn resume(log_dir: &Path, state: Option<&TrainerState>) -> Result<Self, Error> {
-        let mut logger = Self { log_dir: log_dir.to_path_buf(), rows: vec![] };
+        let mut logger = Self { log_dir: Some(log_dir.to_path_buf()), rows: vec![] };
         let Some(state) = state.filter(|state| state.metrics_sha256 != logger.sha256()) else {
             // Before the first row there may be no file.
             return Ok(logger);
@@ -90,14 +96,19 @@ impl CsvLogger {
         Ok(logger)
     }
 
-    /// The run's folder.
+    /// The run's folder; empty if the logger writes no file.
     pub fn log_dir(&self) -> &Path {
-        &self.log_dir
+        self.log_dir.as_deref().unwrap_or(Path::new(""))
     }
 
     /// The file that [`save`](Self::save) writes.
     pub fn metrics_file_path(&self) -> PathBuf {
-        self.log_dir.join("metrics.csv")
+        self.log_dir().join("metrics.csv")
+    }
+
+    /// The rows logged so far: values by name, as Python writes them.
+    pub fn rows(&self) -> &[BTreeMap<String, String>] {
+        &self.rows
     }
 
     /// Adds a row.
@@ -140,7 +151,10 @@ impl CsvLogger {
     /// # Errors
     /// Fails if the disk is full, or the folder is missing or not writable.
     pub fn save(&self) -> Result<(), Error> {
-        Ok(file::write(&self.metrics_file_path(), &self.to_csv())?)
+        if self.log_dir.is_some() {
+            file::write(&self.metrics_file_path(), &self.to_csv())?;
+        }
+        Ok(())
     }
 }
 

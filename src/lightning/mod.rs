@@ -5,6 +5,7 @@ mod csv_logger;
 pub(crate) mod epoch;
 mod error;
 mod evaluation_loop;
+mod limit_train_batches;
 pub(crate) mod metrics;
 mod model_checkpoint;
 mod model_summary;
@@ -16,8 +17,9 @@ pub use csv_logger::CsvLogger;
 pub use epoch::{BatchProgress, ResultMetric};
 pub use error::{CheckpointError, Error};
 pub use evaluation_loop::{evaluate, evaluate_test, terminal_width, test_list, test_table};
+pub use limit_train_batches::LimitTrainBatches;
 pub use metrics::Divergence;
 #[cfg(feature = "report")]
 pub(crate) use metrics::repr;
 pub use model_checkpoint::ModelCheckpoint;
-pub use trainer::{Ended, LimitTrainBatches, Trainer};
+pub use trainer::{Callback, Ended, Trainer};

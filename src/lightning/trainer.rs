@@ -2,15 +2,12 @@
 //! the progress bar, the checkpoints) are called in the `on_train_...` methods, named after Lightning's hooks.
 
 use std::collections::BTreeMap;
-use std::fmt::{self, Display, Formatter};
-use std::str::FromStr;
+use std::fmt::Debug;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use log::info;
-use serde::{Deserialize, Serialize};
-use serde_json::Number;
 use tch::Tensor;
 
 use super::checkpoint::{Checkpoint, TrainerState};
@@ -18,6 +15,7 @@ use super::csv_logger::CsvLogger;
 use super::epoch::Epoch;
 use super::error::Error;
 use super::evaluation_loop::evaluate;
+use super::limit_train_batches::LimitTrainBatches;
 use super::metrics::{Divergence, Losses};
 use super::model_checkpoint::ModelCheckpoint;
 use super::model_summary;
@@ -28,7 +26,7 @@ use crate::torch::data::DataLoader;
 use crate::torch::outputs::LayerOutputs;
 use crate::trace::{State, Trace};
 
-/// Steps between two rows of `train_accuracy_step`; Lightning's `log_every_n_steps`.
+/// Lightning's default of `log_every_n_steps`.
 const LOG_EVERY_N_STEPS: usize = 50;
 /// Validation batches that Lightning tries before training.
 const NUM_SANITY_VAL_STEPS: usize = 2;
@@ -63,18 +61,24 @@ pub struct Trainer {
     pub max_time: Option<Duration>,
     /// The training batches in an epoch.
     pub limit_train_batches: LimitTrainBatches,
+    /// Steps between two rows of `train_accuracy_step`; 0 for no such rows.
+    pub log_every_n_steps: usize,
     /// Saves checkpoints, from which a stopped run resumes.
     pub checkpoint: Option<ModelCheckpoint>,
     /// `fit` fails as soon as it reads a loss that is NaN or infinite.
     pub terminate_on_nan: bool,
     /// `fit` ends after the step in which another thread or a signal handler sets this.
     pub should_stop: Arc<AtomicBool>,
+    /// Called after each step.
+    pub callback: Option<Box<dyn Callback>>,
     /// Draws a progress bar on stderr, if that is a terminal. If none is drawn, each epoch logs a line.
     pub enable_progress_bar: bool,
     /// Records every training step.
     pub trace: Option<Trace>,
     /// The metrics logged so far.
     pub logger: CsvLogger,
+    /// The last value of every metric, that of `train_accuracy_step` too where it is not logged.
+    pub callback_metrics: BTreeMap<&'static str, f32>,
     /// Epochs finished so far.
     pub current_epoch: usize,
     /// Training steps taken so far.
@@ -93,12 +97,15 @@ impl Trainer {
             max_epochs,
             max_time: None,
             limit_train_batches: LimitTrainBatches::default(),
+            log_every_n_steps: LOG_EVERY_N_STEPS,
             checkpoint: None,
             terminate_on_nan: false,
             should_stop: Arc::default(),
+            callback: None,
             enable_progress_bar: false,
             trace: None,
             logger,
+            callback_metrics: BTreeMap::new(),
             current_epoch: 0,
             global_step: 0,
             resumed: None,
@@ -215,6 +222,12 @@ impl Trainer {
     }
 }
 
+/// A program's own code in a training; `pytorch_lightning.Callback`.
+pub trait Callback: Debug + Send {
+    /// Called after each step, the `global_step`th, counted from 1.
+    fn on_train_batch_end(&mut self, global_step: usize);
+}
+
 /// The reason why `fit` ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
@@ -289,8 +302,8 @@ impl Trainer {
         Ok(())
     }
 
-    /// Every [`LOG_EVERY_N_STEPS`] steps, reads the steps' metrics and logs the last one's accuracy. Saves a checkpoint if
-    /// one is due.
+    /// Every [`log_every_n_steps`](Trainer::log_every_n_steps) steps, reads the steps' metrics and logs the last one's
+    /// accuracy. Saves a checkpoint if one is due.
     fn on_train_batch_end(
         &mut self,
         module: &SimpleModule,
@@ -303,7 +316,7 @@ impl Trainer {
         }
         let Observers { epoch, losses, bar, .. } = observers;
         epoch.update(&step.loss, &step.logits, step.labels);
-        if self.global_step.is_multiple_of(LOG_EVERY_N_STEPS) {
+        if self.log_every_n_steps > 0 && self.global_step.is_multiple_of(self.log_every_n_steps) {
             let steps = epoch.metrics.drain()?;
             self.check(losses, &steps, &[], module)?;
             let last = steps[steps.len() - 1];
@@ -311,6 +324,9 @@ impl Trainer {
             bar.train_loss(last.loss);
         }
         bar.step(self.current_epoch);
+        if let Some(callback) = &mut self.callback {
+            callback.on_train_batch_end(self.global_step);
+        }
         if self.checkpoint.as_ref().is_some_and(|checkpoint| checkpoint.is_due(self.global_step)) {
             self.save_within_epoch(module, observers)?;
         }
@@ -351,6 +367,8 @@ impl Trainer {
         let metrics = &mut observers.epoch.metrics;
         let steps = metrics.drain()?;
         let train = metrics.compute();
+        let last_step = steps.last().map(|step| ("train_accuracy_step", step.accuracy));
+        self.callback_metrics.extend(last_step);
         self.log(&[("valid_loss", valid.loss), ("valid_accuracy", valid.accuracy)]);
         self.log(&[("train_loss", train.loss), ("train_accuracy_epoch", train.accuracy)]);
         self.check(&mut observers.losses, &steps, &[train.loss, valid.loss], module)?;
@@ -407,7 +425,8 @@ impl Trainer {
     }
 
     /// Logs metrics of the step just taken; Lightning counts steps from 0.
-    fn log(&mut self, metrics: &[(&str, f32)]) {
+    fn log(&mut self, metrics: &[(&'static str, f32)]) {
+        self.callback_metrics.extend(metrics.iter().copied());
         self.logger.log_metrics(metrics, self.current_epoch, self.global_step - 1);
     }
 }
@@ -426,70 +445,4 @@ fn record_update(
         trace.record(&format!("grad.{name}"), gradients[name.as_str()])?;
     }
     Ok(trace.end_step(state)?)
-}
-
-/// `limit_train_batches`: a number of batches per epoch, or, with a decimal point, a fraction of them.
-///
-/// ```
-/// use islp_mnist::lightning::LimitTrainBatches;
-///
-/// assert_eq!("20".parse::<LimitTrainBatches>()?.of(188), 20);
-/// assert_eq!("0.5".parse::<LimitTrainBatches>()?.of(188), 94);
-/// # Ok::<(), &'static str>(())
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(untagged, try_from = "Number")]
-pub enum LimitTrainBatches {
-    /// This number, or all batches if there are fewer.
-    Number(usize),
-    /// This fraction of all batches, rounded down.
-    Fraction(f64),
-}
-
-/// All batches.
-impl Default for LimitTrainBatches {
-    fn default() -> Self {
-        Self::Fraction(1.0)
-    }
-}
-
-impl LimitTrainBatches {
-    /// The number of batches to train on, of the `batches` in an epoch.
-    pub fn of(self, batches: usize) -> usize {
-        match self {
-            Self::Number(number) => number.min(batches),
-            Self::Fraction(fraction) => (fraction * batches as f64) as usize,
-        }
-    }
-}
-
-impl FromStr for LimitTrainBatches {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        // Python's integers are signed.
-        let number = text.parse::<i64>().ok().filter(|number| *number > 0);
-        let fraction = || text.parse().ok().filter(|fraction| *fraction > 0.0 && *fraction <= 1.0);
-        number
-            .map(|number| Self::Number(number as usize))
-            .or_else(|| fraction().map(Self::Fraction))
-            .ok_or("must be a whole number, 1 or more, or a fraction with a decimal point, up to 1.0")
-    }
-}
-
-impl TryFrom<Number> for LimitTrainBatches {
-    type Error = &'static str;
-
-    fn try_from(number: Number) -> Result<Self, Self::Error> {
-        number.to_string().parse()
-    }
-}
-
-impl Display for LimitTrainBatches {
-    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
-        match self {
-            Self::Number(number) => write!(f, "{number}"),
-            Self::Fraction(fraction) => write!(f, "{fraction:?}"),
-        }
-    }
 }

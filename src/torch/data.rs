@@ -70,6 +70,13 @@ impl Subset {
     pub fn indices(&self) -> &Tensor {
         &self.indices
     }
+
+    /// The same images, not copied.
+    fn shallow_clone(&self) -> Self {
+        let [images, labels, indices] =
+            [&self.images, &self.labels, &self.indices].map(Tensor::shallow_clone);
+        Self { images, labels, indices }
+    }
 }
 
 /// `torch.utils.data.random_split(dataset, lengths, generator)`: two parts of these lengths, which add up to all images.
@@ -106,23 +113,23 @@ pub fn random_split(
 /// # Ok::<(), islp_mnist::torch::Error>(())
 /// ```
 #[derive(Debug)]
-pub struct DataLoader<'a> {
+pub struct DataLoader {
     /// Shuffles the images anew in each epoch.
     pub shuffle: bool,
     /// Python's workers persist from one epoch to the next. There are none here, but it decides when PyTorch draws
     /// seeds for them.
     pub persistent_workers: bool,
-    dataset: &'a Subset,
+    dataset: Subset,
     batch_size: usize,
     started: bool,
     generator: Generator,
 }
 
-impl<'a> DataLoader<'a> {
+impl DataLoader {
     /// A loader that does not shuffle and has no workers, `DataLoader(dataset, batch_size)`. A batch has at
     /// least one image.
-    pub fn new(dataset: &'a Subset, batch_size: usize, generator: &Generator) -> Self {
-        let generator = generator.clone();
+    pub fn new(dataset: &Subset, batch_size: usize, generator: &Generator) -> Self {
+        let (dataset, generator) = (dataset.shallow_clone(), generator.clone());
         let batch_size = batch_size.max(1);
         Self { shuffle: false, persistent_workers: false, dataset, batch_size, started: false, generator }
     }
@@ -146,7 +153,7 @@ impl<'a> DataLoader<'a> {
     ///
     /// # Errors
     /// Fails if memory is short.
-    pub fn iter(&mut self) -> Result<impl Iterator<Item = Result<(Tensor, Tensor), Error>> + use<'_>, Error> {
+    pub fn iter(&mut self) -> Result<impl Iterator<Item = Result<(Tensor, Tensor), Error>> + use<>, Error> {
         let sampler_seed = self.draw();
         self.batches(sampler_seed)
     }
@@ -170,14 +177,14 @@ impl<'a> DataLoader<'a> {
     pub fn batches(
         &self,
         sampler_seed: Option<u64>,
-    ) -> Result<impl Iterator<Item = Result<(Tensor, Tensor), Error>> + use<'_>, Error> {
-        let Subset { images, labels, indices } = self.dataset;
+    ) -> Result<impl Iterator<Item = Result<(Tensor, Tensor), Error>> + use<>, Error> {
+        let Subset { images, labels, indices } = self.dataset.shallow_clone();
         let indices = match sampler_seed {
             Some(seed) => {
                 let order = Generator::new(seed).randperm(self.dataset.len());
                 indices.f_index_select(0, &Tensor::f_from_slice(&order)?.f_to_device(indices.device())?)?
             }
-            None => indices.shallow_clone(),
+            None => indices,
         };
         let (len, batch_size) = (self.dataset.len(), self.batch_size);
         Ok((0..len).step_by(batch_size).map(move |start| {

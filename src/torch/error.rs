@@ -38,6 +38,8 @@ pub enum Error {
     Gradients { given: Vec<Vec<i64>>, expected: Vec<Vec<i64>> },
     #[error("Nesterov's momentum needs a momentum and no dampening")]
     Nesterov,
+    #[error("RMSprop on CUDA takes no other options than lr, alpha and eps")]
+    RmsPropOnCuda,
     #[error("not the state of a torch.Generator: {0}")]
     GeneratorState(String),
     #[error(

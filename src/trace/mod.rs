@@ -35,14 +35,14 @@ pub use crate::util::pattern::Pattern;
 /// Writes the trace of one or more trainings to a file. Any training loop can feed it:
 ///
 /// ```
-/// use islp_mnist::torch::{Generator, optim::{Optimizer, RmsProp}, outputs::{LayerOutputs, layer}};
+/// use islp_mnist::torch::{Generator, optim::{Optimizer, RmsProp, RmsPropOptions}, outputs::{LayerOutputs, layer}};
 /// use islp_mnist::trace::{State, Trace};
 /// use tch::{Device, Kind, Tensor, nn::VarStore};
 ///
 /// let folder = tempfile::tempdir()?;
 /// let (vs, generator) = (VarStore::new(Device::Cpu), Generator::new(0));
 /// let w = vs.root().var_copy("w", &Tensor::from_slice(&generator.uniform(3, -1.0, 1.0)));
-/// let mut optimizer = RmsProp::new(&vs, 0.01)?;
+/// let mut optimizer = RmsProp::new(&vs, RmsPropOptions::default())?;
 ///
 /// let mut trace = Trace::create(&folder.path().join("rust.trace"), None)?;
 /// trace.start_fit("Squares");

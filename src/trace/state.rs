@@ -11,12 +11,12 @@ use crate::torch::{Error, Generator};
 /// The state of a training between two steps.
 ///
 /// ```
-/// use islp_mnist::{torch::{Generator, optim::RmsProp}, trace::State};
+/// use islp_mnist::{torch::{Generator, optim::{RmsProp, RmsPropOptions}}, trace::State};
 /// use tch::{Device, Tensor, nn::VarStore};
 ///
 /// let vs = VarStore::new(Device::Cpu);
 /// let _w = vs.root().var_copy("w", &Tensor::from_slice(&[1f32]));
-/// let state = State::of(&vs, &RmsProp::new(&vs, 0.01)?, &Generator::new(0), 0);
+/// let state = State::of(&vs, &RmsProp::new(&vs, RmsPropOptions::default())?, &Generator::new(0), 0);
 /// assert_eq!((state.parameters[0].0.as_str(), state.optimizer.len()), ("w", 0));
 /// # Ok::<(), islp_mnist::torch::Error>(())
 /// ```

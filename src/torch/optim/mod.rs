@@ -15,7 +15,7 @@ use tch::nn::VarStore;
 use tch::{Device, Kind, TchError, Tensor};
 
 pub use adam::{Adam, AdamOptions};
-pub use rmsprop::RmsProp;
+pub use rmsprop::{RmsProp, RmsPropOptions};
 pub use sgd::{Sgd, SgdOptions};
 
 use super::Error;

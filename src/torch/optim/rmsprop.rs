@@ -1,7 +1,10 @@
-//! `torch.optim.RMSprop` without momentum, from tensor operations as in `_single_tensor_rmsprop`, and on CUDA as in
-//! `_multi_tensor_rmsprop`, which rounds differently:
+//! `torch.optim.RMSprop`, from tensor operations as in `_single_tensor_rmsprop`, and on CUDA as in `_multi_tensor_rmsprop`,
+//! which rounds differently:
 //!
 //! v ← α·v + (1-α)·g², θ ← θ - lr·g / (√v + ε)
+//!
+//! With weight decay g ← g + λ·θ comes first. Centered, m ← m + (1-α)·(g - m), and the root is that of v - m². With momentum
+//! b ← μ·b + g / (√v + ε), θ ← θ - lr·b.
 
 use tch::nn::VarStore;
 use tch::{Device, Kind, TchError, Tensor, no_grad};
@@ -9,22 +12,47 @@ use tch::{Device, Kind, TchError, Tensor, no_grad};
 use super::{Flat, Optimizer, Parameters};
 use crate::torch::Error;
 
-const ALPHA: f64 = 0.99;
-const EPS: f64 = 1e-8;
 /// MKL's square root has a slow path, on some processors ten times as slow, for denormal numbers and for 0, which v is
 /// wherever a pixel is always black. Anything below this has a root below 1e-18, and any such root plus ε rounds to ε in
-/// f32.
+/// f32, unless ε is below [`MIN_EPS`].
 const NEGLIGIBLE: f64 = 1e-36;
+const MIN_EPS: f64 = 1e-10;
 
-/// The optimizer of a model's parameters, with α = 0.99 and ε = 1e-8, PyTorch's defaults.
+/// The options of [`RmsProp`], with PyTorch's names and defaults.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RmsPropOptions {
+    /// The learning rate.
+    pub lr: f64,
+    /// α, the decay of the averages.
+    pub alpha: f64,
+    /// ε, which keeps the divisor from 0.
+    pub eps: f64,
+    /// λ, the L2 penalty.
+    pub weight_decay: f64,
+    /// The factor μ of the momentum; 0 for none.
+    pub momentum: f64,
+    /// Divides by an estimate of the gradients' standard deviation instead of their root mean square.
+    pub centered: bool,
+    /// Follows the gradient instead of its negative.
+    pub maximize: bool,
+}
+
+impl Default for RmsPropOptions {
+    fn default() -> Self {
+        let (lr, alpha, eps) = (1e-2, 0.99, 1e-8);
+        Self { lr, alpha, eps, weight_decay: 0.0, momentum: 0.0, centered: false, maximize: false }
+    }
+}
+
+/// The optimizer of the notebook's models.
 ///
 /// ```
-/// use islp_mnist::torch::optim::{Optimizer, RmsProp};
+/// use islp_mnist::torch::optim::{Optimizer, RmsProp, RmsPropOptions};
 /// use tch::{Device, Kind, Tensor, nn::VarStore};
 ///
 /// let vs = VarStore::new(Device::Cpu);
 /// let x = vs.root().var_copy("x", &Tensor::from_slice(&[1f32, -1.0]));
-/// let mut optimizer = RmsProp::new(&vs, 0.01)?;
+/// let mut optimizer = RmsProp::new(&vs, RmsPropOptions::default())?;
 /// let gradients = optimizer.gradients(&x.square().sum(Kind::Float))?;
 /// optimizer.step(&gradients)?;
 /// assert!(f32::try_from(x.get(0)).unwrap() < 1.0);
@@ -32,47 +60,87 @@ const NEGLIGIBLE: f64 = 1e-36;
 /// ```
 #[derive(Debug)]
 pub struct RmsProp {
-    lr: f64,
+    options: RmsPropOptions,
     parameters: Parameters,
     square_avg: Flat,
+    /// Of the gradients, if it is centered.
+    grad_avg: Option<Flat>,
+    /// If it has momentum.
+    momentum_buffer: Option<Flat>,
     decay: Decay,
     grad: Flat,
     avg: Flat,
     /// 1 - α.
     weight: Tensor,
+    weight_decay: Tensor,
     minus_lr: Tensor,
 }
 
 impl RmsProp {
-    /// `RMSprop(model.parameters(), lr=lr)` for the model whose parameters are in `vs`.
+    /// `RMSprop(model.parameters(), ...)` for the model whose parameters are in `vs`.
     ///
     /// # Errors
-    /// Fails if memory is short.
-    pub fn new(vs: &VarStore, lr: f64) -> Result<Self, Error> {
-        choose_square_root()?;
+    /// Fails if memory is short, or on CUDA for other options than `lr`, `alpha` and `eps`.
+    pub fn new(vs: &VarStore, options: RmsPropOptions) -> Result<Self, Error> {
+        let RmsPropOptions { lr, alpha, eps, .. } = options;
         let parameters = Parameters::of(vs);
+        if parameters.device.is_cuda() && options != (RmsPropOptions { lr, alpha, eps, ..Default::default() })
+        {
+            return Err(Error::RmsPropOnCuda);
+        }
+        choose_square_root()?;
+        let zeros_if = |wanted: bool| wanted.then(|| parameters.zeros()).transpose();
         Ok(Self {
-            lr,
             square_avg: parameters.zeros()?,
-            decay: Decay::new(ALPHA),
+            grad_avg: zeros_if(options.centered)?,
+            momentum_buffer: zeros_if(options.momentum > 0.0)?,
+            decay: Decay::new(alpha),
             grad: parameters.zeros()?,
             avg: parameters.zeros()?,
-            weight: parameters.scalar(1.0 - ALPHA)?,
+            weight: parameters.scalar(1.0 - alpha)?,
+            weight_decay: parameters.scalar(options.weight_decay)?,
             minus_lr: parameters.scalar(-lr)?,
+            options,
             parameters,
         })
     }
 
     fn single_tensor(&mut self) -> Result<(), TchError> {
-        let Self { parameters, square_avg, decay, grad, avg, weight, lr, .. } = self;
+        let Self {
+            options, parameters, square_avg, decay, grad, avg, weight, weight_decay, minus_lr, ..
+        } = self;
+        let RmsPropOptions { lr, alpha, eps, .. } = *options;
+        if options.maximize {
+            let _ = grad.all.f_neg_()?;
+        }
+        if options.weight_decay != 0.0 {
+            parameters.penalize(grad, weight_decay)?;
+        }
         let v = &mut square_avg.all;
         // tch's addcmul_ and addcdiv_ lack the scalar `value`. ATen multiplies it with the first factor
         // before anything else, so doing that beforehand rounds alike. `avg` is free until it gets √v + ε.
         let weighted = grad.all.f_mul_out(&avg.all, weight)?;
         decay.apply(v)?;
         let _ = v.f_addcmul_(&weighted, &grad.all)?;
-        let _ = v.f_clamp_min_out(&avg.all, NEGLIGIBLE)?.f_sqrt_()?.f_add_scalar_(EPS)?;
-        let _ = grad.all.f_mul_scalar_(-*lr)?;
+        if let Some(grad_avg) = &mut self.grad_avg {
+            let m = &mut grad_avg.all;
+            let _ = m.f_lerp_(&grad.all, 1.0 - alpha)?;
+            avg.all.f_copy_(v)?;
+            let _ = avg.all.f_addcmul_(&m.f_neg()?, m)?;
+        } else if eps >= MIN_EPS {
+            let _ = v.f_clamp_min_out(&avg.all, NEGLIGIBLE)?;
+        } else {
+            avg.all.f_copy_(v)?;
+        }
+        let _ = avg.all.f_sqrt_()?.f_add_scalar_(eps)?;
+        if let Some(buffer) = &mut self.momentum_buffer {
+            let _ = buffer.all.f_mul_scalar_(options.momentum)?.f_addcdiv_(&grad.all, &avg.all)?;
+            for (parameter, buffer) in parameters.each().zip(&buffer.parts) {
+                let _ = parameter.f_addcmul_(buffer, minus_lr)?;
+            }
+            return Ok(());
+        }
+        let _ = grad.all.f_mul_scalar_(-lr)?;
         for ((parameter, grad), avg) in parameters.each().zip(&grad.parts).zip(&avg.parts) {
             let _ = parameter.f_addcdiv_(grad, avg)?;
         }
@@ -82,11 +150,11 @@ impl RmsProp {
     /// CUDA's `addcmul` and `addcdiv` compute fma(value, t1 ∘ t2, x), rounded once (`DeviceAddCmulCdiv.cuh`). Without a
     /// `value` its `addcmul` is fma(t1, t2, x), which with the value as t2 is the same.
     fn multi_tensor(&mut self) -> Result<(), TchError> {
-        let Self { parameters, square_avg, grad, avg, weight, minus_lr, .. } = self;
+        let Self { options, parameters, square_avg, grad, avg, weight, minus_lr, .. } = self;
         let v = &mut square_avg.all;
         let square = grad.all.f_mul_out(&avg.all, &grad.all)?;
-        let _ = v.f_mul_scalar_(ALPHA)?.f_addcmul_(&square, weight)?;
-        let _ = v.f_sqrt_out(&avg.all)?.f_add_scalar_(EPS)?;
+        let _ = v.f_mul_scalar_(options.alpha)?.f_addcmul_(&square, weight)?;
+        let _ = v.f_sqrt_out(&avg.all)?.f_add_scalar_(options.eps)?;
         let _ = grad.all.f_div_(&avg.all)?;
         for (parameter, grad) in parameters.each().zip(&grad.parts) {
             let _ = parameter.f_addcmul_(grad, minus_lr)?;
@@ -97,7 +165,7 @@ impl RmsProp {
 
 impl Optimizer for RmsProp {
     fn lr(&self) -> f64 {
-        self.lr
+        self.options.lr
     }
 
     fn parameters(&self) -> Vec<(&str, &Tensor)> {
@@ -105,7 +173,9 @@ impl Optimizer for RmsProp {
     }
 
     fn states(&self) -> Vec<(&'static str, Vec<&Tensor>)> {
-        vec![("square_avg", self.square_avg.each())]
+        let others = [("grad_avg", &self.grad_avg), ("momentum_buffer", &self.momentum_buffer)];
+        let others = others.into_iter().filter_map(|(name, state)| Some((name, state.as_ref()?.each())));
+        [("square_avg", self.square_avg.each())].into_iter().chain(others).collect()
     }
 
     fn steps(&self) -> Option<usize> {

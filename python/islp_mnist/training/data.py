@@ -1,0 +1,81 @@
+"""Reads ISLP's SimpleDataModule: the tensors of its data sets and the order of its items."""
+
+from typing import Any
+
+import torch
+from ISLP.torch import SimpleDataModule
+from torch.utils.data import Dataset, Subset, TensorDataset
+from torchvision.datasets import KMNIST, MNIST, FashionMNIST
+from torchvision.transforms import Compose, ToTensor
+
+from islp_mnist.compiled import _compiled
+from islp_mnist.training.unsupported import Unsupported
+
+Selection = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+
+
+def selection(dataset: Dataset, what: str) -> Selection:
+    """Returns inputs `[N, ...]`, labels `[N]` and the indices of the items that belong to the data set, in its order.
+
+    Raises Unsupported for anything but a TensorDataset, torchvision's MNIST, FashionMNIST and KMNIST, and Subsets of these.
+    """
+    if type(dataset) is Subset:
+        inputs, labels, indices = selection(dataset.dataset, what)
+        chosen = torch.as_tensor(dataset.indices, dtype=torch.int64).reshape(-1)
+        return inputs, labels, indices[chosen]
+    if type(dataset) is TensorDataset:
+        if len(dataset.tensors) != 2:
+            raise Unsupported(f"{what} is a TensorDataset of {len(dataset.tensors)} tensors, not of inputs and labels")
+        inputs, labels = dataset.tensors
+    elif type(dataset) in (MNIST, FashionMNIST, KMNIST):
+        inputs, labels = _images(dataset, what)
+    else:
+        raise Unsupported(f"{what} is a {type(dataset).__name__}, whose items only Python knows")
+    for tensor, name, dtype in (inputs, "inputs", torch.float32), (labels, "labels", torch.int64):
+        if tensor.device.type != "cpu":
+            raise Unsupported(f"the {name} of {what} are on {tensor.device}, not on the CPU")
+        if tensor.dtype != dtype:
+            raise Unsupported(f"the {name} of {what} are {tensor.dtype}, not {dtype}")
+        if tensor.requires_grad:
+            raise Unsupported(f"the {name} of {what} require gradients")
+    if labels.dim() != 1:
+        raise Unsupported(f"the labels of {what} have shape {list(labels.shape)}, not one number for each input")
+    return inputs, labels, torch.arange(len(labels))
+
+
+def _images(dataset: MNIST, what: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """What ToTensor makes of every image."""
+    transform = dataset.transform
+    if type(transform) is Compose and len(transform.transforms) == 1:
+        transform = transform.transforms[0]
+    if type(transform) is not ToTensor or dataset.target_transform is not None:
+        raise Unsupported(f"{what} has another transform than ToTensor()")
+    inputs = dataset.data.to(torch.get_default_dtype()).div(255).unsqueeze(1)
+    labels = dataset.targets
+    for index in {0, len(labels) // 2, len(labels) - 1} if len(labels) else ():
+        image, label = dataset[index]
+        if not (torch.equal(image, inputs[index]) and label == int(labels[index])):
+            raise Unsupported(f"{what} returns something other than its data")
+    return inputs, labels
+
+
+def data_module(datamodule: Any) -> tuple[Selection, Selection]:
+    """Returns the training and the validation data. Raises Unsupported if Rust cannot train with them."""
+    if type(datamodule) is not SimpleDataModule:
+        raise Unsupported(f"the data come from a {type(datamodule).__name__}, not from ISLP's SimpleDataModule")
+    train = selection(datamodule.train_dataset, "the training set")
+    validation = selection(datamodule.validation_dataset, "the validation set")
+    for (_, _, indices), what in (train, "the training set"), (validation, "the validation set"):
+        if not len(indices):
+            raise Unsupported(f"{what} is empty")
+    if type(datamodule.batch_size) is not int or datamodule.batch_size < 1:
+        raise Unsupported(f"the batch size is {datamodule.batch_size}")
+    return train, validation
+
+
+def to_rust(datamodule: SimpleDataModule, data: tuple[Selection, Selection], generator: Any) -> Any:
+    """The compiled part's module of these data."""
+    # Only persistent workers change what is drawn.
+    num_workers = datamodule.num_workers if datamodule.persistent_workers else 0
+    return _compiled.SimpleDataModule.of(
+        *data, num_workers=num_workers, batch_size=datamodule.batch_size, generator=generator)

@@ -1,0 +1,155 @@
+"""Lightning's loops with the steps in Rust. Everything between the epochs is Lightning's own: hooks of callbacks, loggers,
+checkpoints, the banner, the counts of epochs and steps.
+"""
+
+from typing import TYPE_CHECKING, Any, Optional
+
+import torch
+from ISLP.torch import ErrorTracker
+from pytorch_lightning import Callback, LightningModule
+from pytorch_lightning.callbacks import ProgressBar
+from pytorch_lightning.loops import _EvaluationLoop, _TrainingEpochLoop
+from pytorch_lightning.loops.utilities import _no_grad_context
+from pytorch_lightning.trainer.connectors.data_connector import _DataLoaderSource
+from pytorch_lightning.utilities import CombinedLoader
+
+from islp_mnist.training.rust import Rust
+
+if TYPE_CHECKING:
+    from islp_mnist.training.trainer import Trainer
+
+
+class _NotIterated(CombinedLoader):
+    """A loader that Lightning asks for its length only: it starts no workers and draws nothing."""
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        raise StopIteration
+
+    def __len__(self) -> int:
+        (loader,), (limit,) = self.flattened, self.limits or [float("inf")]
+        return int(min(len(loader), limit))
+
+
+class _Source(_DataLoaderSource):
+    """The user's loaders, which Rust iterates instead of Lightning."""
+
+    def __init__(self, trainer: "Trainer", name: str, mode: str):
+        super().__init__(None, name)
+        self.trainer, self.mode = trainer, mode
+
+    def dataloader(self) -> Any:
+        loader = super().dataloader()
+        return loader if self.trainer.rust is None else _NotIterated(loader, self.mode)
+
+
+class ValidationLoop(_EvaluationLoop):
+    """The loop of a fit whose validation Rust has done with the epoch."""
+
+    trainer: "Trainer"
+
+    def __init__(self, epoch_loop: _TrainingEpochLoop):
+        old = epoch_loop.val_loop
+        super().__init__(epoch_loop.trainer, old._trainer_fn, old._stage, verbose=False, inference_mode=False)
+        self._data_source = _Source(self.trainer, "val_dataloader", "sequential")
+
+    @_no_grad_context
+    def run(self) -> list:
+        if self.trainer.rust is None:
+            # The decorator is already applied here.
+            return _EvaluationLoop.run.__wrapped__(self)
+        self.setup_data()
+        if self.skip:
+            return []
+        self.reset()
+        self.on_run_start()
+        self.batch_progress.increment_by(int(sum(self.max_batches)), is_last_batch=True)
+        self.on_iteration_done()
+        self._store_dataloader_outputs()
+        return self.on_run_end()
+
+
+class TrainingEpochLoop(_TrainingEpochLoop):
+    """The loop over the steps of an epoch, which Rust takes."""
+
+    trainer: "Trainer"
+
+    def __init__(self, trainer: "Trainer", min_steps: Optional[int], max_steps: int):
+        super().__init__(trainer, min_steps, max_steps)
+        self.val_loop = ValidationLoop(self)
+
+    def run(self, data_fetcher: Any):
+        if self.trainer.rust is None:
+            return super().run(data_fetcher)
+        self.reset()
+        self.on_run_start(data_fetcher)
+        if not self.done:
+            self._fit_epoch(self.trainer.rust)
+            self.on_advance_end(data_fetcher)
+            self.on_iteration_done()
+
+    def _fit_epoch(self, rust: Rust):
+        trainer, module, first = self.trainer, self.trainer.lightning_module, self._batches_that_stepped
+        bars = [callback for callback in trainer.callbacks if isinstance(callback, ProgressBar)]
+
+        def show(step: int):
+            for bar in bars:
+                bar.on_train_batch_end(trainer, module, None, None, step - 1 - first)
+
+        steps = int(trainer.num_training_batches)
+        if not rust.is_started:
+            rust.start(trainer.current_epoch, trainer.global_step, steps, trainer.log_every_n_steps)
+        rows = rust.fit_epoch(show)
+        self._count(steps)
+        self._log(rows, rust.metrics)
+        show(first + steps)
+        # Lightning counts the last step itself.
+        self._batches_that_stepped = first + steps - 1
+
+    def _count(self, steps: int):
+        self.batch_progress.increment_by(steps, is_last_batch=True)
+        progress = self.automatic_optimization.optim_progress.optimizer
+        for counts in progress.step.total, progress.step.current:
+            counts.ready += steps
+            counts.completed += steps
+        for counts in progress.zero_grad.total, progress.zero_grad.current:
+            counts.ready += steps
+            counts.started += steps
+            counts.completed += steps
+
+    def _log(self, rows: list[dict[str, str]], metrics: dict[str, float]):
+        """Logs what Lightning logs in the steps of an epoch, and leaves the epoch's means for its end."""
+        connector = self.trainer._logger_connector
+        for row in rows:
+            if "train_accuracy_step" in row:
+                self._batches_that_stepped = int(row["step"])
+                connector.log_metrics({"train_accuracy_step": torch.tensor(float(row["train_accuracy_step"]))})
+        connector._first_loop_iter = True
+        for name, key, on_step in ("train_loss", "train_loss", False), ("train_accuracy", "train_accuracy_epoch", True):
+            # A mean over one value.
+            self._results.log(
+                "training_step", name, torch.tensor(metrics[key]), on_step=on_step, on_epoch=True, batch_size=1)
+        self._results["training_step.train_accuracy"]._forward_cache = torch.tensor(metrics["train_accuracy_step"])
+        connector.on_batch_end()
+        connector._first_loop_iter = False
+
+
+class Tracked(Callback):
+    """ISLP's ErrorTracker during a fit: logs what Rust has computed where the other would compute it."""
+
+    def __init__(self, tracker: ErrorTracker):
+        self.tracker = tracker
+
+    def on_validation_epoch_end(self, trainer: "Trainer", pl_module: LightningModule):
+        if not trainer.sanity_checking:
+            for name in "valid_loss", "valid_accuracy":
+                pl_module.log(name, torch.tensor(trainer.rust.metrics[name]), on_epoch=True)
+
+
+def install(trainer: "Trainer"):
+    """Replaces Lightning's loops of a fit. While `trainer.rust` is None, they do what Lightning's do."""
+    old = trainer.fit_loop.epoch_loop
+    trainer.fit_loop.epoch_loop = TrainingEpochLoop(trainer, old.min_steps, old.max_steps)
+    trainer.fit_loop._data_source = _Source(trainer, "train_dataloader", "max_size_cycle")

@@ -1,0 +1,108 @@
+"""A training in Rust of a user's own objects: read once per fit, trained an epoch at a time."""
+
+from typing import Any, Callable
+
+import torch
+from ISLP.torch import SimpleModule
+from pytorch_lightning import LightningModule
+from torch import nn
+from torchmetrics.classification import MulticlassAccuracy
+
+from islp_mnist.compiled import _compiled
+from islp_mnist.training import data, model, optimizer
+from islp_mnist.training.unsupported import Unsupported
+
+
+def check_module(module: LightningModule):
+    """Raises Unsupported unless the module is as SimpleModule.classification makes it."""
+    if type(module) is not SimpleModule:
+        raise Unsupported(f"{type(module).__name__} is not ISLP's SimpleModule")
+    loss = module.loss
+    if type(loss) is not nn.CrossEntropyLoss:
+        raise Unsupported(f"the loss is {type(loss).__name__}, not CrossEntropyLoss")
+    if loss.weight is not None or (loss.ignore_index, loss.reduction, loss.label_smoothing) != (-100, "mean", 0.0):
+        raise Unsupported("CrossEntropyLoss has other options than its defaults")
+    accuracy = module.metrics.get("accuracy") if module.metrics else None
+    is_plain = type(accuracy) is MulticlassAccuracy and (accuracy.average, accuracy.top_k, accuracy.ignore_index,
+                                                         accuracy.multidim_average) == ("micro", 1, None, "global")
+    if not is_plain or len(module.metrics) != 1:
+        raise Unsupported("the metrics are not the accuracy of SimpleModule.classification alone")
+    if not module.on_epoch:
+        raise Unsupported("the module logs no epochs")
+    if module.pre_process_y_for_metrics.__code__.co_code != (lambda y: y).__code__.co_code:
+        raise Unsupported("the module changes the labels before it computes its metrics")
+
+
+class Rust:
+    """The Rust side of a fit. Its parameters are those of the user's module."""
+
+    def __init__(self, module: SimpleModule, datamodule: Any):
+        """Raises Unsupported for what Rust does not train, before anything has changed."""
+        check_module(module)
+        self.network, self.optimizer = module.model, module._optimizer
+        tensors = data.data_module(datamodule)
+        inputs, labels, indices = tensors[0]
+        batch = indices[:datamodule.batch_size]
+        self.layers = model.layers(self.network, inputs[batch])
+        self.names = {parameter: name for name, parameter in self.network.named_parameters()}
+        self.generator = _compiled.Generator(0)
+        self._built_for: Any = None
+        self.module = self._build()
+        self._check_forward(inputs[batch])
+        classes = module.metrics["accuracy"].num_classes
+        with torch.no_grad():
+            size = self.module.forward(inputs[batch][:1], False).shape
+        if len(size) != 2 or size[1] != classes:
+            raise Unsupported(f"the model's output has shape [N, {', '.join(map(str, size[1:]))}], not [N, {classes}]")
+        self.datamodule = datamodule
+        self.data = data.to_rust(datamodule, tensors, self.generator)
+        self.is_started = False
+        self.metrics: dict[str, float] = {}
+
+    def _build(self) -> Any:
+        """The compiled part's module; a new one if the options or the memory of the parameters have changed."""
+        options = optimizer.options(self.optimizer, self.network)
+        wanted = options, [parameter.data_ptr() for parameter in self.names]
+        if wanted != self._built_for:
+            self.module, self._built_for = _compiled.SimpleModule.of(self.layers, options, self.generator), wanted
+        return self.module
+
+    def _check_forward(self, inputs: torch.Tensor):
+        """The layers that were read compute what the model computes, with dropout and without."""
+        for train in True, False:
+            with torch.no_grad(), torch.random.fork_rng(devices=[]):
+                self.generator.set_state(torch.get_rng_state())
+                ours = self.module.forward(inputs, train)
+                try:
+                    self.network.train(train)
+                    theirs = self.network(inputs)
+                finally:
+                    self.network.train()
+                same = theirs.shape == ours.shape and theirs.numpy().tobytes() == ours.numpy().tobytes()
+                if not same or not torch.equal(self.generator.get_state(), torch.get_rng_state()):
+                    raise Unsupported(f"{type(self.network).__name__} computes something other than its layers, one after the other")
+
+    def start(self, current_epoch: int, global_step: int, train_batches: int, log_every_n_steps: int):
+        """Starts a fit at this epoch and step."""
+        self.is_started = True
+        self.trainer = _compiled.Trainer(
+            self.generator, current_epoch=current_epoch, global_step=global_step, train_batches=train_batches,
+            log_every_n_steps=log_every_n_steps)
+        if global_step and self.datamodule.persistent_workers:
+            # A new loader starts new workers, and draws their seed. Rust's continues.
+            torch.empty((), dtype=torch.int64).random_()
+
+    def fit_epoch(self, on_step: Callable[[int], None]) -> list[dict[str, str]]:
+        """Trains and validates an epoch, and returns its rows of metrics.csv. Parameters, optimizer and torch's generator are
+        then as Lightning leaves them, also after an exception; `metrics` has the last value of each metric."""
+        module = self._build()
+        optimizer.to_rust(self.optimizer, self.names, module)
+        self.generator.set_state(torch.get_rng_state())
+        before = self.trainer.global_step
+        try:
+            rows, self.metrics = self.trainer.fit_epoch(module, self.data, on_step)
+            return rows
+        finally:
+            steps = self.trainer.global_step - before
+            optimizer.from_rust(self.optimizer, self.names, module, steps)
+            torch.set_rng_state(self.generator.get_state())

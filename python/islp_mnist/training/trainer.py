@@ -1,0 +1,98 @@
+"""Lightning's Trainer with the epochs in Rust."""
+
+from typing import Any, Optional
+
+from ISLP.torch import ErrorTracker
+from lightning_utilities.core.rank_zero import rank_zero_info
+from pytorch_lightning import Callback, LightningDataModule, LightningModule
+from pytorch_lightning import Trainer as LightningTrainer
+from pytorch_lightning.callbacks import ModelCheckpoint, ModelSummary, ProgressBar
+
+from islp_mnist.training import loops
+from islp_mnist.training.rust import Rust
+from islp_mnist.training.unsupported import Unsupported
+
+# Hooks within an epoch, where Python is not called.
+STEP_HOOKS = (
+    "on_train_batch_start", "on_train_batch_end", "on_validation_batch_start", "on_validation_batch_end",
+    "on_before_backward", "on_after_backward", "on_before_optimizer_step", "on_before_zero_grad")
+
+
+class Trainer(LightningTrainer):
+    """pytorch_lightning.Trainer, an order of magnitude faster: `fit` takes ISLP's SimpleModule around any module of
+    Sequential, Flatten, Linear, ReLU and Dropout, and ISLP's SimpleDataModule, and leaves the same bits.
+
+    What Rust does not train raises Unsupported before the first step; with `fallback=True`, Lightning trains it. All other
+    methods are Lightning's.
+    """
+
+    def __init__(self, *args: Any, fallback: bool = False, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.fallback = fallback
+        self.rust: Optional[Rust] = None
+        loops.install(self)
+
+    def fit(self, model: LightningModule, train_dataloaders: Any = None, val_dataloaders: Any = None,
+            datamodule: Optional[LightningDataModule] = None, **kwargs: Any) -> None:
+        """Trains as pytorch_lightning.Trainer.fit does.
+
+        Raises Unsupported if Rust does not train this.
+        """
+        if datamodule is None and isinstance(train_dataloaders, LightningDataModule):
+            train_dataloaders, datamodule = None, train_dataloaders
+        try:
+            if datamodule is None or val_dataloaders is not None:
+                raise Unsupported("the data come from loaders, not from ISLP's SimpleDataModule")
+            if any(value is not None for value in kwargs.values()):
+                raise Unsupported(f"fit has {', '.join(f'{name}={value!r}' for name, value in kwargs.items())}")
+            self._check_options()
+            self._check_callbacks()
+            self.rust = Rust(model, datamodule)
+        except Unsupported as reason:
+            if not self.fallback:
+                raise Unsupported(f"{reason}; Trainer(fallback=True) lets Lightning train it") from reason
+            rank_zero_info(f"islp_mnist: Lightning trains this, because {reason}")
+        callbacks = self.callbacks
+        if self.rust:
+            self.callbacks = [loops.Tracked(callback) if type(callback) is ErrorTracker else callback
+                              for callback in callbacks]
+        try:
+            super().fit(model, train_dataloaders, val_dataloaders, datamodule, **kwargs)
+        finally:
+            self.rust, self.callbacks = None, callbacks
+
+    def _check_options(self):
+        others = {
+            f"accelerator {self.strategy.root_device.type}": self.strategy.root_device.type != "cpu",
+            f"{self.num_devices} devices": self.num_devices != 1 or self.num_nodes != 1,
+            f"precision {self.precision}": self.precision != "32-true",
+            f"accumulate_grad_batches={self.accumulate_grad_batches}": self.accumulate_grad_batches != 1,
+            f"gradient_clip_val={self.gradient_clip_val}": bool(self.gradient_clip_val),
+            f"max_steps={self.max_steps}": self.max_steps != -1,
+            f"limit_val_batches={self.limit_val_batches}": self.limit_val_batches != 1.0,
+            f"num_sanity_val_steps={self.num_sanity_val_steps}": self.num_sanity_val_steps == 0,
+            f"check_val_every_n_epoch={self.check_val_every_n_epoch}": self.check_val_every_n_epoch != 1,
+            f"val_check_interval={self.val_check_interval}": self.val_check_interval != 1.0,
+            f"overfit_batches={self.overfit_batches}": bool(self.overfit_batches),
+            f"reload_dataloaders_every_n_epochs={self.reload_dataloaders_every_n_epochs}":
+                bool(self.reload_dataloaders_every_n_epochs),
+            f"fast_dev_run={self.fast_dev_run}": bool(self.fast_dev_run),
+            "detect_anomaly": self._detect_anomaly,
+            "barebones": self.barebones,
+        }
+        for option, is_so in others.items():
+            if is_so:
+                raise Unsupported(f"the Trainer has {option}, which Rust does not have")
+
+    def _check_callbacks(self):
+        for callback in self.callbacks:
+            name = type(callback).__name__
+            if type(callback) is ErrorTracker or isinstance(callback, (ProgressBar, ModelSummary)):
+                continue
+            if type(callback) is ModelCheckpoint:
+                if callback._every_n_train_steps or callback._train_time_interval:
+                    raise Unsupported("ModelCheckpoint saves within epochs")
+                continue
+            for hook in STEP_HOOKS:
+                if getattr(type(callback), hook) is not getattr(Callback, hook):
+                    raise Unsupported(f"the callback {name} has {hook}, which Rust would not call")
