@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from islp_mnist._compiled import MNIST, DataLoader, Generator, SimpleDataModule, SimpleModule
+    from islp_mnist.training.beside import Differs, beside
     from islp_mnist.training.trainer import Trainer
     from islp_mnist.training.unsupported import Unsupported
 
@@ -16,9 +17,9 @@ if TYPE_CHECKING:
 __version__ = "0.2.0"
 
 _COMPILED = "DataLoader", "Generator", "MNIST", "SimpleDataModule", "SimpleModule"
-_TRAINING = {"Trainer": "trainer", "Unsupported": "unsupported"}
+_TRAINING = {"Differs": "beside", "Trainer": "trainer", "Unsupported": "unsupported", "beside": "beside"}
 
-__all__ = ["MNIST", "DataLoader", "Generator", "SimpleDataModule", "SimpleModule", "Trainer", "Unsupported"]
+__all__ = ["MNIST", "DataLoader", "Differs", "Generator", "SimpleDataModule", "SimpleModule", "Trainer", "Unsupported", "beside"]
 
 
 def __getattr__(name: str) -> Any:
