@@ -5,6 +5,7 @@
 #   data/MNIST/raw/   the four files of MNIST, as torchvision lays them out
 #   .venv/            the Python reference, scripts/requirements.txt
 #   .peers/           JAX for scripts/bench.sh and scripts/jax_trace.sh, scripts/requirements-peers.txt
+#   .jupyter/         JupyterLab and the Python package with its compiled part, scripts/requirements-jupyter.txt
 #   .pages/           the tools that check HTML pages: playwright-core, axe-core, vnu-jar from npm
 #
 # It also needs cargo and a C++ compiler, and says what is missing before it fetches anything.
@@ -19,7 +20,7 @@ root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." >/dev/null && pwd)
 python=${PYTHON:-python3}
 # The only place with torch's version; Cargo.toml has the matching tch.
 torch=$(sed -n 's/^torch==//p' "$root/scripts/requirements.txt")
-libtorch=$root/.libtorch venv=$root/.venv peers=$root/.peers pages=$root/.pages raw=$root/data/MNIST/raw
+libtorch=$root/.libtorch venv=$root/.venv peers=$root/.peers jupyter=$root/.jupyter pages=$root/.pages raw=$root/data/MNIST/raw
 # These have no dependencies.
 pages_packages='playwright-core@1.65.1 axe-core@4.14.1 vnu-jar@26.9.27'
 mirrors=${ISLP_MNIST_MIRRORS:-https://ossci-datasets.s3.amazonaws.com/mnist http://yann.lecun.com/exdb/mnist}
@@ -102,7 +103,7 @@ try_lock() {
   say "locks do not work here, so start only one of these at a time"
 }
 
-# set_up PART...: fetches the parts that are missing, of reference, libtorch, mnist, peers and pages. Takes no lock if none
+# set_up PART...: fetches the parts that are missing, of reference, libtorch, mnist, peers, jupyter and pages. Takes no lock if none
 # is missing.
 set_up() {
   local part missing=''
@@ -133,7 +134,7 @@ set_up() {
 }
 
 remove_leftovers() {
-  rm -rf -- "$libtorch".{new,old} "$venv".{new,old} "$peers".{new,old} "$pages".{new,old} "$raw/.new"
+  rm -rf -- "$libtorch".{new,old} "$venv".{new,old} "$peers".{new,old} "$jupyter".{new,old} "$pages".{new,old} "$raw/.new"
   # An empty folder would look as if data were there.
   (cd "$root" && rmdir -p data/MNIST/raw) 2>/dev/null || true
 }
@@ -376,6 +377,30 @@ peers_needs() { require_python 11 "JAX"; }
 fetch_peers() {
   say "fetching JAX into .peers (about 0.5 GB)"
   fetch_environment "$peers" requirements-peers.txt
+}
+
+# --- JupyterLab
+
+jupyter_is_there() { environment_is_there "$jupyter" requirements-jupyter.txt; }
+
+jupyter_needs() { require_python 11 "JupyterLab"; }
+
+fetch_jupyter() {
+  say "fetching JupyterLab into .jupyter (about 0.4 GB)"
+  fetch_environment "$jupyter" requirements-jupyter.txt
+}
+
+# Builds the Python package against the reference's torch and installs it into .jupyter; cargo builds only what has changed.
+# The packages of the reference are there too, but not its islp_mnist, which lacks the compiled part.
+install_package() {
+  local packages torch_folder=("$venv"/lib/python*/site-packages/torch)
+  packages=$("$jupyter/bin/python" -I -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+  echo "../../../../.venv/lib/python$(wheel_python)/site-packages" >"$packages/reference.pth"
+  say "building the Python package"
+  mkdir -p "$target"
+  LIBTORCH=${torch_folder[0]} CARGO_TARGET_DIR=$target/wheel TMPDIR=$target PIP_ROOT_USER_ACTION=ignore \
+    PIP_DISABLE_PIP_VERSION_CHECK=1 run "$python" -m pip --quiet --python "$jupyter/bin/python" install --no-deps \
+    --force-reinstall "$root/python" >&2 || die "the Python package could not be built (the reason is above)"
 }
 
 # --- tools that check HTML pages

@@ -8,7 +8,7 @@ import sys
 
 import torch
 from safetensors.torch import save_file
-from torch.optim import SGD, Adam, AdamW
+from torch.optim import SGD, Adam, AdamW, RMSprop
 
 STEPS, EVERY = 200, 10
 OPTIMIZERS = {
@@ -19,6 +19,9 @@ OPTIMIZERS = {
     "adam": lambda parameters: Adam(parameters, 0.01),
     "adam_decay": lambda parameters: Adam(parameters, 0.01, betas=(0.8, 0.99), eps=1e-6, weight_decay=0.01),
     "adamw": lambda parameters: AdamW(parameters, 0.01),
+    "rmsprop_decay": lambda parameters: RMSprop(parameters, 0.02, alpha=0.9, eps=1e-12, weight_decay=0.01),
+    "rmsprop_momentum": lambda parameters: RMSprop(parameters, momentum=0.9, maximize=True),
+    "rmsprop_centered": lambda parameters: RMSprop(parameters, centered=True, momentum=0.5, weight_decay=0.01),
 }
 
 def main():

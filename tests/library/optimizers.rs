@@ -5,7 +5,7 @@ use std::fs;
 use islp_mnist::islp::SimpleModule;
 use islp_mnist::lightning::{Checkpoint, ModelCheckpoint, TrainerState};
 use islp_mnist::torch::nn::linear;
-use islp_mnist::torch::optim::{Adam, AdamOptions, Optimizer, Sgd, SgdOptions};
+use islp_mnist::torch::optim::{Adam, AdamOptions, Optimizer, RmsProp, RmsPropOptions, Sgd, SgdOptions};
 use islp_mnist::torch::{Generator, state_dict};
 use tch::nn::VarStore;
 use tch::{Device, Tensor};
@@ -18,6 +18,8 @@ const STEPS: usize = 200;
 fn optimizer(name: &str, vs: &VarStore) -> Box<dyn Optimizer> {
     let sgd = |options| -> Box<dyn Optimizer> { Box::new(Sgd::new(vs, options).unwrap()) };
     let adam = |options| -> Box<dyn Optimizer> { Box::new(Adam::new(vs, options).unwrap()) };
+    let rmsprop = |options| -> Box<dyn Optimizer> { Box::new(RmsProp::new(vs, options).unwrap()) };
+    let defaults = RmsPropOptions::default();
     let usual = AdamOptions { lr: 0.01, ..AdamOptions::default() };
     let base = SgdOptions { lr: 0.05, weight_decay: 0.01, ..SgdOptions::default() };
     match name {
@@ -28,18 +30,28 @@ fn optimizer(name: &str, vs: &VarStore) -> Box<dyn Optimizer> {
         "adam" => adam(usual),
         "adam_decay" => adam(AdamOptions { betas: (0.8, 0.99), eps: 1e-6, weight_decay: 0.01, ..usual }),
         "adamw" => adam(AdamOptions { lr: 0.01, ..AdamOptions::adam_w() }),
+        "rmsprop_decay" => {
+            rmsprop(RmsPropOptions { lr: 0.02, alpha: 0.9, eps: 1e-12, weight_decay: 0.01, ..defaults })
+        }
+        "rmsprop_momentum" => rmsprop(RmsPropOptions { momentum: 0.9, maximize: true, ..defaults }),
+        "rmsprop_centered" => {
+            rmsprop(RmsPropOptions { centered: true, momentum: 0.5, weight_decay: 0.01, ..defaults })
+        }
         _ => unreachable!(),
     }
 }
 
 #[test]
 #[ignore = "needs the Python reference"]
-fn sgd_adam_and_adamw_take_pythons_steps() {
+fn sgd_adam_adamw_and_rmsprop_take_pythons_steps() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("optimizers.safetensors");
     stdout_of(python("tests/optimizers.py").arg(&file));
     let theirs = tensors(&file);
-    for name in ["sgd", "sgd_decay", "momentum", "nesterov", "adam", "adam_decay", "adamw"] {
+    let of_sgd = ["sgd", "sgd_decay", "momentum", "nesterov"];
+    let of_adam = ["adam", "adam_decay", "adamw"];
+    let of_rmsprop = ["rmsprop_decay", "rmsprop_momentum", "rmsprop_centered"];
+    for name in [&of_sgd[..], &of_adam, &of_rmsprop].concat() {
         let vs = VarStore::new(Device::Cpu);
         let root = vs.root();
         let parameters = ["a", "b", "c"].map(|key| root.var_copy(key, &theirs[&format!("start.{key}")]));
