@@ -50,13 +50,15 @@ impl Trainer {
         lock(&self.0).global_step
     }
 
-    /// Trains and validates one more epoch: its rows of metrics.csv, and the last value of every metric. Calls `on_step`
-    /// with the number of steps so far, a few times a second. What it raises ends the epoch, and so does a signal.
+    /// Trains and validates one more epoch, in the order of this seed: its rows of metrics.csv, and the last value of every
+    /// metric. Calls `on_step` with the number of steps so far, a few times a second. What it raises ends the epoch, and so
+    /// does a signal.
     fn fit_epoch(
         &self,
         py: Python,
         module: &SimpleModule,
         data: &SimpleDataModule,
+        sampler_seed: u64,
         on_step: PyObject,
     ) -> PyResult<(Rows, Metrics)> {
         let raised = Arc::default();
@@ -68,6 +70,7 @@ impl Trainer {
             trainer.callback =
                 Some(Box::new(Watch { on_step, last, should_stop, raised: Arc::clone(&raised) }));
             trainer.max_epochs = trainer.current_epoch + 1;
+            trainer.start_epoch(sampler_seed);
             let before = trainer.logger.rows().len();
             trainer.fit(&mut lock(&module.0), &lock(&data.0))?;
             let metrics = trainer.callback_metrics.iter().map(|(&name, &value)| (name, value.into()));

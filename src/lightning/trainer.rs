@@ -127,6 +127,11 @@ impl Trainer {
         Ok(())
     }
 
+    /// The next epoch's images are in the order of this seed; none is drawn for it.
+    pub fn start_epoch(&mut self, sampler_seed: u64) {
+        self.resumed = Some(Epoch::start(Some(sampler_seed)));
+    }
+
     /// Trains up to `max_epochs` epochs, and saves the metrics after each.
     ///
     /// # Errors

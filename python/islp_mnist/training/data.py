@@ -21,8 +21,10 @@ def selection(dataset: Dataset, what: str) -> Selection:
     """
     if type(dataset) is Subset:
         inputs, labels, indices = selection(dataset.dataset, what)
-        chosen = torch.as_tensor(dataset.indices, dtype=torch.int64).reshape(-1)
-        return inputs, labels, indices[chosen]
+        try:
+            return inputs, labels, indices[torch.as_tensor(dataset.indices, dtype=torch.int64).reshape(-1)]
+        except (IndexError, TypeError, ValueError, RuntimeError) as error:
+            raise Unsupported(f"{what} is a Subset of items that are not there: {error}") from error
     if type(dataset) is TensorDataset:
         if len(dataset.tensors) != 2:
             raise Unsupported(f"{what} is a TensorDataset of {len(dataset.tensors)} tensors, not of inputs and labels")
@@ -75,7 +77,5 @@ def data_module(datamodule: Any) -> tuple[Selection, Selection]:
 
 def to_rust(datamodule: SimpleDataModule, data: tuple[Selection, Selection], generator: Any) -> Any:
     """The compiled part's module of these data."""
-    # Only persistent workers change what is drawn.
-    num_workers = datamodule.num_workers if datamodule.persistent_workers else 0
-    return _compiled.SimpleDataModule.of(
-        *data, num_workers=num_workers, batch_size=datamodule.batch_size, generator=generator)
+    # Lightning's loaders draw the seeds. Rust's draw none for workers that persist.
+    return _compiled.SimpleDataModule.of(*data, num_workers=1, batch_size=datamodule.batch_size, generator=generator)

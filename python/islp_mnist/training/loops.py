@@ -12,6 +12,7 @@ from pytorch_lightning.loops import _EvaluationLoop, _TrainingEpochLoop
 from pytorch_lightning.loops.utilities import _no_grad_context
 from pytorch_lightning.trainer.connectors.data_connector import _DataLoaderSource
 from pytorch_lightning.utilities import CombinedLoader
+from torch.utils.data import RandomSampler
 
 from islp_mnist.training.rust import Rust
 
@@ -19,10 +20,21 @@ if TYPE_CHECKING:
     from islp_mnist.training.trainer import Trainer
 
 
-class _NotIterated(CombinedLoader):
-    """A loader that Lightning asks for its length only: it starts no workers and draws nothing."""
+class NotIterated(CombinedLoader):
+    """A loader that draws what Lightning's would draw, at the same time, but starts no workers and has no batches."""
+
+    is_started = False
+    drawn: Optional[int] = None
 
     def __iter__(self):
+        (loader,) = self.flattened
+        if not (loader.persistent_workers and self.is_started):
+            # The workers' base seed, also if there are none.
+            _random()
+        self.is_started, self.drawn = True, None
+        if loader.num_workers:
+            # The workers start on the first batches now.
+            self.sampler_seed()
         return self
 
     def __next__(self):
@@ -31,6 +43,17 @@ class _NotIterated(CombinedLoader):
     def __len__(self) -> int:
         (loader,), (limit,) = self.flattened, self.limits or [float("inf")]
         return int(min(len(loader), limit))
+
+    def sampler_seed(self) -> Optional[int]:
+        """The seed of the order of the items in this epoch, drawn now if it is not yet; none if they are not shuffled."""
+        (loader,) = self.flattened
+        if self.drawn is None and isinstance(loader.sampler, RandomSampler):
+            self.drawn = _random()
+        return self.drawn
+
+
+def _random() -> int:
+    return int(torch.empty((), dtype=torch.int64).random_().item())
 
 
 class _Source(_DataLoaderSource):
@@ -42,7 +65,7 @@ class _Source(_DataLoaderSource):
 
     def dataloader(self) -> Any:
         loader = super().dataloader()
-        return loader if self.trainer.rust is None else _NotIterated(loader, self.mode)
+        return loader if self.trainer.rust is None else NotIterated(loader, self.mode)
 
 
 class ValidationLoop(_EvaluationLoop):
@@ -55,11 +78,11 @@ class ValidationLoop(_EvaluationLoop):
         super().__init__(epoch_loop.trainer, old._trainer_fn, old._stage, verbose=False, inference_mode=False)
         self._data_source = _Source(self.trainer, "val_dataloader", "sequential")
 
-    @_no_grad_context
     def run(self) -> list:
-        if self.trainer.rust is None:
-            # The decorator is already applied here.
-            return _EvaluationLoop.run.__wrapped__(self)
+        return super().run() if self.trainer.rust is None else self._run()
+
+    @_no_grad_context
+    def _run(self) -> list:
         self.setup_data()
         if self.skip:
             return []
@@ -101,15 +124,21 @@ class TrainingEpochLoop(_TrainingEpochLoop):
         steps = int(trainer.num_training_batches)
         if not rust.is_started:
             rust.start(trainer.current_epoch, trainer.global_step, steps, trainer.log_every_n_steps)
-        rows = rust.fit_epoch(show)
-        self._count(steps)
+        try:
+            rows = rust.fit_epoch(trainer.fit_loop._combined_loader.sampler_seed(), show)
+        except BaseException:
+            taken = rust.trainer.global_step - trainer.global_step
+            self._count(taken, is_last_batch=False)
+            self._batches_that_stepped = first + taken
+            raise
+        self._count(steps, is_last_batch=True)
         self._log(rows, rust.metrics)
         show(first + steps)
         # Lightning counts the last step itself.
         self._batches_that_stepped = first + steps - 1
 
-    def _count(self, steps: int):
-        self.batch_progress.increment_by(steps, is_last_batch=True)
+    def _count(self, steps: int, is_last_batch: bool):
+        self.batch_progress.increment_by(steps, is_last_batch=is_last_batch)
         progress = self.automatic_optimization.optim_progress.optimizer
         for counts in progress.step.total, progress.step.current:
             counts.ready += steps

@@ -12,17 +12,31 @@ from islp_mnist.training.unsupported import Unsupported
 Layer = Union[str, tuple[str, float], tuple[str, torch.Tensor, Union[torch.Tensor, None]]]
 
 
-def layers(model: nn.Module, inputs: torch.Tensor) -> list[Layer]:
-    """Returns the layers that `model` runs on `inputs`, `[N, ...]`.
+def called(model: nn.Module, inputs: torch.Tensor) -> list[nn.Module]:
+    """Returns the modules without other modules inside that `model` runs on `inputs`, `[N, ...]`, one after the other.
 
     Raises Unsupported for anything but Sequential, Flatten, Linear, ReLU, Dropout and Identity, in any module whose forward
     calls them one after the other.
     """
-    names = {module: name for name, module in model.named_modules()}
     _check_modules(model)
+    modules = _called(model, inputs)
+    _check_parameters(model, layers(model, modules))
+    return modules
+
+
+def layers(model: nn.Module, modules: list[nn.Module]) -> list[Layer]:
+    """Returns the layers that these modules of `model` are now."""
+    _check_modules(model)
+    names = {module: name for name, module in model.named_modules()}
     found: list[Layer] = []
-    for module in _called(model, inputs, names):
-        name = names[module]
+    after_relu = False
+    for module in modules:
+        name = names.get(module)
+        if name is None:
+            raise Unsupported(f"{type(module).__name__} is no longer part of the model")
+        if after_relu and getattr(module, "inplace", False):
+            raise Unsupported(f"{module} ({name}) overwrites the output of a ReLU, which its gradient needs")
+        after_relu = type(module) is nn.ReLU or after_relu and type(module) is not nn.Linear
         if type(module) is nn.Flatten:
             if (module.start_dim, module.end_dim) != (1, -1):
                 raise Unsupported(f"{module} ({name}) flattens other dimensions than all but the first")
@@ -35,11 +49,12 @@ def layers(model: nn.Module, inputs: torch.Tensor) -> list[Layer]:
             found.append(("Dropout", float(module.p)))
         elif type(module) is not nn.Identity:
             raise Unsupported(f"{type(module).__name__} ({name or 'the model'}) is a layer that Rust does not have")
-    _check_parameters(model, found)
     return found
 
 
 def _check_modules(model: nn.Module):
+    if nn.modules.module._has_any_global_hook():
+        raise Unsupported("all modules have a hook, which Rust would not call")
     for name, module in model.named_modules():
         name = name or "the model"
         if not module.training:
@@ -47,6 +62,8 @@ def _check_modules(model: nn.Module):
         hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
         if any(hooks):
             raise Unsupported(f"{name} has a hook, which Rust would not call")
+    for name, _ in model.named_buffers():
+        raise Unsupported(f"the model has a buffer, {name}, which only other layers than Rust's have")
     for name, parameter in model.named_parameters():
         if parameter.device.type != "cpu":
             raise Unsupported(f"the parameter {name} is on {parameter.device}, not on the CPU")
@@ -60,8 +77,9 @@ def _check_modules(model: nn.Module):
             raise Unsupported(f"the parameter {name} has a hook, which Rust would not call")
 
 
-def _called(model: nn.Module, inputs: torch.Tensor, names: dict[nn.Module, str]) -> list[nn.Module]:
+def _called(model: nn.Module, inputs: torch.Tensor) -> list[nn.Module]:
     """Runs `model` and returns the modules without other modules inside that it called, if each took the last one's output."""
+    names = {module: name for name, module in model.named_modules()}
     called: list[nn.Module] = []
     last: Any = inputs
     broken = ""

@@ -7,13 +7,15 @@ from torch import nn
 
 from islp_mnist.training.unsupported import Unsupported
 
-# The options that Rust's optimizers have too, and the states that Python's keep for each parameter, in Python's order.
+# The options that Rust's optimizers have too.
 KNOWN = {
     torch.optim.RMSprop: ("lr", "alpha", "eps", "weight_decay", "momentum", "centered", "maximize"),
     torch.optim.SGD: ("lr", "momentum", "dampening", "weight_decay", "nesterov"),
     torch.optim.Adam: ("lr", "betas", "eps", "weight_decay"),
     torch.optim.AdamW: ("lr", "betas", "eps", "weight_decay"),
 }
+# The states that they keep for each parameter, in the order in which Python adds them.
+STATES = "square_avg", "momentum_buffer", "grad_avg", "exp_avg", "exp_avg_sq"
 # These choose another path than the default one on the CPU, or another rule. AdamW's rule is named too.
 OTHERS = "foreach", "fused", "capturable", "differentiable", "amsgrad", "maximize", "decoupled_weight_decay"
 
@@ -35,7 +37,7 @@ def options(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str, Any
             raise Unsupported(f"{name} has {option}={group[option]}")
     found = {option: group[option] for option in known}
     for option, value in found.items():
-        if not isinstance(value, (int, float, tuple)):
+        if not all(isinstance(number, (int, float)) for number in (value if isinstance(value, tuple) else [value])):
             raise Unsupported(f"{name} has {option}={value}, not a number")
     if optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks:
         raise Unsupported(f"{name} has a hook, which Rust would not call")
@@ -56,15 +58,13 @@ def to_rust(optimizer: torch.optim.Optimizer, names: dict[torch.Tensor, str], mo
 def from_rust(optimizer: torch.optim.Optimizer, names: dict[torch.Tensor, str], module: Any, steps: int):
     """Copies the state after `steps` more steps from Rust."""
     states = module.optimizer_states()
-    for parameter in optimizer.param_groups[0]["params"]:
+    for parameter in optimizer.param_groups[0]["params"] if states else ():
         state = optimizer.state[parameter]
         if type(optimizer) is not torch.optim.SGD:
             state.setdefault("step", torch.tensor(0.0)).add_(steps)
-        for key, by_name in states.items():
-            value = by_name[names[parameter]]
+        for key in sorted(states, key=STATES.index):
+            value = states[key][names[parameter]]
             if state.get(key) is None:
                 state[key] = value.clone()
             else:
                 state[key].copy_(value)
-        if type(optimizer) is torch.optim.SGD and not states:
-            state["momentum_buffer"] = None

@@ -12,11 +12,19 @@ from islp_mnist.compiled import _compiled
 from islp_mnist.training import data, model, optimizer
 from islp_mnist.training.unsupported import Unsupported
 
+# Where the state of torch's generator has the second one of each two normal numbers, which Rust does not draw.
+NORMAL = 5016
+
 
 def check_module(module: LightningModule):
     """Raises Unsupported unless the module is as SimpleModule.classification makes it."""
     if type(module) is not SimpleModule:
         raise Unsupported(f"{type(module).__name__} is not ISLP's SimpleModule")
+    _check_methods(module)
+    if not module.automatic_optimization:
+        raise Unsupported("automatic_optimization is False")
+    if torch.is_autocast_enabled("cpu"):
+        raise Unsupported("torch.autocast is on")
     loss = module.loss
     if type(loss) is not nn.CrossEntropyLoss:
         raise Unsupported(f"the loss is {type(loss).__name__}, not CrossEntropyLoss")
@@ -33,17 +41,25 @@ def check_module(module: LightningModule):
         raise Unsupported("the module changes the labels before it computes its metrics")
 
 
+def _check_methods(user: Any):
+    """Raises Unsupported if the object has methods of its own."""
+    for name in vars(user):
+        if callable(getattr(type(user), name, None)):
+            raise Unsupported(f"the {type(user).__name__} has its own {name}")
+
+
 class Rust:
     """The Rust side of a fit. Its parameters are those of the user's module."""
 
     def __init__(self, module: SimpleModule, datamodule: Any):
         """Raises Unsupported for what Rust does not train, before anything has changed."""
         check_module(module)
+        _check_methods(datamodule)
         self.network, self.optimizer = module.model, module._optimizer
         tensors = data.data_module(datamodule)
         inputs, labels, indices = tensors[0]
         batch = indices[:datamodule.batch_size]
-        self.layers = model.layers(self.network, inputs[batch])
+        self.called = model.called(self.network, inputs[batch])
         self.names = {parameter: name for name, parameter in self.network.named_parameters()}
         self.generator = _compiled.Generator(0)
         self._built_for: Any = None
@@ -54,17 +70,25 @@ class Rust:
             size = self.module.forward(inputs[batch][:1], False).shape
         if len(size) != 2 or size[1] != classes:
             raise Unsupported(f"the model's output has shape [N, {', '.join(map(str, size[1:]))}], not [N, {classes}]")
+        for (_, labels, indices), what in zip(tensors, ("the training set", "the validation set")):
+            least, greatest = (int(label) for label in labels[indices].aminmax())
+            if least < 0 or greatest >= classes:
+                raise Unsupported(f"{what} has labels from {least} to {greatest}, not from 0 to {classes - 1}")
         self.datamodule = datamodule
         self.data = data.to_rust(datamodule, tensors, self.generator)
         self.is_started = False
         self.metrics: dict[str, float] = {}
 
     def _build(self) -> Any:
-        """The compiled part's module; a new one if the options or the memory of the parameters have changed."""
-        options = optimizer.options(self.optimizer, self.network)
-        wanted = options, [parameter.data_ptr() for parameter in self.names]
+        """The compiled part's module; a new one if a callback has changed the layers or the options, or moved the parameters.
+
+        Raises Unsupported if Rust does not train what it has become.
+        """
+        layers, options = model.layers(self.network, self.called), optimizer.options(self.optimizer, self.network)
+        wanted = options, [
+            [part.data_ptr() if isinstance(part, torch.Tensor) else part for part in layer] for layer in layers]
         if wanted != self._built_for:
-            self.module, self._built_for = _compiled.SimpleModule.of(self.layers, options, self.generator), wanted
+            self.module, self._built_for = _compiled.SimpleModule.of(layers, options, self.generator), wanted
         return self.module
 
     def _check_forward(self, inputs: torch.Tensor):
@@ -88,21 +112,22 @@ class Rust:
         self.trainer = _compiled.Trainer(
             self.generator, current_epoch=current_epoch, global_step=global_step, train_batches=train_batches,
             log_every_n_steps=log_every_n_steps)
-        if global_step and self.datamodule.persistent_workers:
-            # A new loader starts new workers, and draws their seed. Rust's continues.
-            torch.empty((), dtype=torch.int64).random_()
 
-    def fit_epoch(self, on_step: Callable[[int], None]) -> list[dict[str, str]]:
-        """Trains and validates an epoch, and returns its rows of metrics.csv. Parameters, optimizer and torch's generator are
-        then as Lightning leaves them, also after an exception; `metrics` has the last value of each metric."""
+    def fit_epoch(self, sampler_seed: int, on_step: Callable[[int], None]) -> list[dict[str, str]]:
+        """Trains and validates an epoch whose order is of this seed, and returns its rows of metrics.csv.
+
+        Parameters, optimizer and torch's generator are then as Lightning leaves them, also after an exception; `metrics` has
+        the last value of each metric.
+        """
         module = self._build()
         optimizer.to_rust(self.optimizer, self.names, module)
-        self.generator.set_state(torch.get_rng_state())
+        state = torch.get_rng_state()
+        self.generator.set_state(state)
         before = self.trainer.global_step
         try:
-            rows, self.metrics = self.trainer.fit_epoch(module, self.data, on_step)
+            rows, self.metrics = self.trainer.fit_epoch(module, self.data, sampler_seed, on_step)
             return rows
         finally:
             steps = self.trainer.global_step - before
             optimizer.from_rust(self.optimizer, self.names, module, steps)
-            torch.set_rng_state(self.generator.get_state())
+            torch.set_rng_state(torch.cat([self.generator.get_state()[:NORMAL], state[NORMAL:]]))

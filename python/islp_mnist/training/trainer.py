@@ -6,16 +6,22 @@ from ISLP.torch import ErrorTracker
 from lightning_utilities.core.rank_zero import rank_zero_info
 from pytorch_lightning import Callback, LightningDataModule, LightningModule
 from pytorch_lightning import Trainer as LightningTrainer
-from pytorch_lightning.callbacks import ModelCheckpoint, ModelSummary, ProgressBar
+from pytorch_lightning.callbacks import (
+    BaseFinetuning, GradientAccumulationScheduler, ModelCheckpoint, ModelPruning, ModelSummary, ProgressBar,
+    StochasticWeightAveraging)
+from pytorch_lightning.strategies import SingleDeviceStrategy
 
 from islp_mnist.training import loops
 from islp_mnist.training.rust import Rust
 from islp_mnist.training.unsupported import Unsupported
 
-# Hooks within an epoch, where Python is not called.
+# Hooks within an epoch, where Python is not called. Rust's validation is over before those of its start.
 STEP_HOOKS = (
+    "on_validation_start", "on_validation_epoch_start",
     "on_train_batch_start", "on_train_batch_end", "on_validation_batch_start", "on_validation_batch_end",
     "on_before_backward", "on_after_backward", "on_before_optimizer_step", "on_before_zero_grad")
+
+CHANGING = BaseFinetuning, GradientAccumulationScheduler, ModelPruning, StochasticWeightAveraging
 
 
 class Trainer(LightningTrainer):
@@ -65,6 +71,7 @@ class Trainer(LightningTrainer):
         others = {
             f"accelerator {self.strategy.root_device.type}": self.strategy.root_device.type != "cpu",
             f"{self.num_devices} devices": self.num_devices != 1 or self.num_nodes != 1,
+            f"the strategy {type(self.strategy).__name__}": type(self.strategy) is not SingleDeviceStrategy,
             f"precision {self.precision}": self.precision != "32-true",
             f"accumulate_grad_batches={self.accumulate_grad_batches}": self.accumulate_grad_batches != 1,
             f"gradient_clip_val={self.gradient_clip_val}": bool(self.gradient_clip_val),
@@ -93,6 +100,9 @@ class Trainer(LightningTrainer):
                 if callback._every_n_train_steps or callback._train_time_interval:
                     raise Unsupported("ModelCheckpoint saves within epochs")
                 continue
+            if isinstance(callback, CHANGING):
+                raise Unsupported(f"the callback {name} changes how the module is trained")
             for hook in STEP_HOOKS:
-                if getattr(type(callback), hook) is not getattr(Callback, hook):
-                    raise Unsupported(f"the callback {name} has {hook}, which Rust would not call")
+                # LambdaCallback's are the object's own.
+                if getattr(getattr(callback, hook), "__func__", None) is not getattr(Callback, hook):
+                    raise Unsupported(f"the callback {name} has {hook}, which Rust would not call in time")

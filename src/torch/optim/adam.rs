@@ -99,7 +99,7 @@ impl Adam {
         } else if weight_decay != 0.0 {
             parameters.penalize(grad, &self.weight_decay)?;
         }
-        let _ = exp_avg.all.f_lerp_(&grad.all, 1.0 - beta1)?;
+        exp_avg.lerp(grad, 1.0 - beta1)?;
         // As in RMSprop, the factor is multiplied with the first gradient beforehand.
         let weighted = grad.all.f_mul_out(&denom.all, &self.weight)?;
         let _ = exp_avg_sq.all.f_mul_scalar_(beta2)?.f_addcmul_(&weighted, &grad.all)?;

@@ -135,6 +135,15 @@ impl Flat {
         Ok(Tensor::f_cat_out(&self.all, &flat, 0).map(drop)?)
     }
 
+    /// `lerp_`, parameter by parameter: with a weight of 1, ATen makes -0 of -0 where a vector instruction computes it, and 0
+    /// in the rest of a tensor.
+    fn lerp(&mut self, end: &Flat, weight: f64) -> Result<(), TchError> {
+        for (part, end) in self.parts.iter_mut().zip(&end.parts) {
+            let _ = part.f_lerp_(end, weight)?;
+        }
+        Ok(())
+    }
+
     fn each(&self) -> Vec<&Tensor> {
         self.parts.iter().collect()
     }

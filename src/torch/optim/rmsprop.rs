@@ -123,8 +123,8 @@ impl RmsProp {
         decay.apply(v)?;
         let _ = v.f_addcmul_(&weighted, &grad.all)?;
         if let Some(grad_avg) = &mut self.grad_avg {
-            let m = &mut grad_avg.all;
-            let _ = m.f_lerp_(&grad.all, 1.0 - alpha)?;
+            grad_avg.lerp(grad, 1.0 - alpha)?;
+            let m = &grad_avg.all;
             avg.all.f_copy_(v)?;
             let _ = avg.all.f_addcmul_(&m.f_neg()?, m)?;
         } else if eps >= MIN_EPS {
