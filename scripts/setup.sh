@@ -390,15 +390,17 @@ fetch_jupyter() {
   fetch_environment "$jupyter" requirements-jupyter.txt
 }
 
+reference_torch() { echo "$venv/lib/python$(wheel_python)/site-packages/torch"; }
+
 # Builds the Python package against the reference's torch and installs it into .jupyter; cargo builds only what has changed.
 # The packages of the reference are there too, but not its islp_mnist, which lacks the compiled part.
 install_package() {
-  local packages torch_folder=("$venv"/lib/python*/site-packages/torch)
+  local packages
   packages=$("$jupyter/bin/python" -I -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
   echo "../../../../.venv/lib/python$(wheel_python)/site-packages" >"$packages/reference.pth"
   say "building the Python package"
   mkdir -p "$target"
-  LIBTORCH=${torch_folder[0]} CARGO_TARGET_DIR=$target/wheel TMPDIR=$target PIP_ROOT_USER_ACTION=ignore \
+  LIBTORCH=$(reference_torch) CARGO_TARGET_DIR=$target/wheel TMPDIR=$target PIP_ROOT_USER_ACTION=ignore \
     PIP_DISABLE_PIP_VERSION_CHECK=1 run "$python" -m pip --quiet --python "$jupyter/bin/python" install --no-deps \
     --force-reinstall "$root/python" >&2 || die "the Python package could not be built (the reason is above)"
 }

@@ -89,7 +89,9 @@ fn model(vs: &VarStore, layers: Vec<Layer>, generator: &Generator) -> PyResult<S
     for layer in layers {
         model = match layer {
             Layer::Linear(name, weight, bias) => {
-                let path = name.split('.').fold(vs.root(), |path, part| path / part);
+                // A model that is one layer has no name for it.
+                let parts = name.split('.').filter(|part| !part.is_empty());
+                let path = parts.fold(vs.root(), |path, part| path / part);
                 model.add(linear(path, &weight, bias.as_ref()).map_err(error)?)
             }
             Layer::Dropout(name, p) if name == "Dropout" => {

@@ -8,6 +8,7 @@ from ISLP.torch import ErrorTracker
 from pytorch_lightning import Callback, LightningModule
 from pytorch_lightning import Trainer as LightningTrainer
 
+from islp_mnist.training import data
 from islp_mnist.training.rust import Rust
 from islp_mnist.training.trainer import Trainer
 
@@ -34,7 +35,10 @@ class Beside(Callback):
         self.twin = dict(twin.model.named_parameters())
         self.generator = self.rust.generator
         self.generator.set_state(torch.get_rng_state())
-        self.train, self.validation = self.rust.data.train_dataloader(), self.rust.data.val_dataloader()
+        datamodule = trainer.datamodule
+        loaders = data.to_rust(
+            data.data_module(datamodule), datamodule.batch_size, datamodule.persistent_workers, self.generator)
+        self.train, self.validation = loaders.train_dataloader(), loaders.val_dataloader()
         self.batches: Optional[Iterator] = None
 
     def on_sanity_check_start(self, trainer: LightningTrainer, pl_module: LightningModule):

@@ -75,7 +75,7 @@ def data_module(datamodule: Any) -> tuple[Selection, Selection]:
     return train, validation
 
 
-def to_rust(datamodule: SimpleDataModule, data: tuple[Selection, Selection], generator: Any) -> Any:
-    """The compiled part's module of these data."""
-    # Lightning's loaders draw the seeds. Rust's draw none for workers that persist.
-    return _compiled.SimpleDataModule.of(*data, num_workers=1, batch_size=datamodule.batch_size, generator=generator)
+def to_rust(data: tuple[Selection, Selection], batch_size: int, persistent_workers: bool, generator: Any) -> Any:
+    """The compiled part's module of these data. Its loaders draw seeds for workers that do not persist."""
+    return _compiled.SimpleDataModule.of(
+        *data, num_workers=int(persistent_workers), batch_size=batch_size, generator=generator)

@@ -74,8 +74,8 @@ class Rust:
             least, greatest = (int(label) for label in labels[indices].aminmax())
             if least < 0 or greatest >= classes:
                 raise Unsupported(f"{what} has labels from {least} to {greatest}, not from 0 to {classes - 1}")
-        self.datamodule = datamodule
-        self.data = data.to_rust(datamodule, tensors, self.generator)
+        # Lightning draws the seeds of the loaders.
+        self.data = data.to_rust(tensors, datamodule.batch_size, True, self.generator)
         self.is_started = False
         self.metrics: dict[str, float] = {}
 

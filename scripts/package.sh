@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Checks the Python package: its types, its lints, its tests, and what the notebooks print.
+#
+#   scripts/package.sh --check
+#
+# Builds it as `pip install ./python` does, into .jupyter, and runs it there without cargo. Exit code: 0 if all is well, else 1.
+
+set -euo pipefail
+cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
+source scripts/setup.sh
+
+read_options "$@"
+[[ ${options[*]} == --check ]] || failure=2 die "${options[*]:-no option}: the only option is --check"
+require_compilers
+set_up libtorch mnist reference jupyter
+install_package
+cargo fmt --package islp-mnist-python --check
+LIBTORCH=$(reference_torch) CARGO_TARGET_DIR=$target/wheel \
+  cargo clippy --release --package islp-mnist-python -- -D warnings
+"$jupyter/bin/python" -m ruff check --no-cache python scripts/notebooks.py
+(cd python && run "$jupyter/bin/python" -m mypy --cache-dir "$target/mypy")
+# The installed package, not the sources beside the tests.
+run "$jupyter/bin/python" -m pytest -q -p no:cacheprovider python/tests
+run scripts/notebooks.sh --check
