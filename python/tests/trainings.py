@@ -73,7 +73,7 @@ def network(r, shape, classes):
     if r.random() < 0.3:
         cut = r.randint(0, len(layers))
         return Chain(nn.Sequential(*layers[:cut]), nn.Sequential(*layers[cut:]))
-    return nn.Sequential(*layers)
+    return layers[0] if len(layers) == 1 else nn.Sequential(*layers)
 
 
 def optimizer(r, parameters):

@@ -1,5 +1,6 @@
 """Reads ISLP's SimpleDataModule: the tensors of its data sets and the order of its items."""
 
+import sys
 from typing import Any
 
 import torch
@@ -38,6 +39,8 @@ def selection(dataset: Dataset, what: str) -> Selection:
             raise Unsupported(f"the {name} of {what} are on {tensor.device}, not on the CPU")
         if tensor.dtype != dtype:
             raise Unsupported(f"the {name} of {what} are {tensor.dtype}, not {dtype}")
+        if tensor.layout != torch.strided:
+            raise Unsupported(f"the {name} of {what} have the layout {tensor.layout}")
         if tensor.requires_grad:
             raise Unsupported(f"the {name} of {what} require gradients")
     if labels.dim() != 1:
@@ -70,7 +73,7 @@ def data_module(datamodule: Any) -> tuple[Selection, Selection]:
     for (_, _, indices), what in (train, "the training set"), (validation, "the validation set"):
         if not len(indices):
             raise Unsupported(f"{what} is empty")
-    if type(datamodule.batch_size) is not int or datamodule.batch_size < 1:
+    if type(datamodule.batch_size) is not int or not 1 <= datamodule.batch_size <= sys.maxsize:
         raise Unsupported(f"the batch size is {datamodule.batch_size}")
     return train, validation
 

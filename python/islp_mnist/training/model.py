@@ -71,14 +71,18 @@ def _check_modules(model: nn.Module):
             raise Unsupported(f"the parameter {name} is {parameter.dtype}, not torch.float32")
         if not parameter.requires_grad:
             raise Unsupported(f"the parameter {name} is frozen")
+        if not parameter.numel():
+            raise Unsupported(f"the parameter {name} is empty")
         if not parameter.is_contiguous():
             raise Unsupported(f"the parameter {name} is not contiguous in memory")
+        if parameter.untyped_storage().nbytes() < 4 * (parameter.storage_offset() + parameter.numel()):
+            raise Unsupported(f"the memory of the parameter {name} is freed")
         if parameter._backward_hooks or getattr(parameter, "_post_accumulate_grad_hooks", None):
             raise Unsupported(f"the parameter {name} has a hook, which Rust would not call")
 
 
 def _called(model: nn.Module, inputs: torch.Tensor) -> list[nn.Module]:
-    """Runs `model` and returns the modules without other modules inside that it called, if each took the last one's output."""
+    """Runs `model` and returns the modules without others inside that it called, if each took the last one's output."""
     names = {module: name for name, module in model.named_modules()}
     called: list[nn.Module] = []
     last: Any = inputs
@@ -106,9 +110,15 @@ def _called(model: nn.Module, inputs: torch.Tensor) -> list[nn.Module]:
     return called
 
 
-def _check_parameters(model: nn.Module, found: list[Layer]):
+def parameters(found: list[Layer]) -> list[tuple[str, torch.Tensor]]:
+    """Rust's names of these layers' parameters, and the parameters. A Linear that is the model has no name."""
     linear = [layer for layer in found if isinstance(layer, tuple) and len(layer) == 3]
-    owned = [id(tensor) for _, *tensors in linear for tensor in tensors if tensor is not None]
+    named = [(f"{name}.{key}", tensor) for name, *tensors in linear for key, tensor in zip(("weight", "bias"), tensors)]
+    return [(name, tensor) for name, tensor in named if tensor is not None]
+
+
+def _check_parameters(model: nn.Module, found: list[Layer]):
+    owned = [id(tensor) for _, tensor in parameters(found)]
     if len(set(owned)) != len(owned):
         raise Unsupported("two layers share a parameter")
     for name, parameter in model.named_parameters():

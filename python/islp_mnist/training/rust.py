@@ -60,7 +60,8 @@ class Rust:
         inputs, labels, indices = tensors[0]
         batch = indices[:datamodule.batch_size]
         self.called = model.called(self.network, inputs[batch])
-        self.names = {parameter: name for name, parameter in self.network.named_parameters()}
+        layers = model.layers(self.network, self.called)
+        self.names = {parameter: name for name, parameter in model.parameters(layers)}
         self.generator = _compiled.Generator(0)
         self._built_for: Any = None
         self.module = self._build()
@@ -80,7 +81,7 @@ class Rust:
         self.metrics: dict[str, float] = {}
 
     def _build(self) -> Any:
-        """The compiled part's module; a new one if a callback has changed the layers or the options, or moved the parameters.
+        """The compiled part's module; a new one if a callback has changed layers or options, or moved parameters.
 
         Raises Unsupported if Rust does not train what it has become.
         """
@@ -104,7 +105,8 @@ class Rust:
                     self.network.train()
                 same = theirs.shape == ours.shape and theirs.numpy().tobytes() == ours.numpy().tobytes()
                 if not same or not torch.equal(self.generator.get_state(), torch.get_rng_state()):
-                    raise Unsupported(f"{type(self.network).__name__} computes something other than its layers, one after the other")
+                    name = type(self.network).__name__
+                    raise Unsupported(f"{name} computes something other than its layers, one after the other")
 
     def start(self, current_epoch: int, global_step: int, train_batches: int, log_every_n_steps: int):
         """Starts a fit at this epoch and step."""
@@ -116,8 +118,8 @@ class Rust:
     def fit_epoch(self, sampler_seed: int, on_step: Callable[[int], None]) -> list[dict[str, str]]:
         """Trains and validates an epoch whose order is of this seed, and returns its rows of metrics.csv.
 
-        Parameters, optimizer and torch's generator are then as Lightning leaves them, also after an exception; `metrics` has
-        the last value of each metric.
+        Parameters, optimizer and torch's generator are then as Lightning leaves them, also after an exception; `metrics`
+        has the last value of each metric.
         """
         module = self._build()
         optimizer.to_rust(self.optimizer, self.names, module)

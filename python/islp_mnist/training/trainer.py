@@ -1,5 +1,6 @@
 """Lightning's Trainer with the epochs in Rust."""
 
+import sys
 from typing import Any, Optional
 
 from ISLP.torch import ErrorTracker
@@ -75,6 +76,7 @@ class Trainer(LightningTrainer):
             f"precision {self.precision}": self.precision != "32-true",
             f"accumulate_grad_batches={self.accumulate_grad_batches}": self.accumulate_grad_batches != 1,
             f"gradient_clip_val={self.gradient_clip_val}": bool(self.gradient_clip_val),
+            f"log_every_n_steps={self.log_every_n_steps}": not 0 <= self.log_every_n_steps <= sys.maxsize,
             f"max_steps={self.max_steps}": self.max_steps != -1,
             f"limit_val_batches={self.limit_val_batches}": self.limit_val_batches != 1.0,
             f"num_sanity_val_steps={self.num_sanity_val_steps}": self.num_sanity_val_steps == 0,
