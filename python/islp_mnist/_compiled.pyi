@@ -93,9 +93,10 @@ class Trainer:
     @property
     def global_step(self) -> int:
         """The steps taken so far."""
+    def rows(self, without: int) -> list[dict[str, str]]:
+        """The rows of metrics.csv so far, without the first ones."""
     def fit_epoch(
         self, module: SimpleModule, data: SimpleDataModule, sampler_seed: int, on_step: Callable[[int], Optional[object]]
-    ) -> tuple[list[dict[str, str]], dict[str, float]]:
-        """Trains and validates one more epoch, in the order of this seed: its rows of metrics.csv, and the last value of every
-        metric. Calls `on_step` with the number of steps so far, a few times a second; what it raises ends the epoch, and so
-        does a signal."""
+    ) -> dict[str, float]:
+        """Trains and validates one more epoch, in the order of this seed: the last value of every metric. Calls `on_step` with
+        the number of steps so far, a few times a second; what it raises ends the epoch, and so does a signal."""

@@ -37,7 +37,8 @@ def by_one_name(named: Iterable[tuple[str, str, Any]]) -> dict[str, Any]:
 
     Raises OneName if two new names are equal.
     """
-    written, tensors = {}, {}
+    written: dict[str, str] = {}
+    tensors: dict[str, Any] = {}
     for new, name, tensor in named:
         if new in tensors:
             raise OneName(f"{written[new]} and {name} both become {new} without the wrapper's prefix")

@@ -27,7 +27,7 @@ try:
     from pytorch_lightning import Callback
     from torchmetrics import Metric
 except ImportError:
-    Callback, Metric = object, ()
+    Callback, Metric = object, ()  # type: ignore[misc, assignment]
 
 FORMAT = 2
 SKETCH_LENGTH = 16

@@ -50,9 +50,13 @@ impl Trainer {
         lock(&self.0).global_step
     }
 
-    /// Trains and validates one more epoch, in the order of this seed: its rows of metrics.csv, and the last value of every
-    /// metric. Calls `on_step` with the number of steps so far, a few times a second. What it raises ends the epoch, and so
-    /// does a signal.
+    /// The rows of metrics.csv so far, without the first ones.
+    fn rows(&self, without: usize) -> Rows {
+        lock(&self.0).logger.rows().get(without..).unwrap_or_default().to_vec()
+    }
+
+    /// Trains and validates one more epoch, in the order of this seed: the last value of every metric. Calls `on_step` with
+    /// the number of steps so far, a few times a second. What it raises ends the epoch, and so does a signal.
     fn fit_epoch(
         &self,
         py: Python,
@@ -60,7 +64,7 @@ impl Trainer {
         data: &SimpleDataModule,
         sampler_seed: u64,
         on_step: PyObject,
-    ) -> PyResult<(Rows, Metrics)> {
+    ) -> PyResult<Metrics> {
         let raised = Arc::default();
         let fit = py.allow_threads(|| {
             let trainer = &mut *lock(&self.0);
@@ -71,10 +75,8 @@ impl Trainer {
                 Some(Box::new(Watch { on_step, last, should_stop, raised: Arc::clone(&raised) }));
             trainer.max_epochs = trainer.current_epoch + 1;
             trainer.start_epoch(sampler_seed);
-            let before = trainer.logger.rows().len();
             trainer.fit(&mut lock(&module.0), &lock(&data.0))?;
-            let metrics = trainer.callback_metrics.iter().map(|(&name, &value)| (name, value.into()));
-            Ok((trainer.logger.rows()[before..].to_vec(), metrics.collect()))
+            Ok(trainer.callback_metrics.iter().map(|(&name, &value)| (name, value.into())).collect())
         });
         if let Some(error) = lock(&raised).take() {
             return Err(error);

@@ -84,7 +84,7 @@ class CSVLogger(loggers.CSVLogger):
         """The writer with the metrics so far."""
         if self._experiment is None:
             self._experiment = _ExperimentWriter(self.log_dir)
-        return self._experiment
+        return self._experiment  # type: ignore[return-value]
 
 
 def _rows(path: Path, state: TrainerState) -> list[dict[str, str]]:

@@ -161,6 +161,7 @@ class ModelCheckpoint(callbacks.Checkpoint):
         if self._every_n_train_steps and batch_idx == 0:
             # A callback may have changed the accumulation of gradients for this epoch.
             within_epoch.check(trainer)
+            assert self._before_draws is not None
             self._sampler_seed = within_epoch.drawn_seed(trainer, self._before_draws)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule):

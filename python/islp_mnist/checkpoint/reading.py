@@ -54,10 +54,11 @@ def _parse(path: Path, data: bytes) -> Checkpoint:
         raise CheckpointError(f"{VARIED} belongs to a run with --vary, and PyTorch draws everything from one stream")
     cuda_generator = None
     if CUDA_GENERATOR in entries:
-        cuda_generator = _bytes_of(CUDA_GENERATOR, entries)
-        _check_cuda_generator(cuda_generator)
-        cuda_generator = torch.frombuffer(cuda_generator, dtype=torch.uint8)
-    weights, states = {}, {}
+        cuda_bytes = _bytes_of(CUDA_GENERATOR, entries)
+        _check_cuda_generator(cuda_bytes)
+        cuda_generator = torch.frombuffer(cuda_bytes, dtype=torch.uint8)
+    weights: dict[str, torch.Tensor] = {}
+    states: dict[str, dict[str, torch.Tensor]] = {}
     kinds = {text: dtype for dtype, text in DTYPES.items()}
     for name, (dtype, shape, values) in entries.items():
         if dtype not in kinds:
@@ -82,8 +83,8 @@ def _parse(path: Path, data: bytes) -> Checkpoint:
         except OneName as error:
             raise CheckpointError(f"{OPTIMIZER}{kind}.{shown(str(error))}") from error
     weights = unwrapped(weights)
-    generator = torch.frombuffer(generator, dtype=torch.uint8)
-    return Checkpoint(path, state, hyper_parameters, weights, states, generator, cuda_generator)
+    cpu_generator = torch.frombuffer(generator, dtype=torch.uint8)
+    return Checkpoint(path, state, hyper_parameters, weights, states, cpu_generator, cuda_generator)
 
 
 def _bytes_of(name: str, entries: dict[str, Entry]) -> bytes:

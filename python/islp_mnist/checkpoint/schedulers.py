@@ -63,8 +63,9 @@ def restore_schedulers(trainer: Trainer, checkpoint: Checkpoint):
     states, configs = checkpoint.state.lr_schedulers or [], trainer.lr_scheduler_configs
     theirs, ours = [state["class"] for state in states], [type(config.scheduler).__name__ for config in configs]
     if theirs != ours:
-        theirs, ours = ", ".join(theirs) or "none", ", ".join(ours) or "none"
-        raise CheckpointError(f"{checkpoint.path}: its learning-rate schedulers are {shown(theirs)}, but the module's {ours}")
+        their_names, our_names = ", ".join(theirs) or "none", ", ".join(ours) or "none"
+        raise CheckpointError(
+            f"{checkpoint.path}: its learning-rate schedulers are {shown(their_names)}, but the module's {our_names}")
     for config, state in zip(configs, states):
         config.scheduler.load_state_dict(_decoded(state["scheduler"]))
         for group, saved in zip(config.scheduler.optimizer.param_groups, state["param_groups"]):

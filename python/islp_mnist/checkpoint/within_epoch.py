@@ -131,7 +131,7 @@ def after_each_step(trainer: Trainer, call: Callable[[], None]):
         on_advance_end(fetcher)
         call()
 
-    loop.on_advance_end = on_advance_end_and_call
+    loop.on_advance_end = on_advance_end_and_call  # type: ignore[method-assign]
 
 
 def resume(trainer: Trainer, saved: BatchProgress, and_then: Callable[[], None]):
@@ -160,7 +160,7 @@ def resume(trainer: Trainer, saved: BatchProgress, and_then: Callable[[], None])
         and_then()
 
     # Between an epoch's iter(loader) and its first batch Lightning calls no hook.
-    loop.on_run_start = on_run_start
+    loop.on_run_start = on_run_start  # type: ignore[method-assign]
 
 
 def _restore_results(trainer: Trainer, results: dict[str, ResultMetric]):

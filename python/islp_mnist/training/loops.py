@@ -2,7 +2,7 @@
 checkpoints, the banner, the counts of epochs and steps.
 """
 
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any, Literal, Optional
 
 import torch
 from ISLP.torch import ErrorTracker
@@ -32,7 +32,7 @@ class NotIterated(CombinedLoader):
             # The workers' base seed, also if there are none.
             _random()
         self.is_started, self.drawn = True, None
-        if loader.num_workers:
+        if loader.num_workers and isinstance(loader.sampler, RandomSampler):
             # The workers start on the first batches now.
             self.sampler_seed()
         return self
@@ -44,10 +44,9 @@ class NotIterated(CombinedLoader):
         (loader,), (limit,) = self.flattened, self.limits or [float("inf")]
         return int(min(len(loader), limit))
 
-    def sampler_seed(self) -> Optional[int]:
-        """The seed of the order of the items in this epoch, drawn now if it is not yet; none if they are not shuffled."""
-        (loader,) = self.flattened
-        if self.drawn is None and isinstance(loader.sampler, RandomSampler):
+    def sampler_seed(self) -> int:
+        """The seed of the order of the items in this epoch, drawn now if it is not yet."""
+        if self.drawn is None:
             self.drawn = _random()
         return self.drawn
 
@@ -59,7 +58,7 @@ def _random() -> int:
 class _Source(_DataLoaderSource):
     """The user's loaders, which Rust iterates instead of Lightning."""
 
-    def __init__(self, trainer: "Trainer", name: str, mode: str):
+    def __init__(self, trainer: "Trainer", name: str, mode: Literal["max_size_cycle", "sequential"]):
         super().__init__(None, name)
         self.trainer, self.mode = trainer, mode
 
@@ -124,15 +123,19 @@ class TrainingEpochLoop(_TrainingEpochLoop):
         steps = int(trainer.num_training_batches)
         if not rust.is_started:
             rust.start(trainer.current_epoch, trainer.global_step, steps, trainer.log_every_n_steps)
+        loader = trainer.fit_loop._combined_loader
+        assert isinstance(loader, NotIterated)
         try:
-            rows = rust.fit_epoch(trainer.fit_loop._combined_loader.sampler_seed(), show)
+            rust.fit_epoch(loader.sampler_seed(), show)
         except BaseException:
             taken = rust.trainer.global_step - trainer.global_step
             self._count(taken, is_last_batch=False)
+            self._log_steps(rust.rows)
             self._batches_that_stepped = first + taken
             raise
         self._count(steps, is_last_batch=True)
-        self._log(rows, rust.metrics)
+        self._log_steps(rust.rows)
+        self._log_epoch(rust.metrics)
         show(first + steps)
         # Lightning counts the last step itself.
         self._batches_that_stepped = first + steps - 1
@@ -148,13 +151,17 @@ class TrainingEpochLoop(_TrainingEpochLoop):
             counts.started += steps
             counts.completed += steps
 
-    def _log(self, rows: list[dict[str, str]], metrics: dict[str, float]):
-        """Logs what Lightning logs in the steps of an epoch, and leaves the epoch's means for its end."""
-        connector = self.trainer._logger_connector
+    def _log_steps(self, rows: list[dict[str, str]]):
+        """Logs what Lightning logs in the steps of an epoch."""
         for row in rows:
             if "train_accuracy_step" in row:
                 self._batches_that_stepped = int(row["step"])
-                connector.log_metrics({"train_accuracy_step": torch.tensor(float(row["train_accuracy_step"]))})
+                self.trainer._logger_connector.log_metrics(
+                    {"train_accuracy_step": torch.tensor(float(row["train_accuracy_step"]))})
+
+    def _log_epoch(self, metrics: dict[str, float]):
+        """Leaves the epoch's means for its end, where Lightning logs them."""
+        connector = self.trainer._logger_connector
         connector._first_loop_iter = True
         for name, key, on_step in ("train_loss", "train_loss", False), ("train_accuracy", "train_accuracy_epoch", True):
             # A mean over one value.
@@ -171,7 +178,7 @@ class Tracked(Callback):
     def __init__(self, tracker: ErrorTracker):
         self.tracker = tracker
 
-    def on_validation_epoch_end(self, trainer: "Trainer", pl_module: LightningModule):
+    def on_validation_epoch_end(self, trainer: Any, pl_module: LightningModule):
         if not trainer.sanity_checking:
             for name in "valid_loss", "valid_accuracy":
                 pl_module.log(name, torch.tensor(trainer.rust.metrics[name]), on_epoch=True)

@@ -111,9 +111,9 @@ def _called(model: nn.Module, inputs: torch.Tensor) -> list[nn.Module]:
 
 
 def parameters(found: list[Layer]) -> list[tuple[str, torch.Tensor]]:
-    """Rust's names of these layers' parameters, and the parameters. A Linear that is the model has no name."""
+    """Returns these layers' parameters by name. A Linear that is the model has no name."""
     linear = [layer for layer in found if isinstance(layer, tuple) and len(layer) == 3]
-    named = [(f"{name}.{key}", tensor) for name, *tensors in linear for key, tensor in zip(("weight", "bias"), tensors)]
+    named = [(f"{name}.{key}" if name else key, tensor) for name, *tensors in linear for key, tensor in zip(("weight", "bias"), tensors)]
     return [(name, tensor) for name, tensor in named if tensor is not None]
 
 

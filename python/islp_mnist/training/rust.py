@@ -25,19 +25,21 @@ def check_module(module: LightningModule):
         raise Unsupported("automatic_optimization is False")
     if torch.is_autocast_enabled("cpu"):
         raise Unsupported("torch.autocast is on")
-    loss = module.loss
+    loss: Any = module.loss
     if type(loss) is not nn.CrossEntropyLoss:
         raise Unsupported(f"the loss is {type(loss).__name__}, not CrossEntropyLoss")
     if loss.weight is not None or (loss.ignore_index, loss.reduction, loss.label_smoothing) != (-100, "mean", 0.0):
         raise Unsupported("CrossEntropyLoss has other options than its defaults")
-    accuracy = module.metrics.get("accuracy") if module.metrics else None
+    metrics: Any = module.metrics
+    accuracy = metrics.get("accuracy") if metrics else None
     is_plain = type(accuracy) is MulticlassAccuracy and (accuracy.average, accuracy.top_k, accuracy.ignore_index,
                                                          accuracy.multidim_average) == ("micro", 1, None, "global")
-    if not is_plain or len(module.metrics) != 1:
+    if not is_plain or len(metrics) != 1:
         raise Unsupported("the metrics are not the accuracy of SimpleModule.classification alone")
     if not module.on_epoch:
         raise Unsupported("the module logs no epochs")
-    if module.pre_process_y_for_metrics.__code__.co_code != (lambda y: y).__code__.co_code:
+    pre_process: Any = module.pre_process_y_for_metrics
+    if pre_process.__code__.co_code != (lambda y: y).__code__.co_code:
         raise Unsupported("the module changes the labels before it computes its metrics")
 
 
@@ -79,6 +81,8 @@ class Rust:
         self.data = data.to_rust(tensors, datamodule.batch_size, True, self.generator)
         self.is_started = False
         self.metrics: dict[str, float] = {}
+        self.rows: list[dict[str, str]] = []
+        self._logged = 0
 
     def _build(self) -> Any:
         """The compiled part's module; a new one if a callback has changed layers or options, or moved parameters.
@@ -115,11 +119,11 @@ class Rust:
             self.generator, current_epoch=current_epoch, global_step=global_step, train_batches=train_batches,
             log_every_n_steps=log_every_n_steps)
 
-    def fit_epoch(self, sampler_seed: int, on_step: Callable[[int], None]) -> list[dict[str, str]]:
-        """Trains and validates an epoch whose order is of this seed, and returns its rows of metrics.csv.
+    def fit_epoch(self, sampler_seed: int, on_step: Callable[[int], None]):
+        """Trains and validates an epoch whose order is of this seed.
 
-        Parameters, optimizer and torch's generator are then as Lightning leaves them, also after an exception; `metrics`
-        has the last value of each metric.
+        Parameters, optimizer and torch's generator are then as Lightning leaves them, also after an exception. `rows` has the
+        epoch's rows of metrics.csv, `metrics` the last value of each metric.
         """
         module = self._build()
         optimizer.to_rust(self.optimizer, self.names, module)
@@ -127,9 +131,10 @@ class Rust:
         self.generator.set_state(state)
         before = self.trainer.global_step
         try:
-            rows, self.metrics = self.trainer.fit_epoch(module, self.data, sampler_seed, on_step)
-            return rows
+            self.metrics = self.trainer.fit_epoch(module, self.data, sampler_seed, on_step)
         finally:
+            self.rows = self.trainer.rows(self._logged)
+            self._logged += len(self.rows)
             steps = self.trainer.global_step - before
             optimizer.from_rust(self.optimizer, self.names, module, steps)
             torch.set_rng_state(torch.cat([self.generator.get_state()[:NORMAL], state[NORMAL:]]))

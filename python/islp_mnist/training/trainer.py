@@ -40,7 +40,8 @@ class Trainer(LightningTrainer):
         loops.install(self)
 
     def fit(self, model: LightningModule, train_dataloaders: Any = None, val_dataloaders: Any = None,
-            datamodule: Optional[LightningDataModule] = None, **kwargs: Any) -> None:
+            datamodule: Optional[LightningDataModule] = None, ckpt_path: Any = None,
+            weights_only: Optional[bool] = None) -> None:
         """Trains as pytorch_lightning.Trainer.fit does.
 
         Raises Unsupported if Rust does not train this.
@@ -50,8 +51,8 @@ class Trainer(LightningTrainer):
         try:
             if datamodule is None or val_dataloaders is not None:
                 raise Unsupported("the data come from loaders, not from ISLP's SimpleDataModule")
-            if any(value is not None for value in kwargs.values()):
-                raise Unsupported(f"fit has {', '.join(f'{name}={value!r}' for name, value in kwargs.items())}")
+            if ckpt_path is not None:
+                raise Unsupported(f"fit has ckpt_path={str(ckpt_path)!r}, and Rust does not resume")
             self._check_options()
             self._check_callbacks()
             self.rust = Rust(model, datamodule)
@@ -59,12 +60,12 @@ class Trainer(LightningTrainer):
             if not self.fallback:
                 raise Unsupported(f"{reason}; Trainer(fallback=True) lets Lightning train it") from reason
             rank_zero_info(f"islp_mnist: Lightning trains this, because {reason}")
-        callbacks = self.callbacks
+        callbacks: list[Callback] = self.callbacks  # type: ignore[has-type]
         if self.rust:
             self.callbacks = [loops.Tracked(callback) if type(callback) is ErrorTracker else callback
                               for callback in callbacks]
         try:
-            super().fit(model, train_dataloaders, val_dataloaders, datamodule, **kwargs)
+            super().fit(model, train_dataloaders, val_dataloaders, datamodule, ckpt_path, weights_only)
         finally:
             self.rust, self.callbacks = None, callbacks
 
