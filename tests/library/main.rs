@@ -9,6 +9,7 @@ mod compare;
 mod cuda_generator;
 mod digit;
 mod errors;
+mod fits;
 mod fixtures;
 mod golden;
 mod metrics_csv;
