@@ -2,6 +2,8 @@
 
 A cell with the tag not-compared prints times. Lightning's tips and its lines about GPUs and TPUs say something of the machine, not
 of the training, and warnings contain its paths; none is stored or compared.
+
+Run with python -P: Jupyter imports modules that have the names of scripts here.
 """
 
 import argparse
@@ -14,6 +16,7 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
+from nbconvert import HTMLExporter
 
 MACHINE = re.compile(r"💡|GPU available|TPU available")
 
@@ -45,13 +48,26 @@ def text(cell: nbformat.NotebookNode) -> list[str]:
     return [line.rstrip() for line in lines]
 
 
+def picture(page: Path):
+    """Writes the cells of the README's picture, as stored, to an HTML page."""
+    shown = {"mnist": ("fit", "test"), "beside": ("ratio",)}
+    cells = [cell for name, ids in shown.items() for cell in nbformat.read(f"notebooks/{name}.ipynb", as_version=4).cells
+             if cell.id in ids]
+    html, _ = HTMLExporter().from_notebook_node(nbformat.v4.new_notebook(cells=cells))
+    page.write_text(html)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     action = parser.add_mutually_exclusive_group(required=True)
     action.add_argument("--check", action="store_true")
     action.add_argument("--execute", action="store_true")
-    parser.add_argument("notebooks", nargs="+", type=Path)
+    action.add_argument("--picture", type=Path, metavar="PAGE.html")
+    parser.add_argument("notebooks", nargs="*", type=Path)
     arguments = parser.parse_args()
+    if arguments.picture:
+        picture(arguments.picture)
+        return 0
     os.environ["PYTHONWARNINGS"] = "ignore"
     differ = 0
     for path in arguments.notebooks:
