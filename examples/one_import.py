@@ -1,14 +1,15 @@
 """ISLP's SimpleModule trained in Rust: python examples/one_import.py, with the package islp_mnist. docs/python.md explains it."""
 
-import pytorch_lightning
-import torch
-from ISLP.torch import ErrorTracker, SimpleDataModule, SimpleModule
-from torch import nn
-from torch.utils.data import TensorDataset
-
 import islp_mnist
+import pytorch_lightning
+from ISLP.torch import ErrorTracker, SimpleDataModule, SimpleModule
+
 # from pytorch_lightning import Trainer
 from islp_mnist import Trainer
+from torch.utils.data import TensorDataset
+
+import torch
+from torch import nn
 
 
 def data_and_module() -> tuple[SimpleDataModule, SimpleModule]:

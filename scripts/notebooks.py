@@ -73,6 +73,10 @@ def main() -> int:
     for path in arguments.notebooks:
         stored = nbformat.read(path, as_version=4)
         executed = nbformat.reads(nbformat.writes(stored), as_version=4)
+        if arguments.check:
+            # The times are not compared.
+            for cell in executed.cells:
+                cell.source = cell.source.replace("rounds = 3", "rounds = 1")
         client = NotebookClient(executed, timeout=None, resources={"metadata": {"path": str(path.parent)}})
         try:
             client.execute()

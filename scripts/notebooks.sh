@@ -15,10 +15,10 @@ read_options "$@"
 require_compilers
 set_up libtorch mnist reference jupyter
 install_package
-
-# Nothing of the user's own settings, and nothing left there.
-export JUPYTER_CONFIG_DIR=$jupyter/config JUPYTER_DATA_DIR=$jupyter/data IPYTHONDIR=$jupyter/ipython
 case ${options[0]-} in
---check | --execute) run "$jupyter/bin/python" -P scripts/notebooks.py "${options[0]}" notebooks/*.ipynb ;;
-*) exec "$jupyter/bin/python" -m jupyterlab --notebook-dir=notebooks "${options[@]}" ;;
+--check | --execute) execute_notebooks "${options[0]}" ;;
+*)
+  jupyter_settings
+  exec "$jupyter/bin/python" -m jupyterlab --notebook-dir=notebooks "${options[@]}"
+  ;;
 esac

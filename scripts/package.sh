@@ -15,10 +15,9 @@ require_compilers
 set_up libtorch mnist reference jupyter
 install_package
 cargo fmt --package islp-mnist-python --check
-LIBTORCH=$(reference_torch) CARGO_TARGET_DIR=$target/wheel \
-  cargo clippy --release --package islp-mnist-python -- -D warnings
+cargo clippy --release --package islp-mnist-python -- -D warnings
 "$jupyter/bin/python" -m ruff check --no-cache python scripts/notebooks.py
 (cd python && run "$jupyter/bin/python" -m mypy --cache-dir "$target/mypy")
 # The installed package, not the sources beside the tests.
-run "$jupyter/bin/python" -m pytest -q -p no:cacheprovider python/tests
-run scripts/notebooks.sh --check
+run "$jupyter/bin/python" -m pytest -q -p no:cacheprovider -W ignore python/tests
+execute_notebooks --check

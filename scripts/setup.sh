@@ -390,9 +390,8 @@ fetch_jupyter() {
   fetch_environment "$jupyter" requirements-jupyter.txt
 }
 
-reference_torch() { echo "$venv/lib/python$(wheel_python)/site-packages/torch"; }
-
-# Builds the Python package against the reference's torch and installs it into .jupyter; cargo builds only what has changed.
+# Builds the Python package and installs it into .jupyter; cargo builds only what has changed. libtorch is the build that the
+# reference's torch has too, and where the program's dependencies are compiled, most of the package's are.
 # The packages of the reference are there too, but not its islp_mnist, which lacks the compiled part.
 install_package() {
   local packages
@@ -400,9 +399,21 @@ install_package() {
   echo "../../../../.venv/lib/python$(wheel_python)/site-packages" >"$packages/reference.pth"
   say "building the Python package"
   mkdir -p "$target"
-  LIBTORCH=$(reference_torch) CARGO_TARGET_DIR=$target/wheel TMPDIR=$target PIP_ROOT_USER_ACTION=ignore \
+  LIBTORCH=${LIBTORCH:-$libtorch/torch} TMPDIR=$target PIP_ROOT_USER_ACTION=ignore \
     PIP_DISABLE_PIP_VERSION_CHECK=1 run "$python" -m pip --quiet --python "$jupyter/bin/python" install --no-deps \
     --force-reinstall "$root/python" >&2 || die "the Python package could not be built (the reason is above)"
+}
+
+# Nothing of the user's own settings, and nothing left there.
+jupyter_settings() {
+  export JUPYTER_CONFIG_DIR=$jupyter/config JUPYTER_DATA_DIR=$jupyter/data IPYTHONDIR=$jupyter/ipython
+}
+
+# execute_notebooks --check | --execute
+execute_notebooks() {
+  jupyter_settings
+  # -P, because Jupyter imports modules that have the names of scripts here.
+  run "$jupyter/bin/python" -P "$root/scripts/notebooks.py" "$1" "$root"/notebooks/*.ipynb
 }
 
 # --- tools that check HTML pages

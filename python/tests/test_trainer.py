@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 
 import torch
-from ISLP.torch import ErrorTracker, SimpleDataModule, SimpleModule
+from ISLP.torch import ErrorTracker, SimpleDataModule
 from pytorch_lightning.callbacks import Callback, GradientAccumulationScheduler, LambdaCallback
 from torch import nn, optim
 from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset

@@ -14,6 +14,7 @@ from pytorch_lightning.trainer.connectors.data_connector import _DataLoaderSourc
 from pytorch_lightning.utilities import CombinedLoader
 from torch.utils.data import RandomSampler
 
+from islp_mnist.training.rng import random
 from islp_mnist.training.rust import Rust
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class NotIterated(CombinedLoader):
         (loader,) = self.flattened
         if not (loader.persistent_workers and self.is_started):
             # The workers' base seed, also if there are none.
-            _random()
+            random()
         self.is_started, self.drawn = True, None
         if loader.num_workers and isinstance(loader.sampler, RandomSampler):
             # The workers start on the first batches now.
@@ -47,12 +48,8 @@ class NotIterated(CombinedLoader):
     def sampler_seed(self) -> int:
         """The seed of the order of the items in this epoch, drawn now if it is not yet."""
         if self.drawn is None:
-            self.drawn = _random()
+            self.drawn = random()
         return self.drawn
-
-
-def _random() -> int:
-    return int(torch.empty((), dtype=torch.int64).random_().item())
 
 
 class _Source(_DataLoaderSource):

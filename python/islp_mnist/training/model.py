@@ -6,6 +6,7 @@ from typing import Any, Union
 import torch
 from torch import nn
 
+from islp_mnist.training import rng
 from islp_mnist.training.unsupported import Unsupported
 
 # A layer as the compiled part takes it: its class, ("Dropout", p), or a linear layer's name, weight and bias.
@@ -96,7 +97,7 @@ def _called(model: nn.Module, inputs: torch.Tensor) -> list[nn.Module]:
         last = output
 
     leaves = [module for module in model.modules() if type(module) is not nn.Sequential and not any(module.children())]
-    with ExitStack() as stack, torch.no_grad(), torch.random.fork_rng(devices=[]):
+    with ExitStack() as stack, torch.no_grad(), rng.forked():
         for module in leaves:
             stack.callback(module.register_forward_hook(after).remove)
         try:
