@@ -2,7 +2,7 @@
 
 import torch
 
-# Equals torch's version in scripts/requirements.txt; tests/library/errors.rs compares the two.
+# Equals torch's version in scripts/requirements.txt; tests/program/handover.rs compares the two.
 TORCH_VERSION = "2.13.0"
 
 if torch.__version__.split("+")[0] != TORCH_VERSION:

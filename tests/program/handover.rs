@@ -381,8 +381,15 @@ fn a_lightning_module_of_ones_own_resumes_to_the_same_bytes() {
 }
 
 #[test]
-fn the_package_for_python_has_this_version() {
-    let package = fs::read_to_string(checkout().join("python/islp_mnist/__init__.py")).unwrap();
-    let line = format!("__version__ = \"{}\"", env!("CARGO_PKG_VERSION"));
-    assert!(package.lines().any(|it| it == line), "{line}");
+fn the_package_for_python_has_this_version_and_needs_this_torch() {
+    let (version, torch) = (env!("CARGO_PKG_VERSION"), env!("TORCH_VERSION"));
+    for (file, expected) in [
+        ("islp_mnist/__init__.py", format!("\n__version__ = \"{version}\"\n")),
+        ("Cargo.toml", format!("\nversion = \"{version}\"\n")),
+        ("islp_mnist/compiled.py", format!("\nTORCH_VERSION = \"{torch}\"\n")),
+        ("pyproject.toml", format!("\"torch=={torch}\"")),
+    ] {
+        let text = fs::read_to_string(checkout().join("python").join(file)).unwrap();
+        assert!(text.contains(&expected), "python/{file} lacks {expected:?}");
+    }
 }
