@@ -26,8 +26,10 @@ def __getattr__(name: str) -> Any:
     """Imports the compiled part, and with it torch and Lightning, only when it is used."""
     import importlib
 
+    if name not in _COMPILED and name not in _TRAINING:
+        raise AttributeError(f"module 'islp_mnist' has no attribute {name!r}")
+    # First, because it says which torch it needs, before Lightning fails with another.
+    compiled = importlib.import_module("islp_mnist.compiled")
     if name in _COMPILED:
-        return getattr(importlib.import_module("islp_mnist.compiled")._compiled, name)
-    if name in _TRAINING:
-        return getattr(importlib.import_module(f"islp_mnist.training.{_TRAINING[name]}"), name)
-    raise AttributeError(f"module 'islp_mnist' has no attribute {name!r}")
+        return getattr(compiled._compiled, name)
+    return getattr(importlib.import_module(f"islp_mnist.training.{_TRAINING[name]}"), name)
