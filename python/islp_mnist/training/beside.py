@@ -9,7 +9,7 @@ from pytorch_lightning import Callback, LightningModule
 from pytorch_lightning import Trainer as LightningTrainer
 
 from islp_mnist.training import data
-from islp_mnist.training.rust import Rust
+from islp_mnist.training.rust import Rust, same_bits
 from islp_mnist.training.trainer import Trainer
 
 
@@ -30,14 +30,13 @@ class Beside(Callback):
         return f"{self.steps} training steps, {self.tensors} tensors compared, all the same in Rust"
 
     def on_fit_start(self, trainer: LightningTrainer, pl_module: LightningModule):
-        twin = copy.deepcopy(pl_module)
-        self.rust = Rust(twin, trainer.datamodule)
+        twin, datamodule = copy.deepcopy(pl_module), trainer.datamodule
+        self.rust = Rust(twin, datamodule)
         self.twin = dict(twin.model.named_parameters())
         self.generator = self.rust.generator
         self.generator.set_state(torch.get_rng_state())
-        datamodule = trainer.datamodule
         loaders = data.to_rust(
-            data.data_module(datamodule), datamodule.batch_size, datamodule.persistent_workers, self.generator)
+            self.rust.tensors, datamodule.batch_size, datamodule.persistent_workers, self.generator)
         self.train, self.validation = loaders.train_dataloader(), loaders.val_dataloader()
         self.batches: Optional[Iterator] = None
 
@@ -92,8 +91,8 @@ class Beside(Callback):
             shape = None if theirs is None else list(theirs.shape)
             raise Differs(f"{where}: {what} has shape {list(ours.shape)} in Rust, {shape} in Lightning")
         ours, theirs = ours.detach(), theirs.detach()
-        # NaN is not equal to itself.
-        if torch.equal(ours, theirs) or ours.numpy().tobytes() == theirs.numpy().tobytes():
+        # -0 equals 0 here, NaN not itself.
+        if torch.equal(ours, theirs) or same_bits(ours, theirs):
             return
         differs = ours != theirs
         largest = (ours.double() - theirs.double()).abs().max()

@@ -13,19 +13,29 @@ from islp_mnist.compiled import _compiled
 from islp_mnist.training.unsupported import Unsupported
 
 Selection = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+# Inputs and labels of the data sets read so far: training and validation set are usually parts of one.
+Read = dict[Dataset, tuple[torch.Tensor, torch.Tensor]]
 
 
-def selection(dataset: Dataset, what: str) -> Selection:
+def selection(dataset: Dataset, what: str, read: Read) -> Selection:
     """Returns inputs `[N, ...]`, labels `[N]` and the indices of the items that belong to the data set, in its order.
 
     Raises Unsupported for anything but a TensorDataset, torchvision's MNIST, FashionMNIST and KMNIST, and Subsets of these.
     """
     if type(dataset) is Subset:
-        inputs, labels, indices = selection(dataset.dataset, what)
+        inputs, labels, indices = selection(dataset.dataset, what, read)
         try:
             return inputs, labels, indices[torch.as_tensor(dataset.indices, dtype=torch.int64).reshape(-1)]
         except (IndexError, TypeError, ValueError, RuntimeError) as error:
             raise Unsupported(f"{what} is a Subset of items that are not there: {error}") from error
+    if dataset not in read:
+        read[dataset] = _tensors(dataset, what)
+    inputs, labels = read[dataset]
+    return inputs, labels, torch.arange(len(labels))
+
+
+def _tensors(dataset: Dataset, what: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Inputs and labels of a whole data set."""
     if type(dataset) is TensorDataset:
         if len(dataset.tensors) != 2:
             raise Unsupported(f"{what} is a TensorDataset of {len(dataset.tensors)} tensors, not of inputs and labels")
@@ -45,7 +55,7 @@ def selection(dataset: Dataset, what: str) -> Selection:
             raise Unsupported(f"the {name} of {what} require gradients")
     if labels.dim() != 1:
         raise Unsupported(f"the labels of {what} have shape {list(labels.shape)}, not one number for each input")
-    return inputs, labels, torch.arange(len(labels))
+    return inputs, labels
 
 
 def _images(dataset: MNIST, what: str) -> tuple[torch.Tensor, torch.Tensor]:
@@ -68,8 +78,9 @@ def data_module(datamodule: Any) -> tuple[Selection, Selection]:
     """Returns the training and the validation data. Raises Unsupported if Rust cannot train with them."""
     if type(datamodule) is not SimpleDataModule:
         raise Unsupported(f"the data come from a {type(datamodule).__name__}, not from ISLP's SimpleDataModule")
-    train = selection(datamodule.train_dataset, "the training set")
-    validation = selection(datamodule.validation_dataset, "the validation set")
+    read: Read = {}
+    train = selection(datamodule.train_dataset, "the training set", read)
+    validation = selection(datamodule.validation_dataset, "the validation set", read)
     for (_, _, indices), what in (train, "the training set"), (validation, "the validation set"):
         if not len(indices):
             raise Unsupported(f"{what} is empty")

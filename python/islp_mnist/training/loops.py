@@ -5,7 +5,6 @@ checkpoints, the banner, the counts of epochs and steps.
 from typing import TYPE_CHECKING, Any, Literal, Optional
 
 import torch
-from ISLP.torch import ErrorTracker
 from pytorch_lightning import Callback, LightningModule
 from pytorch_lightning.callbacks import ProgressBar
 from pytorch_lightning.loops import _EvaluationLoop, _TrainingEpochLoop
@@ -118,7 +117,7 @@ class TrainingEpochLoop(_TrainingEpochLoop):
                 bar.on_train_batch_end(trainer, module, None, None, step - 1 - first)
 
         steps = int(trainer.num_training_batches)
-        if not rust.is_started:
+        if rust.trainer is None:
             rust.start(trainer.current_epoch, trainer.global_step, steps, trainer.log_every_n_steps)
         loader = trainer.fit_loop._combined_loader
         assert isinstance(loader, NotIterated)
@@ -171,9 +170,6 @@ class TrainingEpochLoop(_TrainingEpochLoop):
 
 class Tracked(Callback):
     """ISLP's ErrorTracker during a fit: logs what Rust has computed where the other would compute it."""
-
-    def __init__(self, tracker: ErrorTracker):
-        self.tracker = tracker
 
     def on_validation_epoch_end(self, trainer: Any, pl_module: LightningModule):
         if not trainer.sanity_checking:

@@ -43,6 +43,11 @@ def check_module(module: LightningModule):
         raise Unsupported("the module changes the labels before it computes its metrics")
 
 
+def same_bits(ours: torch.Tensor, theirs: torch.Tensor) -> bool:
+    """True if two tensors of one dtype have the same shape and bits, also where they are NaN."""
+    return ours.shape == theirs.shape and ours.numpy().tobytes() == theirs.numpy().tobytes()
+
+
 def _check_methods(user: Any):
     """Raises Unsupported if the object has methods of its own."""
     for name in vars(user):
@@ -58,28 +63,28 @@ class Rust:
         check_module(module)
         _check_methods(datamodule)
         self.network, self.optimizer = module.model, module._optimizer
-        tensors = data.data_module(datamodule)
-        inputs, labels, indices = tensors[0]
-        batch = indices[:datamodule.batch_size]
-        self.called = model.called(self.network, inputs[batch])
+        self.tensors = data.data_module(datamodule)
+        inputs, _, indices = self.tensors[0]
+        batch = inputs[indices[:datamodule.batch_size]]
+        self.called = model.called(self.network, batch)
         layers = model.layers(self.network, self.called)
         self.names = {parameter: name for name, parameter in model.parameters(layers)}
         self.generator = _compiled.Generator(0)
         self._built_for: Any = None
         self.module = self._build()
-        self._check_forward(inputs[batch])
+        self._check_forward(batch)
         classes = module.metrics["accuracy"].num_classes
-        with torch.no_grad():
-            size = self.module.forward(inputs[batch][:1], False).shape
+        size = self.module.forward(batch[:1], False).shape
         if len(size) != 2 or size[1] != classes:
             raise Unsupported(f"the model's output has shape [N, {', '.join(map(str, size[1:]))}], not [N, {classes}]")
-        for (_, labels, indices), what in zip(tensors, ("the training set", "the validation set")):
+        for (_, labels, indices), what in zip(self.tensors, ("the training set", "the validation set")):
             least, greatest = (int(label) for label in labels[indices].aminmax())
             if least < 0 or greatest >= classes:
                 raise Unsupported(f"{what} has labels from {least} to {greatest}, not from 0 to {classes - 1}")
         # Lightning draws the seeds of the loaders.
-        self.data = data.to_rust(tensors, datamodule.batch_size, True, self.generator)
-        self.is_started = False
+        self.data = data.to_rust(self.tensors, datamodule.batch_size, True, self.generator)
+        self.trainer: Any = None
+        """Rust's, from the fit's first epoch on."""
         self.metrics: dict[str, float] = {}
         self.rows: list[dict[str, str]] = []
         self._logged = 0
@@ -113,12 +118,10 @@ class Rust:
                 theirs = self.network(inputs)
             finally:
                 self.network.train()
-            same = theirs.shape == ours.shape and theirs.numpy().tobytes() == ours.numpy().tobytes()
-            return same and torch.equal(self.generator.get_state(), torch.get_rng_state())
+            return same_bits(ours, theirs) and torch.equal(self.generator.get_state(), torch.get_rng_state())
 
     def start(self, current_epoch: int, global_step: int, train_batches: int, log_every_n_steps: int):
         """Starts a fit at this epoch and step."""
-        self.is_started = True
         self.trainer = _compiled.Trainer(
             self.generator, current_epoch=current_epoch, global_step=global_step, train_batches=train_batches,
             log_every_n_steps=log_every_n_steps)

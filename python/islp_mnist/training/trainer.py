@@ -62,7 +62,7 @@ class Trainer(LightningTrainer):
             rank_zero_info(f"islp_mnist: Lightning trains this, because {reason}")
         callbacks: list[Callback] = self.callbacks  # type: ignore[has-type]
         if self.rust:
-            self.callbacks = [loops.Tracked(callback) if type(callback) is ErrorTracker else callback
+            self.callbacks = [loops.Tracked() if type(callback) is ErrorTracker else callback
                               for callback in callbacks]
         try:
             super().fit(model, train_dataloaders, val_dataloaders, datamodule, ckpt_path, weights_only)
