@@ -14,18 +14,14 @@ start = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 # In isolated mode, as in scripts/parity.sh, Python does not search the script's own folder.
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from options import add_trace_options, check_trace_options
+from options import DEFAULTS, add_options, add_trace_options, check_trace_options
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-parser.add_argument("--epochs", type=int, default=30)
-parser.add_argument("--batch-size", type=int, default=256)
-parser.add_argument("--validation", type=float, default=0.2)
-parser.add_argument("--seed", type=int, default=0)
-parser.add_argument("--num-workers", type=int, default=4)
-parser.add_argument("--lr", type=float, default=0.01)
+OPTIONS = ["epochs", "batch_size", "validation", "seed", "num_workers", "lr", "threads"]
+add_options(parser, OPTIONS)
+parser.set_defaults(**{name: DEFAULTS[name] for name in OPTIONS})
 parser.add_argument("--data-dir", default="data")
 parser.add_argument("--output-dir", default="output")
-parser.add_argument("--threads", type=int, help="default: libtorch's")
 parser.add_argument("--no-progress", action="store_true", help="accepted and ignored: the notebook has no progress bar")
 parser.add_argument("--quiet", action="store_true", help="accepted and ignored: only Lightning prints to stderr")
 add_trace_options(parser)

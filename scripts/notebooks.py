@@ -1,4 +1,5 @@
-"""Executes notebooks in their folder, with the kernel of this Python, and compares what they print with what is stored.
+"""Executes notebooks in their folder, and compares what they print with what is stored: the cells of the notebook in Rust with the
+cells of mnist.ipynb that have their names.
 
 A cell with the tag not-compared prints times. Lightning's tips and its lines about GPUs and TPUs say something of the machine, not
 of the training, and warnings contain its paths; none is stored or compared.
@@ -48,6 +49,12 @@ def text(cell: nbformat.NotebookNode) -> list[str]:
     return [line.rstrip() for line in lines]
 
 
+def expected(path: Path) -> dict[str, nbformat.NotebookNode]:
+    """Returns the stored cells that the executed ones are compared with, by their ids."""
+    paths = [path, path.with_name("mnist.ipynb")] if path.stem == "mnist_rust" else [path]
+    return {cell.id: cell for path in paths for cell in nbformat.read(path, as_version=4).cells}
+
+
 def picture(page: Path):
     """Writes the cells of the README's picture, as stored, to an HTML page."""
     shown = {"mnist": ("fit", "test"), "beside": ("ratio",)}
@@ -57,11 +64,25 @@ def picture(page: Path):
     page.write_text(html)
 
 
+def count_differing(path: Path, cells: list[nbformat.NotebookNode], what: str) -> int:
+    """Prints in what these cells of the notebook differ from what is expected, and returns how many do."""
+    old = expected(path)
+    code = [cell for cell in cells if cell.cell_type == "code"]
+    compared = [cell for cell in code if "not-compared" not in cell.metadata.get("tags", [])]
+    differing = [cell for cell in compared if text(old[cell.id]) != text(cell)]
+    for cell in differing:
+        sys.stdout.writelines(f"{line}\n" for line in difflib.unified_diff(
+            text(old[cell.id]), text(cell), f"{path}, cell {cell.id}, expected", what, lineterm=""))
+    print(f"{path}: {len(compared)} of {len(code)} cells compared, {what}")
+    return len(differing)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     action = parser.add_mutually_exclusive_group(required=True)
-    action.add_argument("--check", action="store_true")
-    action.add_argument("--execute", action="store_true")
+    action.add_argument("--check", action="store_true", help="execute and compare")
+    action.add_argument("--check-stored", action="store_true", help="compare what is stored, execute nothing")
+    action.add_argument("--execute", action="store_true", help="execute and store")
     action.add_argument("--picture", type=Path, metavar="PAGE.html")
     parser.add_argument("notebooks", nargs="*", type=Path)
     arguments = parser.parse_args()
@@ -71,33 +92,28 @@ def main() -> int:
     os.environ["PYTHONWARNINGS"] = "ignore"
     differ = 0
     for path in arguments.notebooks:
-        stored = nbformat.read(path, as_version=4)
-        executed = nbformat.reads(nbformat.writes(stored), as_version=4)
+        notebook = nbformat.read(path, as_version=4)
+        if arguments.check_stored:
+            differ += count_differing(path, notebook.cells, "stored")
+            continue
         if arguments.check:
             # The times are not compared.
-            for cell in executed.cells:
+            for cell in notebook.cells:
                 cell.source = cell.source.replace("rounds = 3", "rounds = 1")
-        client = NotebookClient(executed, timeout=None, resources={"metadata": {"path": str(path.parent)}})
+        client = NotebookClient(notebook, timeout=None, resources={"metadata": {"path": str(path.parent)}})
         try:
             client.execute()
         except CellExecutionError as error:
             print(f"{path}: {error}", file=sys.stderr)
             return 1
-        for cell in executed.cells:
+        for cell in notebook.cells:
             if cell.cell_type == "code":
                 clean(cell)
         if arguments.execute:
-            nbformat.write(executed, path)
+            nbformat.write(notebook, path)
             print(f"{path}: executed")
-            continue
-        cells = [(old, new) for old, new in zip(stored.cells, executed.cells, strict=True) if new.cell_type == "code"]
-        compared = [(old, new) for old, new in cells if "not-compared" not in new.metadata.get("tags", [])]
-        for old, new in compared:
-            if text(old) != text(new):
-                differ += 1
-                sys.stdout.writelines(f"{line}\n" for line in difflib.unified_diff(
-                    text(old), text(new), f"{path}, cell {old.id}, stored", "executed", lineterm=""))
-        print(f"{path}: {len(compared)} of {len(cells)} cells compared")
+        else:
+            differ += count_differing(path, notebook.cells, "executed")
     return 1 if differ else 0
 
 

@@ -1,4 +1,4 @@
-"""The options of scripts/train.py, with the names and rules of `islp-mnist train`."""
+"""The options of scripts/train.py and scripts/notebook.py, with the names and rules of `islp-mnist`."""
 
 import argparse
 import json
@@ -120,9 +120,15 @@ def check_trace_options(parser: argparse.ArgumentParser, args: argparse.Namespac
             parser.error(f"{flag(name)} needs --trace")
 
 
-def _add_options(parser: argparse.ArgumentParser):
+def add_options(parser: argparse.ArgumentParser, names: Iterable[str] = tuple(DEFAULTS)):
+    """Adds these of the options of DEFAULTS."""
+    flags = [flag(name) for name in names]
+
+    def add(option: str, **rules: Any):
+        if option in flags:
+            parser.add_argument(option, **rules)
+
     at_least_one = _whole(1, 2**63 - 1, "must be a whole number, 1 or more")
-    add = parser.add_argument
     add("--model", choices=["mlp", "mlr"], help="the multilayer perceptron, MNISTModel, or multinomial logistic "
         "regression, MNIST_MLR [default: mlp]")
     add("--epochs", type=at_least_one, help="passes over the training images [default: 30]")
@@ -157,7 +163,7 @@ def parse_args(words: Iterable[str], description: str) -> argparse.Namespace:
     """Parses the command line; options of DEFAULTS that are not given are absent. Raises Failed if one is wrong."""
     parser = _Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
                      argument_default=argparse.SUPPRESS)
-    _add_options(parser)
+    add_options(parser)
     add = parser.add_argument
     add("--data-dir", metavar="DIR", default=None,
         help="folder with MNIST's four files: in MNIST/raw/, as torchvision lays them out, in raw/ or in the folder "
@@ -196,7 +202,7 @@ def given(args: argparse.Namespace) -> dict[str, Any]:
 def from_fields(fields: dict[str, Any]) -> dict[str, Any]:
     """Returns the options in run.json's format, checked by the rules of the command line. Raises Failed if one is wrong."""
     parser = _Parser(add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS)
-    _add_options(parser)
+    add_options(parser)
     # Files without the option are older than it; those runs drew from the CPU's generator.
     fields = {"generator": "cpu"} | fields
     parsed = vars(parser.parse_args([f"{flag(name)}={value}" for name, value in fields.items() if value is not None]))

@@ -20,4 +20,6 @@ cargo clippy --release --package islp-mnist-python -- -D warnings
 (cd python && run "$jupyter/bin/python" -m mypy --cache-dir "$target/mypy")
 # The installed package, not the sources beside the tests.
 run "$jupyter/bin/python" -m pytest -q -p no:cacheprovider -W ignore python/tests
-execute_notebooks --check
+execute_notebooks --check notebooks/mnist.ipynb notebooks/beside.ipynb
+# The Rust kernel takes too long to set up for each check; tests/program/documents.rs sees to it that the cells compile.
+execute_notebooks --check-stored notebooks/mnist_rust.ipynb

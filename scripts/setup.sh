@@ -6,6 +6,7 @@
 #   .venv/            the Python reference, scripts/requirements.txt
 #   .peers/           JAX for scripts/bench.sh and scripts/jax_trace.sh, scripts/requirements-peers.txt
 #   .jupyter/         JupyterLab and the Python package with its compiled part, scripts/requirements-jupyter.txt
+#   .evcxr/           Jupyter's kernel for Rust, and what it compiles
 #   .pages/           the tools that check HTML pages: playwright-core, axe-core, vnu-jar from npm
 #
 # It also needs cargo and a C++ compiler, and says what is missing before it fetches anything.
@@ -20,7 +21,8 @@ root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." >/dev/null && pwd)
 python=${PYTHON:-python3}
 # The only place with torch's version; Cargo.toml has the matching tch.
 torch=$(sed -n 's/^torch==//p' "$root/scripts/requirements.txt")
-libtorch=$root/.libtorch venv=$root/.venv peers=$root/.peers jupyter=$root/.jupyter pages=$root/.pages raw=$root/data/MNIST/raw
+libtorch=$root/.libtorch venv=$root/.venv peers=$root/.peers jupyter=$root/.jupyter evcxr=$root/.evcxr pages=$root/.pages raw=$root/data/MNIST/raw
+evcxr_version=0.22.0
 # These have no dependencies.
 pages_packages='playwright-core@1.65.1 axe-core@4.14.1 vnu-jar@26.9.27'
 mirrors=${ISLP_MNIST_MIRRORS:-https://ossci-datasets.s3.amazonaws.com/mnist http://yann.lecun.com/exdb/mnist}
@@ -103,8 +105,8 @@ try_lock() {
   say "locks do not work here, so start only one of these at a time"
 }
 
-# set_up PART...: fetches the parts that are missing, of reference, libtorch, mnist, peers, jupyter and pages. Takes no lock if none
-# is missing.
+# set_up PART...: fetches the parts that are missing, of reference, libtorch, mnist, peers, jupyter, evcxr and pages. Takes no lock if
+# none is missing.
 set_up() {
   local part missing=''
   for part; do
@@ -134,7 +136,7 @@ set_up() {
 }
 
 remove_leftovers() {
-  rm -rf -- "$libtorch".{new,old} "$venv".{new,old} "$peers".{new,old} "$jupyter".{new,old} "$pages".{new,old} "$raw/.new"
+  rm -rf -- "$libtorch".{new,old} "$venv".{new,old} "$peers".{new,old} "$jupyter".{new,old} "$evcxr".{new,old} "$pages".{new,old} "$raw/.new"
   # An empty folder would look as if data were there.
   (cd "$root" && rmdir -p data/MNIST/raw) 2>/dev/null || true
 }
@@ -409,11 +411,55 @@ jupyter_settings() {
   export JUPYTER_CONFIG_DIR=$jupyter/config JUPYTER_DATA_DIR=$jupyter/data IPYTHONDIR=$jupyter/ipython
 }
 
-# execute_notebooks --check | --execute
+# execute_notebooks --check | --check-stored | --execute NOTEBOOK...
 execute_notebooks() {
   jupyter_settings
   # -P, because Jupyter imports modules that have the names of scripts here.
-  run "$jupyter/bin/python" -P "$root/scripts/notebooks.py" "$1" "$root"/notebooks/*.ipynb
+  run "$jupyter/bin/python" -P "$root/scripts/notebooks.py" "$@"
+}
+
+# --- Jupyter's kernel for Rust
+
+evcxr_is_there() { [[ -f $evcxr/set-up && $(<"$evcxr/set-up") == "$evcxr_version" ]]; }
+
+rust_src_is_there() { [[ -d $(rustc --print sysroot)/lib/rustlib/src/rust/library ]]; }
+
+evcxr_needs() {
+  local minor
+  minor=$(rustc --version | cut -d . -f 2)
+  ((minor >= 95)) || die "the Rust kernel needs Rust 1.95 or newer: run rustup update"
+  # With them evcxr finds out the types of a cell's variables.
+  rust_src_is_there || command -v rustup >/dev/null ||
+    die "the Rust kernel needs the sources of Rust's standard library, which are missing: install them (Debian: rust-src)"
+}
+
+fetch_evcxr() {
+  rust_src_is_there || run rustup component add rust-src >&2 || die "rustup could not install rust-src (its reason is above)"
+  say "building evcxr, Jupyter's kernel for Rust, into .evcxr (ten minutes or more)"
+  # A third less time than cargo's default level, and the kernel is as quick.
+  CARGO_TARGET_DIR=$evcxr.new/target CARGO_PROFILE_RELEASE_OPT_LEVEL=1 run cargo install --quiet --locked \
+    --root "$evcxr.new" "evcxr_jupyter@$evcxr_version" >&2 || die "evcxr could not be built (the reason is above)"
+  rm -rf "$evcxr.new/target"
+  echo "$evcxr_version" >"$evcxr.new/set-up"
+  put_in_place "$evcxr"
+}
+
+# Tells Jupyter of the kernel. Its first cell compiles the crate with the versions of the checkout's Cargo.lock.
+install_kernel() {
+  local kernel=$jupyter/data/kernels/islp-mnist-rust
+  mkdir -p "$kernel" "$evcxr/tmp" "$evcxr/config"
+  cp -- "$root/Cargo.lock" "$evcxr/tmp/Cargo.lock"
+  # The kernel itself ignores SIGINT, so that an interrupt ends a training and not the kernel.
+  "$python" - "$evcxr" "${LIBTORCH:-$libtorch/torch}/lib" >"$kernel/kernel.json" <<'PYTHON'
+import json, sys
+evcxr, libraries = sys.argv[1:]
+command = "trap '' INT; exec \"$0\" --control_file \"$1\""
+json.dump({
+    "argv": ["sh", "-c", command, f"{evcxr}/bin/evcxr_jupyter", "{connection_file}"],
+    "display_name": "Rust (islp-mnist)", "language": "rust", "interrupt_mode": "signal",
+    "env": {"EVCXR_TMPDIR": f"{evcxr}/tmp", "EVCXR_CONFIG_DIR": f"{evcxr}/config", "LD_LIBRARY_PATH": libraries},
+}, sys.stdout, indent=1)
+PYTHON
 }
 
 # --- tools that check HTML pages

@@ -16,24 +16,24 @@
 //!
 //! Other modules have no Python counterpart: [`trace`] records every step of a training, [`compare`] compares two runs or
 //! two traces, [`study`] evaluates trainings with many seeds, [`report`] makes pages of runs, [`digit`] turns a picture into
-//! an image like MNIST's, and [`run`] reads and writes a run's options and results.
+//! an image like MNIST's, [`jupyter`] is for notebooks in Rust, and [`run`] reads and writes a run's options and results.
 //!
 //! A training run like the notebook's, on 200 images from the tests:
 //!
 //! ```
 //! use islp_mnist::islp::{SimpleDataModule, SimpleModule};
 //! use islp_mnist::lightning::{CsvLogger, Trainer};
-//! use islp_mnist::notebook::models::MnistModel;
+//! use islp_mnist::notebook::models::mnist_model;
 //! use islp_mnist::torch::Generator;
 //! use islp_mnist::torchvision;
 //! use tch::{Device, nn::VarStore};
 //!
 //! let generator = Generator::new(0); // everything random comes from it
-//! let mnist = torchvision::load("tests/data/fashion-mnist".as_ref(), Device::Cpu)?;
+//! let mnist = torchvision::load("tests/data/fashion-mnist", Device::Cpu)?;
 //! let data = SimpleDataModule::new(&mnist, 0.2, 4, 16, &generator)?;
 //!
 //! let vs = VarStore::new(Device::Cpu);
-//! let model = MnistModel::new(&vs.root(), &generator)?;
+//! let model = mnist_model(&vs.root(), &generator)?;
 //! let mut module = SimpleModule::classification(Box::new(model), vs, 0.01)?;
 //!
 //! let logs = tempfile::tempdir()?;
@@ -57,6 +57,8 @@ pub mod compare;
 #[cfg(feature = "digit")]
 pub mod digit;
 pub mod islp;
+#[cfg(feature = "jupyter")]
+pub mod jupyter;
 pub mod lightning;
 pub mod notebook;
 #[cfg(feature = "report")]

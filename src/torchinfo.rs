@@ -13,11 +13,11 @@ const BYTES_PER_VALUE: i64 = 4;
 /// A model's layers with their input and output shapes. Displays as torchinfo's table, without a final line end.
 ///
 /// ```
-/// use islp_mnist::{notebook::models::MnistMlr, torch::Generator, torchinfo::summary};
+/// use islp_mnist::{notebook::models::mnist_mlr, torch::Generator, torchinfo::summary};
 /// use tch::{Device, nn::VarStore};
 ///
 /// let vs = VarStore::new(Device::Cpu);
-/// let summary = summary(&MnistMlr::new(&vs.root(), &Generator::new(0))?, &[256, 1, 28, 28])?;
+/// let summary = summary(&mnist_mlr(&vs.root(), &Generator::new(0))?, &[256, 1, 28, 28])?;
 /// assert_eq!(summary.total_params(), 7850);
 /// assert!(summary.to_string().contains("Linear"));
 /// # Ok::<(), islp_mnist::torch::Error>(())

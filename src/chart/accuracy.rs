@@ -87,15 +87,15 @@ pub struct Source {
 /// ```
 /// use islp_mnist::chart::Picture;
 ///
-/// let figure = islp_mnist::chart::accuracy("output/MNIST/version_0/metrics.csv".as_ref())?;
+/// let figure = islp_mnist::chart::accuracy("output/MNIST/version_0/metrics.csv")?;
 /// assert!(figure.to_svg()?.contains("Accuracy"));
 /// # Ok::<(), islp_mnist::chart::Error>(())
 /// ```
 ///
 /// # Errors
 /// Fails like [`Figure::new`], or if the file lacks one of the two columns.
-pub fn accuracy(metrics_csv: &Path) -> Result<Figure, Error> {
-    let source = Source { name: Name::Given(String::new()), metrics_csv: metrics_csv.to_owned() };
+pub fn accuracy(metrics_csv: impl AsRef<Path>) -> Result<Figure, Error> {
+    let source = Source { name: Name::Given(String::new()), metrics_csv: metrics_csv.as_ref().to_owned() };
     Figure::read(Metric::Accuracy, &[source], true)
 }
 

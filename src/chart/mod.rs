@@ -33,7 +33,7 @@ type Points = Vec<(f64, f64)>;
 /// ```
 /// use islp_mnist::chart::{self, Error};
 ///
-/// let error = chart::accuracy("no/metrics.csv".as_ref()).unwrap_err();
+/// let error = chart::accuracy("no/metrics.csv").unwrap_err();
 /// assert!(matches!(error, Error::File(error) if error.is_not_found()));
 /// ```
 #[derive(Debug, thiserror::Error)]

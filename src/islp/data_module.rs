@@ -12,7 +12,7 @@ use crate::torch::data::{DataLoader, Subset, random_split};
 /// use islp_mnist::{islp::SimpleDataModule, torch::Generator, torchvision};
 /// use tch::Device;
 ///
-/// let mnist = torchvision::load("tests/data/fashion-mnist".as_ref(), Device::Cpu)?;
+/// let mnist = torchvision::load("tests/data/fashion-mnist", Device::Cpu)?;
 /// let data = SimpleDataModule::new(&mnist, 0.2, 4, 16, &Generator::new(0))?;
 /// assert_eq!((data.train_dataset.len(), data.validation_dataset.len()), (80, 20));
 /// assert_eq!(data.train_dataloader().len(), 5);

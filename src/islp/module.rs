@@ -14,11 +14,11 @@ use crate::torch::state_dict::names;
 /// A module in Lightning's sense: everything a training step needs except the data.
 ///
 /// ```
-/// use islp_mnist::{islp::SimpleModule, notebook::models::MnistMlr, torch::Generator};
+/// use islp_mnist::{islp::SimpleModule, notebook::models::mnist_mlr, torch::Generator};
 /// use tch::{Device, Kind, Tensor, nn::VarStore};
 ///
 /// let vs = VarStore::new(Device::Cpu);
-/// let model = MnistMlr::new(&vs.root(), &Generator::new(0))?;
+/// let model = mnist_mlr(&vs.root(), &Generator::new(0))?;
 /// let mut module = SimpleModule::classification(Box::new(model), vs, 0.01)?;
 /// let images = Tensor::rand([8, 1, 28, 28], (Kind::Float, Device::Cpu));
 /// let labels = Tensor::from_slice(&[0i64, 1, 2, 3, 4, 5, 6, 7]);

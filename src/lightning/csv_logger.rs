@@ -41,8 +41,8 @@ impl CsvLogger {
     ///
     /// # Errors
     /// Fails if the folder can't be created.
-    pub fn new(save_dir: &Path, name: &str) -> Result<Self, Error> {
-        let versions = save_dir.join(name);
+    pub fn new(save_dir: impl AsRef<Path>, name: &str) -> Result<Self, Error> {
+        let versions = save_dir.as_ref().join(name);
         let cannot_write = |reason| Error::OutputFolder { folder: versions.clone(), reason };
         fs::create_dir_all(&versions).map_err(cannot_write)?;
         let mut version = next_version(&versions).map_err(cannot_write)?;

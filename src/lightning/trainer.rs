@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use log::info;
 use tch::Tensor;
 
 use super::checkpoint::{Checkpoint, TrainerState};
@@ -31,19 +30,19 @@ const LOG_EVERY_N_STEPS: usize = 50;
 /// Validation batches that Lightning tries before training.
 const NUM_SANITY_VAL_STEPS: usize = 2;
 
-/// Trains and tests one module, and logs what Lightning logs. What Lightning prints goes to the `log` crate at level info.
+/// Trains and tests one module, and logs what Lightning logs.
 ///
 /// ```
 /// use islp_mnist::islp::{SimpleDataModule, SimpleModule};
 /// use islp_mnist::lightning::{CsvLogger, Ended, Trainer};
-/// use islp_mnist::{notebook::models::MnistMlr, torch::Generator, torchvision};
+/// use islp_mnist::{notebook::models::mnist_mlr, torch::Generator, torchvision};
 /// use tch::{Device, nn::VarStore};
 ///
 /// let generator = Generator::new(0);
-/// let mnist = torchvision::load("tests/data/fashion-mnist".as_ref(), Device::Cpu)?;
+/// let mnist = torchvision::load("tests/data/fashion-mnist", Device::Cpu)?;
 /// let data = SimpleDataModule::new(&mnist, 0.2, 4, 16, &generator)?;
 /// let vs = VarStore::new(Device::Cpu);
-/// let model = MnistMlr::new(&vs.root(), &generator)?;
+/// let model = mnist_mlr(&vs.root(), &generator)?;
 /// let mut module = SimpleModule::classification(Box::new(model), vs, 0.01)?;
 ///
 /// let folder = tempfile::tempdir()?;
@@ -69,8 +68,10 @@ pub struct Trainer {
     pub terminate_on_nan: bool,
     /// `fit` ends after the step in which another thread or a signal handler sets this.
     pub should_stop: Arc<AtomicBool>,
-    /// Called after each step.
+    /// Called before a training and after each step.
     pub callback: Option<Box<dyn Callback>>,
+    /// Takes what Lightning prints before and after a training; by default it goes to the `log` crate at level info.
+    pub print: fn(&str),
     /// Draws a progress bar on stderr, if that is a terminal. If none is drawn, each epoch logs a line.
     pub enable_progress_bar: bool,
     /// Records every training step.
@@ -102,6 +103,7 @@ impl Trainer {
             terminate_on_nan: false,
             should_stop: Arc::default(),
             callback: None,
+            print: |text| log::info!("{text}"),
             enable_progress_bar: false,
             trace: None,
             logger,
@@ -137,8 +139,11 @@ impl Trainer {
     /// # Errors
     /// Fails if the model does not take the data, memory is short or a file can't be written, and with a [`Divergence`].
     pub fn fit(&mut self, module: &mut SimpleModule, data: &SimpleDataModule) -> Result<Ended, Error> {
-        info!("{}", model_summary::devices(module.vs.device()));
-        info!("{}", model_summary::parameters(&module.model.info()));
+        if let Some(callback) = &mut self.callback {
+            callback.on_fit_start();
+        }
+        (self.print)(&model_summary::devices(module.vs.device()));
+        (self.print)(&model_summary::parameters(&module.model.info()));
         let (mut train_dataloader, mut val_dataloader) = (data.train_dataloader(), data.val_dataloader());
         let batches = self.limit_train_batches.of(train_dataloader.len());
         if batches == 0 {
@@ -189,10 +194,10 @@ impl Trainer {
         }
         self.on_train_end(module, &observers)?;
         if self.current_epoch < self.max_epochs {
-            info!("{}", model_summary::out_of_time(self.start.elapsed()));
+            (self.print)(&model_summary::out_of_time(self.start.elapsed()));
             return Ok(Ended::MaxTime);
         }
-        info!("{}", model_summary::stopped(self.max_epochs));
+        (self.print)(&model_summary::stopped(self.max_epochs));
         Ok(Ended::MaxEpochs)
     }
 
@@ -229,8 +234,10 @@ impl Trainer {
 
 /// A program's own code in a training; `pytorch_lightning.Callback`.
 pub trait Callback: Debug + Send {
+    /// Called when `fit` starts.
+    fn on_fit_start(&mut self) {}
     /// Called after each step, the `global_step`th, counted from 1.
-    fn on_train_batch_end(&mut self, global_step: usize);
+    fn on_train_batch_end(&mut self, _global_step: usize) {}
 }
 
 /// The reason why `fit` ended.

@@ -6,10 +6,9 @@ use std::fmt::{self, Display, Formatter};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use tch::Tensor;
-use tch::nn::{ModuleT, Path};
+use tch::nn::Path;
 
-use crate::torch::nn::{Flatten, Layer, LayerInfo, ReLU, Sequential, dropout, linear, sequential};
+use crate::torch::nn::{Container, Flatten, Layer, ReLU, container, dropout, linear, sequential};
 use crate::torch::{Error, Generator};
 
 /// One of the two models.
@@ -26,9 +25,9 @@ use crate::torch::{Error, Generator};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Model {
-    /// The multilayer perceptron, [`MnistModel`].
+    /// The multilayer perceptron, [`mnist_model`].
     Mlp,
-    /// Multinomial logistic regression, [`MnistMlr`].
+    /// Multinomial logistic regression, [`mnist_mlr`].
     Mlr,
 }
 
@@ -42,8 +41,8 @@ impl Model {
     /// Fails if memory is short.
     pub fn build(self, vs: &Path, generator: &Generator) -> Result<Box<dyn Layer>, Error> {
         Ok(match self {
-            Self::Mlp => Box::new(MnistModel::new(vs, generator)?),
-            Self::Mlr => Box::new(MnistMlr::new(vs, generator)?),
+            Self::Mlp => Box::new(mnist_model(vs, generator)?),
+            Self::Mlr => Box::new(mnist_mlr(vs, generator)?),
         })
     }
 
@@ -99,76 +98,38 @@ impl FromStr for Model {
     }
 }
 
-/// The notebook's `MNISTModel`: two hidden layers of 256 and 128 units.
-#[derive(Debug)]
-pub struct MnistModel {
-    forward: Sequential,
+/// The notebook's `MNISTModel` below `vs`, two hidden layers of 256 and 128 units, initialized with draws from `generator`. Its
+/// dropout layers draw from it too.
+///
+/// # Errors
+/// Fails if memory is short.
+pub fn mnist_model(vs: &Path, generator: &Generator) -> Result<Container, Error> {
+    let layer1 = sequential()
+        .add(Flatten)
+        .add(linear(vs / "layer1" / "1", 28 * 28, 256, generator)?)
+        .add(ReLU)
+        .add(dropout(0.4, generator)?)
+        .named("layer1");
+    let layer2 = sequential()
+        .add(linear(vs / "layer2" / "0", 256, 128, generator)?)
+        .add(ReLU)
+        .add(dropout(0.3, generator)?)
+        .named("layer2");
+    let forward = sequential()
+        .add(layer1)
+        .add(layer2)
+        .add(linear(vs / "_forward" / "2", 128, 10, generator)?)
+        .named("_forward");
+    Ok(container(Model::Mlp.class_name(), forward))
 }
 
-impl MnistModel {
-    /// Builds the model below `vs`, initialized with draws from `generator`. Its dropout layers draw from it too.
-    ///
-    /// # Errors
-    /// Fails if memory is short.
-    pub fn new(vs: &Path, generator: &Generator) -> Result<Self, Error> {
-        let layer1 = sequential()
-            .add(Flatten)
-            .add(linear(vs / "layer1" / "1", 28 * 28, 256, generator)?)
-            .add(ReLU)
-            .add(dropout(0.4, generator)?)
-            .named("layer1");
-        let layer2 = sequential()
-            .add(linear(vs / "layer2" / "0", 256, 128, generator)?)
-            .add(ReLU)
-            .add(dropout(0.3, generator)?)
-            .named("layer2");
-        let forward = sequential()
-            .add(layer1)
-            .add(layer2)
-            .add(linear(vs / "_forward" / "2", 128, 10, generator)?)
-            .named("_forward");
-        Ok(Self { forward })
-    }
-}
-
-impl ModuleT for MnistModel {
-    fn forward_t(&self, xs: &Tensor, train: bool) -> Tensor {
-        self.forward.forward_t(xs, train)
-    }
-}
-
-impl Layer for MnistModel {
-    fn info(&self) -> LayerInfo {
-        LayerInfo::container(Model::Mlp.class_name(), vec![self.forward.info()])
-    }
-}
-
-/// The notebook's `MNIST_MLR`, multinomial logistic regression: one linear layer.
-#[derive(Debug)]
-pub struct MnistMlr {
-    linear: Sequential,
-}
-
-impl MnistMlr {
-    /// Builds the model below `vs`, initialized with draws from `generator`.
-    ///
-    /// # Errors
-    /// Fails if memory is short.
-    pub fn new(vs: &Path, generator: &Generator) -> Result<Self, Error> {
-        let linear =
-            sequential().add(Flatten).add(linear(vs / "linear" / "1", 784, 10, generator)?).named("linear");
-        Ok(Self { linear })
-    }
-}
-
-impl ModuleT for MnistMlr {
-    fn forward_t(&self, xs: &Tensor, train: bool) -> Tensor {
-        self.linear.forward_t(xs, train)
-    }
-}
-
-impl Layer for MnistMlr {
-    fn info(&self) -> LayerInfo {
-        LayerInfo::container(Model::Mlr.class_name(), vec![self.linear.info()])
-    }
+/// The notebook's `MNIST_MLR` below `vs`, multinomial logistic regression: one linear layer, initialized with draws from
+/// `generator`.
+///
+/// # Errors
+/// Fails if memory is short.
+pub fn mnist_mlr(vs: &Path, generator: &Generator) -> Result<Container, Error> {
+    let linear =
+        sequential().add(Flatten).add(linear(vs / "linear" / "1", 784, 10, generator)?).named("linear");
+    Ok(container(Model::Mlr.class_name(), linear))
 }

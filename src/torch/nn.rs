@@ -173,6 +173,41 @@ impl Layer for Sequential {
     }
 }
 
+/// A class derived from `nn.Module` whose `forward` calls one layer.
+///
+/// ```
+/// use islp_mnist::torch::{Generator, nn::{Flatten, Layer, container, linear, sequential}};
+/// use tch::{Device, nn::VarStore};
+///
+/// let vs = VarStore::new(Device::Cpu);
+/// let layers = sequential().add(Flatten).add(linear(vs.root() / "linear" / "1", 784, 10, &Generator::new(0))?);
+/// let model = container("MNIST_MLR", layers);
+/// assert_eq!((model.info().class_name, model.info().num_params()), ("MNIST_MLR", 7850));
+/// # Ok::<(), islp_mnist::torch::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Container {
+    class_name: &'static str,
+    layer: Box<dyn Layer>,
+}
+
+/// A [`Container`] with the name of the Python class.
+pub fn container(class_name: &'static str, layer: impl Layer + 'static) -> Container {
+    Container { class_name, layer: Box::new(layer) }
+}
+
+impl ModuleT for Container {
+    fn forward_t(&self, xs: &Tensor, train: bool) -> Tensor {
+        self.layer.forward_t(xs, train)
+    }
+}
+
+impl Layer for Container {
+    fn info(&self) -> LayerInfo {
+        LayerInfo::container(self.class_name, vec![self.layer.info()])
+    }
+}
+
 /// `nn.Flatten`: `[N, ...]` to `[N, product of the rest]`.
 ///
 /// ```

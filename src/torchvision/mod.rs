@@ -78,7 +78,8 @@ pub fn differing<Name: Borrow<str> + Ord>(checksums: &BTreeMap<Name, String>) ->
 ///
 /// # Errors
 /// Fails if a file is missing or is not the file that its name says.
-pub fn load(data_dir: &Path, device: Device) -> Result<Dataset, Error> {
+pub fn load(data_dir: impl AsRef<Path>, device: Device) -> Result<Dataset, Error> {
+    let data_dir = data_dir.as_ref();
     let mut paths = [const { PathBuf::new() }; 4];
     for (path, (name, _)) in paths.iter_mut().zip(CHECKSUMS) {
         *path = find(data_dir, name)?;

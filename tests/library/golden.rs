@@ -7,7 +7,7 @@ use insta::assert_snapshot;
 use islp_mnist::internals::{repr, tensor_of_digits, torch_size};
 use islp_mnist::islp::Metrics;
 use islp_mnist::lightning::{test_list, test_table};
-use islp_mnist::notebook::models::{MnistMlr, MnistModel};
+use islp_mnist::notebook::models::{mnist_mlr, mnist_model};
 use islp_mnist::torch::Generator;
 use islp_mnist::torch::nn::Layer;
 use islp_mnist::torchinfo::summary;
@@ -18,8 +18,8 @@ fn models() -> [(&'static str, Box<dyn Layer>); 2] {
     let generator = Generator::new(0);
     let vs = [VarStore::new(Device::Cpu), VarStore::new(Device::Cpu)];
     [
-        ("MNISTModel", Box::new(MnistModel::new(&vs[0].root(), &generator).unwrap())),
-        ("MNIST_MLR", Box::new(MnistMlr::new(&vs[1].root(), &generator).unwrap())),
+        ("MNISTModel", Box::new(mnist_model(&vs[0].root(), &generator).unwrap())),
+        ("MNIST_MLR", Box::new(mnist_mlr(&vs[1].root(), &generator).unwrap())),
     ]
 }
 

@@ -289,7 +289,7 @@ fn an_example_that_lacks_something_prints_an_error_of_one_line() {
         ("notebook data file", 1, "file/MNIST"),
         ("trace", 1, "rust.trace: already exists"),
     ] {
-        let a_line = is_match(r"\Aerror: [^\n]+\n\z").unwrap();
+        let a_line = is_match(r"\A(Seed set to 0\n)?error: [^\n]+\n\z").unwrap();
         example(line).assert().code(code).stderr(a_line).stderr(contains(reason));
     }
     assert!(!lab.exists("logs"));

@@ -296,7 +296,7 @@ fn python_prints_the_same_lines_and_is_as_quiet() {
 /// All random numbers of a training in their order: split, initial parameters, and the sampler's seed and the masks of
 /// three steps.
 fn drawn(generator: &Generator) -> [Vec<f64>; 4] {
-    let mnist = torchvision::load("tests/data/fashion-mnist".as_ref(), Device::Cpu).unwrap();
+    let mnist = torchvision::load("tests/data/fashion-mnist", Device::Cpu).unwrap();
     let data = SimpleDataModule::new(&mnist, 0.2, 4, 16, generator).unwrap();
     let vs = VarStore::new(Device::Cpu);
     Model::Mlp.build(&vs.root(), generator).unwrap();
