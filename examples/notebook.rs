@@ -69,10 +69,8 @@ fn run(data: &std::path::Path, logs: &std::path::Path) -> Result<()> {
             .add(linear(vs / "layer2" / "0", 256, 128, generator)?)
             .add(ReLU)
             .add(dropout(0.3, generator)?);
-        let forward = sequential()
-            .add(layer1)
-            .add(layer2)
-            .add(linear(vs / "_forward" / "2", 128, 10, generator)?);
+        let forward =
+            sequential().add(layer1).add(layer2).add(linear(vs / "_forward" / "2", 128, 10, generator)?);
         Ok(container("MNISTModel", forward))
     }
 

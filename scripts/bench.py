@@ -13,14 +13,10 @@ import tempfile
 import time
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
-
 # In isolated mode Python does not search the script's own folder.
 sys.path.insert(0, str(Path(__file__).parent))
 import mnist_files
+from bench_figure import draw
 from lab_times import Failed, lab_times
 from paths import shell_word
 
@@ -265,35 +261,6 @@ def rows():
         yield measurement, what, unit, min(values), statistics.median(values), max(values), ratio, of
 
 
-def draw(path):
-    """Draws a bar for each contender's median, and a line from minimum to maximum."""
-    names = [f"{name}, fit" for name in MODELS.values()]
-    if args.peers:
-        names.append(f"MLP, {JOB} epochs from start to exit")
-    fig, axes = plt.subplots(len(names), 1, figsize=(8, 9 if args.peers else 5), layout="constrained")
-    for ax, name in zip(axes, names):
-        contenders = "program", "notebook", "hand-written loop", "products of training", "products, validation's too", *PEERS
-        bars = [row for row in rows() if row[0] == name and row[1] in contenders]
-        bars.sort(key=lambda row: -row[4])
-        median = [row[4] for row in bars]
-        spread = [[row[4] - row[3] for row in bars], [row[5] - row[4] for row in bars]]
-        colors = ["tab:red" if row[1] == "program" else "tab:gray" for row in bars]
-        ax.barh([row[1] for row in bars], median, xerr=spread, color=colors, height=0.6)
-        for y, row in enumerate(bars):
-            ax.annotate(f"{row[4]:.3g}", (row[5], y), (4, 0), textcoords="offset points", va="center")
-        ax.invert_yaxis()
-        per_epoch = bars[0][2] == "s/epoch"
-        if per_epoch:
-            ax.set_xscale("log")
-            ax.xaxis.set_minor_formatter("")
-        ax.xaxis.set_major_formatter("{x:g}")
-        ax.margins(x=0.1)
-        ax.set_title(name)
-        ax.set_xlabel("seconds per epoch (logarithmic)" if per_epoch else "seconds")
-        ax.spines[["top", "right"]].set_visible(False)
-    fig.savefig(path, dpi=100)
-
-
 def number(value):
     return "" if value is None else f"{value:.3g}" if value < 100 else f"{value:.0f}"
 
@@ -315,7 +282,7 @@ with open(args.output_dir / "benchmark.csv", "w", newline="") as file:
     writer = csv.writer(file)
     writer.writerow(header)
     writer.writerows(rows())
-draw(args.output_dir / "benchmark.png")
+draw([dict(zip(header, row)) for row in rows()], args.output_dir / "benchmark.png")
 print(f"| {' | '.join(header)} |\n|{'---|' * len(header)}")
 for *texts, minimum, middle, maximum, ratio, of in rows():
     print(f"| {' | '.join([*texts, *map(number, (minimum, middle, maximum, ratio)), of])} |")

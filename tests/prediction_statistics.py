@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import torch
 from safetensors.torch import load_file
+from scipy.stats import norm
 from sklearn.metrics import accuracy_score, confusion_matrix
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.proportion import proportion_confint
@@ -35,4 +36,14 @@ said["wilson"] = [[count, n, *proportion_confint(count, n, method="wilson")]
 left, other = right["reference"], right["candidate"]
 said["mcnemar"] = exact(int(np.sum(left & ~other)), int(np.sum(other & ~left)))
 said["mcnemar_edges"] = [[a, b, exact(a, b)] for a, b in [(1, 0), (5, 5), (3, 17), (79, 593), (2400, 2600)]]
+
+
+def paired(only_first, only_second, images):
+    """Bonett and Price (2012), in percentage points, by scipy's quantile."""
+    first, second = (only_first + 1) / (images + 2), (only_second + 1) / (images + 2)
+    half = norm.ppf(0.975) * np.sqrt((first + second - (first - second) ** 2) / (images + 2))
+    return [100 * (only_first - only_second) / images, 100 * (first - second - half), 100 * (first - second + half)]
+
+
+said["paired"] = [[a, b, n, *paired(a, b, n)] for a, b, n in [(60, 20, 1000), (0, 0, 10), (3, 17, 980), (593, 79, 10000)]]
 print(json.dumps(said))

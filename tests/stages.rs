@@ -72,7 +72,7 @@ fn every_stage_of_the_first_steps_is_pythons() {
     let stages = tensors(&file);
     let assert_stage = |name: &str, ours: &Tensor| assert_same_bits(name, ours, &stages[name]);
 
-    let dataset = torchvision::load(&data_dir(), Device::Cpu).unwrap();
+    let dataset = torchvision::load(data_dir(), Device::Cpu).unwrap();
     let generator = Generator::new(1);
     let data = SimpleDataModule::new(&dataset, 0.2, 0, 256, &generator).unwrap();
     assert_stage("split.train", data.train_dataset.indices());

@@ -8,6 +8,7 @@ import json
 import numpy as np
 import scipy.stats
 import torch
+from statsmodels.stats.power import TTestIndPower
 
 RESAMPLES = 10_000
 
@@ -31,6 +32,8 @@ def statistics(values, others):
         "binomial_error": float(scipy.stats.binom(10_000, values[0]).std() / 10_000),
     }
     if n > 1:
+        seeds = TTestIndPower().solve_power(0.005 / np.std(values, ddof=1), power=0.8, alpha=0.05)
+        said["seeds_needed"] = int(np.ceil(seeds))
         interval = scipy.stats.bootstrap((values,), np.mean, method="percentile", n_resamples=RESAMPLES,
                                          rng=np.random.default_rng(1)).confidence_interval
         said["scipy"] = [float(interval.low), float(interval.high)]

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use plotters::prelude::*;
 
-use super::axis::Entry;
-use super::lines::{Plot, Series};
+use super::legend::{Entry, Sample};
+use super::lines::{Plot, Series, Style};
 use super::metric::{CsvError, Metric, Set, points};
 use super::page::{Draw, Page, text_width, unsupported_char};
 use super::style::{FINE, MAX_RUNS, Marker, SIZE, TAB10};
@@ -164,6 +164,17 @@ impl Figure {
         Ok(Self::of(metric, of_run("", [BLACK, RED], points).collect()))
     }
 
+    /// Creates the figure of several runs with these names, one color each, from the bytes of their `metrics.csv`. Runs without
+    /// the metric are left out; none if no run has it, or there are too many.
+    pub fn of_runs(metric: Metric, runs: &[(Name, &[u8])]) -> Option<Self> {
+        let mut series = vec![];
+        for ((name, csv), color) in runs.iter().zip(TAB10) {
+            let Ok(points) = points(csv, metric.columns(), metric.is_strict()) else { continue };
+            series.extend(of_run(&shortened(name, ROOM), [color; 2], points));
+        }
+        (!series.is_empty() && runs.len() <= MAX_RUNS).then(|| Self::of(metric, series))
+    }
+
     fn of_set(&self, marker: Marker) -> impl Iterator<Item = &Series> + Clone {
         self.series.iter().filter(move |series| series.marker == marker)
     }
@@ -175,7 +186,7 @@ impl Figure {
         let sets = sets.map(|set| shortened(&Name::Given(set), ROOM));
         let entry = |run: &str, marker: Marker, color| {
             let name = &sets[usize::from(marker == Marker::Plus)];
-            Entry::new(format!("{run} {name}").trim_start(), color, Some(marker))
+            Entry::new(format!("{run} {name}").trim_start(), color, Sample::MarkerOnLine(marker))
         };
         if self.series.len() <= MAX_ENTRIES {
             let entries = self.series.iter().map(|series| entry(&series.name, series.marker, series.color));
@@ -184,7 +195,7 @@ impl Figure {
         let drawn = |marker: &Marker| self.of_set(*marker).next().is_some();
         let sets = MARKERS.into_iter().filter(drawn).map(|marker| entry("", marker, BLACK));
         let runs = self.series.chunk_by(|a, b| a.color == b.color);
-        let runs = runs.map(|run| Entry::new(&run[0].name, run[0].color, None));
+        let runs = runs.map(|run| Entry::new(&run[0].name, run[0].color, Sample::Line));
         sets.chain(runs).collect()
     }
 }
@@ -198,13 +209,8 @@ impl Draw for Figure {
         let (y_name, _) = self.metric.names();
         // The x axis' ticks and name take some of the height.
         let y_name = shortened(&Name::Given(y_name), self.size.1 as i32 * FINE * 3 / 4);
-        let plot = Plot {
-            size: self.size,
-            names: ["epoch", &y_name],
-            log_y: self.log_y,
-            is_joined: false,
-            shared: &self.shared,
-        };
+        let plot =
+            Plot { size: self.size, names: ["epoch", &y_name], log_y: self.log_y, shared: &self.shared };
         // All dots first, since a dot would cover a plus sign.
         plot.draw(page, MARKERS.into_iter().flat_map(|marker| self.of_set(marker)), self.legend())
     }
@@ -214,7 +220,13 @@ impl Draw for Figure {
 fn of_run(run: &str, colors: [RGBColor; 2], points: [Option<Points>; 2]) -> impl Iterator<Item = Series> {
     let sets = points.into_iter().zip(colors).enumerate();
     sets.filter_map(move |(set, (points, color))| {
-        Some(Series { name: run.to_owned(), marker: MARKERS[set], color, points: points? })
+        Some(Series {
+            name: run.to_owned(),
+            marker: MARKERS[set],
+            color,
+            points: points?,
+            style: Style::Marks,
+        })
     })
 }
 

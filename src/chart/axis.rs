@@ -1,6 +1,5 @@
-//! A pair of axes as matplotlib draws it: limits, ticks and labels, the frame, and the legend inside.
+//! A pair of axes as matplotlib draws it: limits, ticks and labels, and the frame.
 
-use std::iter::empty;
 use std::ops::Range;
 
 use plotters::chart::LabelAreaPosition::{Bottom, Left};
@@ -9,58 +8,108 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters_backend::BackendCoord;
 
-use super::Error;
+use super::legend::{GAP, Legend};
 use super::page::{Page, text_width};
-use super::style::{FINE, Mark, Marker};
+use super::style::FINE;
+use super::{Error, Points};
 
 /// A pair of axes to draw in.
 pub type Chart<'a, DB> = ChartContext<'a, DB, Cartesian2d<Axis, Axis>>;
 
-/// Draws frame, ticks, tick labels and names.
-pub fn axes<'a, DB: DrawingBackend>(
-    page: &Page<DB>,
-    size: (usize, usize),
-    (x, x_name): (Axis, &str),
-    (y, y_name): (Axis, &str),
-) -> Result<Chart<'a, DB>, Error> {
-    let Frame { left, right, top, bottom } = Frame::of(size);
-    let mut widest = 0;
-    for label in y.labels() {
-        widest = widest.max(text_width(&label)?);
-    }
-    // From the left edge of the axis' name to the frame. The frame moves if the name would leave the page.
-    let beside = widest + 29 * FINE;
-    let left = (left * FINE).max(beside + 2 * FINE);
-    let below = BELOW * FINE;
-    let middle = FINE / 2;
-    let factors = [
-        (x.factor(), (right * FINE, (bottom + 38) * FINE), HPos::Right),
-        (y.factor(), (left, (top - 5) * FINE), HPos::Left),
-    ];
-    let (Range { start: x0, end: x1 }, Range { start: y0, end: y1 }) = (x.range(), y.range());
+/// What axes are drawn for.
+pub struct Axes<'a> {
+    /// The page's width and height in pixels.
+    pub size: (usize, usize),
+    pub x: (Axis, &'a str),
+    pub y: (Axis, &'a str),
+    /// The legend must not hide these paths: single points, or points that are joined by a line.
+    pub paths: Vec<Points>,
+}
 
-    // plotters draws the left and the lower axis one unit outside its plotting area.
-    let (width, height) = page.area.dim_in_pixel();
-    let mut chart = ChartBuilder::on(&page.area)
-        .margin_left(left + middle + 1 - beside)
-        .margin_right(width as i32 - right * FINE - middle - 1)
-        .margin_top(top * FINE + middle)
-        .margin_bottom(height as i32 - bottom * FINE - middle - below)
-        .y_label_area_size(beside)
-        .x_label_area_size(below)
-        .build_cartesian_2d(x, y)?;
-    // The offsets put the labels where matplotlib's hinting does.
-    let mut mesh = chart.configure_mesh();
-    mesh.disable_mesh().axis_style(page.line).label_style(page.text.clone());
-    mesh.set_tick_mark_size(Bottom, TICK).set_tick_mark_size(Left, TICK).x_label_offset(4).y_label_offset(4);
-    mesh.x_desc(x_name).y_desc(y_name).draw()?;
-    let above_and_right = [[(x0, y1), (x1, y1)], [(x1, y1), (x1, y0)]];
-    chart.draw_series(above_and_right.map(|ends| PathElement::new(ends, page.line)))?;
-    for (factor, at, align) in factors {
-        let style = page.text.pos(Pos::new(align, VPos::Bottom));
-        factor.map_or(Ok(()), |factor| page.area.draw_text(&factor, &style, at))?;
+impl Axes<'_> {
+    /// Draws frame, ticks, tick labels and names. Returns the chart to draw in, and the place for the legend on the page.
+    pub fn draw<'a, DB: DrawingBackend>(
+        self,
+        page: &Page<DB>,
+        legend: Option<&Legend>,
+    ) -> Result<(Chart<'a, DB>, BackendCoord), Error> {
+        let mut chart = self.build(page, 0)?;
+        let mut at = (0, 0);
+        if let Some(legend) = legend {
+            let (left, top) = chart.plotting_area().get_base_pixel();
+            let within = |point| {
+                let (x, y) = chart.backend_coord(point);
+                (x - left, y - top)
+            };
+            let paths: Vec<Vec<_>> =
+                self.paths.iter().map(|path| path.iter().map(within).collect()).collect();
+            let (width, height) = chart.plotting_area().dim_in_pixel();
+            match legend.place((width as i32, height as i32), &paths) {
+                Some((x, y)) => at = (left + x, top + y),
+                None => {
+                    chart = self.build(page, legend.beside())?;
+                    at = (left + chart.plotting_area().dim_in_pixel().0 as i32 + GAP, top);
+                }
+            }
+        }
+        self.draw_frame(page, &mut chart)?;
+        Ok((chart, at))
     }
-    Ok(chart)
+
+    /// Lays out the axes, with room for a legend on the right.
+    fn build<'a, DB: DrawingBackend>(&self, page: &Page<DB>, room: i32) -> Result<Chart<'a, DB>, Error> {
+        let frame = Frame::of(self.size);
+        let (left, right) = (self.left()?, frame.right * FINE - room);
+        let below = BELOW * FINE;
+        let middle = FINE / 2;
+        // plotters draws the left and the lower axis one unit outside its plotting area.
+        let (width, height) = page.area.dim_in_pixel();
+        let mut builder = ChartBuilder::on(&page.area);
+        builder
+            .margin_left(left + middle + 1 - self.beside()?)
+            .margin_right(width as i32 - right - middle - 1)
+            .margin_top(frame.top * FINE + middle)
+            .margin_bottom(height as i32 - frame.bottom * FINE - middle - below)
+            .y_label_area_size(self.beside()?)
+            .x_label_area_size(below);
+        Ok(builder.build_cartesian_2d(self.x.0.clone().fitting(right - left)?, self.y.0.clone())?)
+    }
+
+    /// Units from the left edge of the y axis' name to the frame.
+    fn beside(&self) -> Result<i32, Error> {
+        let mut widest = 0;
+        for label in self.y.0.labels() {
+            widest = widest.max(text_width(&label)?);
+        }
+        Ok(widest + 29 * FINE)
+    }
+
+    /// Units from the page's left edge to the frame, which moves if the name of the y axis would leave the page.
+    fn left(&self) -> Result<i32, Error> {
+        Ok((Frame::of(self.size).left * FINE).max(self.beside()? + 2 * FINE))
+    }
+
+    fn draw_frame<DB: DrawingBackend>(&self, page: &Page<DB>, chart: &mut Chart<DB>) -> Result<(), Error> {
+        let Frame { right, top, bottom, .. } = Frame::of(self.size);
+        let (x, y) = (chart.x_range(), chart.y_range());
+        let (Range { start: x0, end: x1 }, Range { start: y0, end: y1 }) = (x, y);
+        // The offsets put the labels where matplotlib's hinting does.
+        let mut mesh = chart.configure_mesh();
+        mesh.disable_mesh().axis_style(page.line).label_style(page.text.clone());
+        mesh.set_tick_mark_size(Bottom, TICK).set_tick_mark_size(Left, TICK);
+        mesh.x_label_offset(4).y_label_offset(4).x_desc(self.x.1).y_desc(self.y.1).draw()?;
+        let above_and_right = [[(x0, y1), (x1, y1)], [(x1, y1), (x1, y0)]];
+        chart.draw_series(above_and_right.map(|ends| PathElement::new(ends, page.line)))?;
+        let factors = [
+            (self.x.0.factor(), (right * FINE, (bottom + 38) * FINE), HPos::Right),
+            (self.y.0.factor(), (self.left()?, (top - 5) * FINE), HPos::Left),
+        ];
+        for (factor, at, align) in factors {
+            let style = page.text.pos(Pos::new(align, VPos::Bottom));
+            factor.map_or(Ok(()), |factor| page.area.draw_text(&factor, &style, at))?;
+        }
+        Ok(())
+    }
 }
 
 /// The pixel columns and rows of the axes' frame.
@@ -90,86 +139,20 @@ const BELOW: i32 = 42;
 /// Units of a tick's length, matplotlib's 3.5 pt. Like matplotlib, plotters puts the labels twice as far away.
 const TICK: i32 = 24;
 
-/// A line of the legend: a sample and its name.
-pub struct Entry {
-    pub text: String,
-    pub color: RGBColor,
-    /// None if only the color has a meaning.
-    pub marker: Option<Marker>,
-}
-
-impl Entry {
-    pub fn new(text: &str, color: RGBColor, marker: Option<Marker>) -> Self {
-        Self { text: text.to_owned(), color, marker }
-    }
-}
-
-/// Units between the legend's box and its contents.
-const MARGIN: i32 = 32;
-/// Units of a sample and the gap to its text.
-const SAMPLE: i32 = 191;
-
-/// Draws the legend at the lower right, as in the notebook, unless it hides fewer `marks` (in the page's units) in another
-/// corner.
-pub fn legend<'a, DB: DrawingBackend + 'a>(
-    chart: &mut Chart<'a, DB>,
-    page: &Page<DB>,
-    entries: Vec<Entry>,
-    marks: &[BackendCoord],
-) -> Result<(), Error> {
-    let (left, top) = chart.plotting_area().get_base_pixel();
-    let mut text = MultiLineText::<_, String>::new((0, 0), &page.text);
-    let mut width = 0;
-    for Entry { text: name, color, marker } in entries {
-        text.push_line(name.as_str());
-        width = width.max(text_width(&name)? + SAMPLE + 2 * MARGIN);
-        let series = chart.draw_series(empty::<Circle<(f64, f64), i32>>())?;
-        series.label(name).legend(move |(x, y)| {
-            // Without a marker a line needs more ink to show its color.
-            let line = (146, if marker.is_some() { 11 } else { 31 });
-            let at = (whole_pixel(left + x + 66) - left, whole_pixel(top + y - 6) - top);
-            Mark { at, color, marker, line }
-        });
-    }
-    let height = text.estimate_dimension().map_err(Error::drawing)?.1 + 2 * MARGIN;
-
-    let (across, down) = chart.plotting_area().dim_in_pixel();
-    let inset = 7 * FINE;
-    let (right, bottom) = (across as i32 - inset - width, down as i32 - inset - height);
-    let hidden = |&(x, y): &BackendCoord| {
-        let near = |at, from, length| (from - 5 * FINE..=from + length + 5 * FINE).contains(&at);
-        marks.iter().filter(|mark| near(mark.0 - left, x, width) && near(mark.1 - top, y, height)).count()
-    };
-    let corners = [(right, bottom), (right, inset), (inset, inset), (inset, bottom)];
-    let (x, y) = corners.into_iter().min_by_key(hidden).unwrap_or(corners[0]);
-
-    // plotters' own box has no round corners, and in an SVG no border.
-    let (l, t, r, b) = (left + x, top + y, left + x + width, top + y + height);
-    page.area.draw(&Rectangle::new([(l, t), (r, b)], WHITE.mix(0.8).filled()))?;
-    let upper = [(l, t + 10), (l + 10, t), (r - 10, t), (r, t + 10)];
-    let lower = [(r, b - 10), (r - 10, b), (l + 10, b), (l, b - 10), (l, t + 10)];
-    let grey = RGBColor(204, 204, 204).mix(0.8).stroke_width(7);
-    page.area.draw(&PathElement::new([&upper[..], &lower].concat(), grey))?;
-    let mut labels = chart.configure_series_labels();
-    labels.position(SeriesLabelPosition::Coordinate(x, y)).margin(MARGIN).legend_area_size(SAMPLE);
-    Ok(labels.label_font(page.text.clone()).draw()?)
-}
-
-/// Returns the middle of the pixel that a unit belongs to; matplotlib snaps marks and ticks to pixels.
-fn whole_pixel(unit: i32) -> i32 {
-    unit.div_euclid(FINE) * FINE + FINE / 2
-}
-
 /// Limits and ticks of an axis, as matplotlib finds them.
+#[derive(Clone)]
 pub struct Axis {
     /// The ends, on a log axis as logarithms.
     low: f64,
     high: f64,
     is_log: bool,
+    /// True if the ticks must be whole numbers.
+    is_whole: bool,
     ticks: Vec<f64>,
     labels: Labels,
 }
 
+#[derive(Clone)]
 enum Labels {
     /// In units of `10^power`.
     Decimal { decimals: usize, power: i32 },
@@ -183,13 +166,49 @@ impl Axis {
     /// Fits finite values, with matplotlib's margin and ticks.
     pub fn new(values: impl Iterator<Item = f64>) -> Self {
         let (low, high) = limits(values);
-        let (ticks, step_decimals) = ticks(low, high);
+        Self::between(low, high, false, MAX_INTERVALS)
+    }
+
+    /// The same for what can be counted, such as epochs: without ticks between whole numbers if all values are whole.
+    pub fn of_counts(values: impl Iterator<Item = f64>) -> Self {
+        let mut is_whole = true;
+        let (low, high) = limits(values.inspect(|value| is_whole &= value.fract() == 0.0));
+        Self::between(low, high, is_whole, MAX_INTERVALS)
+    }
+
+    /// An axis with these ends and at most as many intervals.
+    fn between(low: f64, high: f64, is_whole: bool, most: usize) -> Self {
+        let (ticks, step_decimals) = ticks(low, high, is_whole, most);
         let largest = ticks.iter().fold(0.0, |largest: f64, tick| largest.max(tick.abs()));
         let power = largest.log10().floor() as i32;
         // ScalarFormatter's, but from 1e5 rather than 1e6, since labels of six digits can touch.
         let power = if largest > 0.0 && !(-4..5).contains(&power) { power } else { 0 };
         let decimals = usize::try_from(step_decimals + power).unwrap_or(0);
-        Self { low, high, is_log: false, ticks, labels: Labels::Decimal { decimals, power } }
+        Self { low, high, is_log: false, is_whole, ticks, labels: Labels::Decimal { decimals, power } }
+    }
+
+    /// With fewer ticks, if their labels would not fit side by side into this many units.
+    fn fitting(self, room: i32) -> Result<Self, Error> {
+        /// Units between two labels.
+        const BETWEEN: i32 = 8 * FINE;
+        if self.is_log || matches!(self.labels, Labels::Names(_)) {
+            return Ok(self);
+        }
+        for most in (1..=MAX_INTERVALS).rev() {
+            let axis = Self::between(self.low, self.high, self.is_whole, most);
+            let mut width = 0;
+            for label in axis.labels() {
+                width = width.max(text_width(&label)? + BETWEEN);
+            }
+            let step = match axis.ticks[..] {
+                [first, second, ..] => f64::from(room) * (second - first) / (self.high - self.low),
+                _ => f64::from(room),
+            };
+            if f64::from(width) <= step {
+                return Ok(axis);
+            }
+        }
+        Ok(self)
     }
 
     /// Fits values above 0 on a logarithmic scale.
@@ -202,7 +221,14 @@ impl Axis {
         if whole.len() >= MIN_TICKS {
             let every = whole.len().div_ceil(MAX_TICKS);
             let ticks = whole.into_iter().step_by(every).map(|power| 10f64.powi(power)).collect();
-            return Self { low, high, is_log: true, ticks, labels: Labels::Log { powers: true } };
+            return Self {
+                low,
+                high,
+                is_log: true,
+                is_whole: false,
+                ticks,
+                labels: Labels::Log { powers: true },
+            };
         }
         let decades = low.floor() as i32..=high.floor() as i32;
         // Divides for small powers, since 1e-1 is not exact.
@@ -213,18 +239,25 @@ impl Axis {
         let within = |tick: &f64| (low..=high).contains(&tick.log10());
         let ticks: Vec<f64> = ticks.filter(within).collect();
         if ticks.len() >= MIN_TICKS {
-            return Self { low, high, is_log: true, ticks, labels: Labels::Log { powers: false } };
+            return Self {
+                low,
+                high,
+                is_log: true,
+                is_whole: false,
+                ticks,
+                labels: Labels::Log { powers: false },
+            };
         }
         let linear = Self::new([10f64.powf(low), 10f64.powf(high)].into_iter());
         let ticks = linear.ticks.into_iter().filter(within).collect();
-        Self { low, high, is_log: true, ticks, labels: linear.labels }
+        Self { low, high, is_log: true, is_whole: false, ticks, labels: linear.labels }
     }
 
     /// An axis of names, at 0, 1, 2, …
     pub fn names(names: Vec<String>) -> Self {
         let ticks: Vec<f64> = (0..names.len()).map(|place| place as f64).collect();
         let high = names.len() as f64 - 0.5;
-        Self { low: -0.5, high, is_log: false, ticks, labels: Labels::Names(names) }
+        Self { low: -0.5, high, is_log: false, is_whole: true, ticks, labels: Labels::Names(names) }
     }
 
     /// The tick labels, in the order of the axis.
@@ -297,14 +330,19 @@ fn limits(values: impl Iterator<Item = f64>) -> (f64, f64) {
     (low - margin, high + margin)
 }
 
-/// `MaxNLocator(nbins=9, steps=[1, 2, 2.5, 5, 10])`: the multiples, within the limits, of the smallest step that gives at
-/// most nine intervals; and the number of decimals that the step needs.
-fn ticks(low: f64, high: f64) -> (Vec<f64>, i32) {
-    let least = (high - low) / 9.0;
+/// The most intervals between ticks.
+const MAX_INTERVALS: usize = 9;
+
+/// `MaxNLocator(nbins=most, steps=[1, 2, 2.5, 5, 10], integer=is_whole)`: the multiples, within the limits, of the smallest step that
+/// gives no more intervals; and the number of decimals that the step needs.
+fn ticks(low: f64, high: f64, is_whole: bool, most: usize) -> (Vec<f64>, i32) {
+    let least = (high - low) / most as f64;
+    let least = if is_whole { least.max(1.0) } else { least };
     let exponent = least.log10().floor() as i32;
     let scale = 10f64.powi(exponent);
     let steps = [(1.0, 0), (2.0, 0), (2.5, 1), (5.0, 0), (10.0, -1)];
-    let fits = steps.into_iter().find(|step| step.0 * scale >= least);
+    let is_usable = |step: f64| step >= least && (!is_whole || step.fract() == 0.0);
+    let fits = steps.into_iter().find(|step| is_usable(step.0 * scale));
     let (factor, decimals) = fits.unwrap_or(steps[4]);
     let step = factor * scale;
     let multiples = (low / step).ceil() as i64..=(high / step).floor() as i64;

@@ -4,7 +4,8 @@ use std::collections::HashSet;
 
 use plotters::prelude::*;
 
-use super::axis::{Axis, Chart, Entry, axes, legend};
+use super::axis::{Axes, Axis, Chart};
+use super::legend::{Entry, Legend, Sample};
 use super::page::{Draw, Page};
 use super::style::{FINE, Mark, Marker, SIZE, TAB10};
 use super::{Error, Points};
@@ -40,6 +41,20 @@ pub struct Series {
     pub color: RGBColor,
     pub marker: Marker,
     pub points: Points,
+    pub style: Style,
+}
+
+/// How the points of a series are drawn.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Style {
+    /// As marks.
+    Marks,
+    /// As marks joined by a line.
+    Joined,
+    /// As a line without marks.
+    Line,
+    /// As marks within intervals, which have these ends.
+    Intervals(Vec<[f64; 2]>),
 }
 
 /// Axes to draw series in.
@@ -47,8 +62,6 @@ pub struct Plot<'a> {
     pub size: (usize, usize),
     pub names: [&'a str; 2],
     pub log_y: bool,
-    /// Joins the marks by a line.
-    pub is_joined: bool,
     /// Further points that must fit into the axes.
     pub shared: &'a [(f64, f64)],
 }
@@ -61,8 +74,33 @@ impl Lines {
 
     /// Adds finite points, in the order in which a line joins them.
     pub fn add(&mut self, name: &str, points: Vec<(f64, f64)>) {
+        self.push(name, points, Style::Joined);
+    }
+
+    /// Adds a line through finite points, without marks at them.
+    pub fn add_line(&mut self, name: &str, points: Vec<(f64, f64)>) {
+        self.push(name, points, Style::Line);
+    }
+
+    /// Adds finite points with the ends of their intervals, not joined.
+    ///
+    /// ```
+    /// use islp_mnist::chart::{Lines, Picture};
+    ///
+    /// let mut lines = Lines::new("confidence", "accuracy");
+    /// lines.add_line("calibrated", vec![(0.0, 0.0), (1.0, 1.0)]);
+    /// lines.add_intervals("this model", vec![(0.5, [0.4, 0.45, 0.5])]);
+    /// assert!(lines.to_svg()?.contains("calibrated"));
+    /// # Ok::<(), islp_mnist::chart::Error>(())
+    /// ```
+    pub fn add_intervals(&mut self, name: &str, points: Vec<(f64, [f64; 3])>) {
+        let ends = points.iter().map(|(_, [low, _, high])| [*low, *high]).collect();
+        self.push(name, points.iter().map(|(x, [_, y, _])| (*x, *y)).collect(), Style::Intervals(ends));
+    }
+
+    fn push(&mut self, name: &str, points: Points, style: Style) {
         let color = TAB10[self.series.len() % TAB10.len()];
-        self.series.push(Series { name: name.to_owned(), color, marker: Marker::Dot, points });
+        self.series.push(Series { name: name.to_owned(), color, marker: Marker::Dot, points, style });
     }
 }
 
@@ -73,7 +111,7 @@ impl Draw for Lines {
 
     fn draw<'a, DB: DrawingBackend + 'a>(&self, page: &Page<DB>) -> Result<(), Error> {
         let [x, y] = &self.names;
-        let plot = Plot { size: self.size, names: [x, y], log_y: self.log_y, is_joined: true, shared: &[] };
+        let plot = Plot { size: self.size, names: [x, y], log_y: self.log_y, shared: &[] };
         let named = if self.series.len() > 1 { &self.series[..] } else { &[] };
         plot.draw(page, self.series.iter(), named.iter().map(Series::entry).collect())
     }
@@ -82,7 +120,18 @@ impl Draw for Lines {
 impl Series {
     /// The series in the legend.
     pub fn entry(&self) -> Entry {
-        Entry::new(&self.name, self.color, Some(self.marker))
+        let sample = match self.style {
+            Style::Line => Sample::Line,
+            Style::Intervals(_) => Sample::Marker(self.marker),
+            Style::Marks | Style::Joined => Sample::MarkerOnLine(self.marker),
+        };
+        Entry::new(&self.name, self.color, sample)
+    }
+
+    /// The ends of the intervals, each as a line; empty if there are none.
+    fn intervals(&self) -> impl Iterator<Item = [(f64, f64); 2]> {
+        let ends = if let Style::Intervals(ends) = &self.style { &ends[..] } else { &[] };
+        self.points.iter().zip(ends).map(|((x, _), [low, high])| [(*x, *low), (*x, *high)])
     }
 }
 
@@ -95,25 +144,36 @@ impl Plot<'_> {
         entries: Vec<Entry>,
     ) -> Result<(), Error> {
         let is_shown = |point: &&(f64, f64)| !self.log_y || point.1 > 0.0;
+        let intervals = || series.clone().flat_map(Series::intervals);
         let points = || series.clone().flat_map(|series| &series.points).chain(self.shared).filter(is_shown);
         if points().next().is_none() {
             return Err(Error::NothingAbove0);
         }
-        let x_axis = Axis::new(points().map(|point| point.0));
-        let y = points().map(|point| point.1);
+        let x_axis = Axis::of_counts(points().map(|point| point.0));
+        let y = points().map(|point| point.1).chain(intervals().flatten().map(|point| point.1));
         let y_axis = if self.log_y { Axis::log(y) } else { Axis::new(y) };
-        let mut chart = axes(page, self.size, (x_axis, self.names[0]), (y_axis, self.names[1]))?;
-        let width = chart.plotting_area().dim_in_pixel().0 as usize / FINE as usize;
-        let is_line = series.clone().any(|series| series.points.len() > width / ROOM);
-        let mut marks = vec![];
+        let is_line = series.clone().any(|series| series.points.len() > self.size.0 * 3 / 4 / ROOM);
+        let paths = series.clone().flat_map(|series| {
+            let points: Points = series.points.iter().filter(is_shown).copied().collect();
+            let is_path = is_line || matches!(series.style, Style::Joined | Style::Line);
+            if is_path { vec![points] } else { points.into_iter().map(|point| vec![point]).collect() }
+        });
+        let paths: Vec<Points> = paths.chain(intervals().map(|ends| ends.to_vec())).collect();
+        let shown = |entry| if is_line { Entry { sample: Sample::Line, ..entry } } else { entry };
+        let legend = Legend::new(page, entries.into_iter().map(shown).collect())?;
+        let axes = Axes { size: self.size, x: (x_axis, self.names[0]), y: (y_axis, self.names[1]), paths };
+        let (mut chart, at) = axes.draw(page, legend.as_ref())?;
         for series in series {
             let points: Points = series.points.iter().filter(is_shown).copied().collect();
-            if is_line {
-                draw_line(&mut chart, series, points, &mut marks)?;
+            if is_line || series.style == Style::Line {
+                draw_line(&mut chart, series, points)?;
                 continue;
             }
-            if self.is_joined {
-                draw_line(&mut chart, series, points.clone(), &mut marks)?;
+            if series.style == Style::Joined {
+                draw_line(&mut chart, series, points.clone())?;
+            }
+            for ends in series.intervals() {
+                draw_path(&mut chart, &ends, series.color, FINE)?;
             }
             // With many epochs marks share a pixel.
             let mut taken = HashSet::new();
@@ -121,13 +181,8 @@ impl Plot<'_> {
             let mark = |&at| Mark::new(at, series.color, series.marker);
             let drawn: Vec<_> = points.map(mark).collect();
             chart.draw_series(drawn)?;
-            marks.extend(taken);
         }
-        if entries.is_empty() {
-            return Ok(());
-        }
-        let shown = |entry| if is_line { Entry { marker: None, ..entry } } else { entry };
-        legend(&mut chart, page, entries.into_iter().map(shown).collect(), &marks)
+        legend.map_or(Ok(()), |legend| legend.draw(page, at))
     }
 }
 
@@ -136,11 +191,9 @@ fn draw_line<DB: DrawingBackend>(
     chart: &mut Chart<DB>,
     series: &Series,
     points: Points,
-    marks: &mut Vec<(i32, i32)>,
 ) -> Result<(), Error> {
     let width = if series.marker == Marker::Plus { FINE } else { 2 * FINE };
     let kept = thinned(points, |point| chart.backend_coord(point));
-    marks.extend(kept.iter().map(|point| chart.backend_coord(point)));
     draw_path(chart, &kept, series.color, width)
 }
 

@@ -264,11 +264,54 @@ impl Metric {
 /// Fails if there is no such column, a cell is not a number, or there is no point.
 pub fn valid_points(metric: Metric, csv: &[u8]) -> Result<Points, CsvError> {
     let [_, validation] = metric.columns();
-    if validation.is_empty() {
+    points_of(validation, metric.is_strict(), csv)
+}
+
+/// The same for training.
+///
+/// # Errors
+/// Fails like [`valid_points`].
+pub fn train_points(metric: Metric, csv: &[u8]) -> Result<Points, CsvError> {
+    let [training, _] = metric.columns();
+    points_of(training, metric.is_strict(), csv)
+}
+
+fn points_of(names: Vec<&str>, must_have_all: bool, csv: &[u8]) -> Result<Points, CsvError> {
+    if names.is_empty() {
         return Ok(vec![]);
     }
-    let [points] = points(csv, [validation], metric.is_strict())?;
+    let [points] = points(csv, [names], must_have_all)?;
     Ok(points.unwrap_or_default())
+}
+
+/// Returns a run's test values against epoch, from the bytes of its `metrics.csv`; none for a metric that is neither accuracy nor
+/// loss.
+///
+/// ```
+/// use islp_mnist::chart::{Metric, test_points};
+///
+/// assert_eq!(test_points(Metric::Accuracy, b"epoch,test_acc\n30,0.96\n")?, [(30.0, 0.96)]);
+/// # Ok::<(), islp_mnist::chart::CsvError>(())
+/// ```
+///
+/// # Errors
+/// Fails like [`valid_points`].
+pub fn test_points(metric: Metric, csv: &[u8]) -> Result<Points, CsvError> {
+    let names = match metric {
+        Metric::Accuracy => {
+            vec![
+                "test_accuracy",
+                "test_acc",
+                "test_accuracy_epoch",
+                "test_acc_epoch",
+                "test/accuracy",
+                "test/acc",
+            ]
+        }
+        Metric::Loss => vec!["test_loss", "test_loss_epoch", "test/loss"],
+        Metric::Columns { .. } => vec![],
+    };
+    points_of(names, true, csv)
 }
 
 /// The reason why a `metrics.csv` gives no points.

@@ -5,6 +5,7 @@
 
 mod accuracy;
 mod axis;
+mod legend;
 mod lines;
 mod metric;
 mod page;
@@ -18,7 +19,7 @@ use plotters::drawing::DrawingAreaErrorKind;
 
 pub use accuracy::{Figure, Name, Source, accuracy, share_limits};
 pub use lines::Lines;
-pub use metric::{CsvError, Metric, MetricError, Set, valid_points};
+pub use metric::{CsvError, Metric, MetricError, Set, test_points, train_points, valid_points};
 pub use page::Picture;
 pub use spread::{Bands, Bars, Stack};
 use style::MAX_RUNS;

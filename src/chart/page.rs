@@ -25,7 +25,7 @@ use crate::util::png;
 ///     Ok([picture.to_png()?.len(), picture.to_svg()?.len()])
 /// }
 ///
-/// let bars = Bars::new("standard deviation", vec![("init".into(), 0.003), ("shuffle".into(), 0.004)]);
+/// let bars = Bars::new("standard deviation", vec![("init".into(), [0.003, 0.002, 0.005])]);
 /// assert!(sizes(&bars)?.iter().all(|&bytes| bytes > 1000));
 /// # Ok::<(), Error>(())
 /// ```

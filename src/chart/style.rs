@@ -12,6 +12,9 @@ pub const SIZE: (usize, usize) = (600, 600);
 /// Units of a page per pixel; odd, so that a pixel has a middle unit.
 pub const FINE: i32 = 5;
 
+/// The opacity of a band and of a range.
+pub const TINT: f64 = 0.25;
+
 /// Most runs in a figure, one per color.
 pub const MAX_RUNS: usize = 10;
 
@@ -39,7 +42,7 @@ pub enum Marker {
 /// A marker at a point, over a short piece of line in the legend.
 pub struct Mark<C> {
     pub at: C,
-    pub color: RGBColor,
+    pub color: RGBAColor,
     pub marker: Option<Marker>,
     /// Length and width of the piece of line, in the page's units; `(0, 0)` for none.
     pub line: BackendCoord,
@@ -47,7 +50,7 @@ pub struct Mark<C> {
 
 impl<C> Mark<C> {
     pub fn new(at: C, color: RGBColor, marker: Marker) -> Self {
-        Self { at, color, marker: Some(marker), line: (0, 0) }
+        Self { at, color: color.to_rgba(), marker: Some(marker), line: (0, 0) }
     }
 }
 

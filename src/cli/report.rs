@@ -1,6 +1,7 @@
-//! `islp-mnist report`: a page on a run, on two side by side, or on a study.
+//! `islp-mnist report`: a page on a run, on two or more compared, or on a study.
 
-use std::path::PathBuf;
+use std::iter;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
@@ -13,11 +14,12 @@ use islp_mnist::report::{self, TestImages};
 use islp_mnist::run::DeviceOption;
 use islp_mnist::util::{file, path::has_ending};
 
-/// Make a page of a run, or of two side by side: one HTML file that needs nothing else.
+/// Make a page of a run, of two that are compared, or of several: one HTML file that needs nothing else.
 ///
 /// For one run, the page shows accuracy and loss, the test, each digit, the confusion matrix, how sure the model is, its
-/// worst mistakes, its weights, and how it was run. For two, the reference first, it shows whether they are identical,
-/// where they first differ, and which is right where the other is wrong.
+/// worst mistakes, its weights, and how it was run. For two, the reference first, it shows which is better and whether
+/// chance explains it, or, if model and options are the same, whether and where they differ. For three to ten, it shows
+/// their results in one table and their curves together.
 ///
 /// A run is given by its version folder, or by a folder of version folders, such as the output folder of `reproduce` with
 /// both models. A version folder of Lightning needs the weights as model.safetensors. Of a model that is not the notebook's,
@@ -28,12 +30,12 @@ use islp_mnist::util::{file, path::has_ending};
 ///   islp-mnist report output/MNIST/version_0 output/MNIST_MLR/version_0 -o mlp_and_mlr.html
 ///   islp-mnist report output/study -o study.html
 #[derive(Args, Debug)]
-#[command(verbatim_doc_comment, about = "Make a page of a run, or of two side by side")]
+#[command(verbatim_doc_comment, about = "Make a page of a run, of two that are compared, or of several")]
 pub struct ReportArgs {
     /// The run, or the reference
     run: PathBuf,
-    /// The run to compare with it
-    candidate: Option<PathBuf>,
+    /// The run to compare with it, and further ones
+    others: Vec<PathBuf>,
     /// The page; an existing file is replaced
     #[arg(short, long, value_name = "FILE.html", value_parser = PathBufValueParser::new().try_map(page_file))]
     output: PathBuf,
@@ -49,15 +51,20 @@ fn page_file(path: PathBuf) -> Result<PathBuf, &'static str> {
 }
 
 pub fn run(args: &ReportArgs) -> Result<u8> {
-    let html = match &args.candidate {
-        None if report::is_study(&args.run) => report::study(&args.run)?,
-        candidate => {
+    let html = match &args.others[..] {
+        [] if report::is_study(&args.run) => report::study(&args.run)?,
+        others => {
             let device = set_up(args.device, None)?;
             let data_dir = args.data.or(None);
             let images = TestImages::new(&data_dir, device);
-            let html = match candidate {
-                None => report::page(&[&args.run], &images)?,
-                Some(candidate) => report::comparison(&args.run, candidate, &images)?,
+            let html = match others {
+                [] => report::page(&[&args.run], &images)?,
+                [candidate] => report::comparison(&args.run, candidate, &images)?,
+                others => {
+                    let runs: Vec<&Path> =
+                        iter::once(&args.run).chain(others).map(PathBuf::as_path).collect();
+                    report::many(&runs, &images)?
+                }
             };
             if images.are_loaded() {
                 note_other_data(&data_dir)?;

@@ -206,7 +206,7 @@ fn fit_and_test(
 /// # Errors
 /// Fails if metrics.csv is missing, or a file can't be written.
 pub fn save_figure(logger: &CsvLogger) -> Result<(), Error> {
-    let figure = chart::accuracy(&logger.metrics_file_path())?;
+    let figure = chart::accuracy(logger.metrics_file_path())?;
     let beside = |name: &str| logger.log_dir().join(name);
     file::write(&beside("accuracy.png"), &figure.to_png()?)?;
     file::write(&beside("accuracy.svg"), figure.to_svg()?.as_bytes())?;

@@ -4,26 +4,25 @@ use std::path::Path;
 
 use askama::Template;
 use sha2::{Digest, Sha256};
-use similar::{ChangeTag, TextDiff};
 use tch::Kind;
 
-use super::pictures::{self, CHART, Chart, Picture, percent, thousands};
-use super::predictions::mcnemar;
+use super::better::Better;
+use super::many::curves;
+use super::numbers::{Numbers, Quantity, quantities};
+use super::pictures::{CHART, Chart, thousands};
+use super::proof::{Proof, proof};
 use super::run::{Fact, Run, facts_of_both, find};
 use super::section::figures;
+use super::texts::{Texts, texts};
 use super::{Error, TestImages};
-use crate::chart::{Figure, Lines, Picture as _, share_limits};
+use crate::chart::{Lines, Picture as _};
 use crate::compare::{FileReport, Found, Growth, Report, Verdict};
 use crate::torch::state_dict;
 use crate::util::file;
 use crate::util::text::{count, hex, shown};
 
 /// A parity run's weights have 1 MB, its trace 70 MB.
-const MAX_BYTES: u64 = 1 << 30;
-/// Images on which the models disagree that a page shows.
-const MAX_FLIPS: usize = 60;
-/// Rows of a text that a page shows.
-const MAX_LINES: usize = 2000;
+pub const MAX_BYTES: u64 = 1 << 30;
 
 /// Two folders and the findings about them.
 pub struct Pair<'a> {
@@ -38,9 +37,12 @@ pub struct Pair<'a> {
 #[template(path = "comparison.html")]
 pub struct PairPage {
     title: String,
+    /// True if the question is whether the runs are equal, because they should be: the same models with the same options.
+    is_parity: bool,
     verdict: &'static str,
     sentence: String,
     names: [String; 2],
+    proof: Proof,
     /// Numbers of files and tensors.
     compared: String,
     /// Number of values in the tensors.
@@ -80,19 +82,12 @@ struct TensorRow {
 /// A run of the reference and its counterpart.
 struct RunPair {
     name: String,
-    figures: Vec<[Chart; 2]>,
-    duel: Option<Duel>,
-}
-
-/// Numbers of test images that both, neither or only one of the models classifies correctly.
-struct Duel {
-    both: String,
-    neither: String,
-    only: [String; 2],
-    p_value: String,
-    /// Number of images that the models classify differently.
-    flips: usize,
-    pictures: Vec<Picture>,
+    /// What to call the two on the page.
+    sides: [String; 2],
+    numbers: Vec<Quantity>,
+    curves: Vec<Chart>,
+    /// None if a model is unknown.
+    better: Option<Better>,
 }
 
 impl Pair<'_> {
@@ -103,6 +98,8 @@ impl Pair<'_> {
         let runs = self.runs()?;
         Ok(PairPage {
             title: format!("{} and {}", names[0], names[1]),
+            is_parity: is_parity(self.report, &runs),
+            proof: proof(&runs),
             verdict: verdict(self.report.verdict()),
             sentence: text.lines().last().unwrap_or_default().to_owned(),
             compared: format!("{} and {}", count(files.len(), "file"), count(tensors.len(), "tensor")),
@@ -171,56 +168,54 @@ impl Pair<'_> {
     }
 
     fn run(&self, name: &str, runs: &[Run; 2]) -> Result<RunPair, Error> {
-        let [left, right] = runs.each_ref().map(figures);
-        let mut pairs = vec![];
-        for (left, caption) in left {
-            let is_same = |(figure, _): &&(Figure, String)| figure.metric() == left.metric();
-            let Some((right, other)) = right.iter().find(is_same).cloned() else { continue };
-            let mut two = [left, right];
-            share_limits(&mut two);
-            let is_log = two.iter().all(|figure| figure.log_y);
-            two.iter_mut().for_each(|figure| figure.log_y = is_log);
-            let [left, right] = two;
-            let captions = [format!("Reference: {caption}"), format!("Candidate: {other}")];
-            let [a, b] = captions;
-            pairs.push([Chart::new(&left.to_svg()?, a), Chart::new(&right.to_svg()?, b)]);
-        }
-        Ok(RunPair { name: name.to_owned(), figures: pairs, duel: self.duel(runs)? })
+        let sides = if runs[0].name == runs[1].name {
+            ["Reference", "Candidate"].map(str::to_owned)
+        } else {
+            runs.each_ref().map(|run| run.name.clone())
+        };
+        let named = sides.each_ref().map(String::as_str);
+        let better = match runs.each_ref().map(|run| run.model.as_ref()) {
+            [Ok((_, left)), Ok((_, right))] => Some(Better::new(named, [left, right], self.images)?),
+            _ => None,
+        };
+        let both: Vec<_> = runs.iter().zip(named).map(|(run, name)| (name, run)).collect();
+        Ok(RunPair {
+            name: name.to_owned(),
+            numbers: quantities(&runs.each_ref().map(Numbers::of)),
+            // Equal points would hide each other.
+            curves: if runs[0].metrics_csv == runs[1].metrics_csv {
+                of_both(&runs[0])?
+            } else {
+                curves(&both)?
+            },
+            better,
+            sides,
+        })
     }
+}
 
-    fn duel(&self, runs: &[Run; 2]) -> Result<Option<Duel>, Error> {
-        let [Ok((_, left)), Ok((_, right))] = runs.each_ref().map(|run| run.model.as_ref()) else {
-            return Ok(None);
-        };
-        let images = left.truths.len();
-        let count = |a: bool, b: bool| {
-            (0..images).filter(|&image| (left.is_right(image), right.is_right(image)) == (a, b)).count()
-        };
-        let only = [count(true, false), count(false, true)];
-        let flips: Vec<usize> =
-            (0..images).filter(|&image| left.guesses[image] != right.guesses[image]).collect();
-        let picture = |&image: &usize| {
-            let predictions = [left, right].map(|side| {
-                let guess = side.guesses[image];
-                format!("{guess} with {}", percent(side.probability(image, guess).into()))
-            });
-            let truth = left.truths[image];
-            let caption = format!("{truth}: reference {}, candidate {}", predictions[0], predictions[1]);
-            Ok(Picture {
-                source: pictures::digit(&self.images.get()?.test_images, image)?,
-                alt: format!("Test image {image}, {caption}"),
-                caption,
-            })
-        };
-        Ok(Some(Duel {
-            both: thousands(count(true, true)),
-            neither: thousands(count(false, false)),
-            only: only.map(thousands),
-            p_value: p_value(mcnemar(only[0] as u64, only[1] as u64)),
-            flips: flips.len(),
-            pictures: flips.iter().take(MAX_FLIPS).map(picture).collect::<Result<_, Error>>()?,
-        }))
-    }
+/// The curves of two runs with the same metrics.csv.
+fn of_both(run: &Run) -> Result<Vec<Chart>, Error> {
+    let charts = figures(run).into_iter();
+    charts
+        .map(|(figure, caption)| {
+            Ok(Chart::new(&figure.to_svg()?, format!("{caption}, the same in both runs")))
+        })
+        .collect()
+}
+
+/// True if both sides of each pair have the same model and options, so that their bits should be equal.
+fn is_parity(report: &Report, runs: &[(String, [Run; 2])]) -> bool {
+    let is_same = |(_, pair): &(String, [Run; 2])| {
+        let classes = pair
+            .each_ref()
+            .map(|run| run.model.as_ref().ok().map(|(module, _)| module.model.info().class_name));
+        let facts = facts_of_both(pair);
+        classes[0] == classes[1]
+            && !facts.is_empty()
+            && !facts.iter().any(|fact| fact.is_option && fact.differs)
+    };
+    report.verdict() == Verdict::Identical || runs.iter().all(is_same)
 }
 
 /// Groups pairs of runs with the same facts, such as the two runs of a notebook.
@@ -234,16 +229,6 @@ fn made(runs: &[(String, [Run; 2])]) -> Vec<Made> {
         }
     }
     made
-}
-
-fn p_value(p: f64) -> String {
-    if p == 0.0 {
-        "0 (below the smallest double)".into()
-    } else if p < 0.0001 {
-        format!("{p:.1e}")
-    } else {
-        format!("{p:.4}")
-    }
 }
 
 fn verdict(verdict: Verdict) -> &'static str {
@@ -377,59 +362,4 @@ fn distance(runs: &[Run; 2]) -> Option<f64> {
         sum += f64::try_from(apart.f_square().ok()?.f_sum(Kind::Double).ok()?).ok()?;
     }
     (left.len() == right.len()).then(|| sum.sqrt())
-}
-
-/// Two texts side by side.
-struct Texts {
-    name: String,
-    rows: Vec<Row>,
-    is_cut: bool,
-}
-
-/// A line of each side; none where only the other side has one.
-struct Row {
-    differs: bool,
-    sides: [Option<String>; 2],
-}
-
-/// Aligns the text files that both sides have.
-fn texts(report: &Report, folders: [&Path; 2]) -> Result<Vec<Texts>, Error> {
-    let is_text = |report: &&FileReport| matches!(report.found, Found::Text { .. });
-    let mut texts = vec![];
-    for report in report.files.iter().filter(is_text) {
-        let read = |side: usize| file::read(&folders[side].join(&report.paths[side]), MAX_BYTES);
-        let [left, right] = [read(0)?, read(1)?];
-        let [left, right] = [left, right].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-        let mut rows = rows(&left, &right);
-        let is_cut = rows.len() > MAX_LINES;
-        rows.truncate(MAX_LINES);
-        texts.push(Texts { name: report.name.clone(), rows, is_cut });
-    }
-    Ok(texts)
-}
-
-/// Aligns the lines of two texts: equal ones side by side, and deleted ones beside inserted ones.
-fn rows(left: &str, right: &str) -> Vec<Row> {
-    let mut rows: Vec<Row> = vec![];
-    // The next differing row without a line of the candidate.
-    let mut free = 0;
-    for change in TextDiff::from_lines(left, right).iter_all_changes() {
-        let line = Some(shown(change.value().trim_end_matches(['\n', '\r'])));
-        match change.tag() {
-            ChangeTag::Equal => {
-                rows.push(Row { differs: false, sides: [line.clone(), line] });
-                free = rows.len();
-            }
-            ChangeTag::Delete => rows.push(Row { differs: true, sides: [line, None] }),
-            ChangeTag::Insert if free < rows.len() => {
-                rows[free].sides[1] = line;
-                free += 1;
-            }
-            ChangeTag::Insert => {
-                rows.push(Row { differs: true, sides: [None, line] });
-                free = rows.len();
-            }
-        }
-    }
-    rows
 }

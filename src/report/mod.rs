@@ -4,12 +4,18 @@
 //! from the findings of [`compare`]. The model is evaluated on the test images again. The templates in `templates/`
 //! escape everything that comes from a run.
 
+mod better;
 mod comparison;
+mod dropout;
+mod many;
+mod numbers;
 mod pictures;
 mod predictions;
+mod proof;
 mod run;
 mod section;
 mod study;
+mod texts;
 
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
@@ -25,8 +31,10 @@ use crate::notebook::weights;
 use crate::study as studies;
 use crate::torchvision;
 use crate::util::file;
-use crate::util::path::shown_path;
+pub use better::paired_difference;
 use comparison::Pair;
+pub use many::MAX_RUNS;
+use many::ManyPage;
 pub use predictions::{Bin, Calibration, calibration, mcnemar, wilson};
 use run::{Run, find};
 use section::Section;
@@ -149,6 +157,14 @@ pub fn comparison(reference: &Path, candidate: &Path, images: &TestImages) -> Re
     Ok(Pair { folders: [reference, candidate], report: &report, images }.page()?.render()?)
 }
 
+/// Returns the HTML page of more than two runs: their results in one table, their curves in one picture.
+///
+/// # Errors
+/// Those of [`page`].
+pub fn many(folders: &[&Path], images: &TestImages) -> Result<String, Error> {
+    Ok(ManyPage::new(folders, images)?.render()?)
+}
+
 /// True if the folder contains a study.
 pub fn is_study(folder: &Path) -> bool {
     folder.join(studies::STUDY_CSV).exists()
@@ -159,7 +175,5 @@ pub fn is_study(folder: &Path) -> bool {
 /// # Errors
 /// `study.csv` or another file of the study can't be read or parsed.
 pub fn study(folder: &Path) -> Result<String, Error> {
-    let path = folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf());
-    let name = shown_path(path.file_name().unwrap_or_default().as_ref());
-    Ok(study::StudyPage::new(folder, format!("Study {name}"))?.render()?)
+    Ok(study::StudyPage::new(folder)?.render()?)
 }

@@ -159,6 +159,8 @@ pub struct Fact {
     pub values: Vec<String>,
     /// True if the difference can change the results.
     pub differs: bool,
+    /// True for an option of the training, and for the program.
+    pub is_option: bool,
 }
 
 /// Returns the sections of run.json as text, each with its title.
@@ -193,18 +195,18 @@ pub fn fields(section: Option<&Value>) -> Fields {
 /// hyper-parameters.
 pub fn facts_of_both(runs: &[Run; 2]) -> Vec<Fact> {
     let jsons = runs.each_ref().map(|run| &run.run_json);
-    let fact = |name: &str, values: [Option<String>; 2], missing: &str, matters: bool| {
+    let fact = |name: &str, values: [Option<String>; 2], missing: &str, matters: bool, is_option: bool| {
         let differs = matters && matches!(&values, [Some(left), Some(right)] if left != right);
         let mut values: Vec<_> = values.into_iter().map(|value| value.unwrap_or(missing.into())).collect();
         values.dedup();
-        Fact { name: name.to_owned(), values, differs }
+        Fact { name: name.to_owned(), values, differs, is_option }
     };
     if jsons.iter().all(|json| json.is_empty()) {
         let both =
             runs.each_ref().map(|run| run.hyper_parameters.iter().cloned().collect::<BTreeMap<_, _>>());
         let names: BTreeSet<&String> = both.iter().flat_map(BTreeMap::keys).collect();
         let fact =
-            |name: &String| fact(name, both.each_ref().map(|side| side.get(name).cloned()), NONE, true);
+            |name: &String| fact(name, both.each_ref().map(|side| side.get(name).cloned()), NONE, true, true);
         return names.into_iter().map(fact).collect();
     }
     let of = |section: &'static str, name: &str| jsons.map(|json| json.get(section)?.get(name).map(text));
@@ -215,20 +217,20 @@ pub fn facts_of_both(runs: &[Run; 2]) -> Vec<Fact> {
     // With the same options, `reproduce` and `train` end with different weights.
     let is_other = is_of_reproduce(jsons[0]) != is_of_reproduce(jsons[1]);
     let mut facts = vec![
-        fact("program", programs.map(|program| program.map(String::from)), "unknown", is_other),
-        fact("versions", jsons.map(versions), "unknown", false),
-        fact("commit", of_environment(GIT_COMMIT), "unknown", false),
-        fact("start", jsons.map(|json| json.get("start").map(text)), "unknown", false),
+        fact("program", programs.map(|program| program.map(String::from)), "unknown", is_other, true),
+        fact("versions", jsons.map(versions), "unknown", false, false),
+        fact("commit", of_environment(GIT_COMMIT), "unknown", false, false),
+        fact("start", jsons.map(|json| json.get("start").map(text)), "unknown", false, false),
     ];
     let names = |section: &str| -> BTreeSet<&String> {
         jsons.into_iter().filter_map(|json| json.get(section)?.as_object()).flat_map(Map::keys).collect()
     };
     let is_own = |name: &str| OWN_VERSIONS.contains(&name) || name == GIT_COMMIT;
     for name in names("environment").into_iter().filter(|name| !is_own(name)) {
-        facts.push(fact(&readable(name), of_environment(name), "unknown", true));
+        facts.push(fact(&readable(name), of_environment(name), "unknown", true, false));
     }
     for name in names("options") {
-        facts.push(fact(&readable(name), of("options", name), NONE, true));
+        facts.push(fact(&readable(name), of("options", name), NONE, true, true));
     }
     facts
 }
@@ -238,7 +240,7 @@ fn is_of_reproduce(run_json: &Map<String, Value>) -> bool {
 }
 
 /// Returns the program that made the run: only Python's has no version of tch.
-fn program(run_json: &Map<String, Value>) -> &'static str {
+pub fn program(run_json: &Map<String, Value>) -> &'static str {
     let tch = run_json.get("environment").and_then(|environment| environment.get("tch"));
     let is_python = tch.is_some_and(Value::is_null);
     match (is_of_reproduce(run_json), is_python) {
@@ -260,7 +262,7 @@ fn versions(run_json: &Map<String, Value>) -> Option<String> {
     (!versions.is_empty()).then(|| versions.join(", "))
 }
 
-fn text(value: &Value) -> String {
+pub fn text(value: &Value) -> String {
     match value {
         Value::Null => NONE.to_string(),
         Value::String(text) => shown(text),

@@ -3,8 +3,9 @@
 use askama::Template;
 use tch::vision::dataset::Dataset;
 
+use super::dropout::why_validation_is_above;
 use super::pictures::{CHART, Chart, Picture, mistake, percent, thousands, weight_pictures};
-use super::predictions::{Predictions, wilson};
+use super::predictions::{Bin, Predictions, wilson};
 use super::run::{Fields, Run, command, facts};
 use super::{Error, TestImages};
 use crate::chart::{Figure, Lines, Metric, Picture as _};
@@ -15,7 +16,7 @@ use crate::util::text::shown;
 /// Mistakes that a page shows.
 const MAX_MISTAKES: usize = 25;
 /// Metrics other than accuracy and loss that a page shows.
-const MAX_OTHERS: usize = 6;
+pub const MAX_OTHERS: usize = 6;
 
 /// The section of one run.
 #[derive(Template)]
@@ -26,6 +27,8 @@ pub struct Section {
     pub name: String,
     pub class_name: &'static str,
     pub figures: Vec<Chart>,
+    /// Why validation is above training, if it is.
+    pub why: Option<String>,
     pub test: Option<Test>,
     /// Why there is no test, as a sentence.
     pub without_test: String,
@@ -43,6 +46,8 @@ pub struct Test {
     pub accuracy: String,
     pub loss: String,
     pub digits: Vec<Digit>,
+    /// The accuracy at the left end of the digits' bars, in percent; the right end is 100 %.
+    pub lowest: f64,
     pub matrix: Vec<Vec<Cell>>,
     pub error: String,
     pub reliability: Chart,
@@ -80,6 +85,7 @@ impl Section {
                 .into_iter()
                 .map(|(figure, caption)| Ok(Chart::new(&figure.to_svg()?, caption)))
                 .collect::<Result<_, Error>>()?,
+            why: why_validation_is_above(run, images)?,
             test: model
                 .map(|(module, predictions)| Test::new(module, predictions, images.get()?))
                 .transpose()?,
@@ -109,7 +115,7 @@ pub fn figures(run: &Run) -> Vec<(Figure, String)> {
     figures
 }
 
-fn name_of(metric: &Metric) -> String {
+pub fn name_of(metric: &Metric) -> String {
     match metric {
         Metric::Accuracy => "Accuracy".into(),
         Metric::Loss => "Loss".into(),
@@ -137,6 +143,7 @@ impl Test {
             percent: percent(right as f64 / images as f64),
             accuracy: repr(predictions.metrics.accuracy),
             loss: repr(predictions.metrics.loss),
+            lowest: 100.0 * lowest(&intervals(&predictions.confusion_matrix)),
             digits: digits(&predictions.confusion_matrix),
             matrix: matrix(&predictions.confusion_matrix),
             error: percent(calibration.error.into()),
@@ -149,14 +156,26 @@ impl Test {
     }
 }
 
-fn digits(matrix: &[Vec<i64>]) -> Vec<Digit> {
-    let rows: Vec<_> = matrix
-        .iter()
-        .enumerate()
-        .map(|(digit, row)| (row[digit] as u64, row.iter().sum::<i64>() as u64))
-        .collect();
-    let intervals: Vec<_> = rows.iter().map(|&(right, images)| wilson(right, images)).collect();
+/// Each digit's images that are read, and all.
+fn counts(matrix: &[Vec<i64>]) -> Vec<(u64, u64)> {
+    let rows = matrix.iter().enumerate();
+    rows.map(|(digit, row)| (row[digit] as u64, row.iter().sum::<i64>() as u64)).collect()
+}
+
+fn intervals(matrix: &[Vec<i64>]) -> Vec<Option<[f64; 3]>> {
+    counts(matrix).into_iter().map(|(right, images)| wilson(right, images)).collect()
+}
+
+/// The lowest end of the intervals, rounded down to a whole percent.
+fn lowest(intervals: &[Option<[f64; 3]>]) -> f64 {
     let lowest = intervals.iter().flatten().map(|interval| interval[1]).fold(1.0, f64::min);
+    ((100.0 * lowest).floor() / 100.0).min(0.99)
+}
+
+fn digits(matrix: &[Vec<i64>]) -> Vec<Digit> {
+    let rows = counts(matrix);
+    let intervals = intervals(matrix);
+    let lowest = lowest(&intervals);
     let place = |value: f64| 100.0 * (value - lowest) / (1.0 - lowest).max(1e-9);
     let digit = |((right, images), interval): ((u64, u64), Option<[f64; 3]>)| Digit {
         images,
@@ -184,14 +203,20 @@ fn matrix(matrix: &[Vec<i64>]) -> Vec<Vec<Cell>> {
 
 fn reliability(predictions: &Predictions) -> Result<Chart, Error> {
     let bins = &predictions.calibration.bins;
-    let points = bins.iter().map(|bin| (f64::from(bin.confidence), f64::from(bin.accuracy))).collect();
+    let images = predictions.truths.len() as f64;
+    let point = |bin: &Bin| {
+        let count = (f64::from(bin.fraction) * images).round();
+        let right = (f64::from(bin.accuracy) * count).round();
+        let [accuracy, low, high] = wilson(right as u64, count as u64)?;
+        Some((bin.confidence.into(), [low, accuracy, high]))
+    };
     let mut lines = Lines::new("confidence", "accuracy");
     lines.size = CHART;
-    lines.add("This model", points);
-    lines.add("Perfect calibration", vec![(0.0, 0.0), (1.0, 1.0)]);
+    lines.add_intervals("This model", bins.iter().filter_map(point).collect());
+    lines.add_line("Perfect calibration", vec![(0.0, 0.0), (1.0, 1.0)]);
     let error = percent(predictions.calibration.error.into());
     let caption = format!(
-        "Accuracy against confidence in {} non-empty bins; expected calibration error {error}",
+        "Accuracy against confidence in {} non-empty bins, with 95 % Wilson intervals; expected calibration error {error}",
         bins.len()
     );
     Ok(Chart::new(&lines.to_svg()?, caption))

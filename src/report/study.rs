@@ -11,10 +11,11 @@ use super::pictures::{CHART, Chart, thousands};
 use super::run::{Fields, fields};
 use crate::run::{self, End, RunJson};
 use crate::study::{
-    ACCURACY, Difference, Distribution, Interval, Row, STUDY_JSON, Summary, Varied, newest_version, pictures,
-    rows_in,
+    ACCURACY, Difference, Distribution, FEW, Interval, Row, STUDY_JSON, Summary, Varied, newest_version,
+    pictures, rows_in,
 };
 use crate::util::file;
+use crate::util::path::shown_path;
 use crate::util::text::count;
 
 /// A study.json is hundreds of times smaller.
@@ -29,14 +30,26 @@ pub struct StudyPage {
     title: String,
     figures: Vec<Chart>,
     distributions: Vec<Line>,
+    /// Explains the column of the notebook's accuracy, if that is filled.
+    is_compared: bool,
+    /// Models and kinds of seeds with fewer seeds than their intervals need, as a sentence.
+    caution: Option<String>,
+    /// Sentences on the number of seeds that a comparison needs.
+    power: Vec<String>,
     difference: Option<[String; 3]>,
-    rows: Vec<[String; 8]>,
+    groups: Vec<Group>,
     facts: Vec<(&'static str, Fields)>,
+}
+
+/// The runs of one model and kind of seed.
+struct Group {
+    name: String,
+    rows: Vec<[String; 6]>,
 }
 
 /// A row of the table of distributions.
 struct Line {
-    model: &'static str,
+    model: String,
     varied: String,
     n: String,
     mean: String,
@@ -51,7 +64,7 @@ struct Line {
 impl StudyPage {
     /// Makes the page of the study in a folder. If its runs are gone, the picture of their accuracy is the one drawn
     /// earlier.
-    pub fn new(folder: &Path, title: String) -> Result<Self, Error> {
+    pub fn new(folder: &Path) -> Result<Self, Error> {
         let rows = rows_in(folder)?;
         let summary = Summary::new(&rows);
         let pictures = pictures(folder, &rows, &summary, CHART)?;
@@ -63,15 +76,55 @@ impl StudyPage {
         let caption = "Validation accuracy against epoch, median and central 90 %, drawn before the runs’ folders were removed";
         let drawn_earlier = drawn_earlier.map(|svg| Chart::of_file(&svg, caption.into()));
         let drawn = pictures.into_iter().map(|picture| Chart::new(&picture.svg, picture.caption));
+        let distributions = &summary.distributions;
+        let of_whole_runs = distributions.iter().filter(|distribution| distribution.is_of_whole_runs());
+        let power = of_whole_runs
+            .filter_map(|distribution| Some((distribution.model.class_name(), distribution.power()?)));
         Ok(Self {
-            title,
+            title: title(&summary),
+            is_compared: distributions.iter().any(|distribution| distribution.in_notebook().is_some()),
+            caution: caution(&summary),
+            power: power.map(|(name, power)| format!("{name}: {power}.")).collect(),
             figures: drawn_earlier.into_iter().chain(drawn).collect(),
             facts: facts(folder, &rows)?,
             distributions: summary.distributions.iter().map(Line::new).collect(),
             difference: summary.difference.as_ref().map(difference),
-            rows: rows.iter().map(row).collect(),
+            groups: distributions.iter().map(|distribution| Group::new(distribution, &rows)).collect(),
         })
     }
+}
+
+/// "MNISTModel and MNIST_MLR over 100 seeds"
+fn title(summary: &Summary) -> String {
+    let mut names: Vec<&str> = summary.distributions.iter().map(|model| model.model.class_name()).collect();
+    names.dedup();
+    let mut seen = vec![];
+    names.retain(|name| {
+        !seen.contains(name) && {
+            seen.push(*name);
+            true
+        }
+    });
+    let whole = summary.distributions.iter().filter(|distribution| distribution.is_of_whole_runs());
+    let most = whole.max_by_key(|distribution| distribution.accuracies.len() + distribution.others);
+    match most {
+        Some(Distribution { accuracies, others, varied, .. }) => {
+            let what = if *varied == Varied::Run { "run" } else { "seed" };
+            format!("{} over {}", names.join(" and "), count(accuracies.len() + others, what))
+        }
+        None => format!("{} over many seeds", names.join(" and ")),
+    }
+}
+
+fn caution(summary: &Summary) -> Option<String> {
+    let is_few = |distribution: &&Distribution| (2..FEW).contains(&distribution.accuracies.len());
+    let few = summary.distributions.iter().filter(is_few);
+    let few: Vec<String> = few
+        .map(|few| format!("{} has {}", few.model.class_name(), count(few.accuracies.len(), "seed")))
+        .collect();
+    (!few.is_empty()).then(|| {
+        format!("{}: with fewer than {FEW}, percentile intervals are too narrow, and a standard deviation is little more than a guess.", few.join(", "))
+    })
 }
 
 /// Returns the options of all runs, and the environments of those whose folders still exist.
@@ -80,7 +133,8 @@ fn facts(folder: &Path, rows: &[Row]) -> Result<Vec<(&'static str, Fields)>, Err
     // For each field, the number of runs with each value.
     let mut environment: BTreeMap<String, BTreeMap<String, usize>> = BTreeMap::new();
     for row in rows {
-        let Some(version) = newest_version(&folder.join(row.key().folder())) else { continue };
+        let Some(key) = row.key() else { continue };
+        let Some(version) = newest_version(&folder.join(key.folder())) else { continue };
         let run_json = match RunJson::fields(&version) {
             // The results are shown all the same.
             Err(run::Error::NotRunJson { .. }) => continue,
@@ -99,7 +153,10 @@ fn facts(folder: &Path, rows: &[Row]) -> Result<Vec<(&'static str, Fields)>, Err
         };
         (name, values.into_iter().map(in_runs).collect::<Vec<_>>().join(", "))
     });
-    let facts = vec![("Options", fields(options.as_ref())), ("Environment", environment.collect())];
+    let path = folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf());
+    let name = vec![("Name".to_owned(), shown_path(path.file_name().unwrap_or_default().as_ref()))];
+    let facts =
+        vec![("Folder", name), ("Options", fields(options.as_ref())), ("Environment", environment.collect())];
     Ok(facts.into_iter().filter(|(_, fields)| !fields.is_empty()).collect())
 }
 
@@ -119,24 +176,23 @@ fn optional(folder: &Path, name: &str, limit: u64) -> Result<Option<Vec<u8>>, Er
 impl Line {
     fn new(distribution: &Distribution) -> Self {
         let Distribution { model, varied, accuracies, others, .. } = distribution;
-        let number = |value: f64| if value.is_finite() { format!("{value:.4}") } else { "–".into() };
+        let between = |interval: Interval| format!("{} to {}", number(interval.low), number(interval.high));
+        let interval = |interval: Interval| match interval.low.is_finite() {
+            true => format!("{} ({})", number(interval.value), between(interval)),
+            false => "–".into(),
+        };
         let [low, high] = distribution.range();
         let n = thousands(accuracies.len());
-        let is_seed = *varied == Varied::Seed;
         Self {
-            model: model.class_name(),
+            model: model.class_name().to_owned(),
             varied: varied.to_string(),
             n: if *others > 0 { format!("{n} of {}", accuracies.len() + others) } else { n },
             mean: number(distribution.mean.value),
-            interval: if accuracies.len() > 1 {
-                format!("{} to {}", number(distribution.mean.low), number(distribution.mean.high))
-            } else {
-                "–".into()
-            },
-            standard_deviation: number(distribution.standard_deviation),
+            interval: if accuracies.len() > 1 { between(distribution.mean) } else { "–".into() },
+            standard_deviation: interval(distribution.standard_deviation),
             range: format!("{} to {}", number(low), number(high)),
             binomial: number(distribution.binomial_error()),
-            below: if is_seed { distribution.below_printed().to_string() } else { "–".into() },
+            below: distribution.below_printed().map_or("–".into(), |below| below.to_string()),
         }
     }
 }
@@ -156,20 +212,32 @@ fn difference(difference: &Difference) -> [String; 3] {
     ]
 }
 
-fn row(row: &Row) -> [String; 8] {
-    let number = |value: Option<f64>| value.map_or("–".into(), |value| format!("{value:.4}"));
+impl Group {
+    fn new(distribution: &Distribution, rows: &[Row]) -> Self {
+        let is_in = |row: &&Row| row.model == distribution.model && row.varied == distribution.varied;
+        let rows: Vec<_> = rows.iter().filter(is_in).map(row).collect();
+        let [low, high] = distribution.range().map(number);
+        let (name, varied) = (distribution.model.class_name(), distribution.varied);
+        Self { name: format!("{name}, {varied}: {}, {low} to {high}", count(rows.len(), "run")), rows }
+    }
+}
+
+fn row(row: &Row) -> [String; 6] {
+    let accuracy = |value: Option<f64>| value.map_or("–".into(), number);
     let hash = row.weights_sha256.as_deref().unwrap_or("–");
     [
-        row.model.to_string(),
-        row.varied.to_string(),
         row.seed.to_string(),
-        number(row.test_accuracy),
-        number(row.valid_accuracy),
-        format!("{:.1}", row.seconds),
+        accuracy(row.test_accuracy),
+        accuracy(row.valid_accuracy),
+        row.seconds.map_or("–".into(), |seconds| format!("{seconds:.1}")),
         hash.chars().take(8).collect(),
         match &row.end {
             End::MaxEpochs => count(row.epochs, "epoch"),
             end => end.to_string(),
         },
     ]
+}
+
+fn number(value: f64) -> String {
+    if value.is_finite() { format!("{value:.4}") } else { "–".into() }
 }

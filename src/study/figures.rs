@@ -3,18 +3,16 @@
 use std::path::Path;
 
 use super::Error;
-use super::run::{Row, Varied, newest_version};
+use super::logs::{Log, MAX_CSV, logs_in};
+use super::run::{ModelName, Row, Varied, newest_version};
 use super::summary::{
-    Distribution, IMAGES, Summary, binomial_error, mean, printed, printed_in_labs, quantile,
+    Distribution, FEW, IMAGES, Interval, Summary, binomial_error, mean, printed, printed_in_labs, quantile,
 };
 use crate::chart::{Bands, Bars, Metric, Picture as _, Stack, valid_points};
-use crate::notebook::models::Model;
 use crate::run::End;
 use crate::util::file;
 use crate::util::text::count as counted;
 
-/// A hundred thousand epochs are smaller.
-const MAX_CSV: u64 = 16 << 20;
 /// Fraction of the runs below a band, and of those above it.
 const OUTSIDE: f64 = 0.05;
 
@@ -56,17 +54,18 @@ pub fn pictures(
     size: (usize, usize),
 ) -> Result<Vec<Picture>, Error> {
     let mut pictures = vec![];
-    if let Some((mut bands, caption)) = accuracy(folder, rows)? {
+    if let Some((mut bands, caption)) = accuracy(folder, rows, summary)? {
         bands.size = size;
         pictures.push(Picture { name: ACCURACY.into(), caption, png: bands.to_png()?, svg: bands.to_svg()? });
     }
-    let of_seeds = |distribution: &&Distribution| {
-        distribution.varied == Varied::Seed && distribution.accuracies.len() > 1
-    };
+    let of_seeds =
+        |distribution: &&Distribution| distribution.is_of_whole_runs() && distribution.accuracies.len() > 1;
     for distribution in summary.distributions.iter().filter(of_seeds) {
         let (mut stack, caption) = stack(distribution);
         stack.size = size;
-        let name = format!("test_accuracy_{}", distribution.model);
+        let name =
+            distribution.model.to_string().replace(|c: char| !c.is_ascii_alphanumeric() && c != '-', "_");
+        let name = format!("test_accuracy_{name}");
         pictures.push(Picture { name, caption, png: stack.to_png()?, svg: stack.to_svg()? });
     }
     if let Some((mut bars, caption)) = sources(summary) {
@@ -77,17 +76,19 @@ pub fn pictures(
 }
 
 /// Draws validation accuracy against epoch, over the seeds of each model.
-fn accuracy(folder: &Path, rows: &[Row]) -> Result<Option<(Bands, String)>, Error> {
-    let mut bands = Bands::new("epoch", "Accuracy");
-    let mut drawn = vec![];
-    for model in Model::ALL {
+fn accuracy(folder: &Path, rows: &[Row], summary: &Summary) -> Result<Option<(Bands, String)>, Error> {
+    let logs = if rows.iter().any(|row| row.varied == Varied::Run) { logs_in(folder)? } else { vec![] };
+    let mut models = vec![];
+    for distribution in summary.distributions.iter().filter(|distribution| distribution.is_of_whole_runs()) {
         let mut epochs: Vec<(f64, Vec<f64>)> = vec![];
         let mut count = 0;
-        let runs = rows
-            .iter()
-            .filter(|row| row.model == model && row.varied == Varied::Seed && row.end == End::MaxEpochs);
-        for row in runs {
-            let Some(version) = newest_version(&folder.join(row.key().folder())) else { continue };
+        let is_of = |row: &&Row| row.model == distribution.model && row.varied == distribution.varied;
+        for row in rows.iter().filter(is_of).filter(|row| row.end == End::MaxEpochs) {
+            let version = match row.key() {
+                Some(key) => newest_version(&folder.join(key.folder())),
+                None => logs.iter().find(|log| is_log_of(log, row)).map(|log| log.path.clone()),
+            };
+            let Some(version) = version else { continue };
             let csv = match file::read(&version.join("metrics.csv"), MAX_CSV) {
                 Ok(csv) => csv,
                 Err(error) if error.is_not_found() => continue,
@@ -102,15 +103,27 @@ fn accuracy(folder: &Path, rows: &[Row]) -> Result<Option<(Bands, String)>, Erro
                 }
             }
         }
-        if epochs.is_empty() {
-            continue;
+        if !epochs.is_empty() {
+            models.push((distribution.model.class_name(), count, epochs));
         }
-        let ends = |values: &[f64]| [OUTSIDE, 0.5, 1.0 - OUTSIDE].map(|q| quantile(values, q));
-        bands.add(model.class_name(), epochs.iter().map(|(epoch, values)| (*epoch, ends(values))).collect());
-        drawn.push(format!("{} over {}", model.class_name(), counted(count, "seed")));
     }
-    let caption = format!("Validation accuracy against epoch, median and central 90 %: {}", drawn.join(", "));
+    // So few values have no 5 % quantile.
+    let is_few = models.iter().any(|(_, count, _)| *count < FEW);
+    let (outside, band) = if is_few { (0.0, "lowest to highest") } else { (OUTSIDE, "central 90 %") };
+    let mut bands = Bands::new("epoch", "validation accuracy", band);
+    let mut drawn = vec![];
+    for (name, count, epochs) in &models {
+        let ends = |values: &[f64]| [outside, 0.5, 1.0 - outside].map(|q| quantile(values, q));
+        bands.add(name, epochs.iter().map(|(epoch, values)| (*epoch, ends(values))).collect());
+        drawn.push(format!("{name} over {}", counted(*count, "seed")));
+    }
+    let caption = format!("Validation accuracy against epoch, median and {band}: {}", drawn.join(", "));
     Ok((!drawn.is_empty()).then_some((bands, caption)))
+}
+
+/// True if the row is this log's.
+fn is_log_of(log: &Log, row: &Row) -> bool {
+    log.number == row.seed && row.model == ModelName::Logger(log.name.clone())
 }
 
 /// Draws the test accuracies of one model, one dot for each seed.
@@ -118,19 +131,20 @@ fn stack(distribution: &Distribution) -> (Stack, String) {
     let Distribution { model, accuracies, .. } = distribution;
     let center = mean(accuracies);
     let error = binomial_error(center, IMAGES);
-    let mut stack = Stack::new(
-        "test accuracy",
-        "seeds",
-        accuracies.clone(),
-        ("notebook as printed", printed(*model)),
-        ("mean, binomial error", [center - error, center + error]),
-    );
-    stack.mark("printed in ISLP_labs", printed_in_labs(*model));
+    let (dot, dots) =
+        if distribution.varied == Varied::Run { ("a run", "runs") } else { ("a seed", "seeds") };
+    let range = ("mean ± binomial error", [center - error, center + error]);
+    let mut stack = Stack::new(["test accuracy", dots], dot, accuracies.clone(), range);
+    let mut printed_too = "";
+    if let Some(model) = distribution.in_notebook() {
+        stack.line("the notebook prints", printed(model));
+        stack.mark("ISLP_labs prints", printed_in_labs(model));
+        printed_too = ", the values that the notebook and versions of the book's own, ISLP_labs, print";
+    }
     let caption = format!(
-        "Test accuracy of {} over {}, with the values that the notebook and versions of the book's own, ISLP_labs, print, \
-         and the binomial error of {IMAGES} test images around the mean",
+        "Test accuracy of {} over {}{printed_too}, and the binomial error of {IMAGES} test images around the mean",
         model.class_name(),
-        counted(accuracies.len(), "seed")
+        counted(accuracies.len(), dots.trim_end_matches('s')),
     );
     (stack, caption)
 }
@@ -143,11 +157,14 @@ fn sources(summary: &Summary) -> Option<(Bars, String)> {
         .filter(|distribution| distribution.accuracies.len() > 1)
         .map(|distribution| {
             let name = format!("{}, {}", distribution.model, distribution.varied);
-            (name, 100.0 * distribution.standard_deviation)
+            let Interval { value, low, high } = distribution.standard_deviation;
+            (name, [value, low, high].map(|fraction| 100.0 * fraction))
         })
         .collect();
-    let varied = summary.distributions.iter().any(|distribution| distribution.varied != Varied::Seed);
-    let caption = "Standard deviation of the test accuracy in percentage points when one source of randomness varies; \
-                   seed varies all sources but the split";
-    (varied && !bars.is_empty()).then(|| (Bars::new("standard deviation, %", bars), caption.to_string()))
+    let varied =
+        summary.distributions.iter().any(|distribution| matches!(distribution.varied, Varied::Source(_)));
+    let caption = "Standard deviation of the test accuracy, with 95 % intervals (bootstrap), when one source of randomness \
+                   varies; seed varies all sources but the split";
+    let x_name = "standard deviation, percentage points";
+    (varied && !bars.is_empty()).then(|| (Bars::new(x_name, bars), caption.to_string()))
 }

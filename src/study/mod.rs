@@ -15,6 +15,7 @@
 //! ```
 
 mod figures;
+mod logs;
 mod run;
 mod summary;
 
@@ -24,10 +25,11 @@ use crate::chart;
 use crate::util::file;
 pub(crate) use figures::ACCURACY;
 pub use figures::{Picture, pictures};
-pub use run::{Key, Row, Varied, newest_version, rows_in, to_csv};
+pub use logs::{Log, logs_in};
+pub use run::{Key, ModelName, Row, Varied, newest_version, rows_in, to_csv};
 pub use summary::{
-    Difference, Distribution, Interval, Summary, binomial_error, bootstrap_mean, mean, outperforms, quantile,
-    standard_deviation,
+    Difference, Distribution, FEW, Interval, Summary, binomial_error, bootstrap_mean, mean, outperforms,
+    quantile, seeds_needed, standard_deviation,
 };
 
 /// File with one row per run.

@@ -29,6 +29,8 @@ pub enum Varied {
     Seed,
     /// One source of randomness; the others keep their draws.
     Source(Source),
+    /// Whatever differed between runs made elsewhere, whose seeds are unknown.
+    Run,
 }
 
 impl Display for Varied {
@@ -36,13 +38,63 @@ impl Display for Varied {
         match self {
             Self::Seed => f.write_str("seed"),
             Self::Source(source) => source.fmt(f),
+            Self::Run => f.write_str("run"),
         }
     }
 }
 
 as_text!(Varied, "must be seed, split, init, shuffle or dropout", |_| {
-    [Self::Seed].into_iter().chain(Source::ALL.map(Self::Source))
+    [Self::Seed, Self::Run].into_iter().chain(Source::ALL.map(Self::Source))
 });
+
+/// The model of a run: one of the notebook's, or another one by the name of its Lightning logger.
+///
+/// ```
+/// use islp_mnist::{notebook::models::Model, study::ModelName};
+///
+/// assert_eq!("mlr".parse(), Ok(ModelName::Notebook(Model::Mlr)));
+/// assert_eq!("MNIST".parse(), Ok(ModelName::Logger("MNIST".into())));
+/// assert_eq!(ModelName::Logger("MNIST".into()).in_notebook(), Some(Model::Mlp));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ModelName {
+    /// One of the notebook's models.
+    Notebook(Model),
+    /// The name of a logger.
+    Logger(String),
+}
+
+impl Display for ModelName {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        match self {
+            Self::Notebook(model) => model.fmt(f),
+            Self::Logger(name) => f.write_str(name),
+        }
+    }
+}
+
+as_text!(ModelName, "must not be empty", |name| {
+    let named = (!name.is_empty()).then(|| Self::Logger(name.to_owned()));
+    Model::ALL.map(Self::Notebook).into_iter().chain(named)
+});
+
+impl ModelName {
+    /// The name of the model's class, or of its logger.
+    pub fn class_name(&self) -> &str {
+        match self {
+            Self::Notebook(model) => model.class_name(),
+            Self::Logger(name) => name,
+        }
+    }
+
+    /// The notebook's model whose runs have this name in the notebook.
+    pub fn in_notebook(&self) -> Option<Model> {
+        match self {
+            Self::Notebook(model) => Some(*model),
+            Self::Logger(name) => Model::ALL.into_iter().find(|model| model.run_name() == name),
+        }
+    }
+}
 
 /// One run of a study.
 ///
@@ -87,10 +139,10 @@ impl Key {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Row {
     /// The model.
-    pub model: Model,
+    pub model: ModelName,
     /// The randomness that the seed varies.
     pub varied: Varied,
-    /// The seed.
+    /// The seed; of a run made elsewhere, the number of its version.
     pub seed: u64,
     /// Accuracy on the test images, from 0 to 1; none if the run did not finish.
     pub test_accuracy: Option<f64>,
@@ -102,8 +154,8 @@ pub struct Row {
     pub valid_loss: Option<f64>,
     /// Epochs finished.
     pub epochs: usize,
-    /// Seconds from start to end; for a resumed run, the sum of its parts that were not killed.
-    pub seconds: f64,
+    /// Seconds from start to end; for a resumed run, the sum of its parts that were not killed; unknown for one made elsewhere.
+    pub seconds: Option<f64>,
     /// SHA-256 of model.safetensors, in hexadecimal.
     pub weights_sha256: Option<String>,
     /// The end of the run.
@@ -115,7 +167,7 @@ impl Row {
     pub fn failed(key: Key, reason: String) -> Self {
         let Key { model, varied, seed } = key;
         Self {
-            model,
+            model: ModelName::Notebook(model),
             varied,
             seed,
             test_accuracy: None,
@@ -123,7 +175,7 @@ impl Row {
             valid_accuracy: None,
             valid_loss: None,
             epochs: 0,
-            seconds: 0.0,
+            seconds: Some(0.0),
             weights_sha256: None,
             end: End::Failed(reason),
         }
@@ -134,9 +186,14 @@ impl Row {
         matches!(self.end, End::Failed(_))
     }
 
-    /// Returns the run's key.
-    pub fn key(&self) -> Key {
-        Key { model: self.model, varied: self.varied, seed: self.seed }
+    /// Returns the run's key; none for a run made elsewhere.
+    pub fn key(&self) -> Option<Key> {
+        match self.model {
+            ModelName::Notebook(model) if self.varied != Varied::Run => {
+                Some(Key { model, varied: self.varied, seed: self.seed })
+            }
+            _ => None,
+        }
     }
 }
 
@@ -153,7 +210,7 @@ pub fn rows_in(folder: &Path) -> Result<Vec<Row>, Error> {
 
 /// Sorts the rows by what was varied, model and seed, and returns the bytes of `study.csv`.
 pub fn to_csv(rows: &mut [Row]) -> Result<Vec<u8>, Error> {
-    rows.sort_by_key(|row| (row.varied, row.model.name(), row.seed));
+    rows.sort_by_key(|row| (row.varied, row.model.to_string(), row.seed));
     let mut writer = csv::Writer::from_writer(vec![]);
     rows.iter().try_for_each(|row| writer.serialize(row)).map_err(|error| Error::Write(error.to_string()))?;
     writer.into_inner().map_err(|error| Error::Write(error.to_string()))

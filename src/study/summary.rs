@@ -3,16 +3,20 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use super::{Row, Varied};
-use crate::notebook::models::Model;
+use super::{ModelName, Row, Varied};
+use crate::notebook::{self, models::Model};
 use crate::run::End;
-use crate::torch::{Generator, Source};
+use crate::torch::Generator;
 use crate::util::text::count;
 
 /// Samples that the bootstrap draws.
 const RESAMPLES: usize = 10_000;
 /// Quantiles at the ends of a 95 % interval.
 const ENDS: [f64; 2] = [0.025, 0.975];
+/// With fewer values the percentile bootstrap's intervals are too narrow.
+pub const FEW: usize = 10;
+/// Half a percentage point of accuracy.
+const SMALL_DIFFERENCE: f64 = 0.005;
 /// Test images in MNIST.
 pub(super) const IMAGES: usize = 10_000;
 
@@ -36,13 +40,10 @@ pub struct Summary {
 impl Summary {
     /// Computes the statistics of a study's rows.
     pub fn new(rows: &[Row]) -> Self {
-        let kinds = [Varied::Seed].into_iter().chain(Source::ALL.map(Varied::Source));
-        let groups = kinds.flat_map(|varied| Model::ALL.map(|model| (varied, model)));
-        let distributions = groups.filter_map(|(varied, model)| {
-            let rows: Vec<_> = rows.iter().filter(|row| row.model == model && row.varied == varied).collect();
-            (!rows.is_empty()).then(|| Distribution::new(model, varied, &rows))
-        });
-        Self { distributions: distributions.collect(), difference: Difference::new(rows) }
+        let mut sorted: Vec<&Row> = rows.iter().collect();
+        sorted.sort_by_key(|row| (row.varied, row.model.to_string()));
+        let groups = sorted.chunk_by(|a, b| (a.varied, &a.model) == (b.varied, &b.model));
+        Self { distributions: groups.map(Distribution::new).collect(), difference: Difference::new(rows) }
     }
 }
 
@@ -61,36 +62,64 @@ impl Display for Summary {
 ///
 /// let summary = Summary::new(&rows_in("output/study".as_ref())?);
 /// let mlp = &summary.distributions[0];
-/// assert!(mlp.standard_deviation > mlp.binomial_error());
+/// assert!(mlp.standard_deviation.value > mlp.binomial_error());
 /// # Ok::<(), islp_mnist::study::Error>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct Distribution {
     /// The model.
-    pub model: Model,
+    pub model: ModelName,
     /// The randomness that the seeds vary.
     pub varied: Varied,
+    /// The epochs of the finished runs; none if they differ.
+    pub epochs: Option<usize>,
     /// Test accuracy of each finished run.
     pub accuracies: Vec<f64>,
     /// Number of runs that diverged or failed.
     pub others: usize,
     /// The mean with its 95 % interval.
     pub mean: Interval,
-    /// The standard deviation, with n - 1.
-    pub standard_deviation: f64,
+    /// The standard deviation, with n - 1, and its 95 % interval.
+    pub standard_deviation: Interval,
 }
 
 impl Distribution {
-    fn new(model: Model, varied: Varied, rows: &[&Row]) -> Self {
-        let accuracies: Vec<f64> = rows.iter().filter_map(|row| accuracy(row)).collect();
+    /// Computes the statistics of rows of one model and kind of seed, at least one.
+    fn new(rows: &[&Row]) -> Self {
+        let finished: Vec<&Row> = rows.iter().copied().filter(|row| accuracy(row).is_some()).collect();
+        let accuracies: Vec<f64> = finished.iter().filter_map(|row| accuracy(row)).collect();
+        let epochs = finished.first().map(|row| row.epochs);
         Self {
-            model,
-            varied,
+            model: rows[0].model.clone(),
+            varied: rows[0].varied,
+            epochs: epochs.filter(|epochs| finished.iter().all(|row| row.epochs == *epochs)),
             others: rows.len() - accuracies.len(),
             mean: bootstrap_mean(&accuracies),
-            standard_deviation: standard_deviation(&accuracies),
+            standard_deviation: bootstrap(&accuracies, standard_deviation),
             accuracies,
         }
+    }
+
+    /// True if the seeds stand for other trainings as a whole, not for one source of randomness.
+    pub fn is_of_whole_runs(&self) -> bool {
+        matches!(self.varied, Varied::Seed | Varied::Run)
+    }
+
+    /// The notebook's model that these accuracies can be compared with: trained as long as there, with all randomness varied.
+    pub fn in_notebook(&self) -> Option<Model> {
+        let is_as_long = self.epochs == Some(notebook::Options::default().epochs);
+        self.model.in_notebook().filter(|_| is_as_long && self.is_of_whole_runs())
+    }
+
+    /// A sentence that says how many seeds a small difference would need; none for fewer than two accuracies.
+    pub fn power(&self) -> Option<String> {
+        if self.accuracies.len() < 2 || !self.is_of_whole_runs() {
+            return None;
+        }
+        let seeds = seeds_needed(self.standard_deviation.value, SMALL_DIFFERENCE);
+        Some(format!(
+            "to find a difference of half a percentage point between two trainings (power 80 %, level 5 %), each needs {seeds} seeds"
+        ))
     }
 
     /// Returns the lowest and the highest accuracy; NaN if there are none.
@@ -103,22 +132,24 @@ impl Distribution {
         binomial_error(self.mean.value, IMAGES)
     }
 
-    /// Counts the seeds whose test accuracy is below the notebook's.
-    pub fn below_printed(&self) -> usize {
+    /// Counts the seeds whose test accuracy is below the notebook's; none if they can't be compared with it.
+    pub fn below_printed(&self) -> Option<usize> {
+        let printed = printed(self.in_notebook()?) as f32;
         // In f32, the type in which the accuracies were computed.
-        self.accuracies.iter().filter(|&&accuracy| (accuracy as f32) < printed(self.model) as f32).count()
+        Some(self.accuracies.iter().filter(|&&accuracy| (accuracy as f32) < printed).count())
     }
 }
 
 impl Display for Distribution {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
-        let Self { model, varied, accuracies, others, mean: center, standard_deviation } = self;
+        let Self { model, varied, accuracies, others, mean: center, standard_deviation, .. } = self;
         let class_name = model.class_name();
         let what = match varied {
-            Varied::Seed => "seeds".to_string(),
-            Varied::Source(source) => format!("seeds of {source} alone"),
+            Varied::Seed => count(accuracies.len(), "seed"),
+            Varied::Source(source) => format!("{} of {source} alone", count(accuracies.len(), "seed")),
+            Varied::Run => count(accuracies.len(), "run"),
         };
-        writeln!(f, "{class_name}, test accuracy over {} {what}", accuracies.len())?;
+        writeln!(f, "{class_name}, test accuracy over {what}")?;
         if *others > 0 {
             writeln!(f, "  {others} more did not finish")?;
         }
@@ -132,20 +163,25 @@ impl Display for Distribution {
         }
         writeln!(f)?;
         if accuracies.len() > 1 {
-            writeln!(f, "  standard deviation  {standard_deviation:.4}")?;
+            let Interval { value, low, high } = standard_deviation;
+            writeln!(
+                f,
+                "  standard deviation  {value:.4}   95 % interval {low:.4} to {high:.4} (bootstrap)"
+            )?;
         }
         let (median, [low, high]) = (quantile(accuracies, 0.5), self.range());
         writeln!(f, "  median              {median:.4}   range {low:.4} to {high:.4}")?;
         let binomial = self.binomial_error();
         writeln!(f, "  binomial error      {binomial:.4}   standard error from {IMAGES} test images alone")?;
-        if *varied == Varied::Seed {
-            let (below, n) = (self.below_printed(), accuracies.len());
-            writeln!(
-                f,
-                "  the notebook's      {:.3}    {below} of {} are below",
-                printed(*model),
-                count(n, "seed")
-            )?;
+        if let (Some(model), Some(below)) = (self.in_notebook(), self.below_printed()) {
+            let (printed, n) = (printed(model), count(accuracies.len(), "seed"));
+            writeln!(f, "  the notebook's      {printed:.3}    {below} of {n} are below")?;
+        }
+        if let Some(power) = self.power() {
+            writeln!(f, "  {power}")?;
+        }
+        if (2..FEW).contains(&accuracies.len()) {
+            writeln!(f, "  caution: with fewer than {FEW} seeds, the intervals are too narrow")?;
         }
         Ok(())
     }
@@ -175,7 +211,10 @@ pub struct Difference {
 
 impl Difference {
     fn new(rows: &[Row]) -> Option<Self> {
-        let of = |model| rows.iter().filter(move |row| row.model == model && row.varied == Varied::Seed);
+        let of = |model| {
+            let name = ModelName::Notebook(model);
+            rows.iter().filter(move |row| row.model == name && row.varied == Varied::Seed)
+        };
         let pairs: Vec<(f64, f64)> = of(Model::Mlp)
             .filter_map(|mlp| {
                 let mlr = of(Model::Mlr).find(|mlr| mlr.seed == mlp.seed)?;
@@ -295,19 +334,42 @@ pub fn binomial_error(accuracy: f64, images: usize) -> f64 {
 /// `scipy.stats.bootstrap((values,), np.mean, method="percentile", n_resamples=10_000)`. A generator with seed 0 draws
 /// the samples, so the same values give the same interval; NaN if empty.
 pub fn bootstrap_mean(values: &[f64]) -> Interval {
+    bootstrap(values, mean)
+}
+
+/// The same for another statistic.
+fn bootstrap(values: &[f64], statistic: fn(&[f64]) -> f64) -> Interval {
     let n = values.len();
     if n == 0 {
         return Interval { value: f64::NAN, low: f64::NAN, high: f64::NAN };
     }
     let generator = Generator::new(0);
-    let mean_of_sample = || {
-        let sample = (0..n).map(|_| values[(generator.random() % n as u64) as usize]);
-        sample.sum::<f64>() / n as f64
+    let mut sample = vec![0.0; n];
+    let mut statistic_of_sample = || {
+        sample.fill_with(|| values[(generator.random() % n as u64) as usize]);
+        statistic(&sample)
     };
-    let mut means: Vec<f64> = (0..RESAMPLES).map(|_| mean_of_sample()).collect();
-    means.sort_by(f64::total_cmp);
-    let [low, high] = ENDS.map(|q| quantile_of_sorted(&means, q));
-    Interval { value: mean(values), low, high }
+    let mut statistics: Vec<f64> = (0..RESAMPLES).map(|_| statistic_of_sample()).collect();
+    statistics.sort_by(f64::total_cmp);
+    let [low, high] = ENDS.map(|q| quantile_of_sorted(&statistics, q));
+    Interval { value: statistic(values), low, high }
+}
+
+/// Returns the number of seeds that each of two trainings needs, so that a difference between their means is found with a probability
+/// of 80 %, at a level of 5 %, if both have this standard deviation.
+///
+/// Up to one seed, `statsmodels.stats.power.TTestIndPower().solve_power(difference / standard_deviation, power=0.8, alpha=0.05)`,
+/// rounded up: instead of Student's distribution it takes the normal one with Guenther's correction.
+///
+/// ```
+/// assert_eq!(islp_mnist::study::seeds_needed(0.005, 0.005), 17);
+/// ```
+pub fn seeds_needed(standard_deviation: f64, difference: f64) -> usize {
+    /// The normal distribution's 97.5 % and 80 % quantiles.
+    const QUANTILES: [f64; 2] = [1.959963984540054, 0.8416212335729143];
+    let sum: f64 = QUANTILES.iter().sum();
+    let seeds = 2.0 * (sum * standard_deviation / difference).powi(2) + QUANTILES[0].powi(2) / 4.0;
+    (seeds.ceil() as usize).max(2)
 }
 
 /// Returns the probability that the first model beats the second with the same seed, P(A > B), with its 95 % interval by

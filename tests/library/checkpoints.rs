@@ -63,7 +63,7 @@ fn fit(case: Case, log_dir: &Path, steps: usize) -> Result<Ended, Error> {
     let checkpoint = Checkpoint::last(log_dir)?;
     // Everything must come from the checkpoint.
     let generator = Generator::new(if checkpoint.is_some() { 999 } else { 3 });
-    let mnist = torchvision::load(&fashion_mnist(), Device::Cpu).unwrap();
+    let mnist = torchvision::load(fashion_mnist(), Device::Cpu).unwrap();
     let data = SimpleDataModule::new(&mnist, 0.2, case.num_workers, 1, &generator).unwrap();
     let vs = VarStore::new(Device::Cpu);
     let model = case.model.build(&vs.root(), &generator).unwrap();

@@ -28,7 +28,7 @@ impl Callback for Steps {
 fn parts(workers: usize) -> (Generator, SimpleDataModule, SimpleModule, Trainer) {
     tch::set_num_threads(1);
     let generator = Generator::new(5);
-    let mnist = torchvision::load(&fashion_mnist(), Device::Cpu).unwrap();
+    let mnist = torchvision::load(fashion_mnist(), Device::Cpu).unwrap();
     let data = SimpleDataModule::new(&mnist, 0.2, workers, 7, &generator).unwrap();
     let vs = VarStore::new(Device::Cpu);
     let model = Model::Mlp.build(&vs.root(), &generator).unwrap();
@@ -98,7 +98,7 @@ fn callback_metrics_have_the_last_value_of_every_metric_also_of_a_step_that_is_n
 
 #[test]
 fn a_module_of_data_that_are_split_already_loads_these_data() {
-    let mnist = torchvision::load(&fashion_mnist(), Device::Cpu).unwrap();
+    let mnist = torchvision::load(fashion_mnist(), Device::Cpu).unwrap();
     let part = |indices: &[i64]| Subset::new(&mnist.train_images, &mnist.train_labels, indices).unwrap();
     let of = |batch_size| {
         SimpleDataModule::of(part(&[3, 1, 2]), part(&[9]), part(&[4, 5]), 0, batch_size, &Generator::new(0))

@@ -25,7 +25,7 @@ fn test_json(checkpoint: &Path) -> Value {
 #[test]
 #[ignore = "needs the Python reference"]
 fn weights_trained_here_load_in_python_and_give_the_same_logits() {
-    let images = torchvision::load(&data_dir(), Device::Cpu).unwrap().test_images.narrow(0, 0, 256);
+    let images = torchvision::load(data_dir(), Device::Cpu).unwrap().test_images.narrow(0, 0, 256);
     for model in ["mlp", "mlr"] {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("model.safetensors");

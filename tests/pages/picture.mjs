@@ -1,6 +1,7 @@
-// Takes the picture of a run's page for the README: from the top to the end of the first confusion matrix.
+// Takes pictures of a page for the README, OUT.png light and OUT-dark.png dark: of the whole page, or down to the end of LAST, the
+// first element that a CSS selector finds.
 //
-//   node tests/pages/picture.mjs FILE.html OUT.png
+//   node tests/pages/picture.mjs FILE.html OUT.png [LAST]
 import { address, launch, usage } from './chromium.mjs';
 
 // Wide enough for two charts side by side, then scaled down to fit the README.
@@ -8,11 +9,14 @@ const width = 1100;
 const deviceScaleFactor = 0.6;
 const below = 24;
 
-const [file, out] = process.argv.slice(2);
-if (!out) usage('node picture.mjs FILE.html OUT.png');
+const [file, out, last] = process.argv.slice(2);
+if (!out) usage('node picture.mjs FILE.html OUT.png [LAST]');
 const browser = await launch();
-const page = await browser.newPage({ viewport: { width, height: 900 }, deviceScaleFactor, colorScheme: 'light' });
-await page.goto(address(file));
-const { y, height } = await page.locator('table.matrix').first().boundingBox();
-await page.screenshot({ path: out, fullPage: true, clip: { x: 0, y: 0, width, height: Math.ceil(y + height) + below } });
+for (const [colorScheme, path] of [['light', out], ['dark', out.replace(/\.png$/, '-dark.png')]]) {
+  const page = await browser.newPage({ viewport: { width, height: 900 }, deviceScaleFactor, colorScheme });
+  await page.goto(address(file));
+  const { y, height } = await page.locator(last ?? 'footer').first().boundingBox();
+  await page.screenshot({ path, fullPage: true, clip: { x: 0, y: 0, width, height: Math.ceil(y + height) + below } });
+  await page.close();
+}
 await browser.close();

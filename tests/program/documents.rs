@@ -398,19 +398,27 @@ fn the_commands_of_the_documents_work_in_their_order_as_they_are_pasted() {
 #[test]
 fn the_cells_of_the_notebook_in_rust_stand_in_the_example_which_is_compiled() {
     let read = |name: &str| fs::read_to_string(checkout().join(name)).unwrap();
-    let example = read("examples/notebook.rs");
+    // rustfmt breaks lines elsewhere.
+    let packed = |text: &str| text.split_whitespace().collect::<String>();
+    let example = packed(&read("examples/notebook.rs"));
     let notebook: serde_json::Value = serde_json::from_str(&read("notebooks/mnist_rust.ipynb")).unwrap();
     let cells = notebook["cells"].as_array().unwrap().iter().filter(|cell| cell["cell_type"] == "code");
-    let sources = cells.flat_map(|cell| cell["source"].as_array().unwrap()).map(|line| line.as_str().unwrap());
+    let sources =
+        cells.flat_map(|cell| cell["source"].as_array().unwrap()).map(|line| line.as_str().unwrap());
     // The example takes its two folders as arguments, and shows values and imports in its own way.
     let lines = sources.map(|line| line.trim().trim_end_matches(';').trim_start_matches("Page("));
     let lines: Vec<String> = lines
         .filter(|line| !line.starts_with(":dep") && !line.starts_with("use "))
-        .map(|line| line.replace("\"../data\"", "data").replace("data.as_ref()", "data").replace("\"logs\"", "logs"))
+        .map(|line| {
+            line.replace("\"../data\"", "data").replace("data.as_ref()", "data").replace("\"logs\"", "logs")
+        })
         .map(|line| if line.starts_with("report::page") { line.replace("))?)", "))?") } else { line })
         .collect();
-    assert!(lines.len() > 60, "{lines:?}");
+    assert!(lines.len() > 40, "{lines:?}");
     for line in lines {
-        assert!(example.contains(&line), "examples/notebook.rs lacks this line of the notebook:\n{line}");
+        assert!(
+            example.contains(&packed(&line)),
+            "examples/notebook.rs lacks this line of the notebook:\n{line}"
+        );
     }
 }

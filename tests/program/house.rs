@@ -6,7 +6,8 @@ use std::fs;
 use std::path::Path;
 
 /// From the top to the bottom. Rooms of one floor don't know each other.
-const FLOORS: [&[&str]; 10] = [
+const FLOORS: [&[&str]; 11] = [
+    &["jupyter"],
     &["report"],
     &["study"],
     &["run"],

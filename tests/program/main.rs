@@ -14,11 +14,13 @@ mod paths;
 mod plot;
 mod predict;
 mod report;
+mod report_of_several;
 mod reproduce;
 mod resume;
 mod scripts;
 mod stops;
 mod study;
+mod study_of_few;
 mod train;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

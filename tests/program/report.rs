@@ -4,32 +4,50 @@ use std::fs;
 use std::path::Path;
 
 use crate::common::python::python_output;
-use crate::common::{
-    Lab, assert_refused, checkout, fashion_mnist, islp_mnist, program, python, sha256, stdout_of,
-};
-use islp_mnist::islp::{ErrorTracker, SimpleModule};
-use islp_mnist::lightning::{ModelCheckpoint, TrainerState};
-use islp_mnist::report::{calibration, mcnemar, wilson};
+use crate::common::{Lab, assert_refused, checkout, fashion_mnist, islp_mnist, program, python, stdout_of};
+use islp_mnist::islp::{ErrorTracker, SimpleDataModule, SimpleModule};
+use islp_mnist::lightning::{ModelCheckpoint, TrainerState, evaluate};
+use islp_mnist::notebook::weights;
+use islp_mnist::report::{calibration, mcnemar, paired_difference, wilson};
 use islp_mnist::torch::{Generator, nn::linear};
+use islp_mnist::torchvision;
 use serde_json::Value;
 use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor};
 
 /// Runs `report` with these arguments and returns the page.
-fn page(lab: &Lab, arguments: &str) -> String {
+pub fn page(lab: &Lab, arguments: &str) -> String {
     lab.program(&format!("report {arguments} -o page.html")).assert().success().stdout("page.html\n");
     fs::read_to_string(lab.path().join("page.html")).unwrap()
 }
 
 /// Fails if a page has a script or refers to another file.
-fn assert_self_contained(html: &str) {
+pub fn assert_self_contained(html: &str) {
     assert!(html.len() < 2_000_000, "{} bytes", html.len());
-    assert!(!html.contains("<script") && !html.contains("url(") && !html.contains("@import"));
+    // Only the script that sorts tables.
+    let sort = fs::read_to_string(checkout().join("templates/sort.html")).unwrap();
+    let without = html.replace(sort.trim_end(), "");
+    assert!(!without.contains("<script") && !html.contains("url(") && !html.contains("@import"));
     for attribute in ["src=\"", "href=\""] {
         for value in html.split(attribute).skip(1) {
             assert!(value.starts_with("data:") || value.starts_with('#'), "{}", &value[..60]);
         }
     }
+}
+
+/// Returns the row of this name in the table of facts about two runs: true if it is marked as different, and its cells.
+pub fn fact(html: &str, name: &str) -> (bool, Vec<String>) {
+    let table = html.split("<table class=\"facts\">").nth(1).unwrap().split("</table>").next().unwrap();
+    let row = table.split("<tr").find(|row| {
+        let head = row.split("<th scope=\"row\">").nth(1).unwrap_or_default();
+        head.starts_with(&format!("{name}</th>")) || head.starts_with(&format!("{name} ≠</th>"))
+    });
+    let row = row.unwrap_or_else(|| panic!("no row {name:?} in {table}"));
+    let cells: Vec<String> =
+        row.split("<td").skip(1).map(|cell| cell.split(['>', '<']).nth(1).unwrap().to_owned()).collect();
+    assert_eq!(row.contains("<td colspan=\"2\">"), cells.len() == 1, "{row}");
+    assert_eq!(row.starts_with(" class=\"differs\""), row.contains(" ≠</th>"), "{row}");
+    (row.contains(" ≠</th>"), cells)
 }
 
 #[test]
@@ -117,140 +135,29 @@ fn train_does_not_continue_a_run_of_reproduce() {
 }
 
 #[test]
-fn the_page_of_identical_runs_lists_what_was_compared() {
+fn the_page_of_a_model_with_dropout_says_why_validation_is_above_training() {
     let lab = Lab::new();
-    let options = "--model mlr --epochs 2 --device cpu --seed 3";
-    let (left, right) = (lab.train(options), lab.train(options));
-    let html = page(&lab, &format!("{left} {right}"));
-    assert_self_contained(&html);
-    assert!(html.contains("<strong>identical: 2 files, 2 tensors, 0 differences</strong>"), "{html}");
-    assert!(html.contains("2 files and 2 tensors of 7,850 values"));
-    assert!(html.contains("p = 1.0000"));
-    assert!(!html.contains("Where they differ"));
-    let hash = sha256(&lab.read(&left, "metrics.csv"));
-    assert_eq!(
-        html.matches(&hash).count(),
-        1,
-        "metrics.csv is the same on both sides, so its hash is shown once"
-    );
-}
-
-#[test]
-fn the_page_of_different_runs_shows_where_they_differ_and_which_predictions_change() {
-    let lab = Lab::new();
-    let (left, right) = (
-        lab.train("--model mlr --epochs 2 --device cpu"),
-        lab.train("--model mlr --epochs 2 --device cpu --seed 1"),
-    );
-    let html = page(&lab, &format!("{left} {right}"));
-    assert_self_contained(&html);
-    for part in [
-        "different: 2 of 2 files",
-        "--seed: reference 0, candidate 1",
-        "Where they differ",
-        "first in row 1",
-        "Difference between the losses in metrics.csv against step, on a log axis",
-        "Test images with different predictions",
-    ] {
-        assert!(html.contains(part), "no {part:?}");
-    }
-}
-
-/// Returns the row of this name in the table of facts about two runs: true if it is marked as different, and its cells.
-fn fact(html: &str, name: &str) -> (bool, Vec<String>) {
-    let table = html.split("<table class=\"facts\">").nth(1).unwrap().split("</table>").next().unwrap();
-    let row = table.split("<tr").find(|row| {
-        let head = row.split("<th scope=\"row\">").nth(1).unwrap_or_default();
-        head.starts_with(&format!("{name}</th>")) || head.starts_with(&format!("{name} ≠</th>"))
-    });
-    let row = row.unwrap_or_else(|| panic!("no row {name:?} in {table}"));
-    let cells: Vec<String> =
-        row.split("<td").skip(1).map(|cell| cell.split(['>', '<']).nth(1).unwrap().to_owned()).collect();
-    assert_eq!(row.contains("<td colspan=\"2\">"), cells.len() == 1, "{row}");
-    assert_eq!(row.starts_with(" class=\"differs\""), row.contains(" ≠</th>"), "{row}");
-    (row.contains(" ≠</th>"), cells)
-}
-
-#[test]
-fn the_page_of_two_runs_shows_the_machine_and_the_options_of_each() {
-    let lab = Lab::new();
-    let left = lab.train("--model mlr --epochs 2 --device cpu --threads 1");
-    let right = lab.train("--model mlr --epochs 2 --device cpu --threads 2 --seed 1 --limit-train-batches 3");
-    let html = page(&lab, &format!("{left} {right}"));
-    let both = |value: &str| (false, vec![value.to_string()]);
-    let differ = |values: [&str; 2]| (true, values.map(String::from).to_vec());
-    assert_eq!(fact(&html, "seed"), differ(["0", "1"]));
-    assert_eq!(fact(&html, "threads"), differ(["1", "2"]));
-    assert_eq!(fact(&html, "limit train batches"), differ(["none", "3"]));
-    assert_eq!(fact(&html, "epochs"), both("2"));
-    assert_eq!(fact(&html, "vary"), both("none"));
-    assert_eq!(fact(&html, "device"), both("cpu"));
-    assert_eq!(fact(&html, "program"), both("islp-mnist train"));
-    let json = lab.run_json(&left);
-    let environment = |name: &str| json["environment"][name].as_str().unwrap_or("unknown").to_owned();
-    for (name, field) in [
-        ("processor", "processor"),
-        ("cpu capability", "cpu_capability"),
-        ("libtorch", "libtorch"),
-        ("commit", "git_commit"),
-    ] {
-        assert_eq!(fact(&html, name), both(&environment(field)));
-    }
-    let versions = format!("islp-mnist {}, tch {}", environment("islp_mnist"), environment("tch"));
-    assert_eq!(fact(&html, "versions"), both(&versions));
-    let starts = [&left, &right].map(|run| lab.run_json(run)["start"].as_str().unwrap().to_owned());
-    let (is_marked, mut starts_shown) = fact(&html, "start");
-    starts_shown.resize(2, starts[0].clone());
-    assert_eq!((is_marked, starts_shown), (false, starts.to_vec()), "a different start time is not marked");
-    let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap();
-    if let Some(name) = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")) {
-        assert_eq!(environment("processor"), name.trim_start_matches(['\t', ' ', ':']).trim_end());
-    }
-}
-
-#[test]
-fn options_that_both_models_share_are_shown_once() {
-    let lab = Lab::new();
-    let options = "--epochs 1 --batch-size 64 --device cpu";
-    for side in ["a", "b"] {
-        lab.program(&format!("reproduce {options} --output-dir {side}")).assert().success();
-    }
-    let html = page(&lab, "a b");
-    assert_eq!(html.matches("<table class=\"facts\">").count(), 1);
-    assert_eq!(fact(&html, "program"), (false, vec!["islp-mnist reproduce".into()]));
-    let run_json = lab.path().join("b/MNIST_MLR/version_0/run.json");
-    let changed = fs::read_to_string(&run_json).unwrap().replace("\"seed\": 0", "\"seed\": 7");
-    fs::write(run_json, changed).unwrap();
-    let html = page(&lab, "a b");
-    assert_eq!(
-        html.matches("<table class=\"facts\">").count(),
-        2,
-        "each model has a table of its own if the options differ"
-    );
-}
-
-#[test]
-fn a_fact_that_an_older_run_did_not_record_is_unknown_and_not_a_difference() {
-    let lab = Lab::new();
-    let run = lab.train("--model mlr --epochs 1 --device cpu");
-    let mut json = lab.run_json(&run);
-    json["environment"].as_object_mut().unwrap().retain(|name, _| name == "libtorch");
-    json["command"] = "reproduce".into();
-    fs::create_dir(lab.path().join("older")).unwrap();
-    for file in ["metrics.csv", "model.safetensors"] {
-        fs::copy(lab.path().join(&run).join(file), lab.path().join("older").join(file)).unwrap();
-    }
-    let html = page(&lab, "older older");
-    assert!(html.contains("There is no run.json, so machine and options are unknown"), "{html}");
-    for (older, unknown) in [("{}".to_string(), true), (json.to_string(), false)] {
-        fs::write(lab.path().join("older/run.json"), older).unwrap();
-        let html = page(&lab, &format!("older {run}"));
-        let (is_marked, processors) = fact(&html, "processor");
-        assert_eq!((is_marked, processors[0].as_str()), (false, "unknown"));
-        assert_eq!(fact(&html, "libtorch").1.len(), if unknown { 2 } else { 1 });
-        // With the same options, `reproduce` and `train` end with different weights.
-        assert_eq!(fact(&html, "program").0, !unknown);
-    }
+    let why = "Why is validation above training?";
+    let mlp = lab.train("--model mlp --epochs 4 --device cpu --batch-size 20");
+    // Too few images to be sure of it.
+    let csv = "epoch,step,train_accuracy_epoch,valid_accuracy\n0,1,0.5,\n0,1,,0.75\n";
+    lab.write(&format!("{mlp}/metrics.csv"), csv);
+    let html = page(&lab, &mlp);
+    assert!(html.contains(why) && html.contains("75.00 % in validation and 50.00 % in training"), "{html}");
+    let mnist = torchvision::load(lab.path().join("data"), Device::Cpu).unwrap();
+    let data = SimpleDataModule::new(&mnist, 0.2, 0, 20, &Generator::new(0)).unwrap();
+    let module = weights::load(&lab.path().join(&mlp), Device::Cpu).unwrap();
+    let trained =
+        evaluate(&module, &mut data.train_dataloader(), usize::MAX).unwrap().compute(&module).unwrap();
+    let said =
+        format!("Without dropout, the model as it is at the end reads {:.2} % of", 100.0 * trained.accuracy);
+    assert!(html.contains(&said), "{said}: {html}");
+    let below = csv.replace("0.75", "0.25");
+    lab.write(&format!("{mlp}/metrics.csv"), below);
+    assert!(!page(&lab, &mlp).contains(why));
+    let mlr = lab.train("--model mlr --epochs 1 --device cpu");
+    lab.write(&format!("{mlr}/metrics.csv"), csv);
+    assert!(!page(&lab, &mlr).contains(why), "logistic regression has no dropout");
 }
 
 #[test]
@@ -293,25 +200,6 @@ fn the_notebook_in_python_writes_the_same_run_json_as_reproduce() {
 }
 
 #[test]
-fn the_page_of_two_traces_shows_the_first_difference_and_the_distance_over_time() {
-    let lab = Lab::new();
-    for (folder, seed) in [("a", 0), ("b", 1)] {
-        fs::create_dir(lab.path().join(folder)).unwrap();
-        lab.program(&format!(
-            "reproduce --epochs 2 --device cpu --seed {seed} --output-dir {folder} --trace {folder}/run.trace"
-        ))
-        .assert()
-        .success();
-    }
-    let html = page(&lab, "a b");
-    for part in
-        ["first difference in fit 0 (MNISTModel)", "Euclidean distance between the parameters against step"]
-    {
-        assert!(html.contains(part), "no {part:?}");
-    }
-}
-
-#[test]
 fn everything_that_comes_from_a_run_is_escaped() {
     let lab = Lab::new();
     let name = "<script>alert(1)</script>&\"'".replace('/', "");
@@ -327,10 +215,11 @@ fn everything_that_comes_from_a_run_is_escaped() {
         fs::write(lab.path().join(side).join("stdout.txt"), format!("<u>{side}</u>\n\u{1b}[31m\n")).unwrap();
     }
     for html in [page(&lab, "a"), page(&lab, "a b")] {
+        assert_self_contained(&html);
+        let (html, _) = html.split_once("</footer>").unwrap();
         for markup in ["<script>", "<img src=x", "<b>", "<i>", "<u>", "\u{1b}"] {
             assert!(!html.contains(markup), "{markup:?} is not escaped");
         }
-        assert_self_contained(&html);
         assert!(html.contains("&#60;script&#62;alert(1)") || html.contains("&lt;script&gt;alert(1)"));
     }
     assert!(page(&lab, "a b").contains("tr class=\"differs\""));
@@ -382,7 +271,10 @@ fn runs_of_an_unknown_model_have_pages_of_how_they_were_trained_without_any_data
     }
     assert!(!html.contains("Confusion matrix"));
     let html = page(&lab, "circle/a circle/b");
-    assert!(html.contains("net.0.weight") && html.contains("aria-label=\"Candidate: Loss"), "{html}");
+    assert!(
+        html.contains("net.0.weight") && html.contains("training and validation, the same in both runs"),
+        "{html}"
+    );
     assert_eq!(fact(&html, "hidden units"), (false, vec!["16".to_string()]));
 
     // Lightning's log has its options in a file of its own.
@@ -470,6 +362,13 @@ fn the_statistics_of_predictions_equal_sklearns_torchmetrics_and_statsmodels() {
             (edge[0].as_u64().unwrap(), edge[1].as_u64().unwrap(), edge[2].as_f64().unwrap());
         let ours = mcnemar(a, b);
         assert!((ours - theirs).abs() <= 1e-11 * theirs, "{a} and {b}: {ours} and {theirs}");
+    }
+    for case in python["paired"].as_array().unwrap() {
+        let [first, second, images] = [0, 1, 2].map(|i| case[i].as_u64().unwrap() as usize);
+        for (ours, theirs) in paired_difference(first, second, images).into_iter().zip([3, 4, 5]) {
+            let theirs = case[theirs].as_f64().unwrap();
+            assert!((ours - theirs).abs() <= 1e-12 * theirs.abs().max(1.0), "{case}: {ours} and {theirs}");
+        }
     }
 }
 

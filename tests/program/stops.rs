@@ -261,7 +261,7 @@ fn a_training_that_diverges_later_names_its_best_checkpoint_which_stays_as_it_wa
     // The same run with a higher learning rate.
     let checkpoint = Checkpoint::last(&version_dir).unwrap().unwrap();
     let generator = Generator::new(0);
-    let mnist = torchvision::load(&lab.path().join("data"), Device::Cpu).unwrap();
+    let mnist = torchvision::load(lab.path().join("data"), Device::Cpu).unwrap();
     let data = SimpleDataModule::new(&mnist, 0.2, 4, 16, &generator).unwrap();
     let vs = VarStore::new(Device::Cpu);
     let model = Model::Mlp.build(&vs.root(), &generator).unwrap();

@@ -9,7 +9,7 @@ use crate::common::python::Side;
 use crate::common::{Lab, assert_refused, checkout, islp_mnist, python, sha256, stdout_of};
 use islp_mnist::study::{
     Distribution, Summary, binomial_error, bootstrap_mean, mean, outperforms, pictures, quantile, rows_in,
-    standard_deviation,
+    seeds_needed, standard_deviation,
 };
 use predicates::str::contains;
 use serde_json::{Value, json};
@@ -59,7 +59,8 @@ fn a_row_equals_the_results_of_train_and_test() {
                   weights_sha256,end\n";
     assert!(String::from_utf8(lab.read("s", "study.csv")).unwrap().starts_with(header));
     let rows = rows_in(&lab.path().join("s")).unwrap();
-    let what: Vec<_> = rows.iter().map(|row| format!("{} {}", row.model, row.key().name())).collect();
+    let what: Vec<_> =
+        rows.iter().map(|row| format!("{} {}", row.model, row.key().unwrap().name())).collect();
     assert_eq!(what, ["mlp seed=3", "mlp seed=7", "mlr seed=3", "mlr seed=7", "mlp init=5"]);
     for row in &rows {
         let seed = match row.varied.to_string().as_str() {
@@ -87,7 +88,7 @@ fn a_seed_gives_the_same_weights_as_in_python() {
     let lab = Lab::new();
     study(&lab, "s", "--seeds 2,4294967303");
     for row in rows_in(&lab.path().join("s")).unwrap() {
-        let options = format!("{OPTIONS} --threads 1 --model {} --seed {}", row.model.name(), row.seed);
+        let options = format!("{OPTIONS} --threads 1 --model {} --seed {}", row.model, row.seed);
         let run = Side::Python.train(&lab, &options);
         let sha256 = sha256(&lab.read(&run, "model.safetensors"));
         let metrics = &lab.run_json(&run)["outcome"]["metrics"];
@@ -231,9 +232,14 @@ fn a_conflicting_or_invalid_option_is_refused_by_name() {
     let other = "study --epochs 3 --batch-size 32 --device cpu --seeds 1 --output-dir s";
     assert_refused(&mut lab.program(other), 2, &["--epochs 3", "use 2", "--output-dir"]);
     assert_refused(&mut lab.program("study --collect nowhere"), 1, &["nowhere", "--output-dir"]);
-    for (option, value) in
-        [("--seeds", "5..1"), ("--shard", "2/2"), ("--vary", "luck"), ("--jobs", "0"), ("--model", "cnn")]
-    {
+    for (option, value) in [
+        ("--seeds", "5..1"),
+        ("--shard", "2/2"),
+        ("--vary", "luck"),
+        ("--vary", "run"),
+        ("--jobs", "0"),
+        ("--model", "cnn"),
+    ] {
         assert_refused(&mut lab.program(&format!("study {option} {value}")), 2, &[option]);
     }
     assert!(!lab.path().join("output").exists());
@@ -247,7 +253,11 @@ fn a_study_has_a_page() {
     study(&lab, "s", "--seeds 0..2");
     lab.program("report s -o s.html").assert().success();
     let html = fs::read_to_string(lab.path().join("s.html")).unwrap();
-    for said in ["<title>Study s", "P(MNISTModel &gt; MNIST_MLR)", "Validation accuracy against epoch"] {
+    for said in [
+        "<title>MNISTModel and MNIST_MLR over 3 seeds",
+        "P(MNISTModel &gt; MNIST_MLR)",
+        "Validation accuracy against epoch",
+    ] {
         assert!(html.contains(said), "{said}");
     }
     let whole = csv(&lab, "s");
@@ -326,7 +336,7 @@ fn the_tracked_pictures_match_the_tracked_rows_and_mark_the_printed_accuracies()
     // The legend has one more.
     assert_eq!((pluses(&drawn[0].svg), pluses(&drawn[1].svg)), (5, 4));
     for picture in &drawn[..2] {
-        assert!(picture.svg.contains("notebook as printed") && picture.svg.contains("printed in ISLP_labs"));
+        assert!(picture.svg.contains("the notebook prints") && picture.svg.contains("ISLP_labs prints"));
         assert!(picture.caption.contains("ISLP_labs"), "{}", picture.caption);
     }
 }
@@ -342,12 +352,13 @@ fn the_numbers_in_the_readme_match_the_tracked_study_and_pages() {
     let readme = text_of("README.md");
     let summary = Summary::new(&rows_in(&checkout().join("output/study")).unwrap());
     let [mlp, mlr] = &summary.distributions[..2] else { panic!("two models expected") };
-    let said = |model: &Distribution| format!("{:.4} ± {:.4}", model.mean.value, model.standard_deviation);
+    let said =
+        |model: &Distribution| format!("{:.4} ± {:.4}", model.mean.value, model.standard_deviation.value);
     let range = |model: &Distribution| {
         let [low, high] = model.range();
         format!("from {low:.4} to {high:.4}")
     };
-    let below = (mlp.below_printed(), mlr.below_printed());
+    let below = (mlp.below_printed().unwrap(), mlr.below_printed().unwrap());
     for part in [
         format!("Of 100 seeds, {} give less with the MLP ({})", below.0, said(mlp)),
         format!("and {} with logistic regression ({})", below.1, said(mlr)),
@@ -390,7 +401,9 @@ fn the_statistics_equal_numpys_and_scipys() {
         };
         close("mean", mean(&values), number("mean"), 1e-15);
         if values.len() > 1 {
-            close("standard deviation", standard_deviation(&values), number("standard_deviation"), 1e-15);
+            let deviation = standard_deviation(&values);
+            close("standard deviation", deviation, number("standard_deviation"), 1e-15);
+            close("seeds needed", seeds_needed(deviation, 0.005) as f64, number("seeds_needed"), 1.0);
         }
         for (q, theirs) in [0.0, 0.05, 0.3, 0.5, 0.95, 1.0].into_iter().zip(numbers("quantiles")) {
             assert_eq!(quantile(&values, q), theirs, "quantile {q}");

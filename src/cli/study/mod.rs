@@ -1,5 +1,6 @@
 //! `islp-mnist study`: the same training with many seeds.
 
+mod progress;
 mod runs;
 
 use std::collections::HashSet;
@@ -50,6 +51,7 @@ const MAX_SEEDS: u64 = 1_000_000;
 ///   islp-mnist study --model mlp --vary init --seeds 0..29
 ///   islp-mnist study --seeds 0..999 --shard 3/10
 ///   islp-mnist study --collect output/seeds
+///   islp-mnist study --collect lightning_logs
 #[derive(Args, Debug)]
 #[command(
     verbatim_doc_comment,
@@ -71,7 +73,7 @@ pub struct StudyArgs {
     #[arg(long, default_value = "0..99")]
     seeds: Seeds,
     /// Source of randomness that the seeds vary: seed (all except the split), split, init, shuffle or dropout
-    #[arg(long, default_value = "seed", value_name = "SOURCE")]
+    #[arg(long, default_value = "seed", value_name = "SOURCE", value_parser = vary)]
     vary: Varied,
     #[command(flatten)]
     run: RunArgs,
@@ -90,13 +92,21 @@ pub struct StudyArgs {
     /// Folder of the study
     #[arg(long, value_name = "DIR", default_value = "output/seeds")]
     output_dir: PathBuf,
-    /// Train nothing; summarize the runs in this folder
+    /// Train nothing; summarize the runs in this folder, which may also be Lightning logs: folders with a metrics.csv
     #[arg(long, value_name = "DIR", conflicts_with_all = ["output_dir", "shard", "seeds", "vary", "models", "jobs", "checkpoint_every"])]
     collect: Option<PathBuf>,
     #[command(flatten)]
     data: DataDir,
     #[command(flatten)]
     progress: ProgressOptions,
+}
+
+/// Runs made elsewhere are collected, not trained.
+fn vary(text: &str) -> Result<Varied, &'static str> {
+    text.parse().and_then(|vary| match vary {
+        Varied::Run => "".parse(),
+        vary => Ok(vary),
+    })
 }
 
 pub fn run(args: &StudyArgs) -> Result<u8> {
@@ -180,7 +190,7 @@ fn conclude(folder: &StudyFolder) -> Result<u8> {
     info!("{runs} {verb} in {}", shell_path(&csv));
     let failed: Vec<&Row> = rows.iter().filter(|row| row.is_failed()).collect();
     if let Some(Row { end: End::Failed(reason), .. }) = failed.first() {
-        let run = folder.of(failed[0].key());
+        let run = failed[0].key().map_or(folder.path().to_path_buf(), |key| folder.of(key));
         say(&format!(
             "{} of {runs} failed, the first in {}: {reason}; rerun the command to retry, or move that folder elsewhere \
              to start over",

@@ -9,23 +9,23 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use indicatif::{ProgressBar, ProgressStyle};
-use log::info;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tch::Device;
 use tch::vision::dataset::Dataset;
 
+use super::progress::Progress;
 use crate::cli::hints::UsageError;
 use crate::cli::options::flag;
 use crate::cli::output::say;
 use crate::cli::setup::Interrupt;
-use islp_mnist::internals::{short, time, time_left};
 use islp_mnist::lightning::{LimitTrainBatches, evaluate_test};
 use islp_mnist::notebook::weights;
 use islp_mnist::run::{End, GeneratorOption, Outcome, Run, RunJson, RunOptions, TrainOptions, Vary};
-use islp_mnist::study::{Key, RUNS, Row, STUDY_CSV, STUDY_JSON, Varied, newest_version, rows_in, to_csv};
-use islp_mnist::util::text::{hex, shown};
+use islp_mnist::study::{
+    Key, RUNS, Row, STUDY_CSV, STUDY_JSON, Varied, logs_in, newest_version, rows_in, to_csv,
+};
+use islp_mnist::util::text::{count, hex};
 use islp_mnist::util::{file, json};
 
 /// The row of a run, in its folder.
@@ -101,7 +101,7 @@ impl Pool<'_> {
                 let Running { key, child, .. } = &mut running[place];
                 let status = child.wait().context("cannot wait for a run")?;
                 let row = self.result(*key, &format!("it ended with {status}"));
-                self.finish(&row)?;
+                self.finish(*key, &row)?;
                 running.swap_remove(place);
                 progress.end(&row);
             } else if running.len() < self.jobs && !waiting.is_empty() {
@@ -112,7 +112,7 @@ impl Pool<'_> {
                     State::Free(lock) => match self.trained(key) {
                         // The process that trained it died before writing the row.
                         Some(row) => {
-                            self.finish(&row)?;
+                            self.finish(key, &row)?;
                             progress.end(&row);
                         }
                         None => running.push(self.start(key, lock)?),
@@ -160,10 +160,10 @@ impl Pool<'_> {
     }
 
     /// Writes a run's row to disk, then removes the run's checkpoints, unless it failed.
-    fn finish(&self, row: &Row) -> Result<()> {
-        self.folder.write_result(row)?;
+    fn finish(&self, key: Key, row: &Row) -> Result<()> {
+        self.folder.write_result(key, row)?;
         if !row.is_failed()
-            && let Some(version) = newest_version(&self.folder.of(row.key()))
+            && let Some(version) = newest_version(&self.folder.of(key))
         {
             let _ = fs::remove_dir_all(version.join("checkpoints"));
         }
@@ -195,7 +195,7 @@ impl Pool<'_> {
         let metric = |name: &str| outcome.metrics.get(name).copied().flatten();
         let mut row = Row {
             epochs: outcome.epochs,
-            seconds: outcome.duration_seconds,
+            seconds: Some(outcome.duration_seconds),
             valid_accuracy: metric("valid_accuracy"),
             valid_loss: metric("valid_loss"),
             end,
@@ -227,7 +227,7 @@ impl Settings {
     pub fn of(&self, key: Key, checkpoint_every: usize) -> TrainOptions {
         let mut run = self.run.clone();
         let vary = match key.varied {
-            Varied::Seed => None,
+            Varied::Seed | Varied::Run => None,
             Varied::Source(source) => Some(Vary { source, seed: key.seed }),
         };
         if vary.is_none() {
@@ -273,14 +273,16 @@ pub enum State {
 }
 
 impl StudyFolder {
-    /// Opens the folder of a study, with or without its runs.
+    /// Opens the folder of a study, with or without its runs, or a folder of Lightning logs.
     ///
     /// # Errors
-    /// Fails if the folder is not a study's.
+    /// Fails if the folder is neither.
     pub fn open(path: &Path) -> Result<Self> {
+        let is_study = path.join(RUNS).is_dir() || path.join(STUDY_CSV).exists();
         ensure!(
-            path.join(RUNS).is_dir() || path.join(STUDY_CSV).exists(),
-            "{}: not the folder of a study, it contains neither {RUNS}/ nor {STUDY_CSV}; name the --output-dir of one",
+            is_study || path.is_dir() && !logs_in(path)?.is_empty(),
+            "{}: not the folder of a study, it contains neither {RUNS}/ nor {STUDY_CSV} nor Lightning's folders with a \
+             metrics.csv; name the --output-dir of a study, or the save_dir of a CSVLogger",
             path.display()
         );
         Ok(Self(path.to_owned()))
@@ -380,9 +382,38 @@ impl StudyFolder {
     ///
     /// # Errors
     /// Fails if the disk is full.
-    pub fn write_result(&self, row: &Row) -> Result<()> {
+    pub fn write_result(&self, key: Key, row: &Row) -> Result<()> {
         let text = format!("{}\n", serde_json::to_string_pretty(row)?);
-        Ok(file::write(&self.of(row.key()).join(RESULT), text.as_bytes())?)
+        Ok(file::write(&self.of(key).join(RESULT), text.as_bytes())?)
+    }
+
+    /// The rows of the runs that are done.
+    fn results(&self) -> Result<Vec<Row>> {
+        let mut rows = vec![];
+        for model in subfolders(&self.0.join(RUNS))? {
+            for run in subfolders(&model)? {
+                rows.extend(self.result(&run)?);
+            }
+        }
+        Ok(rows)
+    }
+
+    /// The rows of runs made elsewhere. Warns of those without a test accuracy.
+    fn rows_of_logs(&self) -> Result<Vec<Row>> {
+        let (mut rows, mut without) = (vec![], vec![]);
+        for log in logs_in(&self.0)? {
+            match log.row()? {
+                Some(row) => rows.push(row),
+                None => without.push(log.path),
+            }
+        }
+        if let Some(first) = without.first() {
+            let first = first.join("metrics.csv");
+            let reason = "has no test accuracy, which Trainer.test logs as test_accuracy or test_acc";
+            ensure!(!rows.is_empty(), "{}: {reason}, and neither has any other run there", first.display());
+            say(&format!("warning: {}: {reason}; {} left out", first.display(), count(without.len(), "run")));
+        }
+        Ok(rows)
     }
 
     /// Writes study.csv with the rows so far, and returns them.
@@ -391,22 +422,18 @@ impl StudyFolder {
     /// Fails if a file can't be read, study.csv is not a study's, or the disk is full.
     pub fn write_csv(&self) -> Result<Vec<Row>> {
         let runs = self.0.join(RUNS);
-        if !runs.is_dir() {
+        if !runs.is_dir() && logs_in(&self.0)?.is_empty() {
             return Ok(rows_in(&self.0)?);
         }
         // Another command may be writing it.
-        let lock = open_lock(&runs)?;
-        let _ = lock.lock();
-        let mut rows = vec![];
-        for model in subfolders(&runs)? {
-            for run in subfolders(&model)? {
-                rows.extend(self.result(&run)?);
-            }
-        }
+        let lock = runs.is_dir().then(|| open_lock(&runs)).transpose()?;
+        let _ = lock.as_ref().map(File::lock);
+        let mut rows = if runs.is_dir() { self.results()? } else { self.rows_of_logs()? };
         // Keeps the rows of runs whose folders are gone.
         if self.0.join(STUDY_CSV).exists() {
             let mut before = rows_in(&self.0)?;
-            before.retain(|row| rows.iter().all(|newer| newer.key() != row.key()));
+            let is_same = |a: &Row, b: &Row| (&a.model, a.varied, a.seed) == (&b.model, b.varied, b.seed);
+            before.retain(|row| rows.iter().all(|newer| !is_same(newer, row)));
             rows.append(&mut before);
         }
         let csv = to_csv(&mut rows)?;
@@ -432,64 +459,4 @@ fn subfolders(folder: &Path) -> Result<Vec<PathBuf>> {
         }
     }
     Ok(folders)
-}
-
-/// The progress of a study: a bar if stderr is a terminal, otherwise a line of the log for each run that ends.
-pub struct Progress {
-    bar: ProgressBar,
-    start: Instant,
-    count: usize,
-    /// Runs that are done, here or elsewhere.
-    done: usize,
-    /// Runs that ended here.
-    ended: usize,
-}
-
-impl Progress {
-    /// Starts the progress of `count` runs, with a bar if `wanted`.
-    pub fn new(wanted: bool, count: usize) -> Self {
-        let bar = if wanted { ProgressBar::new(count as u64) } else { ProgressBar::hidden() };
-        let style = ProgressStyle::with_template("{wide_bar} run {pos}/{len}, {eta} left");
-        bar.set_style(style.expect("the template is well-formed"));
-        bar.enable_steady_tick(Duration::from_secs(1));
-        Self { bar, start: Instant::now(), count, done: 0, ended: 0 }
-    }
-
-    /// Counts a run that another process has done, which gives no information on the time left.
-    pub fn skip(&mut self) {
-        self.done += 1;
-        self.bar.inc(1);
-        self.bar.reset_eta();
-    }
-
-    /// Counts a run that has ended here.
-    pub fn end(&mut self, row: &Row) {
-        self.done += 1;
-        self.ended += 1;
-        self.bar.inc(1);
-        if self.bar.is_hidden() {
-            let Self { done, count, .. } = self;
-            let left = time(time_left(self.start.elapsed(), self.ended, *count - *done));
-            info!("run {done}/{count}, {} {}: {}, {left} left", row.model, row.key().name(), results(row));
-        }
-    }
-
-    /// Removes the bar.
-    pub fn finish(&self) {
-        self.bar.finish_and_clear();
-    }
-}
-
-fn results(row: &Row) -> String {
-    let accuracy = |name: &str, value: Option<f64>| {
-        format!("{name} {}", value.map_or("none".into(), |value| short(value as f32)))
-    };
-    match &row.end {
-        End::MaxEpochs => {
-            let valid = accuracy("valid_accuracy", row.valid_accuracy);
-            format!("{valid}, {}", accuracy("test_accuracy", row.test_accuracy))
-        }
-        End::Failed(reason) => format!("failed: {}", shown(reason)),
-        end => end.to_string(),
-    }
 }

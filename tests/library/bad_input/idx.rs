@@ -282,7 +282,7 @@ fn valid(tries: &mut Tries, set: &Set) {
     let fashion = torchvision::raw_folder(&fashion_mnist());
     let files = torchvision::CHECKSUMS.map(|(name, _)| fs::read(fashion.join(name)).unwrap());
     tries.check("Fashion-MNIST", || {
-        same(&torchvision::load(&fashion_mnist(), Device::Cpu).map_err(|error| error.to_string())?, &files)
+        same(&torchvision::load(fashion_mnist(), Device::Cpu).map_err(|error| error.to_string())?, &files)
     });
 }
 

@@ -22,7 +22,7 @@ use pictures::*;
 /// MNIST's 10,000 test images and their labels.
 static TEST_SET: LazyLock<(Vec<Digit>, Vec<i64>)> = LazyLock::new(|| {
     tch::set_num_threads(1);
-    let mnist = torchvision::load(&crate::common::data_dir(), Device::Cpu).unwrap();
+    let mnist = torchvision::load(crate::common::data_dir(), Device::Cpu).unwrap();
     let values = Vec::<u8>::try_from((mnist.test_images * 255).round().to_kind(Kind::Uint8).flatten(0, -1));
     let images = values.unwrap().chunks(28 * 28).map(|image| image.try_into().unwrap()).collect();
     (images, mnist.test_labels.try_into().unwrap())
