@@ -185,6 +185,7 @@ fn differing(digits: &[Digit]) -> String {
     let differing: Vec<String> = differing.map(|(digit, _)| digit.to_string()).collect();
     match &differing[..] {
         [] => "On no digit is the difference larger than chance allows.".into(),
+        all if all.len() == digits.len() => "They differ on every digit, more than chance allows.".into(),
         [one] => format!("They differ on the digit {one}, more than chance allows."),
         [first @ .., last] => {
             format!("They differ on the digits {} and {last}, more than chance allows.", first.join(", "))
