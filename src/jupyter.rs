@@ -160,7 +160,12 @@ impl EvcxrDisplay for Ended {
 impl EvcxrDisplay for Page {
     fn evcxr_display(&self) {
         let page = self.0.replace('&', "&amp;").replace('"', "&quot;");
-        show("text/html", &format!("<iframe width=\"100%\" height=\"600\" srcdoc=\"{page}\"></iframe>"));
+        show(
+            "text/html",
+            &format!(
+                "<iframe title=\"Page of the run\" width=\"100%\" height=\"600\" srcdoc=\"{page}\"></iframe>"
+            ),
+        );
     }
 }
 

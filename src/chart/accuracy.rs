@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use plotters::prelude::*;
 
-use super::legend::{Entry, Sample};
+use super::legend::{Entry, Name, ROOM, Sample, shortened};
 use super::lines::{Plot, Series, Style};
 use super::metric::{CsvError, Metric, Set, points};
-use super::page::{Draw, Page, text_width, unsupported_char};
+use super::page::{Draw, Page, Picture as _, unsupported_char};
 use super::style::{FINE, MAX_RUNS, Marker, SIZE, TAB10};
 use super::{Error, Points};
 use crate::util::file;
@@ -49,25 +49,6 @@ pub struct Figure {
     series: Vec<Series>,
     /// Points of other figures that must fit into the axes.
     shared: Points,
-}
-
-/// A run's name in the legend, which shortens long ones.
-///
-/// ```
-/// use islp_mnist::chart::{Figure, Metric, Name, Picture, Source};
-///
-/// let name = Name::Given("the first of many runs, with RMSprop".into());
-/// let source = Source { name, metrics_csv: "output/MNIST/version_0/metrics.csv".into() };
-/// let svg = Figure::new(Metric::Loss, &[source])?.to_svg()?;
-/// assert!(svg.contains("the first of many runs… Training"));
-/// # Ok::<(), islp_mnist::chart::Error>(())
-/// ```
-#[derive(Clone, Debug)]
-pub enum Name {
-    /// A name that a person gave; shortening keeps its beginning: "long na…". May be empty.
-    Given(String),
-    /// A path; shortening keeps its end: "…/version_0".
-    Path(String),
 }
 
 /// A run to draw; [`Figure`] and [`Name`] have examples.
@@ -175,6 +156,13 @@ impl Figure {
         (!series.is_empty() && runs.len() <= MAX_RUNS).then(|| Self::of(metric, series))
     }
 
+    /// Makes the y axis logarithmic, unless no value is above 0; returns what a caption says of it.
+    pub fn use_log_axis(&mut self) -> &'static str {
+        self.log_y = true;
+        self.log_y = self.to_svg().is_ok();
+        if self.log_y { ", on a log axis," } else { "" }
+    }
+
     fn of_set(&self, marker: Marker) -> impl Iterator<Item = &Series> + Clone {
         self.series.iter().filter(move |series| series.marker == marker)
     }
@@ -230,9 +218,6 @@ fn of_run(run: &str, colors: [RGBColor; 2], points: [Option<Points>; 2]) -> impl
     })
 }
 
-/// Most units of a run's name, over a third of the axes' width.
-const ROOM: i32 = 170 * FINE;
-
 /// Returns the runs' names as the legend shows them.
 fn names(sources: &[Source]) -> Result<Vec<String>, Error> {
     for source in sources {
@@ -258,20 +243,4 @@ fn can_show(name: &str) -> Result<(), Error> {
         Some(character) => Err(Error::Glyph { label, character }),
         None => Ok(()),
     }
-}
-
-/// Shortens a name to this many units.
-fn shortened(name: &Name, room: i32) -> String {
-    let fits = |text: &String| text_width(text).is_ok_and(|width| width <= room);
-    let (Name::Given(text) | Name::Path(text)) = name;
-    let text = text.replace(char::is_control, "\u{fffd}");
-    if fits(&text) {
-        return text;
-    }
-    let places = text.char_indices().map(|(place, _)| place);
-    let longest = match name {
-        Name::Given(_) => places.map(|end| format!("{}…", text[..end].trim_end())).take_while(fits).last(),
-        Name::Path(_) => places.rev().map(|start| format!("…{}", &text[start..])).take_while(fits).last(),
-    };
-    longest.unwrap_or_default()
 }

@@ -7,6 +7,25 @@ use super::Error;
 use super::page::{Page, text_width};
 use super::style::{FINE, Mark, Marker, TINT};
 
+/// A run's name in the legend, which shortens long ones.
+///
+/// ```
+/// use islp_mnist::chart::{Figure, Metric, Name, Picture, Source};
+///
+/// let name = Name::Given("the first of many runs, with RMSprop".into());
+/// let source = Source { name, metrics_csv: "output/MNIST/version_0/metrics.csv".into() };
+/// let svg = Figure::new(Metric::Loss, &[source])?.to_svg()?;
+/// assert!(svg.contains("the first of many runs… Training"));
+/// # Ok::<(), islp_mnist::chart::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub enum Name {
+    /// A name that a person gave; shortening keeps its beginning: "long na…". May be empty.
+    Given(String),
+    /// A path; shortening keeps its end: "…/version_0".
+    Path(String),
+}
+
 /// A line of the legend: a sample and its name.
 pub struct Entry {
     pub text: String,
@@ -30,6 +49,9 @@ impl Entry {
         Self { text: text.to_owned(), color, sample }
     }
 }
+
+/// Most units of a run's name, over a third of the axes' width.
+pub const ROOM: i32 = 170 * FINE;
 
 /// Units between the legend's box and its contents.
 const MARGIN: i32 = 32;
@@ -124,4 +146,20 @@ fn points_along(path: &[BackendCoord]) -> impl Iterator<Item = BackendCoord> {
 /// Returns the middle of the pixel that a unit belongs to; matplotlib snaps marks and ticks to pixels.
 fn whole_pixel(unit: i32) -> i32 {
     unit.div_euclid(FINE) * FINE + FINE / 2
+}
+
+/// Shortens a name to this many units.
+pub fn shortened(name: &Name, room: i32) -> String {
+    let fits = |text: &String| text_width(text).is_ok_and(|width| width <= room);
+    let (Name::Given(text) | Name::Path(text)) = name;
+    let text = text.replace(char::is_control, "\u{fffd}");
+    if fits(&text) {
+        return text;
+    }
+    let places = text.char_indices().map(|(place, _)| place);
+    let longest = match name {
+        Name::Given(_) => places.map(|end| format!("{}…", text[..end].trim_end())).take_while(fits).last(),
+        Name::Path(_) => places.rev().map(|start| format!("…{}", &text[start..])).take_while(fits).last(),
+    };
+    longest.unwrap_or_default()
 }

@@ -276,6 +276,19 @@ pub fn train_points(metric: Metric, csv: &[u8]) -> Result<Points, CsvError> {
     points_of(training, metric.is_strict(), csv)
 }
 
+/// The last of a column's points; none if there is none, or the table lacks the column.
+pub fn last_value(points: Result<Points, CsvError>) -> Option<f64> {
+    points.ok()?.last().map(|point| point.1)
+}
+
+/// The epochs of a `metrics.csv` with validation; none if it has none.
+pub fn epochs(csv: &[u8]) -> Option<usize> {
+    let points = valid_points(Metric::Accuracy, csv).or_else(|_| valid_points(Metric::Loss, csv)).ok()?;
+    // No training has more epochs.
+    let possible = points.iter().map(|point| point.0).filter(|epoch| (0.0..1e9).contains(epoch));
+    possible.map(|epoch| epoch as usize + 1).max()
+}
+
 fn points_of(names: Vec<&str>, must_have_all: bool, csv: &[u8]) -> Result<Points, CsvError> {
     if names.is_empty() {
         return Ok(vec![]);

@@ -17,9 +17,12 @@ use std::path::PathBuf;
 
 use plotters::drawing::DrawingAreaErrorKind;
 
-pub use accuracy::{Figure, Name, Source, accuracy, share_limits};
+pub use accuracy::{Figure, Source, accuracy, share_limits};
+pub use legend::Name;
 pub use lines::Lines;
-pub use metric::{CsvError, Metric, MetricError, Set, test_points, train_points, valid_points};
+pub use metric::{
+    CsvError, Metric, MetricError, Set, epochs, last_value, test_points, train_points, valid_points,
+};
 pub use page::Picture;
 pub use spread::{Bands, Bars, Stack};
 use style::MAX_RUNS;

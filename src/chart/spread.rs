@@ -3,7 +3,7 @@
 use plotters::prelude::*;
 
 use super::axis::{Axes, Axis};
-use super::legend::{Entry, Legend, Sample};
+use super::legend::{Entry, Legend, Name, ROOM, Sample, shortened};
 use super::lines::draw_path;
 use super::page::{Draw, Page};
 use super::style::{FINE, Mark, Marker, SIZE, TAB10, TINT};
@@ -53,7 +53,8 @@ impl Bands {
     /// Adds a band: for each x, in order, its lower end, the line and its upper end, all finite.
     pub fn add(&mut self, name: &str, points: Vec<(f64, [f64; 3])>) {
         let color = TAB10[self.bands.len() % TAB10.len()];
-        self.bands.push(Band { name: name.to_owned(), color, points });
+        let name = shortened(&Name::Path(name.to_owned()), ROOM);
+        self.bands.push(Band { name, color, points });
     }
 }
 
@@ -117,6 +118,7 @@ pub struct Bars {
 impl Bars {
     /// Takes the x axis' name, and of each bar, at least one, its name, its length and the ends of its interval, all finite.
     pub fn new(x_name: &str, bars: Vec<(String, [f64; 3])>) -> Self {
+        let bars = bars.into_iter().map(|(name, ends)| (shortened(&Name::Path(name), ROOM), ends)).collect();
         Self { size: SIZE, x_name: x_name.to_owned(), bars }
     }
 }

@@ -176,7 +176,7 @@ fn page(error: &report::Error) -> Option<&'static str> {
 }
 
 fn study(error: &study::Error) -> Option<&'static str> {
-    matches!(error, study::Error::Csv { .. })
+    matches!(error, study::Error::Csv { .. } | study::Error::Columns { .. })
         .then_some("move it elsewhere; study --collect then writes a new one from the runs")
 }
 

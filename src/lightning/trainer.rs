@@ -237,7 +237,9 @@ pub trait Callback: Debug + Send {
     /// Called when `fit` starts.
     fn on_fit_start(&mut self) {}
     /// Called after each step, the `global_step`th, counted from 1.
-    fn on_train_batch_end(&mut self, _global_step: usize) {}
+    fn on_train_batch_end(&mut self, global_step: usize) {
+        let _ = global_step;
+    }
 }
 
 /// The reason why `fit` ended.

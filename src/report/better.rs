@@ -13,6 +13,8 @@ const LEVEL: f64 = 0.05;
 /// The answer for two models and the images on which it rests.
 pub struct Better {
     pub sentence: String,
+    /// True if both predict the same digit for every image.
+    pub is_alike: bool,
     /// Whether chance explains it; none if there is nothing to explain.
     pub chance: Option<String>,
     /// Test images that both and neither read.
@@ -70,7 +72,8 @@ impl Better {
         let groups = groups.into_iter().filter(|(_, found)| !found.is_empty());
         Ok(Self {
             sentence: sentence(names, sides, counts, &all, is_alike),
-            chance: (!is_alike).then(|| chance(mcnemar(counts[0] as u64, counts[1] as u64))),
+            is_alike,
+            chance: (counts[0] != counts[1]).then(|| chance(mcnemar(counts[0] as u64, counts[1] as u64))),
             both: thousands(both.len()),
             neither: thousands(neither.len()),
             only: counts.map(thousands),
@@ -102,6 +105,11 @@ fn sentence(
     if is_alike {
         return format!("Both predict the same digit for every test image: {left} are right.");
     }
+    if only == [0, 0] {
+        return format!(
+            "Both read the same test images, {left}, but misread some others as different digits."
+        );
+    }
     if only[0] == only[1] {
         return format!("Both read {left} of the test images, though not the same ones.");
     }
@@ -110,42 +118,44 @@ fn sentence(
     let shares = [left, right];
     let [points, low, high] = paired_difference(only[better], only[worse], all.len());
     format!(
-        "{} reads {} of the test images, {} {}: {points:.2} percentage points more (95 % interval {low:.2} to {high:.2}).",
-        names[better], shares[better], names[worse], shares[worse]
+        "{} reads {} of the test images, {} {}: {points:.2} percentage points more (95 % interval {} to {}).",
+        names[better],
+        shares[better],
+        names[worse],
+        shares[worse],
+        signed(format!("{low:.2}")),
+        signed(format!("{high:.2}"))
     )
 }
 
 /// What the p-value of McNemar's test means.
 fn chance(p: f64) -> String {
-    let value = if p == 0.0 {
-        "p < 1e-300".into()
-    } else if p < 0.0001 {
-        format!("p = {p:.1e}")
-    } else {
-        format!("p = {p:.4}")
+    let value = match p {
+        0.0 => "p < 1e-300".into(),
+        p if p < 0.0001 => format!("p = {p:.1e}"),
+        p => format!("p = {p:.4}"),
     };
     let test = format!("McNemar’s exact test on the images that only one of them reads, {value}");
-    if p >= LEVEL {
-        format!(
-            "Chance explains it: of two equally good models, {} of test sets would show at least this difference, so this one does not \
-             tell which is better ({test}).",
-            percent(p)
+    let (answer, share, rest) = if p >= LEVEL {
+        (
+            "Chance alone may explain it",
+            format!("{} of", percent(p)),
+            ", so this one does not tell which is better",
         )
     } else if p >= 0.001 {
-        format!(
-            "Chance hardly explains it: of two equally good models, one in {:.0} test sets would show at least this difference ({test}).",
-            1.0 / p
-        )
+        ("Chance hardly explains it", format!("only one in {:.0}", 1.0 / p), "")
     } else {
-        format!(
-            "Chance does not explain it: of two equally good models, fewer than one in a thousand test sets would show at least this \
-             difference ({test})."
-        )
-    }
+        ("Chance does not explain it", "fewer than one in a thousand".into(), "")
+    };
+    format!(
+        "{answer}: if both models were equally good, {share} test sets would show a difference at least this large{rest} \
+         ({test})."
+    )
 }
 
-/// Returns how many percentage points more of `images` the first of two models reads, with the 95 % interval of Bonett and Price
-/// (2012), from the numbers of images that only the first and only the second reads. It adds one image to each of these two.
+/// Returns how many percentage points more of `images` the first of two models reads, with the 95 % interval of Bonett
+/// and Price (2012), from the numbers of images that only the first and only the second reads. The interval counts one
+/// more of each.
 ///
 /// ```
 /// let [points, low, high] = islp_mnist::report::paired_difference(60, 20, 1000);
@@ -167,15 +177,16 @@ impl Digit {
     fn new(sides: [&Predictions; 2], images: &[usize]) -> Self {
         let [left, right] = [[true, false], [false, true]].map(|read| of(sides, images, read).len());
         let read = sides.map(|side| images.iter().filter(|&&image| side.is_right(image)).count());
-        let [points, low, high] = paired_difference(left, right, images.len());
+        let [points, low, high] = paired_difference(right, left, images.len());
+        let difference = format!("{points:+.2} ({low:+.2} to {high:+.2})");
         let share = |right: usize| {
             if images.is_empty() { "–".into() } else { percent(right as f64 / images.len() as f64) }
         };
         Self {
             images: images.len(),
             read: read.map(share),
-            difference: signed(format!("{points:+.2} ({low:+.2} to {high:+.2})")),
-            differs: low > 0.0 || high < 0.0,
+            difference: if images.is_empty() { "–".into() } else { signed(difference) },
+            differs: !images.is_empty() && (low > 0.0 || high < 0.0),
         }
     }
 }
@@ -184,11 +195,11 @@ fn differing(digits: &[Digit]) -> String {
     let differing = digits.iter().enumerate().filter(|(_, digit)| digit.differs);
     let differing: Vec<String> = differing.map(|(digit, _)| digit.to_string()).collect();
     match &differing[..] {
-        [] => "On no digit is the difference larger than chance allows.".into(),
-        all if all.len() == digits.len() => "They differ on every digit, more than chance allows.".into(),
-        [one] => format!("They differ on the digit {one}, more than chance allows."),
+        [] => "No digit’s interval excludes 0.".into(),
+        all if all.len() == digits.len() => "The intervals of all digits exclude 0.".into(),
+        [one] => format!("The interval of the digit {one} excludes 0."),
         [first @ .., last] => {
-            format!("They differ on the digits {} and {last}, more than chance allows.", first.join(", "))
+            format!("The intervals of the digits {} and {last} exclude 0.", first.join(", "))
         }
     }
 }

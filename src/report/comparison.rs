@@ -39,6 +39,8 @@ pub struct PairPage {
     title: String,
     /// True if the question is whether the runs are equal, because they should be: the same models with the same options.
     is_parity: bool,
+    /// True if the models of a pair are known, so that one can be better.
+    has_better: bool,
     verdict: &'static str,
     sentence: String,
     names: [String; 2],
@@ -96,6 +98,8 @@ impl Pair<'_> {
         let text = self.report.to_string();
         let (files, tensors) = self.files()?;
         let runs = self.runs()?;
+        let pairs: Vec<RunPair> =
+            runs.iter().map(|(name, pair)| self.run(name, pair)).collect::<Result<_, _>>()?;
         Ok(PairPage {
             title: format!("{} and {}", names[0], names[1]),
             is_parity: is_parity(self.report, &runs),
@@ -109,7 +113,8 @@ impl Pair<'_> {
             options: self.report.options.iter().map(ToString::to_string).collect(),
             made: made(&runs),
             differences: differences(self.report, &runs)?,
-            runs: runs.iter().map(|(name, pair)| self.run(name, pair)).collect::<Result<_, _>>()?,
+            has_better: pairs.iter().any(|pair| pair.better.is_some()),
+            runs: pairs,
             texts: texts(self.report, self.folders)?,
             names,
         })
@@ -211,9 +216,11 @@ fn is_parity(report: &Report, runs: &[(String, [Run; 2])]) -> bool {
             .each_ref()
             .map(|run| run.model.as_ref().ok().map(|(module, _)| module.model.info().class_name));
         let facts = facts_of_both(pair);
-        classes[0] == classes[1]
-            && !facts.is_empty()
-            && !facts.iter().any(|fact| fact.is_option && fact.differs)
+        let mut options = facts.iter().filter(|fact| fact.is_option).peekable();
+        // Of a run without run.json, no option is known.
+        let are_known =
+            pair[0].run_json.is_empty() == pair[1].run_json.is_empty() && options.peek().is_some();
+        classes[0] == classes[1] && are_known && !options.any(|fact| fact.differs)
     };
     report.verdict() == Verdict::Identical || runs.iter().all(is_same)
 }

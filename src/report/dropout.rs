@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::pictures::percent;
 use super::run::Run;
 use super::{Error, TestImages};
-use crate::chart::{Metric, train_points, valid_points};
+use crate::chart::{Metric, last_value, train_points, valid_points};
 use crate::islp::SimpleDataModule;
 use crate::lightning::evaluate;
 use crate::run::{RunOptions, TrainOptions};
@@ -15,20 +15,21 @@ use crate::torch::nn::LayerInfo;
 /// The images of a batch, when the bits of the result don't matter.
 const BATCH_SIZE: usize = 1000;
 
-/// Explains a validation accuracy above the training accuracy of the last epoch; none if it is not above, or the model has no dropout.
+/// Explains a validation accuracy above the training accuracy of the last epoch; none if it is not above, or the model has
+/// no dropout.
 /// If the run's split is known, says what the training accuracy is without dropout.
 pub fn why_validation_is_above(run: &Run, images: &TestImages) -> Result<Option<String>, Error> {
     let (Some(csv), Ok((module, _))) = (&run.metrics_csv, &run.model) else { return Ok(None) };
-    let last = |points: Result<Vec<(f64, f64)>, _>| points.ok()?.last().map(|point| point.1);
     let (train, valid) =
-        (last(train_points(Metric::Accuracy, csv)), last(valid_points(Metric::Accuracy, csv)));
+        (last_value(train_points(Metric::Accuracy, csv)), last_value(valid_points(Metric::Accuracy, csv)));
     let (Some(train), Some(valid)) = (train, valid) else { return Ok(None) };
     if valid <= train || !has_dropout(&module.model.info()) {
         return Ok(None);
     }
     let mut text = format!(
-        "In the last epoch it is {} in validation and {} in training. In training dropout is on, and the accuracy is the mean over an \
-         epoch in which the model still learns; in validation dropout is off, and the epoch is over.",
+        "In the last epoch the accuracy is {} in validation and {} in training. In training dropout is on, and the \
+         accuracy is a mean over an epoch in which the model still learns. Validation comes after the epoch, without \
+         dropout.",
         percent(valid),
         percent(train)
     );
@@ -36,7 +37,7 @@ pub fn why_validation_is_above(run: &Run, images: &TestImages) -> Result<Option<
         let data = SimpleDataModule::new(images.get()?, validation, 0, BATCH_SIZE, &generator)?;
         let trained = evaluate(module, &mut data.train_dataloader(), usize::MAX)?.compute(module)?;
         text += &format!(
-            " Without dropout, the model as it is at the end reads {} of the training images.",
+            " Without dropout, the final model reads {} of the training images.",
             percent(trained.accuracy.into())
         );
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 use askama::Template;
 
 use super::numbers::{Numbers, Quantity, quantities};
-use super::pictures::Chart;
+use super::pictures::{Chart, percent};
 use super::run::{Run, facts, find};
 use super::section::{MAX_OTHERS, name_of};
 use super::{Error, TestImages};
@@ -15,7 +15,7 @@ use crate::util::path::shown_path;
 
 /// Width and height of a chart with the curves of several runs, in pixels.
 const WIDE: (usize, usize) = (720, 400);
-/// A figure has only so many colors.
+/// More would need more colors than a figure has.
 pub const MAX_RUNS: usize = 10;
 
 /// The page.
@@ -34,24 +34,20 @@ pub struct ManyPage {
 impl ManyPage {
     /// Reads the runs in these folders.
     pub fn new(folders: &[&Path], images: &TestImages) -> Result<Self, Error> {
-        let mut runs = vec![];
+        let mut found = vec![];
         for folder in folders {
-            for (name, folder) in find(folder)? {
-                let run = Run::read(&folder, name, images)?;
-                runs.push((folder, run));
-            }
+            found.extend(find(folder)?);
+        }
+        if found.len() > MAX_RUNS {
+            return Err(Error::TooManyRuns(found.len()));
         }
         // Two folders can end alike.
-        let names: Vec<String> = runs.iter().map(|(_, run): &(_, Run)| run.name.clone()).collect();
-        for (folder, run) in &mut runs {
-            if names.iter().filter(|name| **name == run.name).count() > 1 {
-                run.name = shown_path(folder);
-            }
-        }
-        let runs: Vec<Run> = runs.into_iter().map(|(_, run)| run).collect();
-        if runs.len() > MAX_RUNS {
-            return Err(Error::ManyRuns { folder: folders[0].to_path_buf(), count: runs.len() });
-        }
+        let is_unique = |name: &String| found.iter().filter(|(other, _)| other == name).count() == 1;
+        let named = found.iter().map(|(name, folder)| {
+            let name = if is_unique(name) { name.clone() } else { shown_path(folder) };
+            Run::read(folder, name, images)
+        });
+        let runs: Vec<Run> = named.collect::<Result<_, _>>()?;
         let numbers: Vec<Numbers> = runs.iter().map(Numbers::of).collect();
         let named: Vec<(&str, &Run)> = runs.iter().map(|run| (run.name.as_str(), run)).collect();
         Ok(Self {
@@ -66,15 +62,17 @@ impl ManyPage {
 }
 
 fn lead(runs: &[Run], numbers: &[Numbers]) -> String {
-    let known = runs.iter().zip(numbers).filter_map(|(run, numbers)| Some((run, numbers.test_accuracy?)));
-    match known.max_by(|a, b| a.1.total_cmp(&b.1)) {
-        Some((run, accuracy)) => format!(
-            "{} has the highest test accuracy, {}. Runs whose intervals overlap may differ by chance; the page of two runs says more.",
-            run.name,
-            super::pictures::percent(accuracy)
-        ),
-        None => "No run has a test accuracy.".into(),
-    }
+    let Some(highest) = numbers.iter().filter_map(|run| run.test_accuracy).max_by(f64::total_cmp) else {
+        return "No run has a test accuracy.".into();
+    };
+    let of_highest = runs.iter().zip(numbers).filter(|(_, numbers)| numbers.test_accuracy == Some(highest));
+    let names: Vec<&str> = of_highest.map(|(run, _)| run.name.as_str()).collect();
+    let (names, verb) = (names.join(" and "), if names.len() == 1 { "has" } else { "have" });
+    format!(
+        "{names} {verb} the highest test accuracy, {}. If intervals overlap, chance may explain a difference; the page \
+         of two runs says more.",
+        percent(highest)
+    )
 }
 
 /// The options that are not the same in all runs.
@@ -109,16 +107,15 @@ pub fn curves(runs: &[(&str, &Run)]) -> Result<Vec<Chart>, Error> {
         let named: Vec<(Name, &[u8])> =
             logged.map(|(name, csv)| (Name::Path(name.to_owned()), csv)).collect();
         let Some(mut figure) = Figure::of_runs(metric, &named) else { continue };
-        let sets = if runs.len() > 2 && figure.keep(Set::Validation) {
-            "validation"
-        } else {
-            "training and validation"
-        };
+        // The sets of more than two runs would hide each other.
+        let mut validation = figure.clone();
+        let is_crowded = runs.len() > 2 && validation.keep(Set::Validation);
+        let sets = if is_crowded { "validation" } else { "training and validation" };
+        if is_crowded {
+            figure = validation;
+        }
         figure.size = WIDE;
-        figure.log_y = is_loss;
-        // A log axis fails if all losses are 0.
-        figure.log_y = figure.log_y && figure.to_svg().is_ok();
-        let axis = if figure.log_y { ", on a log axis," } else { "" };
+        let axis = if is_loss { figure.use_log_axis() } else { "" };
         charts.push(Chart::new(&figure.to_svg()?, format!("{name}{axis} against epoch, {sets}")));
     }
     Ok(charts)

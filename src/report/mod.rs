@@ -1,4 +1,4 @@
-//! Pages about runs, two runs side by side, or a study. Each is one self-contained HTML file.
+//! Pages of one run, of two that are compared, of several, or of a study. Each is one self-contained HTML file.
 //!
 //! All numbers on a page are computed from the files of the runs: metrics.csv, weights and run.json; for two runs also
 //! from the findings of [`compare`]. The model is evaluated on the test images again. The templates in `templates/`
@@ -33,8 +33,7 @@ use crate::torchvision;
 use crate::util::file;
 pub use better::paired_difference;
 use comparison::Pair;
-pub use many::MAX_RUNS;
-use many::ManyPage;
+use many::{MAX_RUNS, ManyPage};
 pub use predictions::{Bin, Calibration, calibration, mcnemar, wilson};
 use run::{Run, find};
 use section::Section;
@@ -47,6 +46,8 @@ pub enum Error {
     NoRun(PathBuf),
     #[error("{}: contains {count} runs, too many for one page", folder.display())]
     ManyRuns { folder: PathBuf, count: usize },
+    #[error("{0} runs are too many for one page, which takes up to {MAX_RUNS}")]
+    TooManyRuns(usize),
     #[error("the model in {} has outputs that are not finite", .0.display())]
     Outputs(PathBuf),
     #[error("the model has outputs that are not finite")]

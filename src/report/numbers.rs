@@ -3,7 +3,7 @@
 use super::pictures::{percent, thousands};
 use super::predictions::wilson;
 use super::run::Run;
-use crate::chart::{Metric, test_points, valid_points};
+use crate::chart::{Metric, epochs, last_value, test_points, valid_points};
 
 /// The results of one run, as far as they are known.
 pub struct Numbers {
@@ -30,10 +30,8 @@ pub struct Quantity {
 impl Numbers {
     pub fn of(run: &Run) -> Self {
         let csv = run.metrics_csv.as_deref().unwrap_or_default();
-        let last = |points: Result<Vec<(f64, f64)>, _>| points.ok()?.last().map(|point| point.1);
-        let logged = |metric| last(test_points(metric, csv));
-        let valid = valid_points(Metric::Accuracy, csv).or_else(|_| valid_points(Metric::Loss, csv));
-        let epochs = valid.iter().flatten().map(|point| point.0 as usize + 1).max();
+        let logged = |metric| last_value(test_points(metric, csv));
+        let is_fraction = |accuracy: &f64| (0.0..=1.0).contains(accuracy);
         let outcome = run.run_json.get("outcome");
         let field = |name: &str| outcome.and_then(|outcome| outcome.get(name));
         let model = run.model.as_ref().ok();
@@ -44,17 +42,17 @@ impl Numbers {
         Self {
             test_accuracy: read
                 .map(|[right, images]| right as f64 / images as f64)
-                .or_else(|| logged(Metric::Accuracy)),
+                .or_else(|| logged(Metric::Accuracy).filter(is_fraction)),
             read,
             test_loss: model
                 .map(|(_, predictions)| predictions.metrics.loss.into())
                 .or_else(|| logged(Metric::Loss)),
-            valid_accuracy: last(valid_points(Metric::Accuracy, csv)),
+            valid_accuracy: last_value(valid_points(Metric::Accuracy, csv)).filter(is_fraction),
             parameters: model.map(|(module, _)| module.model.info().num_params()),
             epochs: field("epochs")
                 .and_then(|epochs| epochs.as_u64())
                 .map(|epochs| epochs as usize)
-                .or(epochs),
+                .or_else(|| epochs(csv)),
             seconds: field("duration_seconds").and_then(|seconds| seconds.as_f64()),
         }
     }

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::run::{Fields, Run, command, program, text};
+use crate::util::text::distinct;
 
 /// What proves that two runs were made with the same options.
 pub struct Proof {
@@ -17,24 +18,12 @@ pub fn proof(runs: &[(String, [Run; 2])]) -> Proof {
     let both = || runs.iter().flat_map(|(_, pair)| pair);
     let mut facts: Fields = vec![];
     let mut add = |name: &str, values: Vec<String>| {
-        let mut values = values;
-        values.dedup();
         if !values.is_empty() {
             facts.push((name.into(), values.join("; ")));
         }
     };
-    // The values of all runs, in their order; equal ones once.
-    let of = |section: &str, name: &str| -> Vec<String> {
-        let mut values: Vec<String> =
-            both().filter_map(|run| known(run.run_json.get(section)?.get(name)?)).collect();
-        let mut seen = vec![];
-        values.retain(|value| {
-            !seen.contains(value) && {
-                seen.push(value.clone());
-                true
-            }
-        });
-        values
+    let of = |section: &str, name: &str| {
+        distinct(both().filter_map(|run| known(run.run_json.get(section)?.get(name)?)))
     };
     let started: Vec<String> = both().filter_map(|run| known(run.run_json.get("start")?)).collect();
     add("When", started.into_iter().take(2).collect());
@@ -44,13 +33,13 @@ pub fn proof(runs: &[(String, [Run; 2])]) -> Proof {
     add("libtorch", of("environment", "libtorch"));
     let libraries =
         both().filter_map(|run| known(run.run_json.get("environment")?.get("libraries")?.get("mkl")?));
-    add("MKL", libraries.collect());
+    add("MKL", distinct(libraries));
     add("Seed", of("options", "seed"));
     let commits = runs.first().map(|(_, pair)| pair).into_iter().flatten().filter_map(|run| {
         let commit = known(run.run_json.get("environment")?.get("git_commit")?)?;
         Some(format!("{commit} ({})", program(&run.run_json)))
     });
-    add("Commits", commits.collect());
+    add("Commits", distinct(commits));
     Proof { facts, commands: commands(runs) }
 }
 

@@ -22,7 +22,7 @@ const MAX_CSV: u64 = 16 << 20;
 /// Lightning's hparams.yaml has a line for each option.
 const MAX_HPARAMS: u64 = 1 << 16;
 /// More runs would make a page too long.
-const MAX_RUNS: usize = 6;
+const MAX_RUNS_IN_FOLDER: usize = 6;
 /// Version folders are two levels below an output folder.
 const MAX_DEPTH: usize = 3;
 
@@ -119,7 +119,7 @@ pub fn find(folder: &Path) -> Result<Vec<(String, PathBuf)>, Error> {
     runs.sort();
     match runs.len() {
         0 => Err(Error::NoRun(folder.to_path_buf())),
-        count if count > MAX_RUNS => Err(Error::ManyRuns { folder: folder.to_path_buf(), count }),
+        count if count > MAX_RUNS_IN_FOLDER => Err(Error::ManyRuns { folder: folder.to_path_buf(), count }),
         _ => Ok(runs),
     }
 }

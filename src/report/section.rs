@@ -105,10 +105,7 @@ pub fn figures(run: &Run) -> Vec<(Figure, String)> {
         let name = name_of(&metric);
         let Ok(mut figure) = Figure::from_csv(metric, csv) else { continue };
         figure.size = CHART;
-        figure.log_y = *figure.metric() == Metric::Loss;
-        // A log axis fails if all losses are 0.
-        figure.log_y = figure.log_y && figure.to_svg().is_ok();
-        let axis = if figure.log_y { ", on a log axis," } else { "" };
+        let axis = if *figure.metric() == Metric::Loss { figure.use_log_axis() } else { "" };
         figures
             .push((figure, format!("{name}{axis} of {} against epoch, training and validation", run.name)));
     }

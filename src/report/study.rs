@@ -11,12 +11,12 @@ use super::pictures::{CHART, Chart, thousands};
 use super::run::{Fields, fields};
 use crate::run::{self, End, RunJson};
 use crate::study::{
-    ACCURACY, Difference, Distribution, FEW, Interval, Row, STUDY_JSON, Summary, Varied, newest_version,
-    pictures, rows_in,
+    ACCURACY, Difference, Distribution, FEW, Interval, Row, STUDY_JSON, Summary, newest_version, pictures,
+    rows_in,
 };
 use crate::util::file;
 use crate::util::path::shown_path;
-use crate::util::text::count;
+use crate::util::text::{count, distinct};
 
 /// A study.json is hundreds of times smaller.
 const MAX_JSON: u64 = 1 << 20;
@@ -73,7 +73,7 @@ impl StudyPage {
         } else {
             optional(folder, &format!("{ACCURACY}.svg"), MAX_SVG)?
         };
-        let caption = "Validation accuracy against epoch, median and central 90 %, drawn before the runs’ folders were removed";
+        let caption = "Validation accuracy against epoch, drawn before the runs’ folders were removed";
         let drawn_earlier = drawn_earlier.map(|svg| Chart::of_file(&svg, caption.into()));
         let drawn = pictures.into_iter().map(|picture| Chart::new(&picture.svg, picture.caption));
         let distributions = &summary.distributions;
@@ -96,23 +96,12 @@ impl StudyPage {
 
 /// "MNISTModel and MNIST_MLR over 100 seeds"
 fn title(summary: &Summary) -> String {
-    let mut names: Vec<&str> = summary.distributions.iter().map(|model| model.model.class_name()).collect();
-    names.dedup();
-    let mut seen = vec![];
-    names.retain(|name| {
-        !seen.contains(name) && {
-            seen.push(*name);
-            true
-        }
-    });
+    let names = summary.distributions.iter().map(|distribution| distribution.model.class_name());
+    let names = distinct(names).join(" and ");
     let whole = summary.distributions.iter().filter(|distribution| distribution.is_of_whole_runs());
-    let most = whole.max_by_key(|distribution| distribution.accuracies.len() + distribution.others);
-    match most {
-        Some(Distribution { accuracies, others, varied, .. }) => {
-            let what = if *varied == Varied::Run { "run" } else { "seed" };
-            format!("{} over {}", names.join(" and "), count(accuracies.len() + others, what))
-        }
-        None => format!("{} over many seeds", names.join(" and ")),
+    match whole.max_by_key(|distribution| distribution.accuracies.len() + distribution.others) {
+        Some(most) => format!("{names} over {}", count(most.accuracies.len() + most.others, most.unit())),
+        None => format!("{names} over many seeds"),
     }
 }
 
@@ -120,7 +109,14 @@ fn caution(summary: &Summary) -> Option<String> {
     let is_few = |distribution: &&Distribution| (2..FEW).contains(&distribution.accuracies.len());
     let few = summary.distributions.iter().filter(is_few);
     let few: Vec<String> = few
-        .map(|few| format!("{} has {}", few.model.class_name(), count(few.accuracies.len(), "seed")))
+        .map(|few| {
+            format!(
+                "{} ({}) has {}",
+                few.model.class_name(),
+                few.varied,
+                count(few.accuracies.len(), few.unit())
+            )
+        })
         .collect();
     (!few.is_empty()).then(|| {
         format!("{}: with fewer than {FEW}, percentile intervals are too narrow, and a standard deviation is little more than a guess.", few.join(", "))

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::Error;
 use super::logs::{Log, MAX_CSV, logs_in};
-use super::run::{ModelName, Row, Varied, newest_version};
+use super::run::{Row, Varied, newest_version};
 use super::summary::{
     Distribution, FEW, IMAGES, Interval, Summary, binomial_error, mean, printed, printed_in_labs, quantile,
 };
@@ -15,6 +15,9 @@ use crate::util::text::count as counted;
 
 /// Fraction of the runs below a band, and of those above it.
 const OUTSIDE: f64 = 0.05;
+
+/// Characters of a logger's name in a file name.
+const MAX_NAME: usize = 100;
 
 /// Name of the only picture that needs more than the rows.
 pub(crate) const ACCURACY: &str = "accuracy";
@@ -63,9 +66,7 @@ pub fn pictures(
     for distribution in summary.distributions.iter().filter(of_seeds) {
         let (mut stack, caption) = stack(distribution);
         stack.size = size;
-        let name =
-            distribution.model.to_string().replace(|c: char| !c.is_ascii_alphanumeric() && c != '-', "_");
-        let name = format!("test_accuracy_{name}");
+        let name = file_name(distribution, &pictures);
         pictures.push(Picture { name, caption, png: stack.to_png()?, svg: stack.to_svg()? });
     }
     if let Some((mut bars, caption)) = sources(summary) {
@@ -75,10 +76,22 @@ pub fn pictures(
     Ok(pictures)
 }
 
+/// "test_accuracy_mlp"; of loggers whose names differ only in other characters than letters and digits, the later ones have a
+/// number.
+fn file_name(distribution: &Distribution, before: &[Picture]) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    let plain = distribution.model.to_string().replace(|c| !is_plain(c), "_");
+    let name = format!("test_accuracy_{}", plain.chars().take(MAX_NAME).collect::<String>());
+    let is_free = |name: &String| before.iter().all(|picture| picture.name != *name);
+    let numbered = (2..).map(|number| format!("{name}-{number}"));
+    std::iter::once(name.clone()).chain(numbered).find(is_free).unwrap_or(name)
+}
+
 /// Draws validation accuracy against epoch, over the seeds of each model.
 fn accuracy(folder: &Path, rows: &[Row], summary: &Summary) -> Result<Option<(Bands, String)>, Error> {
     let logs = if rows.iter().any(|row| row.varied == Varied::Run) { logs_in(folder)? } else { vec![] };
     let mut models = vec![];
+    let mut has_gap = false;
     for distribution in summary.distributions.iter().filter(|distribution| distribution.is_of_whole_runs()) {
         let mut epochs: Vec<(f64, Vec<f64>)> = vec![];
         let mut count = 0;
@@ -103,19 +116,26 @@ fn accuracy(folder: &Path, rows: &[Row], summary: &Summary) -> Result<Option<(Ba
                 }
             }
         }
+        // One run may validate less often than the next.
+        epochs.sort_by(|a, b| a.0.total_cmp(&b.0));
+        has_gap |= epochs.is_empty() && !distribution.accuracies.is_empty();
         if !epochs.is_empty() {
-            models.push((distribution.model.class_name(), count, epochs));
+            models.push((distribution.model.class_name(), distribution.unit(), count, epochs));
         }
     }
-    // So few values have no 5 % quantile.
-    let is_few = models.iter().any(|(_, count, _)| *count < FEW);
+    // An earlier picture shows the runs whose folders are gone.
+    if has_gap && folder.join(format!("{ACCURACY}.svg")).exists() {
+        return Ok(None);
+    }
+    // With so few values there is no 5 % quantile.
+    let is_few = models.iter().any(|(.., count, _)| *count < FEW);
     let (outside, band) = if is_few { (0.0, "lowest to highest") } else { (OUTSIDE, "central 90 %") };
     let mut bands = Bands::new("epoch", "validation accuracy", band);
     let mut drawn = vec![];
-    for (name, count, epochs) in &models {
+    for (name, unit, count, epochs) in &models {
         let ends = |values: &[f64]| [outside, 0.5, 1.0 - outside].map(|q| quantile(values, q));
         bands.add(name, epochs.iter().map(|(epoch, values)| (*epoch, ends(values))).collect());
-        drawn.push(format!("{name} over {}", counted(*count, "seed")));
+        drawn.push(format!("{name} over {}", counted(*count, unit)));
     }
     let caption = format!("Validation accuracy against epoch, median and {band}: {}", drawn.join(", "));
     Ok((!drawn.is_empty()).then_some((bands, caption)))
@@ -123,7 +143,7 @@ fn accuracy(folder: &Path, rows: &[Row], summary: &Summary) -> Result<Option<(Ba
 
 /// True if the row is this log's.
 fn is_log_of(log: &Log, row: &Row) -> bool {
-    log.number == row.seed && row.model == ModelName::Logger(log.name.clone())
+    log.number == row.seed && row.model.to_string() == log.name
 }
 
 /// Draws the test accuracies of one model, one dot for each seed.
@@ -131,10 +151,10 @@ fn stack(distribution: &Distribution) -> (Stack, String) {
     let Distribution { model, accuracies, .. } = distribution;
     let center = mean(accuracies);
     let error = binomial_error(center, IMAGES);
-    let (dot, dots) =
-        if distribution.varied == Varied::Run { ("a run", "runs") } else { ("a seed", "seeds") };
+    let unit = distribution.unit();
+    let (dot, dots) = (format!("a {unit}"), format!("{unit}s"));
     let range = ("mean ± binomial error", [center - error, center + error]);
-    let mut stack = Stack::new(["test accuracy", dots], dot, accuracies.clone(), range);
+    let mut stack = Stack::new(["test accuracy", &dots], &dot, accuracies.clone(), range);
     let mut printed_too = "";
     if let Some(model) = distribution.in_notebook() {
         stack.line("the notebook prints", printed(model));
@@ -144,7 +164,7 @@ fn stack(distribution: &Distribution) -> (Stack, String) {
     let caption = format!(
         "Test accuracy of {} over {}{printed_too}, and the binomial error of {IMAGES} test images around the mean",
         model.class_name(),
-        counted(accuracies.len(), dots.trim_end_matches('s')),
+        counted(accuracies.len(), unit),
     );
     (stack, caption)
 }

@@ -25,7 +25,7 @@ use crate::chart;
 use crate::util::file;
 pub(crate) use figures::ACCURACY;
 pub use figures::{Picture, pictures};
-pub use logs::{Log, logs_in};
+pub use logs::{Log, LogError, logs_in};
 pub use run::{Key, ModelName, Row, Varied, newest_version, rows_in, to_csv};
 pub use summary::{
     Difference, Distribution, FEW, Interval, Summary, binomial_error, bootstrap_mean, mean, outperforms,
@@ -45,6 +45,8 @@ pub const RUNS: &str = "runs";
 pub enum Error {
     #[error("{}: not the {STUDY_CSV} of a study: {reason}", path.display())]
     Csv { path: PathBuf, reason: csv::Error },
+    #[error("{}: not the {STUDY_CSV} of a study: its columns are others", path.display())]
+    Columns { path: PathBuf },
     #[error("cannot write {STUDY_CSV}: {0}")]
     Write(String),
     #[error(transparent)]

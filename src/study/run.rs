@@ -12,6 +12,21 @@ use crate::run::{End, as_text};
 use crate::torch::Source;
 use crate::util::file;
 
+/// The columns of study.csv.
+const COLUMNS: [&str; 11] = [
+    "model",
+    "varied",
+    "seed",
+    "test_accuracy",
+    "test_loss",
+    "valid_accuracy",
+    "valid_loss",
+    "epochs",
+    "seconds",
+    "weights_sha256",
+    "end",
+];
+
 /// Ten million rows are smaller.
 const MAX_BYTES: u64 = 1 << 30;
 
@@ -204,7 +219,12 @@ impl Row {
 pub fn rows_in(folder: &Path) -> Result<Vec<Row>, Error> {
     let path = folder.join(STUDY_CSV);
     let bytes = file::read(&path, MAX_BYTES)?;
-    let rows: Result<Vec<Row>, _> = csv::Reader::from_reader(bytes.as_slice()).into_deserialize().collect();
+    let mut reader = csv::Reader::from_reader(bytes.as_slice());
+    // Without a row, nothing else tells another program's table from a study's.
+    if reader.headers().is_ok_and(|header| header != COLUMNS.as_slice()) {
+        return Err(Error::Columns { path });
+    }
+    let rows: Result<Vec<Row>, _> = reader.into_deserialize().collect();
     rows.map_err(|reason| Error::Csv { path, reason })
 }
 

@@ -105,6 +105,11 @@ impl Distribution {
         matches!(self.varied, Varied::Seed | Varied::Run)
     }
 
+    /// What one of the accuracies stands for: "seed" or "run".
+    pub fn unit(&self) -> &'static str {
+        if self.varied == Varied::Run { "run" } else { "seed" }
+    }
+
     /// The notebook's model that these accuracies can be compared with: trained as long as there, with all randomness varied.
     pub fn in_notebook(&self) -> Option<Model> {
         let is_as_long = self.epochs == Some(notebook::Options::default().epochs);
@@ -118,7 +123,8 @@ impl Distribution {
         }
         let seeds = seeds_needed(self.standard_deviation.value, SMALL_DIFFERENCE);
         Some(format!(
-            "to find a difference of half a percentage point between two trainings (power 80 %, level 5 %), each needs {seeds} seeds"
+            "to find a difference of half a percentage point between two trainings (power 80 %, level 5 %), each needs {}",
+            count(seeds, self.unit())
         ))
     }
 
@@ -174,14 +180,14 @@ impl Display for Distribution {
         let binomial = self.binomial_error();
         writeln!(f, "  binomial error      {binomial:.4}   standard error from {IMAGES} test images alone")?;
         if let (Some(model), Some(below)) = (self.in_notebook(), self.below_printed()) {
-            let (printed, n) = (printed(model), count(accuracies.len(), "seed"));
+            let (printed, n) = (printed(model), count(accuracies.len(), self.unit()));
             writeln!(f, "  the notebook's      {printed:.3}    {below} of {n} are below")?;
         }
         if let Some(power) = self.power() {
             writeln!(f, "  {power}")?;
         }
         if (2..FEW).contains(&accuracies.len()) {
-            writeln!(f, "  caution: with fewer than {FEW} seeds, the intervals are too narrow")?;
+            writeln!(f, "  caution: with fewer than {FEW} {}s, the intervals are too narrow", self.unit())?;
         }
         Ok(())
     }
@@ -236,7 +242,12 @@ impl Display for Difference {
         let Self { n, mean, wins, outperforms } = self;
         writeln!(f, "MNISTModel and MNIST_MLR, on the {} of both", count(*n, "seed"))?;
         let Interval { value, low, high } = mean;
-        writeln!(f, "  difference          {value:.4}   95 % interval {low:.4} to {high:.4} (bootstrap)")?;
+        write!(f, "  difference          {value:.4}")?;
+        // Of one seed there is none.
+        if low < high {
+            write!(f, "   95 % interval {low:.4} to {high:.4} (bootstrap)")?;
+        }
+        writeln!(f)?;
         let Interval { value, low, high } = outperforms;
         write!(f, "  P(MLP > MLR)        {value:.4}   with {wins} of {}", count(*n, "seed"))?;
         // If all seeds agree, every bootstrap sample is the same.
@@ -249,7 +260,7 @@ impl Display for Difference {
 
 /// Returns the test accuracy of a finished run.
 fn accuracy(row: &Row) -> Option<f64> {
-    row.test_accuracy.filter(|_| row.end == End::MaxEpochs)
+    row.test_accuracy.filter(|accuracy| row.end == End::MaxEpochs && (0.0..=1.0).contains(accuracy))
 }
 
 /// Returns the test accuracy that the notebook prints.

@@ -149,8 +149,7 @@ fn the_page_of_a_model_with_dropout_says_why_validation_is_above_training() {
     let module = weights::load(&lab.path().join(&mlp), Device::Cpu).unwrap();
     let trained =
         evaluate(&module, &mut data.train_dataloader(), usize::MAX).unwrap().compute(&module).unwrap();
-    let said =
-        format!("Without dropout, the model as it is at the end reads {:.2} % of", 100.0 * trained.accuracy);
+    let said = format!("Without dropout, the final model reads {:.2} % of", 100.0 * trained.accuracy);
     assert!(html.contains(&said), "{said}: {html}");
     let below = csv.replace("0.75", "0.25");
     lab.write(&format!("{mlp}/metrics.csv"), below);

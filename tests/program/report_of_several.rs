@@ -83,6 +83,18 @@ fn the_page_of_several_runs_is_one_table_with_the_options_that_differ() {
     assert!(html.contains("aria-label=\"Accuracy against epoch, validation\""), "{html}");
     let eleven = [runs.join(" ").as_str(); 4].join(" ");
     lab.assert_refused(&format!("report {eleven} -o a.html"), 1, &["12 runs", "too many"]);
+    // Runs without validation are drawn too.
+    for run in ["a", "b", "c"] {
+        lab.write(
+            &format!("{run}/metrics.csv"),
+            "epoch,step,train_loss,lr-RMSprop\n0,1,0.5,0.1\n1,2,0.25,0.1\n",
+        );
+    }
+    let html = page(&lab, "a b c");
+    assert!(
+        html.contains("aria-label=\"Loss, on a log axis, against epoch, training and validation\""),
+        "{html}"
+    );
 }
 
 #[test]

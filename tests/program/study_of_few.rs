@@ -24,8 +24,9 @@ fn lightning_logs_without_run_json_are_collected_and_have_a_page() {
     }
     lab.write("logs/mine/version_2/metrics.csv", "epoch,step,val_acc\n0,1,0.5\n");
     let assert = lab.program("study --collect logs").assert().success();
-    let assert = assert
-        .stderr(contains("mine/version_2/metrics.csv: has no test accuracy").and(contains("1 run left out")));
+    let assert = assert.stderr(
+        contains("mine/version_2/metrics.csv: no column test_accuracy").and(contains("1 run left out")),
+    );
     let said = String::from_utf8(assert.get_output().stdout.clone()).unwrap();
     assert!(
         said.contains("MNIST, test accuracy over 4 runs") && said.contains("mine, test accuracy over 2 runs"),
@@ -85,7 +86,60 @@ fn few_seeds_and_one_epoch_are_drawn_as_what_they_are() {
     lab.program("report s -o s.html").assert().success();
     let html = fs::read_to_string(lab.path().join("s.html")).unwrap();
     assert!(
-        html.contains("MNISTModel has 4 seeds") && html.contains("1 epoch<") && !html.contains("1 epochs"),
+        html.contains("MNISTModel (seed) has 4 seeds")
+            && html.contains("1 epoch<")
+            && !html.contains("1 epochs"),
         "{html}"
+    );
+}
+
+#[test]
+fn a_folder_of_logs_is_collected_again_and_again_with_the_same_result() {
+    let lab = Lab::new();
+    let log = |folder: &str, accuracy: &str| {
+        lab.write(
+            &format!("{folder}/metrics.csv"),
+            format!("epoch,step,val_acc,test_acc\n0,1,0.5,\n1,2,,{accuracy}\n"),
+        );
+    };
+    // Names that stand for something else, folders without a number, values that are none.
+    for folder in [
+        "logs/mlp/version_0",
+        "logs/runs/version_0",
+        "logs/mine/best",
+        "logs/mine/version_0",
+        "logs/mine/version_01",
+    ] {
+        log(folder, "0.5");
+    }
+    log("logs/percent/version_0", "96.5");
+    log("logs/minus/version_0", "-0.0");
+    std::os::unix::fs::symlink(".", lab.path().join("logs/mine/self")).unwrap();
+    let collect = |folder: &str| {
+        let assert = lab.program(&format!("study --collect {folder}")).assert().success();
+        let said = String::from_utf8(assert.get_output().stdout.clone()).unwrap();
+        assert!(!said.contains("NaN") && !said.contains("-0.0"), "{said}");
+        let stderr = String::from_utf8(assert.get_output().stderr.clone()).unwrap();
+        assert!(stderr.contains("percent/version_0/metrics.csv: its test accuracy is 96.5"), "{stderr}");
+        rows_in(&lab.path().join(folder)).unwrap()
+    };
+    let rows = collect("logs");
+    let keys: Vec<String> = rows.iter().map(|row| format!("{} {}", row.model, row.seed)).collect();
+    assert_eq!(keys, ["mine 0", "mine 1", "mine 2", "minus 0", "mlp 0", "runs 0"]);
+    assert_eq!(collect("logs"), rows);
+    fs::remove_dir_all(lab.path().join("logs/mine/best")).unwrap();
+    assert_eq!(collect("logs").len(), 5, "a log that is gone leaves no row");
+    let here = std::process::Command::new(env!("CARGO_BIN_EXE_islp-mnist"))
+        .current_dir(lab.path().join("logs"))
+        .args(["study", "--collect", "."])
+        .output()
+        .unwrap();
+    assert!(here.status.success(), "{here:?}");
+    fs::remove_dir_all(lab.path().join("logs/percent")).unwrap();
+    lab.write("logs/study.csv", "name,age,city\n");
+    lab.assert_refused(
+        "study --collect logs",
+        1,
+        &["logs/study.csv", "its columns are others", "move it elsewhere"],
     );
 }

@@ -101,12 +101,10 @@ pub struct StudyArgs {
     progress: ProgressOptions,
 }
 
-/// Runs made elsewhere are collected, not trained.
+/// Parses what can be varied; runs made elsewhere are collected, not trained.
 fn vary(text: &str) -> Result<Varied, &'static str> {
-    text.parse().and_then(|vary| match vary {
-        Varied::Run => "".parse(),
-        vary => Ok(vary),
-    })
+    let vary: Varied = text.parse()?;
+    if vary == Varied::Run { Err("is only for runs made elsewhere; see --collect") } else { Ok(vary) }
 }
 
 pub fn run(args: &StudyArgs) -> Result<u8> {

@@ -23,7 +23,7 @@ use islp_mnist::lightning::{LimitTrainBatches, evaluate_test};
 use islp_mnist::notebook::weights;
 use islp_mnist::run::{End, GeneratorOption, Outcome, Run, RunJson, RunOptions, TrainOptions, Vary};
 use islp_mnist::study::{
-    Key, RUNS, Row, STUDY_CSV, STUDY_JSON, Varied, logs_in, newest_version, rows_in, to_csv,
+    Key, Log, RUNS, Row, STUDY_CSV, STUDY_JSON, Varied, logs_in, newest_version, rows_in, to_csv,
 };
 use islp_mnist::util::text::{count, hex};
 use islp_mnist::util::{file, json};
@@ -280,7 +280,7 @@ impl StudyFolder {
     pub fn open(path: &Path) -> Result<Self> {
         let is_study = path.join(RUNS).is_dir() || path.join(STUDY_CSV).exists();
         ensure!(
-            is_study || path.is_dir() && !logs_in(path)?.is_empty(),
+            is_study || path.is_dir() && !foreign_logs(path)?.is_empty(),
             "{}: not the folder of a study, it contains neither {RUNS}/ nor {STUDY_CSV} nor Lightning's folders with a \
              metrics.csv; name the --output-dir of a study, or the save_dir of a CSVLogger",
             path.display()
@@ -398,48 +398,60 @@ impl StudyFolder {
         Ok(rows)
     }
 
-    /// The rows of runs made elsewhere. Warns of those without a test accuracy.
-    fn rows_of_logs(&self) -> Result<Vec<Row>> {
-        let (mut rows, mut without) = (vec![], vec![]);
-        for log in logs_in(&self.0)? {
-            match log.row()? {
-                Some(row) => rows.push(row),
-                None => without.push(log.path),
-            }
-        }
-        if let Some(first) = without.first() {
-            let first = first.join("metrics.csv");
-            let reason = "has no test accuracy, which Trainer.test logs as test_accuracy or test_acc";
-            ensure!(!rows.is_empty(), "{}: {reason}, and neither has any other run there", first.display());
-            say(&format!("warning: {}: {reason}; {} left out", first.display(), count(without.len(), "run")));
-        }
-        Ok(rows)
-    }
-
     /// Writes study.csv with the rows so far, and returns them.
     ///
     /// # Errors
     /// Fails if a file can't be read, study.csv is not a study's, or the disk is full.
     pub fn write_csv(&self) -> Result<Vec<Row>> {
         let runs = self.0.join(RUNS);
-        if !runs.is_dir() && logs_in(&self.0)?.is_empty() {
+        let logs = foreign_logs(&self.0)?;
+        if !runs.is_dir() && logs.is_empty() {
             return Ok(rows_in(&self.0)?);
         }
         // Another command may be writing it.
         let lock = runs.is_dir().then(|| open_lock(&runs)).transpose()?;
         let _ = lock.as_ref().map(File::lock);
-        let mut rows = if runs.is_dir() { self.results()? } else { self.rows_of_logs()? };
+        let mut rows = if runs.is_dir() { self.results()? } else { vec![] };
+        rows.extend(rows_of(&logs)?);
         // Keeps the rows of runs whose folders are gone.
         if self.0.join(STUDY_CSV).exists() {
             let mut before = rows_in(&self.0)?;
             let is_same = |a: &Row, b: &Row| (&a.model, a.varied, a.seed) == (&b.model, b.varied, b.seed);
-            before.retain(|row| rows.iter().all(|newer| !is_same(newer, row)));
+            // Of logs there are no more rows than folders.
+            before.retain(|row| row.varied != Varied::Run && rows.iter().all(|newer| !is_same(newer, row)));
             rows.append(&mut before);
         }
+        ensure!(!rows.is_empty(), "{}: no run there has ended", self.0.display());
         let csv = to_csv(&mut rows)?;
         file::write(&self.0.join(STUDY_CSV), &csv)?;
         Ok(rows)
     }
+}
+
+/// The logs of runs made elsewhere; the study's own are in runs/MODEL/SOURCE=SEED.
+fn foreign_logs(folder: &Path) -> Result<Vec<Log>> {
+    let own = format!("{RUNS}/");
+    Ok(logs_in(folder)?.into_iter().filter(|log| !log.name.starts_with(&own)).collect())
+}
+
+/// The rows of runs made elsewhere. Warns of those that have none.
+///
+/// # Errors
+/// Fails if none has a row.
+fn rows_of(logs: &[Log]) -> Result<Vec<Row>> {
+    let (mut rows, mut reasons) = (vec![], vec![]);
+    for log in logs {
+        match log.row() {
+            Ok(row) => rows.push(row),
+            Err(reason) => reasons.push(reason),
+        }
+    }
+    if let Some(first) = reasons.first() {
+        let hint = "Trainer.test logs a test accuracy as test_accuracy or test_acc";
+        ensure!(!rows.is_empty(), "{first}; no run there can be used: {hint}");
+        say(&format!("warning: {first}; {} left out", count(reasons.len(), "run")));
+    }
+    Ok(rows)
 }
 
 /// Opens or creates the lock file of a folder.
