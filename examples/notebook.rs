@@ -1,5 +1,5 @@
-//! The cells of notebooks/mnist_rust.ipynb as a program, and so the notebook in Rust beside scripts/notebook.py. `islp-mnist
-//! reproduce` runs the same cells:
+//! The cells of notebooks/mnist_rust.ipynb as a program: the notebook in Rust beside scripts/notebook.py. `islp-mnist
+//! reproduce` runs the same cells.
 //!
 //!     cargo run --release --example notebook -- data logs
 

@@ -18,8 +18,8 @@ CONTENDERS = ["program", "notebook", "hand-written loop", "products of training"
 
 
 def draw(rows: list[dict[str, Any]], path: str | Path):
-    """Draws a dot for each contender's median and a line from its minimum to its maximum, for each measurement that has contenders.
-    Lower axis: seconds; upper axis: times the program's."""
+    """Draws a dot for each contender's median, and a line from its minimum to its maximum, for each measurement that has
+    contenders. The lower axis has seconds, the upper one times the program's."""
     rows = [row for row in rows if row["what"] in CONTENDERS]
     names = [name for name in dict.fromkeys(row["measurement"] for row in rows)
              if len([row for row in rows if row["measurement"] == name and row["unit"] in ("s/epoch", "s")]) > 2

@@ -1,6 +1,6 @@
-"""Executes notebooks in their folder, and compares what they print with what is stored, and the notebook in Rust with mnist.ipynb.
+"""Executes notebooks in their folder. Compares what they print with what is stored, and the notebook in Rust with mnist.ipynb.
 
-On another processor than theirs, decimal numbers are not compared with stored ones, because the last digits of a training are others
+On another processor than theirs, decimal numbers are not compared with stored ones, because a training has other last digits
 there. The notebook in Rust is compared with mnist.ipynb as executed just before, to the last digit.
 
 A cell with the tag not-compared prints times. Lightning's tips and its lines about GPUs and TPUs say something of the machine, not
@@ -83,6 +83,9 @@ def count_differing(path: Path, notebook: nbformat.NotebookNode, reference: nbfo
             differing += 1
             sys.stdout.writelines(f"{line}\n" for line in difflib.unified_diff(
                 *texts, f"{path}, cell {cell.id}, {what}", "here", lineterm=""))
+    if not compared:
+        print(f"{path}: no cell to compare with {what}")
+        return 1
     note = "" if is_same else ", without decimal numbers, because the processor is another one"
     print(f"{path}: {compared} cells compared with {what}{note}")
     return differing

@@ -4,7 +4,7 @@
 #   scripts/notebooks.sh [ARGUMENT...]     opens JupyterLab, with these arguments of its own
 #   scripts/notebooks.sh --check           executes the notebooks and compares what they print with what is stored in them
 #   scripts/notebooks.sh --execute         executes them and stores what they print
-#   scripts/notebooks.sh --rust ...        the same with the notebook in Rust, whose kernel takes half an hour to set up in .evcxr
+#   scripts/notebooks.sh --rust ...        the same with the notebook in Rust; its kernel takes half an hour to set up
 #
 # Exit code: with --check 0 if all is the same, else 1.
 

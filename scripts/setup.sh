@@ -105,8 +105,8 @@ try_lock() {
   say "locks do not work here, so start only one of these at a time"
 }
 
-# set_up PART...: fetches the parts that are missing, of reference, libtorch, mnist, peers, jupyter, evcxr and pages. Takes no lock if
-# none is missing.
+# set_up PART...: fetches the parts that are missing, of reference, libtorch, mnist, peers, jupyter, evcxr and pages. Takes no
+# lock if none is missing.
 set_up() {
   local part missing=''
   for part; do

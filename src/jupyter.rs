@@ -51,7 +51,8 @@ fn say(text: &str) {
 }
 
 impl Trainer {
-    /// This trainer, in a notebook: it prints what Lightning prints, and Jupyter's interrupt ends `fit` after the current step.
+    /// This trainer, in a notebook: it prints what Lightning prints, and Jupyter's interrupt ends `fit` after the current
+    /// step. SIGINT then no longer ends the process, and [`Trainer::callback`] is taken.
     ///
     /// # Panics
     /// If the system does not let SIGINT be caught.

@@ -145,8 +145,8 @@ impl Figure {
         Ok(Self::of(metric, of_run("", [BLACK, RED], points).collect()))
     }
 
-    /// Creates the figure of several runs with these names, one color each, from the bytes of their `metrics.csv`. Runs without
-    /// the metric are left out; none if no run has it, or there are too many.
+    /// Creates the figure of several runs with these names, one color each, from the bytes of their `metrics.csv`. Runs
+    /// without the metric are left out; none if no run has it, or there are too many.
     pub fn of_runs(metric: Metric, runs: &[(Name, &[u8])]) -> Option<Self> {
         let mut series = vec![];
         for ((name, csv), color) in runs.iter().zip(TAB10) {

@@ -333,8 +333,8 @@ fn limits(values: impl Iterator<Item = f64>) -> (f64, f64) {
 /// The most intervals between ticks.
 const MAX_INTERVALS: usize = 9;
 
-/// `MaxNLocator(nbins=most, steps=[1, 2, 2.5, 5, 10], integer=is_whole)`: the multiples, within the limits, of the smallest step that
-/// gives no more intervals; and the number of decimals that the step needs.
+/// `MaxNLocator(nbins=most, steps=[1, 2, 2.5, 5, 10], integer=is_whole)`: the multiples, within the limits, of the smallest
+/// step that gives no more intervals; and the number of decimals that the step needs.
 fn ticks(low: f64, high: f64, is_whole: bool, most: usize) -> (Vec<f64>, i32) {
     let least = (high - low) / most as f64;
     let least = if is_whole { least.max(1.0) } else { least };

@@ -87,8 +87,8 @@ impl Legend {
         self.width + GAP
     }
 
-    /// Finds a place in a plotting area of this size where the legend hides nothing that is drawn along these paths: at the lower
-    /// right, as in the notebook, or at another of the places that matplotlib tries.
+    /// Finds a place in a plotting area of this size where the legend hides nothing that is drawn along these paths: at the
+    /// lower right, as in the notebook, or at another of the places that matplotlib tries.
     pub fn place(&self, (across, down): (i32, i32), paths: &[Vec<BackendCoord>]) -> Option<BackendCoord> {
         let (left, right, top, bottom) = (GAP, across - GAP - self.width, GAP, down - GAP - self.height);
         let (center, middle) = ((left + right) / 2, (top + bottom) / 2);

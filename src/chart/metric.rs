@@ -297,8 +297,8 @@ fn points_of(names: Vec<&str>, must_have_all: bool, csv: &[u8]) -> Result<Points
     Ok(points.unwrap_or_default())
 }
 
-/// Returns a run's test values against epoch, from the bytes of its `metrics.csv`; none for a metric that is neither accuracy nor
-/// loss.
+/// Returns a run's test values against epoch, from the bytes of its `metrics.csv`; none for a metric that is neither
+/// accuracy nor loss.
 ///
 /// ```
 /// use islp_mnist::chart::{Metric, test_points};

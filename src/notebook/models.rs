@@ -98,8 +98,8 @@ impl FromStr for Model {
     }
 }
 
-/// The notebook's `MNISTModel` below `vs`, two hidden layers of 256 and 128 units, initialized with draws from `generator`. Its
-/// dropout layers draw from it too.
+/// The notebook's `MNISTModel` below `vs`: two hidden layers of 256 and 128 units, initialized with draws from `generator`.
+/// Its dropout layers draw from it too.
 ///
 /// # Errors
 /// Fails if memory is short.

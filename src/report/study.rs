@@ -119,7 +119,11 @@ fn caution(summary: &Summary) -> Option<String> {
         })
         .collect();
     (!few.is_empty()).then(|| {
-        format!("{}: with fewer than {FEW}, percentile intervals are too narrow, and a standard deviation is little more than a guess.", few.join(", "))
+        format!(
+            "{}: with fewer than {FEW}, percentile intervals are too narrow, and a standard deviation is little more than \
+             a guess.",
+            few.join(", ")
+        )
     })
 }
 

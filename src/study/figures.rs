@@ -76,8 +76,8 @@ pub fn pictures(
     Ok(pictures)
 }
 
-/// "test_accuracy_mlp"; of loggers whose names differ only in other characters than letters and digits, the later ones have a
-/// number.
+/// "test_accuracy_mlp". If two loggers' names differ only in other characters than letters and digits, the second one's file
+/// has a number.
 fn file_name(distribution: &Distribution, before: &[Picture]) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
     let plain = distribution.model.to_string().replace(|c| !is_plain(c), "_");

@@ -110,7 +110,8 @@ impl Distribution {
         if self.varied == Varied::Run { "run" } else { "seed" }
     }
 
-    /// The notebook's model that these accuracies can be compared with: trained as long as there, with all randomness varied.
+    /// The notebook's model that these accuracies can be compared with: trained as long as there, with all randomness
+    /// varied.
     pub fn in_notebook(&self) -> Option<Model> {
         let is_as_long = self.epochs == Some(notebook::Options::default().epochs);
         self.model.in_notebook().filter(|_| is_as_long && self.is_of_whole_runs())
@@ -366,11 +367,11 @@ fn bootstrap(values: &[f64], statistic: fn(&[f64]) -> f64) -> Interval {
     Interval { value: statistic(values), low, high }
 }
 
-/// Returns the number of seeds that each of two trainings needs, so that a difference between their means is found with a probability
-/// of 80 %, at a level of 5 %, if both have this standard deviation.
+/// Returns the number of seeds that each of two trainings needs, so that a difference between their means is found with a
+/// probability of 80 %, at a level of 5 %, if both have this standard deviation.
 ///
-/// Up to one seed, `statsmodels.stats.power.TTestIndPower().solve_power(difference / standard_deviation, power=0.8, alpha=0.05)`,
-/// rounded up: instead of Student's distribution it takes the normal one with Guenther's correction.
+/// Within one seed it is `TTestIndPower().solve_power(difference / standard_deviation, power=0.8, alpha=0.05)` of
+/// `statsmodels.stats.power`, rounded up. It takes the normal distribution with Guenther's correction instead of Student's.
 ///
 /// ```
 /// assert_eq!(islp_mnist::study::seeds_needed(0.005, 0.005), 17);

@@ -1,5 +1,5 @@
-// Takes pictures of a page for the README, OUT.png light and OUT-dark.png dark: of the whole page, or down to the end of LAST, the
-// first element that a CSS selector finds.
+// Takes pictures of a page for the README, OUT.png light and OUT-dark.png dark: of the whole page, or down to the end of
+// the first element that the CSS selector LAST finds.
 //
 //   node tests/pages/picture.mjs FILE.html OUT.png [LAST]
 import { address, launch, usage } from './chromium.mjs';
@@ -7,7 +7,7 @@ import { address, launch, usage } from './chromium.mjs';
 // Wide enough for two charts side by side, then scaled down to fit the README.
 const width = 1100;
 const deviceScaleFactor = 0.6;
-const below = 24;
+const below = 6;
 
 const [file, out, last] = process.argv.slice(2);
 if (!out) usage('node picture.mjs FILE.html OUT.png [LAST]');
