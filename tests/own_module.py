@@ -121,6 +121,7 @@ OPTIMIZERS = {
     "sgd": lambda parameters: SGD(parameters, 0.05),
     "momentum": lambda parameters: SGD(parameters, 0.05, momentum=0.9, dampening=0.1, weight_decay=0.01),
     "nesterov": lambda parameters: SGD(parameters, 0.05, momentum=0.9, nesterov=True),
+    "rmsprop": lambda parameters: RMSprop(parameters, 0.01, momentum=0.9, centered=True, weight_decay=0.01),
     "adam": lambda parameters: Adam(parameters, 0.01, weight_decay=0.01),
     "adamw": lambda parameters: AdamW(parameters, 0.01),
     "step_lr": scheduled(StepLR, step_size=5, gamma=0.5),
@@ -333,9 +334,6 @@ def main(folder: Path):
     kept = {os.readlink(checkpoints / link) for link in ("best.safetensors", "last.safetensors")}
     assert {path.name for path in checkpoints.iterdir()} == kept | {"best.safetensors", "last.safetensors"}
 
-    def momentum(parameters):
-        return RMSprop(parameters, momentum=0.9)
-
     def amsgrad(parameters):
         return Adam(parameters, amsgrad=True)
 
@@ -348,7 +346,7 @@ def main(folder: Path):
 
     by_tensor = scheduled(LambdaLR, lr_lambda=Decay())
     new = folder / "new"
-    for module, part in (Own(amsgrad), "Adam"), (Own(momentum), "momentum"), (Own(torch.optim.Rprop), "Rprop"), (
+    for module, part in (Own(amsgrad), "Adam"), (Own(torch.optim.Rprop), "Rprop"), (
             Own(by_tensor), "LambdaLR"), (
             Own().half(), "float16"):
         assert_raises(MisconfigurationException, part, new, module=module)

@@ -39,7 +39,7 @@ class ModelCheckpoint(callbacks.Checkpoint):
 
     It keeps the latest and the best checkpoint as LOG_DIR/checkpoints/epoch=E-step=S.safetensors, with the links
     last.safetensors and best.safetensors to them, which are copies if the file system has no links. It works with one
-    device, one optimizer (RMSprop without momentum, SGD, Adam or AdamW) and a CSVLogger of this module.
+    device, one optimizer (RMSprop, SGD, Adam or AdamW) and a CSVLogger of this module.
 
     It does not save the state of other callbacks, the generators of GPUs other than the module's, nor the generators of a
     loader's workers, which matter only if the data set itself draws random numbers.

@@ -8,7 +8,7 @@ from islp_mnist.checkpoint.format import DTYPES
 from islp_mnist.names import unwrapped
 
 # The optimizers whose state a checkpoint can contain, with the options that change what the state is.
-OPTIMIZERS = {RMSprop: ["momentum", "centered", "capturable"], SGD: [], Adam: ["amsgrad", "capturable"],
+OPTIMIZERS = {RMSprop: ["capturable"], SGD: [], Adam: ["amsgrad", "capturable"],
               AdamW: ["amsgrad", "capturable"]}
 
 
@@ -33,7 +33,9 @@ def named_tensors(module: torch.nn.Module) -> dict[str, torch.Tensor]:
 def state_names(optimizer: Optimizer) -> list[str]:
     """Returns the names of the states that the optimizer keeps of each parameter, without its count of steps."""
     if isinstance(optimizer, RMSprop):
-        return ["square_avg"]
+        groups = optimizer.param_groups
+        others = {"momentum_buffer": "momentum", "grad_avg": "centered"}
+        return ["square_avg", *(name for name, option in others.items() if any(group[option] for group in groups))]
     if isinstance(optimizer, SGD):
         return ["momentum_buffer"] if any(group["momentum"] for group in optimizer.param_groups) else []
     return ["exp_avg", "exp_avg_sq"]
@@ -45,8 +47,8 @@ def named_parameters(tensors: dict[str, torch.Tensor], optimizer: Optimizer) -> 
     if options is None or any(group[option] for group in optimizer.param_groups for option in options):
         known = ", ".join(optimizer.__name__ for optimizer in OPTIMIZERS)
         raise MisconfigurationException(
-            f"the optimizer is {type(optimizer).__name__}: a checkpoint contains only the state of {known}, of RMSprop "
-            "without momentum and centered, of Adam and AdamW without amsgrad, and none is capturable")
+            f"the optimizer is {type(optimizer).__name__}: a checkpoint contains only the state of {known}, of "
+            "Adam and AdamW without amsgrad, and none is capturable")
     names = {tensor: name for name, tensor in tensors.items()}
     moved = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     if not all(parameter in names for parameter in moved):
