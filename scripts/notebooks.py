@@ -1,7 +1,7 @@
 """Executes notebooks in their folder. Compares what they print with what is stored, and the notebook in Rust with mnist.ipynb.
 
-On another processor than theirs, decimal numbers are not compared with stored ones, because a training has other last digits
-there. The notebook in Rust is compared with mnist.ipynb as executed just before, to the last digit.
+On another processor than theirs, or with another number of threads, a training has other last digits. Decimal numbers are then
+not compared with stored ones. The notebook in Rust is compared with mnist.ipynb as executed just before, to the last digit.
 
 A cell with the tag not-compared prints times. Lightning's tips and its lines about GPUs and TPUs say something of the machine, not
 of the training, and warnings contain its paths; none is stored or compared.
@@ -15,12 +15,15 @@ import os
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import nbformat
 from islp_mnist.machine import machine
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbconvert import HTMLExporter
+
+import torch
 
 MACHINE = re.compile(r"💡|GPU available|TPU available")
 
@@ -52,10 +55,10 @@ def text(cell: nbformat.NotebookNode) -> list[str]:
     return [line.rstrip() for line in lines]
 
 
-def processor() -> dict[str, str]:
+def processor() -> dict[str, Any]:
     """Returns what the last digits depend on."""
     here = machine()
-    return {name: here[name] for name in ("processor", "cpu_capability")}
+    return {name: here[name] for name in ("processor", "cpu_capability")} | {"threads": torch.get_num_threads()}
 
 
 def picture(page: Path):
@@ -86,7 +89,7 @@ def count_differing(path: Path, notebook: nbformat.NotebookNode, reference: nbfo
     if not compared:
         print(f"{path}: no cell to compare with {what}")
         return 1
-    note = "" if is_same else ", without decimal numbers, because the processor is another one"
+    note = "" if is_same else ", without decimal numbers, because the processor or the number of threads is another one"
     print(f"{path}: {compared} cells compared with {what}{note}")
     return differing
 
