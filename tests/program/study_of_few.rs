@@ -143,3 +143,23 @@ fn a_folder_of_logs_is_collected_again_and_again_with_the_same_result() {
         &["logs/study.csv", "its columns are others", "move it elsewhere"],
     );
 }
+
+#[test]
+fn only_collect_looks_for_logs_and_a_training_keeps_their_rows() {
+    let lab = Lab::new();
+    lab.write("s/mine/version_0/metrics.csv", "epoch,step,test_acc\n1,2,0.5\n");
+    let models = || -> Vec<String> {
+        let rows = rows_in(&lab.path().join("s")).unwrap();
+        rows.iter().map(|row| format!("{} {}={}", row.model, row.varied, row.seed)).collect()
+    };
+    let train = |seed: u64| {
+        let options = format!("--model mlr --epochs 1 --device cpu --output-dir s --seeds {seed}");
+        lab.program(&format!("study {options}")).assert().success();
+    };
+    train(0);
+    assert_eq!(models(), ["mlr seed=0"]);
+    lab.program("study --collect s").assert().success();
+    assert_eq!(models(), ["mlr seed=0", "mine run=0"]);
+    train(1);
+    assert_eq!(models(), ["mlr seed=0", "mlr seed=1", "mine run=0"]);
+}

@@ -260,7 +260,11 @@ impl Settings {
 }
 
 /// The folder of a study.
-pub struct StudyFolder(PathBuf);
+pub struct StudyFolder {
+    path: PathBuf,
+    /// Runs made elsewhere; none where they are not looked for, because it is a training that uses the folder.
+    logs: Option<Vec<Log>>,
+}
 
 /// The state of a run.
 pub enum State {
@@ -279,13 +283,14 @@ impl StudyFolder {
     /// Fails if the folder is neither.
     pub fn open(path: &Path) -> Result<Self> {
         let is_study = path.join(RUNS).is_dir() || path.join(STUDY_CSV).exists();
+        let logs = if path.is_dir() { foreign_logs(path)? } else { vec![] };
         ensure!(
-            is_study || path.is_dir() && !foreign_logs(path)?.is_empty(),
+            is_study || !logs.is_empty(),
             "{}: not the folder of a study, it contains neither {RUNS}/ nor {STUDY_CSV} nor Lightning's folders with a \
              metrics.csv; name the --output-dir of a study, or the save_dir of a CSVLogger",
             path.display()
         );
-        Ok(Self(path.to_owned()))
+        Ok(Self { path: path.to_owned(), logs: Some(logs) })
     }
 
     /// Creates or reopens a study's folder.
@@ -321,7 +326,7 @@ impl StudyFolder {
             }
             Err(error) => return Err(error.into()),
         }
-        Ok(Self(path.to_owned()))
+        Ok(Self { path: path.to_owned(), logs: None })
     }
 
     /// Warns if the file system has no locks, as Lustre or NFS may not.
@@ -329,23 +334,23 @@ impl StudyFolder {
     /// # Errors
     /// Fails if the folder can't be written to.
     pub fn warn_without_locks(&self) -> Result<()> {
-        if let Err(TryLockError::Error(error)) = open_lock(&self.0.join(RUNS))?.try_lock() {
+        if let Err(TryLockError::Error(error)) = open_lock(&self.path.join(RUNS))?.try_lock() {
             say(&format!(
                 "warning: {}: cannot be locked here ({error}), so two commands may train the same run; \
                  start one at a time",
-                self.0.display()
+                self.path.display()
             ));
         }
         Ok(())
     }
 
     pub fn path(&self) -> &Path {
-        &self.0
+        &self.path
     }
 
     /// The folder of a run.
     pub fn of(&self, key: Key) -> PathBuf {
-        self.0.join(key.folder())
+        self.path.join(key.folder())
     }
 
     /// Locks a run, unless it is done or taken.
@@ -390,7 +395,7 @@ impl StudyFolder {
     /// The rows of the runs that are done.
     fn results(&self) -> Result<Vec<Row>> {
         let mut rows = vec![];
-        for model in subfolders(&self.0.join(RUNS))? {
+        for model in subfolders(&self.path.join(RUNS))? {
             for run in subfolders(&model)? {
                 rows.extend(self.result(&run)?);
             }
@@ -403,27 +408,28 @@ impl StudyFolder {
     /// # Errors
     /// Fails if a file can't be read, study.csv is not a study's, or the disk is full.
     pub fn write_csv(&self) -> Result<Vec<Row>> {
-        let runs = self.0.join(RUNS);
-        let logs = foreign_logs(&self.0)?;
+        let runs = self.path.join(RUNS);
+        let logs = self.logs.as_deref().unwrap_or_default();
         if !runs.is_dir() && logs.is_empty() {
-            return Ok(rows_in(&self.0)?);
+            return Ok(rows_in(&self.path)?);
         }
         // Another command may be writing it.
         let lock = runs.is_dir().then(|| open_lock(&runs)).transpose()?;
         let _ = lock.as_ref().map(File::lock);
         let mut rows = if runs.is_dir() { self.results()? } else { vec![] };
-        rows.extend(rows_of(&logs)?);
+        rows.extend(rows_of(logs)?);
         // Keeps the rows of runs whose folders are gone.
-        if self.0.join(STUDY_CSV).exists() {
-            let mut before = rows_in(&self.0)?;
+        if self.path.join(STUDY_CSV).exists() {
+            let mut before = rows_in(&self.path)?;
             let is_same = |a: &Row, b: &Row| (&a.model, a.varied, a.seed) == (&b.model, b.varied, b.seed);
             // Of logs there are no more rows than folders.
-            before.retain(|row| row.varied != Varied::Run && rows.iter().all(|newer| !is_same(newer, row)));
+            let is_gone = |row: &Row| row.varied == Varied::Run && self.logs.is_some();
+            before.retain(|row| !is_gone(row) && rows.iter().all(|newer| !is_same(newer, row)));
             rows.append(&mut before);
         }
-        ensure!(!rows.is_empty(), "{}: no run there has ended", self.0.display());
+        ensure!(!rows.is_empty(), "{}: no run there has ended", self.path.display());
         let csv = to_csv(&mut rows)?;
-        file::write(&self.0.join(STUDY_CSV), &csv)?;
+        file::write(&self.path.join(STUDY_CSV), &csv)?;
         Ok(rows)
     }
 }
