@@ -47,8 +47,6 @@ pub struct Figure {
     pub log_y: bool,
     metric: Metric,
     series: Vec<Series>,
-    /// Points of other figures that must fit into the axes.
-    shared: Points,
 }
 
 /// A run to draw; [`Figure`] and [`Name`] have examples.
@@ -78,13 +76,6 @@ pub struct Source {
 pub fn accuracy(metrics_csv: impl AsRef<Path>) -> Result<Figure, Error> {
     let source = Source { name: Name::Given(String::new()), metrics_csv: metrics_csv.as_ref().to_owned() };
     Figure::read(Metric::Accuracy, &[source], true)
-}
-
-/// Gives figures that are shown side by side the same axes.
-pub fn share_limits(figures: &mut [Figure]) {
-    let points: Points =
-        figures.iter().flat_map(|figure| &figure.series).flat_map(|series| &series.points).copied().collect();
-    figures.iter_mut().for_each(|figure| figure.shared.clone_from(&points));
 }
 
 impl Figure {
@@ -121,7 +112,7 @@ impl Figure {
     }
 
     fn of(metric: Metric, series: Vec<Series>) -> Self {
-        Self { size: SIZE, log_y: false, metric, series, shared: vec![] }
+        Self { size: SIZE, log_y: false, metric, series }
     }
 
     /// The metric on the y axis.
@@ -197,8 +188,7 @@ impl Draw for Figure {
         let (y_name, _) = self.metric.names();
         // The x axis' ticks and name take some of the height.
         let y_name = shortened(&Name::Given(y_name), self.size.1 as i32 * FINE * 3 / 4);
-        let plot =
-            Plot { size: self.size, names: ["epoch", &y_name], log_y: self.log_y, shared: &self.shared };
+        let plot = Plot { size: self.size, names: ["epoch", &y_name], log_y: self.log_y };
         // All dots first, since a dot would cover a plus sign.
         plot.draw(page, MARKERS.into_iter().flat_map(|marker| self.of_set(marker)), self.legend())
     }

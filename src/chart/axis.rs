@@ -33,7 +33,8 @@ impl Axes<'_> {
         page: &Page<DB>,
         legend: Option<&Legend>,
     ) -> Result<(Chart<'a, DB>, BackendCoord), Error> {
-        let mut chart = self.build(page, 0)?;
+        let beside = self.beside()?;
+        let mut chart = self.build(page, beside, 0)?;
         let mut at = (0, 0);
         if let Some(legend) = legend {
             let (left, top) = chart.plotting_area().get_base_pixel();
@@ -47,30 +48,35 @@ impl Axes<'_> {
             match legend.place((width as i32, height as i32), &paths) {
                 Some((x, y)) => at = (left + x, top + y),
                 None => {
-                    chart = self.build(page, legend.beside())?;
+                    chart = self.build(page, beside, legend.beside())?;
                     at = (left + chart.plotting_area().dim_in_pixel().0 as i32 + GAP, top);
                 }
             }
         }
-        self.draw_frame(page, &mut chart)?;
+        self.draw_frame(page, beside, &mut chart)?;
         Ok((chart, at))
     }
 
-    /// Lays out the axes, with room for a legend on the right.
-    fn build<'a, DB: DrawingBackend>(&self, page: &Page<DB>, room: i32) -> Result<Chart<'a, DB>, Error> {
+    /// Lays out the axes, with `beside` units left of the frame and room for a legend on the right.
+    fn build<'a, DB: DrawingBackend>(
+        &self,
+        page: &Page<DB>,
+        beside: i32,
+        room: i32,
+    ) -> Result<Chart<'a, DB>, Error> {
         let frame = Frame::of(self.size);
-        let (left, right) = (self.left()?, frame.right * FINE - room);
+        let (left, right) = (self.left(beside), frame.right * FINE - room);
         let below = BELOW * FINE;
         let middle = FINE / 2;
         // plotters draws the left and the lower axis one unit outside its plotting area.
         let (width, height) = page.area.dim_in_pixel();
         let mut builder = ChartBuilder::on(&page.area);
         builder
-            .margin_left(left + middle + 1 - self.beside()?)
+            .margin_left(left + middle + 1 - beside)
             .margin_right(width as i32 - right - middle - 1)
             .margin_top(frame.top * FINE + middle)
             .margin_bottom(height as i32 - frame.bottom * FINE - middle - below)
-            .y_label_area_size(self.beside()?)
+            .y_label_area_size(beside)
             .x_label_area_size(below);
         Ok(builder.build_cartesian_2d(self.x.0.clone().fitting(right - left)?, self.y.0.clone())?)
     }
@@ -85,11 +91,16 @@ impl Axes<'_> {
     }
 
     /// Units from the page's left edge to the frame, which moves if the name of the y axis would leave the page.
-    fn left(&self) -> Result<i32, Error> {
-        Ok((Frame::of(self.size).left * FINE).max(self.beside()? + 2 * FINE))
+    fn left(&self, beside: i32) -> i32 {
+        (Frame::of(self.size).left * FINE).max(beside + 2 * FINE)
     }
 
-    fn draw_frame<DB: DrawingBackend>(&self, page: &Page<DB>, chart: &mut Chart<DB>) -> Result<(), Error> {
+    fn draw_frame<DB: DrawingBackend>(
+        &self,
+        page: &Page<DB>,
+        beside: i32,
+        chart: &mut Chart<DB>,
+    ) -> Result<(), Error> {
         let Frame { right, top, bottom, .. } = Frame::of(self.size);
         let (x, y) = (chart.x_range(), chart.y_range());
         let (Range { start: x0, end: x1 }, Range { start: y0, end: y1 }) = (x, y);
@@ -102,7 +113,7 @@ impl Axes<'_> {
         chart.draw_series(above_and_right.map(|ends| PathElement::new(ends, page.line)))?;
         let factors = [
             (self.x.0.factor(), (right * FINE, (bottom + 38) * FINE), HPos::Right),
-            (self.y.0.factor(), (self.left()?, (top - 5) * FINE), HPos::Left),
+            (self.y.0.factor(), (self.left(beside), (top - 5) * FINE), HPos::Left),
         ];
         for (factor, at, align) in factors {
             let style = page.text.pos(Pos::new(align, VPos::Bottom));
@@ -218,17 +229,11 @@ impl Axis {
         const MAX_TICKS: usize = 9;
         let (low, high) = limits(values.map(f64::log10));
         let whole: Vec<i32> = (low.ceil() as i32..=high.floor() as i32).collect();
+        let axis = |ticks: Vec<f64>, labels| Self { low, high, is_log: true, is_whole: false, ticks, labels };
         if whole.len() >= MIN_TICKS {
             let every = whole.len().div_ceil(MAX_TICKS);
             let ticks = whole.into_iter().step_by(every).map(|power| 10f64.powi(power)).collect();
-            return Self {
-                low,
-                high,
-                is_log: true,
-                is_whole: false,
-                ticks,
-                labels: Labels::Log { powers: true },
-            };
+            return axis(ticks, Labels::Log { powers: true });
         }
         let decades = low.floor() as i32..=high.floor() as i32;
         // Divides for small powers, since 1e-1 is not exact.
@@ -239,18 +244,10 @@ impl Axis {
         let within = |tick: &f64| (low..=high).contains(&tick.log10());
         let ticks: Vec<f64> = ticks.filter(within).collect();
         if ticks.len() >= MIN_TICKS {
-            return Self {
-                low,
-                high,
-                is_log: true,
-                is_whole: false,
-                ticks,
-                labels: Labels::Log { powers: false },
-            };
+            return axis(ticks, Labels::Log { powers: false });
         }
         let linear = Self::new([10f64.powf(low), 10f64.powf(high)].into_iter());
-        let ticks = linear.ticks.into_iter().filter(within).collect();
-        Self { low, high, is_log: true, is_whole: false, ticks, labels: linear.labels }
+        axis(linear.ticks.into_iter().filter(within).collect(), linear.labels)
     }
 
     /// An axis of names, at 0, 1, 2, …

@@ -62,8 +62,6 @@ pub struct Plot<'a> {
     pub size: (usize, usize),
     pub names: [&'a str; 2],
     pub log_y: bool,
-    /// Further points that must fit into the axes.
-    pub shared: &'a [(f64, f64)],
 }
 
 impl Lines {
@@ -111,7 +109,7 @@ impl Draw for Lines {
 
     fn draw<'a, DB: DrawingBackend + 'a>(&self, page: &Page<DB>) -> Result<(), Error> {
         let [x, y] = &self.names;
-        let plot = Plot { size: self.size, names: [x, y], log_y: self.log_y, shared: &[] };
+        let plot = Plot { size: self.size, names: [x, y], log_y: self.log_y };
         let named = if self.series.len() > 1 { &self.series[..] } else { &[] };
         plot.draw(page, self.series.iter(), named.iter().map(Series::entry).collect())
     }
@@ -140,37 +138,37 @@ impl Plot<'_> {
     pub fn draw<'a, 's, DB: DrawingBackend + 'a>(
         &self,
         page: &Page<DB>,
-        series: impl Iterator<Item = &'s Series> + Clone,
+        series: impl Iterator<Item = &'s Series>,
         entries: Vec<Entry>,
     ) -> Result<(), Error> {
         let is_shown = |point: &&(f64, f64)| !self.log_y || point.1 > 0.0;
-        let intervals = || series.clone().flat_map(Series::intervals);
-        let points = || series.clone().flat_map(|series| &series.points).chain(self.shared).filter(is_shown);
+        let series: Vec<(&Series, Points)> =
+            series.map(|series| (series, series.points.iter().filter(is_shown).copied().collect())).collect();
+        let points = || series.iter().flat_map(|(_, points)| points);
+        let intervals = || series.iter().flat_map(|(series, _)| series.intervals());
         if points().next().is_none() {
             return Err(Error::NothingAbove0);
         }
         let x_axis = Axis::of_counts(points().map(|point| point.0));
         let y = points().map(|point| point.1).chain(intervals().flatten().map(|point| point.1));
         let y_axis = if self.log_y { Axis::log(y) } else { Axis::new(y) };
-        let is_line = series.clone().any(|series| series.points.len() > self.size.0 * 3 / 4 / ROOM);
-        let paths = series.clone().flat_map(|series| {
-            let points: Points = series.points.iter().filter(is_shown).copied().collect();
+        let is_line = series.iter().any(|(series, _)| series.points.len() > self.size.0 * 3 / 4 / ROOM);
+        let paths = series.iter().flat_map(|(series, points)| {
             let is_path = is_line || matches!(series.style, Style::Joined | Style::Line);
-            if is_path { vec![points] } else { points.into_iter().map(|point| vec![point]).collect() }
+            if is_path { vec![points.clone()] } else { points.iter().map(|&point| vec![point]).collect() }
         });
         let paths: Vec<Points> = paths.chain(intervals().map(|ends| ends.to_vec())).collect();
         let shown = |entry| if is_line { Entry { sample: Sample::Line, ..entry } } else { entry };
         let legend = Legend::new(page, entries.into_iter().map(shown).collect())?;
         let axes = Axes { size: self.size, x: (x_axis, self.names[0]), y: (y_axis, self.names[1]), paths };
         let (mut chart, at) = axes.draw(page, legend.as_ref())?;
-        for series in series {
-            let points: Points = series.points.iter().filter(is_shown).copied().collect();
+        for (series, points) in &series {
             if is_line || series.style == Style::Line {
                 draw_line(&mut chart, series, points)?;
                 continue;
             }
             if series.style == Style::Joined {
-                draw_line(&mut chart, series, points.clone())?;
+                draw_line(&mut chart, series, points)?;
             }
             for ends in series.intervals() {
                 draw_path(&mut chart, &ends, series.color, FINE)?;
@@ -190,7 +188,7 @@ impl Plot<'_> {
 fn draw_line<DB: DrawingBackend>(
     chart: &mut Chart<DB>,
     series: &Series,
-    points: Points,
+    points: &[(f64, f64)],
 ) -> Result<(), Error> {
     let width = if series.marker == Marker::Plus { FINE } else { 2 * FINE };
     let kept = thinned(points, |point| chart.backend_coord(point));
@@ -211,7 +209,7 @@ pub fn draw_path<DB: DrawingBackend>(
 }
 
 /// Keeps the lowest and the highest of successive points in one column of pixels; the others would not show.
-fn thinned(points: Points, place: impl Fn(&(f64, f64)) -> (i32, i32)) -> Points {
+fn thinned(points: &[(f64, f64)], place: impl Fn(&(f64, f64)) -> (i32, i32)) -> Points {
     let column = |point: &(f64, f64)| place(point).0.div_euclid(FINE);
     let by_height = |a: &&(f64, f64), b: &&(f64, f64)| a.1.total_cmp(&b.1);
     let mut kept = vec![];

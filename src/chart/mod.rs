@@ -17,7 +17,7 @@ use std::path::PathBuf;
 
 use plotters::drawing::DrawingAreaErrorKind;
 
-pub use accuracy::{Figure, Source, accuracy, share_limits};
+pub use accuracy::{Figure, Source, accuracy};
 pub use legend::Name;
 pub use lines::Lines;
 pub use metric::{

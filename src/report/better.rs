@@ -2,7 +2,7 @@
 
 use super::numbers::signed;
 use super::pictures::{self, Picture, percent, thousands};
-use super::predictions::{Predictions, mcnemar};
+use super::predictions::{Predictions, mcnemar, paired_difference};
 use super::{Error, TestImages};
 
 /// Images of one kind that a page shows.
@@ -71,7 +71,7 @@ impl Better {
         ];
         let groups = groups.into_iter().filter(|(_, found)| !found.is_empty());
         Ok(Self {
-            sentence: sentence(names, sides, counts, &all, is_alike),
+            sentence: sentence(names, sides, counts, all.len(), is_alike),
             is_alike,
             chance: (counts[0] != counts[1]).then(|| chance(mcnemar(counts[0] as u64, counts[1] as u64))),
             both: thousands(both.len()),
@@ -95,13 +95,10 @@ fn sentence(
     names: [&str; 2],
     sides: [&Predictions; 2],
     only: [usize; 2],
-    all: &[usize],
+    images: usize,
     is_alike: bool,
 ) -> String {
-    let accuracy = |side: &Predictions| {
-        percent(all.iter().filter(|&&image| side.is_right(image)).count() as f64 / all.len() as f64)
-    };
-    let [left, right] = sides.map(accuracy);
+    let [left, right] = sides.map(|side| percent(side.right() as f64 / images as f64));
     if is_alike {
         return format!("Both predict the same digit for every test image: {left} are right.");
     }
@@ -116,7 +113,7 @@ fn sentence(
     let is_left = only[0] > only[1];
     let (better, worse) = if is_left { (0, 1) } else { (1, 0) };
     let shares = [left, right];
-    let [points, low, high] = paired_difference(only[better], only[worse], all.len());
+    let [points, low, high] = paired_difference(only[better], only[worse], images);
     format!(
         "{} reads {} of the test images, {} {}: {points:.2} percentage points more (95 % interval {} to {}).",
         names[better],
@@ -151,26 +148,6 @@ fn chance(p: f64) -> String {
         "{answer}: if both models were equally good, {share} test sets would show a difference at least this large{rest} \
          ({test})."
     )
-}
-
-/// Returns how many percentage points more of `images` the first of two models reads, with the 95 % interval of Bonett
-/// and Price (2012), from the numbers of images that only the first and only the second reads. The interval counts one
-/// more of each.
-///
-/// ```
-/// let [points, low, high] = islp_mnist::report::paired_difference(60, 20, 1000);
-/// assert_eq!(points, 4.0);
-/// assert!((2.2..2.3).contains(&low) && (5.7..5.8).contains(&high));
-/// ```
-pub fn paired_difference(only_first: usize, only_second: usize, images: usize) -> [f64; 3] {
-    /// The normal distribution's 97.5 % quantile.
-    const CRIT: f64 = 1.9599639845400545;
-    let n = images as f64 + 2.0;
-    let [first, second] = [only_first, only_second].map(|count| (count as f64 + 1.0) / n);
-    let distance = CRIT * ((first + second - (first - second).powi(2)) / n).sqrt();
-    let points = (only_first as f64 - only_second as f64) / images.max(1) as f64;
-    let ends = [-distance, distance].map(|distance| (first - second + distance).clamp(-1.0, 1.0));
-    [points, ends[0], ends[1]].map(|fraction| 100.0 * fraction)
 }
 
 impl Digit {

@@ -12,7 +12,7 @@ use super::numbers::{Numbers, Quantity, quantities};
 use super::pictures::{CHART, Chart, thousands};
 use super::proof::{Proof, proof};
 use super::run::{Fact, Run, facts_of_both, find};
-use super::section::figures;
+use super::section::charts;
 use super::texts::{Texts, texts};
 use super::{Error, TestImages};
 use crate::chart::{Lines, Picture as _};
@@ -189,7 +189,7 @@ impl Pair<'_> {
             numbers: quantities(&runs.each_ref().map(Numbers::of)),
             // Equal points would hide each other.
             curves: if runs[0].metrics_csv == runs[1].metrics_csv {
-                of_both(&runs[0])?
+                charts(&runs[0], ", the same in both runs")?
             } else {
                 curves(&both)?
             },
@@ -197,16 +197,6 @@ impl Pair<'_> {
             sides,
         })
     }
-}
-
-/// The curves of two runs with the same metrics.csv.
-fn of_both(run: &Run) -> Result<Vec<Chart>, Error> {
-    let charts = figures(run).into_iter();
-    charts
-        .map(|(figure, caption)| {
-            Ok(Chart::new(&figure.to_svg()?, format!("{caption}, the same in both runs")))
-        })
-        .collect()
 }
 
 /// True if both sides of each pair have the same model and options, so that their bits should be equal.

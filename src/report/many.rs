@@ -8,7 +8,7 @@ use askama::Template;
 use super::numbers::{Numbers, Quantity, quantities};
 use super::pictures::{Chart, percent};
 use super::run::{Run, facts, find};
-use super::section::{MAX_OTHERS, name_of};
+use super::section::{metrics, name_of};
 use super::{Error, TestImages};
 use crate::chart::{Figure, Metric, Name, Picture as _, Set};
 use crate::util::path::shown_path;
@@ -99,9 +99,8 @@ fn options(runs: &[Run]) -> Vec<(String, Vec<String>)> {
 /// Draws accuracy and loss of several runs in the same axes, training and validation, or only validation of more than two.
 pub fn curves(runs: &[(&str, &Run)]) -> Result<Vec<Chart>, Error> {
     let mut charts = vec![];
-    let others = runs.iter().find_map(|(_, run)| run.metrics_csv.as_deref()).map(Metric::others);
-    let others = others.into_iter().flatten().take(MAX_OTHERS);
-    for metric in [Metric::Accuracy, Metric::Loss].into_iter().chain(others) {
+    let Some(csv) = runs.iter().find_map(|(_, run)| run.metrics_csv.as_deref()) else { return Ok(charts) };
+    for metric in metrics(csv) {
         let (name, is_loss) = (name_of(&metric), metric == Metric::Loss);
         let logged = runs.iter().filter_map(|(name, run)| Some((*name, run.metrics_csv.as_deref()?)));
         let named: Vec<(Name, &[u8])> =

@@ -31,10 +31,9 @@ use crate::notebook::weights;
 use crate::study as studies;
 use crate::torchvision;
 use crate::util::file;
-pub use better::paired_difference;
 use comparison::Pair;
 use many::{MAX_RUNS, ManyPage};
-pub use predictions::{Bin, Calibration, calibration, mcnemar, wilson};
+pub use predictions::{Bin, Calibration, calibration, mcnemar, paired_difference, wilson};
 use run::{Run, find};
 use section::Section;
 

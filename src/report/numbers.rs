@@ -36,8 +36,7 @@ impl Numbers {
         let field = |name: &str| outcome.and_then(|outcome| outcome.get(name));
         let model = run.model.as_ref().ok();
         let read = model.map(|(_, predictions)| {
-            let images = predictions.truths.len();
-            [(0..images).filter(|&image| predictions.is_right(image)).count() as u64, images as u64]
+            [predictions.right(), predictions.truths.len()].map(|count| count as u64)
         });
         Self {
             test_accuracy: read

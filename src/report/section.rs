@@ -16,7 +16,7 @@ use crate::util::text::shown;
 /// Mistakes that a page shows.
 const MAX_MISTAKES: usize = 25;
 /// Metrics other than accuracy and loss that a page shows.
-pub const MAX_OTHERS: usize = 6;
+const MAX_OTHERS: usize = 6;
 
 /// The section of one run.
 #[derive(Template)]
@@ -81,10 +81,7 @@ impl Section {
             id,
             name: run.name.clone(),
             class_name: model.map_or("", |(module, _)| module.model.info().class_name),
-            figures: figures(run)
-                .into_iter()
-                .map(|(figure, caption)| Ok(Chart::new(&figure.to_svg()?, caption)))
-                .collect::<Result<_, Error>>()?,
+            figures: charts(run, "")?,
             why: why_validation_is_above(run, images)?,
             test: model
                 .map(|(module, predictions)| Test::new(module, predictions, images.get()?))
@@ -96,20 +93,24 @@ impl Section {
     }
 }
 
-/// Draws the metrics in metrics.csv against epoch, accuracy and loss first.
-pub fn figures(run: &Run) -> Vec<(Figure, String)> {
-    let Some(csv) = &run.metrics_csv else { return vec![] };
-    let mut figures = vec![];
-    let others = Metric::others(csv).into_iter().take(MAX_OTHERS);
-    for metric in [Metric::Accuracy, Metric::Loss].into_iter().chain(others) {
+/// Draws the metrics in metrics.csv against epoch; `note` ends the captions.
+pub fn charts(run: &Run, note: &str) -> Result<Vec<Chart>, Error> {
+    let Some(csv) = &run.metrics_csv else { return Ok(vec![]) };
+    let mut charts = vec![];
+    for metric in metrics(csv) {
         let name = name_of(&metric);
         let Ok(mut figure) = Figure::from_csv(metric, csv) else { continue };
         figure.size = CHART;
         let axis = if *figure.metric() == Metric::Loss { figure.use_log_axis() } else { "" };
-        figures
-            .push((figure, format!("{name}{axis} of {} against epoch, training and validation", run.name)));
+        let caption = format!("{name}{axis} of {} against epoch, training and validation{note}", run.name);
+        charts.push(Chart::new(&figure.to_svg()?, caption));
     }
-    figures
+    Ok(charts)
+}
+
+/// The metrics that a page shows, accuracy and loss first.
+pub fn metrics(csv: &[u8]) -> impl Iterator<Item = Metric> {
+    [Metric::Accuracy, Metric::Loss].into_iter().chain(Metric::others(csv).into_iter().take(MAX_OTHERS))
 }
 
 pub fn name_of(metric: &Metric) -> String {
@@ -126,7 +127,8 @@ pub fn name_of(metric: &Metric) -> String {
 impl Test {
     fn new(module: &SimpleModule, predictions: &Predictions, mnist: &Dataset) -> Result<Self, Error> {
         let images = predictions.truths.len();
-        let right = (0..images).filter(|&image| predictions.is_right(image)).count();
+        let right = predictions.right();
+        let (lowest, digits) = digits(&predictions.confusion_matrix);
         let calibration = &predictions.calibration;
         let bins = calibration.bins.iter().map(|bin| {
             let count = f64::from(bin.fraction) * images as f64;
@@ -140,8 +142,8 @@ impl Test {
             percent: percent(right as f64 / images as f64),
             accuracy: repr(predictions.metrics.accuracy),
             loss: repr(predictions.metrics.loss),
-            lowest: 100.0 * lowest(&intervals(&predictions.confusion_matrix)),
-            digits: digits(&predictions.confusion_matrix),
+            lowest: 100.0 * lowest,
+            digits,
             matrix: matrix(&predictions.confusion_matrix),
             error: percent(calibration.error.into()),
             reliability: reliability(predictions)?,
@@ -153,26 +155,16 @@ impl Test {
     }
 }
 
-/// Each digit's images that are read, and all.
-fn counts(matrix: &[Vec<i64>]) -> Vec<(u64, u64)> {
-    let rows = matrix.iter().enumerate();
-    rows.map(|(digit, row)| (row[digit] as u64, row.iter().sum::<i64>() as u64)).collect()
-}
-
-fn intervals(matrix: &[Vec<i64>]) -> Vec<Option<[f64; 3]>> {
-    counts(matrix).into_iter().map(|(right, images)| wilson(right, images)).collect()
-}
-
-/// The lowest end of the intervals, rounded down to a whole percent.
-fn lowest(intervals: &[Option<[f64; 3]>]) -> f64 {
+/// Returns the left end of the digits' bars, the lowest end of their intervals rounded down to a whole percent, and the rows.
+fn digits(matrix: &[Vec<i64>]) -> (f64, Vec<Digit>) {
+    let rows: Vec<_> = matrix
+        .iter()
+        .enumerate()
+        .map(|(digit, row)| (row[digit] as u64, row.iter().sum::<i64>() as u64))
+        .collect();
+    let intervals: Vec<_> = rows.iter().map(|&(right, images)| wilson(right, images)).collect();
     let lowest = intervals.iter().flatten().map(|interval| interval[1]).fold(1.0, f64::min);
-    ((100.0 * lowest).floor() / 100.0).min(0.99)
-}
-
-fn digits(matrix: &[Vec<i64>]) -> Vec<Digit> {
-    let rows = counts(matrix);
-    let intervals = intervals(matrix);
-    let lowest = lowest(&intervals);
+    let lowest = ((100.0 * lowest).floor() / 100.0).min(0.99);
     let place = |value: f64| 100.0 * (value - lowest) / (1.0 - lowest).max(1e-9);
     let digit = |((right, images), interval): ((u64, u64), Option<[f64; 3]>)| Digit {
         images,
@@ -182,7 +174,7 @@ fn digits(matrix: &[Vec<i64>]) -> Vec<Digit> {
             .map_or("–".into(), |[_, low, high]| format!("{:.2} to {}", 100.0 * low, percent(high))),
         bar: interval.map(|[accuracy, low, high]| [place(low), place(high) - place(low), place(accuracy)]),
     };
-    rows.into_iter().zip(intervals).map(digit).collect()
+    (lowest, rows.into_iter().zip(intervals).map(digit).collect())
 }
 
 /// Shades each cell by the square root of its share of the row, so that a few mistakes are visible.
