@@ -24,7 +24,8 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 LAST = "MNIST/version_0/checkpoints/last.safetensors"
 
 parser = argparse.ArgumentParser(prog="gpu_check.sh")
-parser.add_argument("--program", required=True, help=argparse.SUPPRESS)
+for name in "--program", "--tests", "--commit":
+    parser.add_argument(name, required=True, help=argparse.SUPPRESS)
 parser.add_argument("--data-dir", type=Path, required=True, help=argparse.SUPPRESS)
 parser.add_argument("--output-dir", type=Path, required=True)
 parser.add_argument("--epochs", type=int, default=30)
@@ -86,8 +87,7 @@ def doctor():
 
 
 def tests():
-    text = must("tests", "cargo", "test", "--release", "--test", "cuda", "--",
-                *([] if args.rehearse else ["--ignored", "on_a_gpu"]))
+    text = must("tests", args.tests, *([] if args.rehearse else ["--ignored", "on_a_gpu"]))
     return "\n".join(line for line in text.splitlines() if line.startswith("test "))
 
 
@@ -113,9 +113,9 @@ def cpu(model):
     losses = []
     for ours, theirs in zip(*steps):
         ours, theirs = ({one["name"]: one for one in step["quantities"]} for step in (ours, theirs))
-        for name in "input", "target", "generator.state", "generator.cuda.state":
-            if name in ours and ours[name]["xxh3"] != theirs[name]["xxh3"]:
-                raise CheckFailed(f"{text}\n{name} differs, which is not rounding")
+        for exact in "input", "target", "generator.state", "generator.cuda.state":
+            if exact in ours and ours[exact]["xxh3"] != theirs[exact]["xxh3"]:
+                raise CheckFailed(f"{text}\n{exact} differs, which is not rounding")
         if "loss" in ours:
             losses.append(abs(float(ours["loss"]["mean"]) - float(theirs["loss"]["mean"])))
     remove(name)
@@ -247,11 +247,6 @@ def machine():
         driver = nvidia_smi("driver_version")
     except (OSError, subprocess.CalledProcessError):
         driver = "unknown"
-    try:
-        git = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=CHECKOUT, capture_output=True, text=True)
-        commit = git.stdout.strip()
-    except OSError:
-        commit = ""
     # Runs in its own process, so that the GPU's memory is released.
     properties = "import torch; print(torch.cuda.get_device_properties(0) if torch.cuda.is_available() else 'none')"
     gpu = subprocess.run([sys.executable, "-I", "-c", properties], capture_output=True, text=True).stdout.strip()
@@ -261,7 +256,7 @@ def machine():
         "NVIDIA driver": driver,
         "torch": f"{torch.__version__}, CUDA {torch.version.cuda}",
         "CPU": f"{cpu[1] if cpu else platform.machine()}, {os.cpu_count()} CPUs",
-        "islp-mnist": commit or "no git",
+        "islp-mnist": args.commit,
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
     }
     return table(["", ""], facts.items())

@@ -59,9 +59,9 @@ build
 
 # Another build of libtorch may round differently.
 ours=$(ldd "$program" | sed -n 's/.*libtorch_cpu\.so => \(.*\) (0x.*/\1/p')
-theirs=$(echo "$venv"/lib/python*/site-packages/torch/lib/libtorch_cpu.so)
+theirs=$("$venv/bin/python" -I -c 'import importlib.util; print(*importlib.util.find_spec("torch").submodule_search_locations)')
 for library in libtorch_cpu.so ${gpu:+libtorch_cuda.so}; do
-  cmp -s -- "${ours%/*}/$library" "${theirs%/*}/$library" ||
+  cmp -s -- "${ours%/*}/$library" "$theirs/lib/$library" ||
     die "$program and the Python reference load different builds of $library (${ours:-none found}, $theirs):" \
       "unset LIBTORCH and LIBTORCH_USE_PYTORCH, or move .libtorch and .venv elsewhere, and run again"
 done

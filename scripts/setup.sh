@@ -19,6 +19,8 @@ set -euo pipefail
 
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." >/dev/null && pwd)
 python=${PYTHON:-python3}
+# Some commands run in another folder.
+[[ $python != */* || $python == /* ]] || python=$PWD/$python
 # The only place with torch's version; Cargo.toml has the matching tch.
 torch=$(sed -n 's/^torch==//p' "$root/scripts/requirements.txt")
 libtorch=$root/.libtorch venv=$root/.venv peers=$root/.peers jupyter=$root/.jupyter evcxr=$root/.evcxr pages=$root/.pages raw=$root/data/MNIST/raw
@@ -30,6 +32,9 @@ mnist_sums='ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db tra
 65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5 train-labels-idx1-ubyte
 0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7 t10k-images-idx3-ubyte
 ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2 t10k-labels-idx1-ubyte'
+
+# What scripts/gpu_check.sh --pack makes: nothing is fetched or built there.
+is_pack() { [[ -f $root/pack.json ]]; }
 
 # A fixed target folder, whatever cargo's configuration says, because the scripts must know where the program is.
 target=${CARGO_TARGET_DIR:-target}
@@ -108,6 +113,7 @@ try_lock() {
 # set_up PART...: fetches the parts that are missing, of reference, libtorch, mnist, peers, jupyter, evcxr and pages. Takes no
 # lock if none is missing.
 set_up() {
+  ! is_pack || return 0
   local part missing=''
   for part; do
     "${part}_is_there" || missing+=" $part"
@@ -176,7 +182,7 @@ require_compilers() {
 # --- libtorch
 
 nvidia_driver_is_there() {
-  [[ -e /proc/driver/nvidia/version ]] ||
+  [[ -e /proc/driver/nvidia/version || -e /dev/nvidiactl ]] ||
     PATH=$PATH:/sbin:/usr/sbin ldconfig -p 2>/dev/null | grep -F libcuda.so.1 >/dev/null
 }
 
@@ -494,9 +500,11 @@ fetch_pages() {
 # --- the program
 
 program=$target/release/islp-mnist
+! is_pack || program=$root/program/islp-mnist
 
 # Builds in $root because cargo looks for .cargo/config.toml from the current directory upwards.
 build() {
+  ! is_pack || return 0
   require_compilers
   [[ -x $program ]] || say "building the program, which takes some minutes the first time"
   cd -- "$root"

@@ -13,6 +13,8 @@ NAMES = "ATEN_CPU_CAPABILITY", "NVIDIA_TF32_OVERRIDE"
 HARMLESS = {"DNNL_VERBOSE", "KMP_BLOCKTIME", "MKL_VERBOSE", "OMP_DISPLAY_AFFINITY", "OMP_DISPLAY_ENV", "OMP_NUM_THREADS",
             "OMP_WAIT_POLICY", "ONEDNN_VERBOSE", "PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF",
             "KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK", "PYTORCH_NVML_BASED_CUDA_CHECK", "PYTORCH_VERSION", "PYTORCH_BUILD_VERSION"}
+# A machine with a driver has at least one of them.
+DRIVER = "/proc/driver/nvidia/version", "/dev/nvidiactl", "/dev/dxg"
 
 
 def machine() -> dict[str, Any]:
@@ -55,7 +57,7 @@ def _matters(variable: str, has_gpu: bool) -> bool:
 
 def _nvidia_smi() -> Optional[tuple[list[str], str]]:
     """Returns the GPUs and the driver's version, or None if there is no driver."""
-    if not Path("/proc/driver/nvidia/version").exists():
+    if not any(Path(path).exists() for path in DRIVER):
         return None
     command = ["nvidia-smi", "--query-gpu=name,compute_cap,driver_version", "--format=csv,noheader"]
     try:

@@ -12,7 +12,7 @@ use super::hints::{REFETCH_LIBTORCH, explain};
 use super::options::DataDir;
 use super::output::print;
 use islp_mnist::run::{DeviceOption, Remedy, Requirement, against, resolve};
-use islp_mnist::torch::{self, CudaGenerator, Generator, cuda, libtorch};
+use islp_mnist::torch::{self, CudaGenerator, Generator, Machine, cuda, libtorch};
 use islp_mnist::torchvision;
 use islp_mnist::util::path::shell_word;
 use islp_mnist::util::text::shown;
@@ -45,16 +45,20 @@ pub fn run(args: &DoctorArgs) -> Result<u8> {
     // Refused before anything is printed.
     let requirements = args.against.as_deref().map(against).transpose()?;
     let gpu = found.as_ref().ok().and_then(|(_, device)| *device);
-    let checks = [
+    let of_machine = [
         ("libtorch", version()),
         ("loaded from", files()),
         ("CPU", Ok(format!("{} kernels", libtorch::cpu_capability()))),
         ("threads", Ok(threads())),
         ("libraries", Ok(libraries())),
+    ];
+    let of_run = [
         (if args.device == DeviceOption::Mps { "MPS" } else { "CUDA" }, found.map(|(text, _)| text)),
         ("data", data(&args.data.or(None))),
         ("generator", generator(gpu)),
     ];
+    let gpus = gpus(&Machine::current()).map(|gpus| ("GPU", Ok(gpus)));
+    let checks: Vec<_> = of_machine.into_iter().chain(gpus).chain(of_run).collect();
     for (name, found) in &checks {
         let text = match found {
             Ok(text) => text.clone(),
@@ -157,6 +161,12 @@ fn libraries() -> String {
     )
 }
 
+/// The machine's NVIDIA GPUs with their architectures, and the driver that they share, if `nvidia-smi` lists any.
+fn gpus(machine: &Machine) -> Option<String> {
+    let driver = machine.driver.as_deref().unwrap_or("unknown");
+    Some(format!("{}; driver {driver}", machine.architectures()?.join("; ")))
+}
+
 /// Describes the device, and returns the NVIDIA GPU if one was found.
 fn device(option: DeviceOption) -> Result<(String, Option<Device>)> {
     let index = match option {
@@ -212,4 +222,22 @@ fn generator(gpu: Option<Device>) -> Result<String> {
         return Err(torch::Error::CudaDraws.into());
     }
     Ok("draws what libtorch draws, dropout on the GPU too".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use islp_mnist::torch::Machine;
+
+    use super::gpus;
+
+    #[test]
+    fn every_gpu_is_named_with_its_architecture_and_the_driver_once() {
+        let mut machine = Machine { gpus: None, driver: None, ..Machine::current() };
+        assert_eq!(gpus(&machine), None);
+        machine.gpus =
+            Some(["NVIDIA H200, 9.0", "Tesla P100-PCIE-16GB, 6.0", "[N/A]"].map(String::from).to_vec());
+        machine.driver = Some("580.65.06".into());
+        let expected = "NVIDIA H200, sm_90; Tesla P100-PCIE-16GB, sm_60; [N/A]; driver 580.65.06";
+        assert_eq!(gpus(&machine).as_deref(), Some(expected));
+    }
 }

@@ -265,5 +265,7 @@ pub(super) fn cuda(missing: &NoCuda) -> Option<&'static str> {
         NoCuda::NotLoadable(_) => "scripts/reproduce.sh --cuda fetches what it needs; or use --device cpu",
         NoCuda::TooLate => "please report it; --device cpu works around it",
         NoCuda::Index { .. } => "check nvidia-smi and CUDA_VISIBLE_DEVICES, or use --device cpu",
+        NoCuda::NoKernels { .. } => "set LIBTORCH to a libtorch that has code for it, or use --device cpu",
+        NoCuda::Unusable { .. } => "check nvidia-smi, or use --device cpu",
     })
 }

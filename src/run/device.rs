@@ -125,12 +125,19 @@ pub enum NoDevice {
 /// `auto` falls back to the CPU. The reason is then also returned, unless there is no driver or the GPUs are hidden on
 /// purpose.
 pub fn resolve(option: DeviceOption) -> Result<(Device, Option<NoCuda>), NoDevice> {
+    resolve_with(option, cuda::find)
+}
+
+fn resolve_with(
+    option: DeviceOption,
+    find: impl Fn(usize) -> Result<Device, NoCuda>,
+) -> Result<(Device, Option<NoCuda>), NoDevice> {
     match option {
         DeviceOption::Cpu => Ok((Device::Cpu, None)),
-        DeviceOption::Cuda(index) => Ok((cuda::find(index.unwrap_or(0))?, None)),
+        DeviceOption::Cuda(index) => Ok((find(index.unwrap_or(0))?, None)),
         DeviceOption::Mps if tch::utils::has_mps() => Ok((Device::Mps, None)),
         DeviceOption::Mps => Err(NoDevice::Mps),
-        DeviceOption::Auto => Ok(match cuda::find(0) {
+        DeviceOption::Auto => Ok(match find(0) {
             Ok(device) => (device, None),
             Err(NoCuda::Driver(_)) if tch::utils::has_mps() => (Device::Mps, None),
             Err(NoCuda::Driver(_) | NoCuda::Hidden) => (Device::Cpu, None),
@@ -141,7 +148,22 @@ pub fn resolve(option: DeviceOption) -> Result<(Device, Option<NoCuda>), NoDevic
 
 #[cfg(test)]
 mod tests {
-    use super::DeviceOption;
+    use tch::Device;
+
+    use super::{DeviceOption, resolve_with};
+    use crate::torch::cuda::{find_gpu, tests::Fails};
+
+    #[test]
+    fn auto_takes_the_cpu_where_libtorch_has_no_code_for_the_gpu_and_cuda_fails() {
+        let too_old =
+            Fails(1, "CUDA error: no kernel image is available for execution on the device\nadvice");
+        let find = |index| find_gpu(index, &too_old);
+        let why = "libtorch has no code for GPU 0 (Tesla P100-PCIE-16GB, sm_60), only for sm_75, sm_80";
+        let (device, missing) = resolve_with(DeviceOption::Auto, find).unwrap();
+        assert_eq!((device, missing.unwrap().to_string()), (Device::Cpu, why.to_string()));
+        assert_eq!(resolve_with(DeviceOption::Cuda(None), find).unwrap_err().to_string(), why);
+        assert_eq!(resolve_with(DeviceOption::Cpu, find).unwrap().0, Device::Cpu);
+    }
 
     #[test]
     fn only_the_text_that_a_device_displays_parses_as_one() {

@@ -12,13 +12,16 @@
 
 use std::error::Error;
 use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Once, OnceLock};
 
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
-use tch::{Cuda, Device};
+use memchr::memmem;
+use tch::{Cuda, Device, Kind, TchError, Tensor};
 
-use crate::torch::libtorch;
+use crate::torch::{Machine, libtorch};
 
 /// The reason why CUDA can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +39,10 @@ pub enum NoCuda {
     TooLate,
     #[error("no GPU with index {index}; libtorch sees {count}")]
     Index { index: usize, count: i64 },
+    #[error("libtorch has no code for GPU {index} ({gpu}), only for {architectures}")]
+    NoKernels { index: usize, gpu: String, architectures: String },
+    #[error("GPU {index} runs nothing ({reason})")]
+    Unusable { index: usize, reason: String },
 }
 
 const DRIVER: &str = "libcuda.so.1";
@@ -61,7 +68,88 @@ pub fn find(index: usize) -> Result<Device, NoCuda> {
     if !tch::utils::has_cudart() {
         return Err(NoCuda::TooLate);
     }
-    find_gpu(index, Cuda::device_count())
+    find_gpu(index, &Installed)
+}
+
+/// What is asked of the driver and of libtorch's CUDA half. Tests give other answers.
+pub(crate) trait Driver {
+    /// The number of GPUs that libtorch sees.
+    fn device_count(&self) -> i64;
+    /// Runs a kernel on this GPU. The error is libtorch's message.
+    fn run_kernel(&self, gpu: Device) -> Result<(), String>;
+    /// This machine's GPUs with their architectures, in nvidia-smi's order.
+    fn gpus(&self) -> Option<Vec<String>>;
+    /// The architectures that libtorch's kernels are compiled for, such as `sm_90`.
+    fn architectures(&self) -> Option<Vec<String>>;
+}
+
+/// The driver of this machine.
+struct Installed;
+
+impl Driver for Installed {
+    fn device_count(&self) -> i64 {
+        Cuda::device_count()
+    }
+
+    fn run_kernel(&self, gpu: Device) -> Result<(), String> {
+        let ones = Tensor::f_ones([1], (Kind::Float, gpu));
+        ones.and_then(|ones| ones.f_to(Device::Cpu)).map(drop).map_err(|error| match error {
+            TchError::Torch(message) => message,
+            other => other.to_string(),
+        })
+    }
+
+    fn gpus(&self) -> Option<Vec<String>> {
+        Machine::current().architectures()
+    }
+
+    fn architectures(&self) -> Option<Vec<String>> {
+        architectures(&libtorch::folder().ok()?.join(LIBTORCH_CUDA)).ok().flatten()
+    }
+}
+
+pub(crate) fn find_gpu(index: usize, driver: &dyn Driver) -> Result<Device, NoCuda> {
+    let count = driver.device_count();
+    if i64::try_from(index).map_or(true, |index| index >= count) {
+        return Err(NoCuda::Index { index, count });
+    }
+    let gpu = Device::Cuda(index);
+    let Err(message) = driver.run_kernel(gpu) else { return Ok(gpu) };
+    // `cudaErrorNoKernelImageForDevice`: the GPU is older or newer than all that libtorch was compiled for.
+    if message.contains("no kernel image") {
+        // libtorch and nvidia-smi number them differently.
+        let gpu = match driver.gpus().as_deref() {
+            None => "nvidia-smi does not name it".into(),
+            Some([gpu]) => gpu.clone(),
+            Some(gpus) => format!("one of {}", gpus.join("; ")),
+        };
+        let architectures = driver.architectures().map_or("others".into(), |names| names.join(", "));
+        return Err(NoCuda::NoKernels { index, gpu, architectures });
+    }
+    // The lines after the first are advice to programmers.
+    let reason = message.lines().next().unwrap_or_default().into();
+    Err(NoCuda::Unusable { index, reason })
+}
+
+/// Reads the flags with which a libtorch's CUDA half was compiled, which `torch.__config__.show()` prints in Python; none if
+/// it does not contain them.
+fn architectures(library: &Path) -> io::Result<Option<Vec<String>>> {
+    // The flags are shorter than this. They may begin in one piece of the file and end in the next.
+    const LONGEST: usize = 1 << 12;
+    let mut file = File::open(library)?;
+    let mut piece = vec![];
+    loop {
+        piece.drain(..piece.len().saturating_sub(LONGEST));
+        if file.by_ref().take(1 << 20).read_to_end(&mut piece)? == 0 {
+            return Ok(None);
+        }
+        let flags = memmem::find(&piece, b"-gencode;arch=").map(|start| &piece[start..]);
+        if let Some((flags, end)) = flags.and_then(|flags| Some((flags, memchr::memchr(0, flags)?))) {
+            let flags = String::from_utf8_lossy(&flags[..end]);
+            let codes = flags.split(';').filter_map(|flag| flag.split_once("code="));
+            return Ok(Some(codes.map(|(_, code)| code.to_string()).collect()));
+        }
+    }
 }
 
 #[allow(unsafe_code)]
@@ -89,14 +177,6 @@ fn load_from(folder: &Path) -> Result<Library, NoCuda> {
     open(&path).map_err(NoCuda::NotLoadable)
 }
 
-fn find_gpu(index: usize, count: i64) -> Result<Device, NoCuda> {
-    if i64::try_from(index).is_ok_and(|index| index < count) {
-        Ok(Device::Cuda(index))
-    } else {
-        Err(NoCuda::Index { index, count })
-    }
-}
-
 /// Loads a library with its dependencies, as if it had been linked. The error is the loader's reason.
 #[allow(unsafe_code)]
 fn open(library: &Path) -> Result<Library, String> {
@@ -108,13 +188,36 @@ fn open(library: &Path) -> Result<Library, String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::fs;
+    use std::path::Path;
+    use std::process::Command;
 
     use tch::Device;
     use tempfile::tempdir;
 
-    use super::{find_driver, find_gpu, hides_all, load_from};
+    use super::{Driver, architectures, find_driver, find_gpu, hides_all, load_from};
+
+    /// A machine with this many GPUs of one kind, on which a kernel fails with this message.
+    pub(crate) struct Fails(pub i64, pub &'static str);
+
+    impl Driver for Fails {
+        fn device_count(&self) -> i64 {
+            self.0
+        }
+
+        fn run_kernel(&self, _: Device) -> Result<(), String> {
+            if self.1.is_empty() { Ok(()) } else { Err(self.1.into()) }
+        }
+
+        fn gpus(&self) -> Option<Vec<String>> {
+            Some(vec!["Tesla P100-PCIE-16GB, sm_60".into(); self.0 as usize])
+        }
+
+        fn architectures(&self) -> Option<Vec<String>> {
+            Some(vec!["sm_75".into(), "sm_80".into()])
+        }
+    }
 
     #[test]
     fn an_empty_list_or_minus_one_hides_every_gpu() {
@@ -142,10 +245,65 @@ mod tests {
         );
         for (index, count) in [(0, 0), (2, 2), (usize::MAX, 1)] {
             assert_eq!(
-                find_gpu(index, count).unwrap_err().to_string(),
+                find_gpu(index, &Fails(count, "")).unwrap_err().to_string(),
                 format!("no GPU with index {index}; libtorch sees {count}")
             );
         }
-        assert_eq!(find_gpu(1, 2).unwrap(), Device::Cuda(1));
+        assert_eq!(find_gpu(1, &Fails(2, "")).unwrap(), Device::Cuda(1));
+    }
+
+    #[test]
+    fn a_gpu_that_runs_no_kernel_is_an_error_that_says_why() {
+        const ADVICE: &str = "\nCUDA kernel errors might be asynchronously reported at some other API call\n";
+        for (gpus, message, expected) in [
+            (
+                1,
+                "CUDA error: no kernel image is available for execution on the device",
+                "libtorch has no code for GPU 0 (Tesla P100-PCIE-16GB, sm_60), only for sm_75, sm_80",
+            ),
+            (
+                2,
+                "CUDA error: no kernel image is available for execution on the device",
+                "libtorch has no code for GPU 0 (one of Tesla P100-PCIE-16GB, sm_60; Tesla P100-PCIE-16GB, sm_60), \
+                 only for sm_75, sm_80",
+            ),
+            (
+                1,
+                "CUDA error: CUDA-capable device(s) is/are busy or unavailable",
+                "GPU 0 runs nothing (CUDA error: CUDA-capable device(s) is/are busy or unavailable)",
+            ),
+        ] {
+            let message = format!("{message}{ADVICE}").leak();
+            assert_eq!(find_gpu(0, &Fails(gpus, message)).unwrap_err().to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn the_architectures_are_read_from_the_flags_wherever_they_stand_in_the_file() {
+        const FLAGS: &[u8] =
+            b"-gencode;arch=compute_75,code=sm_75;-gencode;arch=compute_90,code=compute_90\0rest";
+        let folder = tempdir().unwrap();
+        let library = folder.path().join("libtorch_cuda.so");
+        for before in [0, 1, (1 << 20) - 20, 1 << 20, (1 << 20) + 1000, 3 << 20] {
+            fs::write(&library, [vec![7; before].as_slice(), FLAGS].concat()).unwrap();
+            assert_eq!(architectures(&library).unwrap().unwrap(), ["sm_75", "compute_90"], "{before}");
+        }
+        fs::write(&library, vec![7; 3 << 20]).unwrap();
+        assert_eq!(architectures(&library).unwrap(), None);
+    }
+
+    #[test]
+    #[ignore = "needs the Python reference"]
+    fn the_architectures_of_pythons_libtorch_are_those_that_it_prints() {
+        let python = Path::new(env!("CARGO_MANIFEST_DIR")).join(".venv/bin/python");
+        const PRINT: &str =
+            "import os, torch; print(os.path.dirname(torch.__file__), *torch.cuda.get_arch_list())";
+        let output = Command::new(python).args(["-I", "-c", PRINT]).output().unwrap();
+        let words = String::from_utf8(output.stdout).unwrap();
+        let words: Vec<&str> = words.split_whitespace().collect();
+        let (folder, expected) = words.split_first().unwrap();
+        assert!(expected.len() > 3, "{expected:?}");
+        let library = Path::new(folder).join("lib/libtorch_cuda.so");
+        assert_eq!(architectures(&library).unwrap().unwrap(), expected);
     }
 }

@@ -1,7 +1,7 @@
 //! The machine and the settings that a run's bits depend on.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde::{Deserialize, Serialize};
@@ -34,6 +34,8 @@ const HARMLESS: [&str; 15] = [
     "PYTORCH_VERSION",
     "PYTORCH_BUILD_VERSION",
 ];
+/// A machine with a driver has at least one of them: gVisor only the second, WSL only the third.
+const DRIVER: [&str; 3] = ["/proc/driver/nvidia/version", "/dev/nvidiactl", "/dev/dxg"];
 
 /// What a run computes with, beyond the program itself. `python/islp_mnist/machine.py` describes a machine in the same way.
 ///
@@ -86,6 +88,15 @@ impl Machine {
         }
     }
 
+    /// The NVIDIA GPUs with their architectures, such as `NVIDIA H200, sm_90`; none if `nvidia-smi` lists none.
+    pub fn architectures(&self) -> Option<Vec<String>> {
+        let architecture = |gpu: &String| match gpu.rsplit_once(", ") {
+            Some((name, capability)) => format!("{name}, sm_{}", capability.replace('.', "")),
+            None => gpu.clone(),
+        };
+        Some(self.gpus.as_ref()?.iter().map(architecture).collect())
+    }
+
     /// True if this environment variable is set.
     pub(crate) fn is_set(&self, variable: &str) -> bool {
         self.variables.as_ref().is_some_and(|variables| variables.contains_key(variable))
@@ -100,7 +111,7 @@ fn matters(variable: &str, has_gpu: bool) -> bool {
 /// The GPUs and the driver's version; none if there is no driver.
 fn nvidia_smi() -> Option<(Vec<String>, String)> {
     // Without a driver the program may exist, and take a second to fail.
-    fs::metadata("/proc/driver/nvidia/version").ok()?;
+    DRIVER.iter().find(|path| Path::new(path).exists())?;
     let mut nvidia_smi = Command::new("nvidia-smi");
     nvidia_smi.args(["--query-gpu=name,compute_cap,driver_version", "--format=csv,noheader"]);
     let output = nvidia_smi.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;

@@ -31,7 +31,9 @@ pub fn data_dir() -> PathBuf {
 }
 
 pub fn islp_mnist() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_islp-mnist"));
+    // On another machine, as in a pack of scripts/gpu_check.sh, the program is elsewhere than where it was built.
+    let elsewhere = std::env::var_os("CARGO_BIN_EXE_islp-mnist");
+    let mut command = Command::new(elsewhere.unwrap_or(env!("CARGO_BIN_EXE_islp-mnist").into()));
     // Whoever runs the tests may have set the one, and have a GPU, which `auto` would take.
     command.env_remove("ISLP_MNIST_DATA_DIR").env("CUDA_VISIBLE_DEVICES", "");
     // Threads that wait for a core that others use would keep it busy, which takes twenty times as long.

@@ -238,25 +238,92 @@ fn without_a_gpu_its_check_and_parity_on_it_say_so() {
 
 #[test]
 #[ignore = "needs the Python reference"]
-fn the_check_of_a_gpu_rehearses_on_the_cpu() {
+fn the_check_of_a_gpu_rehearses_from_a_pack_without_the_checkout_and_the_network() {
     let folder = tempdir().unwrap();
     let _target_folder = crate::target_folder();
-    let output = folder.path().join("gpu");
-    let options = ["--rehearse", "--epochs", "1", "--runs", "1", "--output-dir", output.to_str().unwrap()];
-    let gpu_check = || Command::new(checkout().join("scripts/gpu_check.sh")).args(options).output().unwrap();
-    let Output { status, stderr, .. } = gpu_check();
-    assert!(status.success(), "{}", String::from_utf8_lossy(&stderr));
-    let report = fs::read_to_string(output.join("report.md")).unwrap();
-    assert!(report.starts_with("# Rehearsal on the CPU: this does not test a GPU\n"), "{report}");
-    let passed = report.lines().filter(|line| line.starts_with("## ") && line.ends_with(": passed"));
-    assert_eq!(passed.count(), 9, "{report}");
-    let compared = "\nidentical: 6 files, 8 tensors, 752 steps traced, 0 differences\n";
-    assert!(report.contains(compared), "{report}");
-    // A second run changes nothing.
-    let Output { status, stderr, .. } = gpu_check();
-    let stderr = String::from_utf8(stderr).unwrap();
-    assert!(status.code() == Some(2) && stderr.contains("is not empty"), "{stderr}");
-    assert_eq!(fs::read_to_string(output.join("report.md")).unwrap(), report);
+    let gpu_check = |options: &str| {
+        let mut command = Command::new(checkout().join("scripts/gpu_check.sh"));
+        ended(command.args(options.split_whitespace()).current_dir(&folder))
+    };
+    let (code, stderr) = gpu_check("--pack pack");
+    assert!(code == Some(0) && stderr.contains("pack ("), "{stderr}");
+    assert!(size(&folder.path().join("pack")) < 60_000_000);
+    // Nothing overwrites a pack.
+    let (code, stderr) = gpu_check("--pack pack");
+    assert!(code == Some(2) && stderr.contains("pack is not empty"), "{stderr}");
+
+    // The other machine: a Python with torch and the usual packages of the checkout's, and nothing else of the checkout.
+    let isolated = ["--map-root-user", "--net", "--mount"];
+    let mut there = Command::new("bash");
+    if Command::new("unshare").args(isolated).arg("true").status().unwrap().success() {
+        there = Command::new("unshare");
+        there.args(isolated).arg("bash").env("ISOLATED", "1");
+    } else {
+        println!("not isolated from network and checkout: unshare is not allowed here");
+    }
+    there.args(["-c", OTHER_MACHINE]).arg(checkout());
+    there.args(["pack/run.sh", "--rehearse", "--epochs", "1", "--runs", "1"]);
+    let (code, stderr) = ended(there.current_dir(&folder));
+    assert_eq!(code, Some(0), "{stderr}");
+    let report = folder.path().join("pack/report");
+    let text = fs::read_to_string(report.join("report.md")).unwrap();
+    assert!(text.starts_with("# Rehearsal on the CPU: this does not test a GPU\n"), "{text}");
+    let passed = text.lines().filter(|line| line.starts_with("## ") && line.ends_with(": passed"));
+    assert_eq!(passed.count(), 9, "{text}");
+    assert!(text.contains("\nidentical: 6 files, 8 tensors, 752 steps traced, 0 differences\n"), "{text}");
+    // Another check, from the checkout, does not touch the report.
+    let (code, stderr) = gpu_check("--rehearse --output-dir pack/report");
+    assert!(code == Some(2) && stderr.contains("is not empty"), "{stderr}");
+    assert_eq!(fs::read_to_string(report.join("report.md")).unwrap(), text);
+}
+
+/// Runs a command where PYTHON is a Python with torch and the usual packages, and the checkout, $0, is hidden.
+const OTHER_MACHINE: &str = r#"
+set -e
+mkdir venv
+"$0/.venv/bin/python" -m venv --without-pip python
+packages=$("$0/.venv/bin/python" -I -c '
+import sys; sys.path.insert(0, sys.argv[1])
+import gpu_pack, importlib.metadata
+for name in gpu_pack.packages_of(["torch", *gpu_pack.USUAL]):
+    try: print(*{path.parts[0] for path in importlib.metadata.files(name)} - {".."}, sep="\n")
+    except importlib.metadata.PackageNotFoundError: pass' "$0/scripts" | sort --unique)
+site=$(cd "$0/.venv" && echo lib/python*/site-packages)
+for package in $packages; do ln -s "$PWD/venv/$site/$package" "python/$site/$package"; done
+if [[ $ISOLATED ]]; then
+  mount --bind "$0/.venv" venv
+  mount -t tmpfs none "$0"
+  [[ ! -e $0/Cargo.toml ]]
+else
+  rmdir venv
+  ln -s "$0/.venv" venv
+fi
+[[ ! -e python/$site/ISLP && ! -e python/$site/torchvision && -e python/$site/pandas ]]
+PYTHON=$PWD/python/bin/python "$@"
+"#;
+
+/// The size of a folder's files.
+fn size(folder: &Path) -> u64 {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.map(|path| if path.is_dir() { size(&path) } else { path.metadata().unwrap().len() }).sum()
+}
+
+#[test]
+fn an_option_that_no_pack_can_be_made_with_is_refused_before_anything_is_fetched() {
+    for (options, refusal) in [
+        ("--pack x --torch 2.10", "--torch 2.10: must be a version of 2.11, 2.12 or 2.13"),
+        ("--pack x --python 3.9", "--python 3.9: must be 3.11 or a later version such as 3.12"),
+        ("--pack x --epochs 2", "--epochs: not an option of --pack"),
+        ("--pack x --rehearse", "--pack: takes only --torch, --python and --packages"),
+        ("--pack x --packages /none", "--packages /none: no such file"),
+        ("--pack /usr", "/usr is not empty: name another folder"),
+        ("--pack", "--pack: needs a value after it"),
+        ("--torch 2.12", "--torch, --python and --packages: only together with --pack"),
+    ] {
+        let mut command = Command::new(checkout().join("scripts/gpu_check.sh"));
+        let (code, stderr) = ended(command.args(options.split_whitespace()));
+        assert_eq!((code, stderr), (Some(2), format!("gpu_check.sh: {refusal}\n")));
+    }
 }
 
 #[test]
